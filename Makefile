@@ -1,0 +1,73 @@
+# make setup | test | lint | type | demo | bench | format | dist | clean
+#
+# Everything runs on a bare machine with Python 3.11: each target makes the environment that it needs.
+# `make PYTHON=/path/to/python test` takes another interpreter.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXTRAS := dev,train,demo,heif
+
+# The demo needs a hundredth of what the tests need: a light environment of its own, unless the full one is there.
+DEMO_VENV := $(if $(wildcard $(STAMP)),$(VENV),.venv-demo)
+DEMO_STAMP := $(DEMO_VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint type format demo bench dist clean
+
+help:
+	@echo 'make setup   make $(VENV) with everything that the tests need'
+	@echo 'make test    ruff, mypy, pytest with doctests'
+	@echo 'make lint    ruff check and ruff format --check'
+	@echo 'make type    mypy'
+	@echo 'make format  let ruff rewrite the sources'
+	@echo 'make demo    check photographs and forgeries made of them, write pixelsleuth-demo/report.html'
+	@echo 'make bench   speed, memory and installed size of this machine'
+	@echo 'make dist    wheel and source archive in dist/'
+	@echo 'make clean   remove what the other targets made'
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]' -c constraints.txt
+	@touch $@
+
+# Every check runs even when an earlier one failed, so that one call shows all there is to mend; pytest's summary is last.
+test: $(STAMP)
+	@status=0; \
+	$(BIN)/ruff check . || status=1; \
+	$(BIN)/ruff format --check . || status=1; \
+	$(BIN)/mypy || status=1; \
+	$(BIN)/python -m pytest || status=1; \
+	exit $$status
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(STAMP)
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv-demo/.installed: pyproject.toml constraints.txt
+	test -x .venv-demo/bin/python || $(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python -m pip install --quiet -e '.[demo]' -c constraints.txt
+	@touch $@
+
+demo: $(DEMO_STAMP)
+	$(DEMO_VENV)/bin/pixelsleuth demo
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/speed.py
+
+dist: $(STAMP)
+	$(BIN)/python -m build --no-isolation --outdir dist
+
+clean:
+	rm -rf .venv .venv-demo dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis pixelsleuth-demo
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
