@@ -1,0 +1,270 @@
+"""What the house promises as a whole: a light core, arrows that point one way, pins, a small wheel."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "pixelsleuth"
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+# What a bare `pip install pixelsleuth` does not bring.
+ABSENT_IN_CORE = [
+    *("accelerate", "cv2", "datasets", "diffusers", "fastapi", "gradio", "onnx", "onnxscript", "peft", "ray"),
+    *(
+        "safetensors",
+        "scipy",
+        "skimage",
+        "sklearn",
+        "tokenizers",
+        "torch",
+        "torchvision",
+        "transformers",
+        "trl",
+    ),
+    "yaml",
+]
+RUNTIME_ROOMS = ("cli", "compact", "core", "reporting")
+
+# A room may use the rooms below its own level, and itself. docs/design.md draws the same picture.
+LEVELS = {
+    "core": 0,
+    "data": 1,
+    "reporting": 1,
+    "compact": 2,
+    "evaluation": 2,
+    "forge": 2,
+    "models": 2,
+    "training": 3,
+    "cli": 4,
+    "scale": 4,
+    "serving": 4,
+}
+LARGEST_WHEEL = 40 * 1024 * 1024
+LONGEST_FILE = 400
+
+
+def sources() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str | None:
+    inside = path.relative_to(PACKAGE).parts
+    return inside[0] if len(inside) > 1 else None
+
+
+def imported_modules(path: Path, *, top_level_only: bool = False) -> Iterator[tuple[str, int]]:
+    """Absolute names of the modules that a file imports, with line numbers; not those for types only."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    package = ("pixelsleuth", *path.relative_to(PACKAGE).parts[:-1])
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            pending.extend(node.orelse)
+            continue
+        if top_level_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join((*base, node.module) if node.module else base)
+            yield module, node.lineno
+            yield from ((f"{module}.{alias.name}", node.lineno) for alias in node.names)
+        pending.extend(ast.iter_child_nodes(node))
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_room_imports_only_rooms_below_it() -> None:
+    wrong = []
+    for path in sources():
+        room = room_of(path)
+        if room is None:
+            continue
+        assert room in LEVELS, f"{path} lies in a room that docs/design.md does not know"
+        for module, line in imported_modules(path):
+            parts = module.split(".")
+            if parts[0] != "pixelsleuth" or len(parts) < 2 or parts[1] not in LEVELS or parts[1] == room:
+                continue
+            if LEVELS[parts[1]] >= LEVELS[room]:
+                wrong.append(f"{path.relative_to(ROOT)}:{line}: {room} imports {module}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_light_rooms_import_nothing_heavy_when_loaded() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {module}"
+        for path in sources()
+        if room_of(path) in (*RUNTIME_ROOMS, None)
+        for module, line in imported_modules(path, top_level_only=True)
+        if module.split(".")[0] in ABSENT_IN_CORE
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_core_cli_reporting_and_compact_load_without_torch_or_any_other_extra() -> None:
+    modules = [
+        ".".join(("pixelsleuth", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+        for path in sources()
+        if room_of(path) in (*RUNTIME_ROOMS, None) and path.name != "__main__.py"
+    ]
+    run_python(
+        "import importlib, sys\n"
+        "class Blocked:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] in {ABSENT_IN_CORE!r}:\n"
+        "            raise ImportError(f'{name} is not part of the core')\n"
+        "sys.meta_path.insert(0, Blocked())\n"
+        f"for name in {modules!r}:\n"
+        "    importlib.import_module(name)\n"
+    )
+
+
+def test_help_answers_before_anything_heavy_is_imported() -> None:
+    loaded = json.loads(
+        run_python(
+            "import contextlib, io, json, sys\n"
+            "from pixelsleuth.cli.main import main\n"
+            "with contextlib.redirect_stdout(io.StringIO()):\n"
+            "    main(['--help'], standalone_mode=False)\n"
+            "print(json.dumps(sorted(sys.modules)))"
+        )
+    )
+    heavy = {"numpy", "PIL", "onnxruntime", "rich", "jinja2", *ABSENT_IN_CORE}
+    assert not heavy & set(loaded)
+
+
+def test_the_version_is_told_once_and_the_same_everywhere() -> None:
+    told = run_python("import pixelsleuth; print(pixelsleuth.__version__)").strip()
+    assert told == PYPROJECT["project"]["version"]
+    assert f"## {told}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_a_plain_install_asks_for_no_torch() -> None:
+    names = {canonicalize_name(Requirement(text).name) for text in PYPROJECT["project"]["dependencies"]}
+    assert names == {"click", "jinja2", "numpy", "onnxruntime", "pillow", "rich"}
+
+
+def test_no_extra_but_those_of_others_asks_for_torchvision() -> None:
+    for extra, texts in PYPROJECT["project"]["optional-dependencies"].items():
+        assert all(Requirement(text).name != "torchvision" for text in texts), extra
+
+
+def test_the_extra_all_covers_every_extra_but_dev() -> None:
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    covered = set().union(*(Requirement(text).extras for text in extras["all"]))
+    assert covered == set(extras) - {"all", "dev"}
+
+
+def pinned() -> dict[str, str]:
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            match = re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.]*)", line)
+            assert match, f"constraints.txt holds plain `name==version` lines only, not {line!r}"
+            pins[canonicalize_name(match[1])] = match[2]
+    return pins
+
+
+def required_with(*extras: str) -> set[str]:
+    """Names of all direct and transitive requirements of the installed pixelsleuth with these extras."""
+    found: set[tuple[str, str]] = set()
+    pending = [("pixelsleuth", extra) for extra in ("", *extras)]
+    while pending:
+        name, extra = pending.pop()
+        if (name, extra) in found:
+            continue
+        found.add((name, extra))
+        for text in metadata.requires(name) or ():
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                other = canonicalize_name(requirement.name)
+                pending.extend((other, wanted) for wanted in ("", *requirement.extras))
+    return {name for name, _ in found} - {"pixelsleuth"}
+
+
+def test_every_requirement_of_the_tests_is_pinned() -> None:
+    try:
+        names = required_with("dev", "train", "demo")
+    except metadata.PackageNotFoundError as missing:
+        pytest.skip(f"{missing.name} is not installed: run `make setup`")
+    assert not names - set(pinned())
+
+
+def text_files() -> Iterator[tuple[Path, str]]:
+    """Everything that git tracks or would track, as text."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=False,
+    )  # fmt: skip
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    for name in listed.stdout.decode().split("\0"):
+        path = ROOT / name
+        if name and path.is_file() and path.stat().st_size < 2_000_000:
+            try:
+                yield path, path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                continue
+
+
+def test_no_file_records_a_registry_host_or_a_path_of_somebodys_machine() -> None:
+    # Spelled in parts, so that this file does not find itself.
+    hosts = [
+        "py" + "pi.org",
+        "python" + "hosted",
+        "download.py" + "torch",
+        "extra-index" + "-url",
+        "find" + "-links",
+    ]
+    machine_path = re.compile(r"(?<![\w./~-])/(?:work|root|home)/\w")
+    wrong = []
+    for path, text in text_files():
+        wrong += [f"{path.relative_to(ROOT)}: {host}" for host in hosts if host in text]
+        wrong += [f"{path.relative_to(ROOT)}: {match[0]}" for match in machine_path.finditer(text)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_source_file_can_be_read_at_once() -> None:
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in sources()
+        if (count := path.read_text(encoding="utf-8").count("\n")) > LONGEST_FILE
+    }
+    assert not long
+
+
+def test_the_wheel_is_small_and_holds_what_check_needs(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="hatchling builds the wheel: run `make setup`")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)],
+        cwd=ROOT, check=True, capture_output=True, timeout=200,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size <= LARGEST_WHEEL
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "pixelsleuth/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert any(name.startswith("pixelsleuth/reporting/") and name.endswith(".j2") for name in names)
+    assert any(name.startswith("pixelsleuth/compact/") and name.endswith(".onnx") for name in names)
+    assert not [name for name in names if name.endswith((".pt", ".pth", ".jpg", ".jpeg", ".png", ".log"))]
+    assert not [name for name in names if not name.startswith(("pixelsleuth/", "pixelsleuth-"))]
