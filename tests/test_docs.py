@@ -1,0 +1,119 @@
+"""The pages say what the code does: links lead somewhere, commands exist, every field and code is told."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import types
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a language, without the indentation of the list that they stand in."""
+    return [
+        re.sub(f"^{indent}", "", body, flags=re.MULTILINE)
+        for indent, name, body in FENCE.findall(page.read_text(encoding="utf-8"))
+        if name == language
+    ]
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        other = (page.parent / name) if name else page
+        if not other.exists() or (anchor and anchor not in anchors(other)):
+            broken.append(target)
+    assert not broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_examples_are_python(page: Path) -> None:
+    for code in blocks(page, "python"):
+        compile(code, str(page), "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_and_option_that_is_shown_exists(page: Path) -> None:
+    from pixelsleuth.cli.main import main
+
+    context = click.Context(main)
+    text = page.read_text(encoding="utf-8")
+    for name, words in re.findall(r"\bpixelsleuth +([a-z]+)\b([^\n`|]*)", "\n".join(blocks(page, "console"))):
+        command = main.get_command(context, name)
+        assert command is not None, f"pixelsleuth {name}"
+        known = {
+            option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        assert set(re.findall(r"(?<!\S)--[a-z][a-z-]*", words)) <= {*known, "--help"}, words
+    for name in re.findall(r"`pixelsleuth ([a-z]+)[ `]", text):
+        assert main.get_command(context, name) is not None, f"pixelsleuth {name}"
+
+
+def test_the_page_of_check_tells_every_option_of_check() -> None:
+    from pixelsleuth.cli.main import main
+
+    command = main.get_command(click.Context(main), "check")
+    assert command is not None
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    known = {
+        name for option in options if not option.hidden for name in (*option.opts, *option.secondary_opts)
+    }
+    rows = [
+        line
+        for line in (DOCS / "check.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `--")
+    ]
+    told = {name for row in rows for name in re.findall(r"--[a-z][a-z-]*", row.split(" | ")[0])}
+    assert told == {name for name in known if name.startswith("--") and name != "--help"}
+
+
+def test_the_page_of_the_verdict_tells_every_field_of_the_schema() -> None:
+    schema = json.loads((DOCS / "verdict.schema.json").read_text(encoding="utf-8"))
+    text = (DOCS / "verdict.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (`[^|]+) \|", text, flags=re.MULTILINE)
+    told = {name for cell in cells for name in re.findall(r"`([a-z0-9_]+)`", cell)}
+    assert told == set(schema["properties"])
+
+
+def test_the_page_of_bad_input_tells_every_error_code() -> None:
+    from pixelsleuth.core import detector, errors
+
+    def family(base: type[errors.PixelSleuthError]) -> set[type[errors.PixelSleuthError]]:
+        return {base}.union(*(family(child) for child in base.__subclasses__()))
+
+    ours = (detector.__name__, errors.__name__)
+    leaves = {c for c in family(errors.PixelSleuthError) if c.__module__ in ours}
+    abstract = {errors.PixelSleuthError, errors.PictureError, errors.UsageError}
+    text = (DOCS / "input.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `([a-z_]+)` \|", text, flags=re.MULTILINE))
+    assert told == {leaf.code for leaf in leaves - abstract}
+
+
+def test_the_detector_of_the_page_on_python_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pixelsleuth as ps
+
+    (code,) = [block for block in blocks(DOCS / "python.md", "python") if "ps.Detector" in block]
+    module = types.ModuleType("grey")
+    exec(compile(code, "grey.py", "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "grey", module)
+    verdict = ps.load("grey:load").check(np.full((32, 48, 3), 90, np.uint8))
+    assert (verdict.label, verdict.width, verdict.height) == ("tampered", 48, 32)
