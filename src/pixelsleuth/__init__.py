@@ -1,0 +1,72 @@
+"""Is this picture real, wholly generated, or tampered with? Where? Why?
+
+    import pixelsleuth as ps
+    detector = ps.load("compact")
+    verdict = detector.check("photo.jpg")
+    print(verdict.label, verdict.probabilities, verdict.regions, verdict.explanation)
+
+Names are resolved on first use (PEP 562), so that `import pixelsleuth` costs nothing.
+
+>>> import pixelsleuth as ps
+>>> ps.Label("tampered") is ps.Label.TAMPERED
+True
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pixelsleuth._version import __version__
+
+if TYPE_CHECKING:
+    from pixelsleuth.core.detector import Capability, Detector
+    from pixelsleuth.core.errors import PictureError, PixelSleuthError
+    from pixelsleuth.core.images import Picture, find_pictures, open_picture
+    from pixelsleuth.core.registry import check, load
+    from pixelsleuth.core.verdict import Label, Region, Verdict
+
+_HOMES = {
+    "Capability": "detector",
+    "Detector": "detector",
+    "PictureError": "errors",
+    "PixelSleuthError": "errors",
+    "Picture": "images",
+    "find_pictures": "images",
+    "open_picture": "images",
+    "check": "registry",
+    "load": "registry",
+    "Label": "verdict",
+    "Region": "verdict",
+    "Verdict": "verdict",
+}
+
+__all__ = [
+    "Capability",
+    "Detector",
+    "Label",
+    "Picture",
+    "PictureError",
+    "PixelSleuthError",
+    "Region",
+    "Verdict",
+    "__version__",
+    "check",
+    "find_pictures",
+    "load",
+    "open_picture",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'pixelsleuth' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"pixelsleuth.core.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

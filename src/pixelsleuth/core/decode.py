@@ -1,0 +1,129 @@
+"""The one place where a decoder runs on untrusted bytes, and where its failures become our errors."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelsleuth.core.errors import PictureError, PictureTooLarge, UnsupportedFormat
+from pixelsleuth.core.exif import read_exif
+from pixelsleuth.core.formats.base import MAX_ICC, Header, Parts, corrupt, truncated
+
+log = logging.getLogger("pixelsleuth")
+
+
+def decode(
+    data: bytearray, header: Header, label: str, check: Callable[[int, int], None]
+) -> NDArray[np.uint8]:
+    """Return the upright sRGB pixels of the file `data` whose header was read; completes `header`.
+
+    `check(width, height)` is called again with the size that the decoder itself announces, before it decodes. `data` is
+    emptied as soon as it has been decoded, to make room for the result. Raises PictureError.
+    """
+    from pixelsleuth.core.colour import render
+
+    with translated(label), _quiet():
+        view = memoryview(data)
+        stream = _Contents(view, header.parts) if header.format == "TIFF" else Parts(view, header.parts)
+        image: Any = header.opener(stream)
+        check(image.width, image.height)
+        _take_info(header, image.info)
+        header.metadata["mode"] = image.mode
+        image.load()
+        # Decoders keep the file, the planes and what they decoded it into: hundreds of megabytes for large pictures.
+        for name in ("fp", "_fp", "_decoder", "_heif_file", "png"):
+            if getattr(image, name, None) is not None:
+                with contextlib.suppress(AttributeError):
+                    setattr(image, name, None)
+        stream.close()
+        view.release()
+        data.clear()
+        pixels, notes, profile = render(image, header.icc, header.orientation)
+    header.warnings += notes
+    if profile:
+        header.metadata["colour_profile"] = profile
+    return pixels
+
+
+class _Contents(Parts):
+    """Pillow's TIFF reader wants the whole file in one piece; `getvalue` gives it without a copy."""
+
+    def getvalue(self) -> memoryview:
+        assert self._data is not None
+        return self._data
+
+
+def _take_info(header: Header, info: dict[Any, Any]) -> None:
+    """Take over what only the decoder could find (WebP, AVIF, HEIC)."""
+    if header.format not in ("WEBP", "AVIF", "HEIF"):
+        return
+    icc, exif = info.get("icc_profile"), info.get("exif")
+    if isinstance(icc, bytes) and len(icc) <= MAX_ICC:
+        header.icc = icc
+    if isinstance(exif, bytes):
+        header.orientation, texts = read_exif(exif)
+        header.metadata |= texts
+
+
+@contextlib.contextmanager
+def translated(label: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into a PictureError. On fuzzed files that may be any exception at all."""
+    from PIL import Image
+
+    try:
+        yield
+    except (PictureError, MemoryError):
+        raise
+    except Image.DecompressionBombError:
+        raise PictureTooLarge(
+            f"{label} unfolds to far more pixels than it says; it was not decoded."
+        ) from None
+    except Exception as error:
+        log.debug("decoding %s failed", label, exc_info=True)
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        lower = reason.lower()
+        if any(
+            one in lower
+            for one in ("unsupported", "unknown pixel mode", "not supported", "not yet supported")
+        ):
+            raise UnsupportedFormat(
+                f"{label} is of a variant that is not read ({reason}); save it as a usual JPEG or PNG."
+            ) from error
+        if "truncated" in lower or "not enough" in lower:
+            raise truncated(label) from error
+        raise corrupt(label, reason) from error
+
+
+_lock = threading.Lock()
+_inside = 0
+_saved: Any = None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's Python warnings off the terminal while any thread decodes.
+
+    `warnings.catch_warnings` alone restores the filters in the wrong order when threads overlap; so the first thread to
+    enter saves them and the last to leave restores them.
+    """
+    global _inside, _saved
+    with _lock:
+        if _inside == 0:
+            _saved = warnings.catch_warnings()
+            _saved.__enter__()
+            warnings.simplefilter("ignore")
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _saved.__exit__(None, None, None)

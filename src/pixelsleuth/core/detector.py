@@ -1,0 +1,184 @@
+"""`Detector`: anything that turns pictures into verdicts. A new one implements `judge` and states what it can do."""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from os import PathLike
+from typing import TYPE_CHECKING, Literal, TypeAlias, Union, overload
+
+from pixelsleuth.core.errors import PictureError, PixelSleuthError, UsageError
+from pixelsleuth.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from pixelsleuth.core.images import Picture
+
+    Source: TypeAlias = Union[str, PathLike[str], bytes, Image.Image, NDArray[np.generic], Picture]
+
+log = logging.getLogger("pixelsleuth")
+
+
+class Capability(StrEnum):
+    """What a detector can do: name the class, draw the mask, say why."""
+
+    DETECT = "detect"
+    LOCALIZE = "localize"
+    EXPLAIN = "explain"
+
+
+class InternalError(PixelSleuthError):
+    """The detector itself failed on a picture that could be read: a fault of ours, recorded so that the rest goes on."""
+
+    code = "internal_error"
+
+
+class Detector(ABC):
+    """Base of all detectors.
+
+    A subclass sets `name`, `version` and `capabilities` and implements `judge`. `max_megapixels` is the size limit
+    that `check` and `check_many` apply from the header, before anything is decoded.
+    """
+
+    name: str = "detector"
+    version: str = "0"
+    capabilities: frozenset[Capability] = frozenset({Capability.DETECT})
+    max_megapixels: float = 100.0
+
+    @property
+    def model(self) -> dict[str, str]:
+        """`{"name", "version"}`, as verdicts carry it."""
+        return {"name": self.name, "version": self.version}
+
+    @abstractmethod
+    def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
+        """Return one verdict a picture, in order (`Verdict.of` fills in what the picture knows).
+
+        The answer for a picture must not depend on the others of the batch.
+        """
+
+    @overload
+    def check(
+        self, source: list[Source] | tuple[Source, ...], *, explain: bool = ..., on_error: OnError = ...
+    ) -> list[Verdict]: ...
+
+    @overload
+    def check(self, source: Source, *, explain: bool = ..., on_error: OnError = ...) -> Verdict: ...
+
+    def check(
+        self,
+        source: Source | list[Source] | tuple[Source, ...],
+        *,
+        explain: bool = True,
+        on_error: OnError = None,
+    ) -> Verdict | list[Verdict]:
+        """Judge one picture (path, bytes, PIL image, array) or a list of them (then the answer is a list, in order).
+
+        `on_error`: "raise" lets the first PictureError out, "record" turns it into a verdict with `error` set; by
+        default a single picture raises and a list records. Verdicts of a list forget pixels that a file can give back;
+        for thousands of pictures use `check_many`, which holds one at a time.
+        """
+        if on_error not in (None, "raise", "record"):
+            raise UsageError(f"on_error must be 'raise' or 'record', not {on_error!r}.")
+        if isinstance(source, list | tuple):
+            verdicts = []
+            for one in source:
+                verdict = self._check_one(one, explain, raise_errors=on_error == "raise")
+                if isinstance(one, str | PathLike):
+                    verdict.forget_picture()
+                verdicts.append(verdict)
+            return verdicts
+        return self._check_one(source, explain, raise_errors=on_error != "record")
+
+    def check_many(
+        self, sources: Iterable[Source], *, explain: bool = True, batch_size: int = 1
+    ) -> Iterator[Verdict]:
+        """Judge a stream of pictures and yield verdicts in order; a failure is a record, never an exception.
+
+        At most `batch_size` pictures are held at a time.
+        """
+        if batch_size < 1:
+            raise UsageError(f"batch_size must be at least 1, not {batch_size}.")
+        batch: list[Picture | Verdict] = []
+        opened: list[float] = []
+        for source in sources:
+            started = time.perf_counter()
+            batch.append(self._open(source))
+            opened.append((time.perf_counter() - started) * 1000)
+            if len(batch) == batch_size:
+                yield from self._judge_batch(batch, opened, explain)
+                batch, opened = [], []
+        yield from self._judge_batch(batch, opened, explain)
+
+    def _check_one(self, source: Source, explain: bool, *, raise_errors: bool) -> Verdict:
+        if not raise_errors:
+            return next(self.check_many([source], explain=explain))
+        from pixelsleuth.core.images import open_picture
+
+        started = time.perf_counter()
+        picture = open_picture(source, max_megapixels=self.max_megapixels)
+        (verdict,) = self._judged([picture], explain)
+        verdict.elapsed_ms = (time.perf_counter() - started) * 1000
+        return verdict
+
+    def _open(self, source: Source) -> Picture | Verdict:
+        from pixelsleuth.core.images import open_picture, source_name
+
+        try:
+            return open_picture(source, max_megapixels=self.max_megapixels)
+        except PictureError as error:
+            return Verdict.failed(source_name(source), error, self.model)
+        except Exception as error:  # a reader's fault must not end a run over thousands of files
+            log.exception("reading %s failed", source_name(source))
+            return Verdict.failed(source_name(source), _internal(error), self.model)
+
+    def _judge_batch(
+        self, batch: Sequence[Picture | Verdict], opened: Sequence[float], explain: bool
+    ) -> Iterator[Verdict]:
+        pictures = [one for one in batch if not isinstance(one, Verdict)]
+        started = time.perf_counter()
+        verdicts = iter(self._judge_safely(pictures, explain))
+        each = (time.perf_counter() - started) * 1000 / max(1, len(pictures))
+        for one, open_ms in zip(batch, opened, strict=True):
+            verdict = one if isinstance(one, Verdict) else next(verdicts)
+            verdict.elapsed_ms = open_ms if isinstance(one, Verdict) else open_ms + each
+            yield verdict
+
+    def _judge_safely(self, pictures: list[Picture], explain: bool) -> list[Verdict]:
+        """Judge together; where that fails, one by one, so that a single picture cannot spoil its batch."""
+        if not pictures:
+            return []
+        try:
+            return self._judged(pictures, explain)
+        except Exception as error:
+            if len(pictures) > 1:
+                log.warning("a batch of %d failed (%s); judging one by one", len(pictures), error)
+                return [verdict for one in pictures for verdict in self._judge_safely([one], explain)]
+            picture = pictures[0]
+            log.exception("judging %s failed", picture.source)
+            known = error if isinstance(error, PixelSleuthError) else _internal(error)
+            verdict = Verdict.failed(picture.source, known, self.model)
+            verdict.sha256, verdict.width, verdict.height = picture.sha256, picture.width, picture.height
+            verdict.metadata, verdict.warnings = dict(picture.metadata), list(picture.warnings)
+            return [verdict]
+
+    def _judged(self, pictures: list[Picture], explain: bool) -> list[Verdict]:
+        verdicts = self.judge(pictures, explain=explain)
+        if len(verdicts) != len(pictures):
+            raise RuntimeError(f"{self.name} gave {len(verdicts)} verdicts for {len(pictures)} pictures")
+        return verdicts
+
+
+OnError: TypeAlias = Literal["raise", "record"] | None
+
+
+def _internal(error: Exception) -> InternalError:
+    return InternalError(
+        f"The detector failed on this picture ({type(error).__name__}: {error}); please report it with the file."
+    )

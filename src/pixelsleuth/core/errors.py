@@ -1,0 +1,98 @@
+"""Everything that can go wrong on purpose, each with one sentence that says what to do next.
+
+`PictureError` is about one picture (the others of a call are still judged: exit status 1), `UsageError` about the call
+itself (exit status 2). `code` is stable and is what JSON records carry; the sentence may change.
+"""
+
+from __future__ import annotations
+
+
+class PixelSleuthError(Exception):
+    """Base of every error that PixelSleuth raises on purpose; `str(error)` is one sentence for a person."""
+
+    code = "error"
+
+    def to_dict(self) -> dict[str, str]:
+        """Return `{"code", "message"}`, the `error` field of a verdict record."""
+        return {"code": self.code, "message": str(self)}
+
+
+class PictureError(PixelSleuthError):
+    """One picture could not be read."""
+
+    code = "picture_error"
+
+
+class PictureNotFound(PictureError):
+    """There is no such file, or it may not be read."""
+
+    code = "picture_not_found"
+
+
+class NotAPicture(PictureError):
+    """The bytes (or the object given) are no picture at all: text, an empty file, a folder, a pipe."""
+
+    code = "not_a_picture"
+
+
+class UnsupportedFormat(PictureError):
+    """A picture, but of a format or a variant that is not read."""
+
+    code = "unsupported_format"
+
+
+class PictureTooLarge(PictureError):
+    """More pixels, bytes or decoding memory than the limit allows; nothing was decoded."""
+
+    code = "picture_too_large"
+
+
+class PictureTooSmall(PictureError):
+    """Too few pixels on a side to say anything about."""
+
+    code = "picture_too_small"
+
+
+class CorruptPicture(PictureError):
+    """Truncated or damaged."""
+
+    code = "corrupt_picture"
+
+
+class UsageError(PixelSleuthError):
+    """The call itself is wrong."""
+
+    code = "usage_error"
+
+
+class UnknownModel(UsageError):
+    """No detector has this name."""
+
+    code = "unknown_model"
+
+
+class OutputError(UsageError):
+    """A report, mask or record cannot be written where it was asked for."""
+
+    code = "output_error"
+
+
+class NoPictures(UsageError):
+    """Nothing to judge: the folders given hold no picture."""
+
+    code = "no_pictures"
+
+
+class MissingExtra(UsageError):
+    """An optional dependency is not installed.
+
+    >>> print(MissingExtra("torch", "vlm"))
+    torch is not installed; run: pip install 'pixelsleuth[vlm]'
+    """
+
+    code = "missing_extra"
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(f"{package} is not installed; run: pip install 'pixelsleuth[{extra}]'")

@@ -1,0 +1,130 @@
+"""Which bytes are which picture format, and what their headers say before anything is decoded.
+
+The decoders are Pillow's, but they are handed only the bytes that make pixels: headers are read here first, so that the
+size limit comes before any decoder runs, and so that comments, text, EXIF and other baggage, whose readers have been
+slow or hungry on crafted files, never reach them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pixelsleuth.core.errors import NotAPicture, UnsupportedFormat
+from pixelsleuth.core.formats.base import Header
+
+# What `find_pictures` looks for in a folder; reading goes by content alone.
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .gif .bmp .dib .avif .heic .heif .hif".split()
+)
+
+_AVIF = {b"avif", b"avis"}
+_HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+
+# Formats that are recognised only to say so.
+_OTHERS = (
+    (b"%PDF", "a PDF document"),
+    (b"8BPS", "a Photoshop document"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\0\0\1\0", "an icon"),
+    (b"v/1\1", "OpenEXR"),
+    (b"DDS ", "a DirectDraw texture"),
+    (b"BLP1", "a BLP texture"),
+    (b"BLP2", "a BLP texture"),
+    (b"\x01\xda", "an SGI picture"),
+    (b"qoif", "QOI"),
+    (b"gimp xcf", "a GIMP document"),
+    (b"FUJIFILMCCD-RAW", "a camera raw file"),
+    (b"IIU\0", "a camera raw file"),
+    (b"IIRO", "a camera raw file"),
+    (b"\x1aE\xdf\xa3", "a video"),
+    (b"PK\3\4", "a ZIP archive or office document"),
+    (b"\x1f\x8b", "a compressed archive"),
+)
+
+
+def sniff(head: bytes) -> str | None:
+    """Return the format of a file that begins with `head` (64 bytes are enough), None where it is not one we read."""
+    if head[:3] == b"\xff\xd8\xff":
+        return "JPEG"
+    if head[:8] == b"\x89PNG\r\n\x1a\n":
+        return "PNG"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    # "BM" alone is also how texts begin; the size of the second header must be one that exists.
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in (12, 40, 52, 56, 64, 108, 124):
+        return "BMP"
+    if head[4:8] == b"ftyp":
+        brands = {head[at : at + 4] for at in range(8, min(len(head), 64), 4)}
+        if brands & _AVIF:
+            return "AVIF"
+        if brands & _HEIF:
+            return "HEIF"
+    return None
+
+
+def read_header(data: memoryview, name: str) -> Header:
+    """Return what the header of the file `data` says.
+
+    Raises NotAPicture, UnsupportedFormat, CorruptPicture or PictureTooLarge; `name` stands in their sentences.
+    """
+    head = bytes(data[:64])
+    kind = sniff(head)
+    if kind is None:
+        raise _refusal(head, data, name)
+    return _reader(kind)(data, name)
+
+
+def _reader(kind: str) -> Callable[[memoryview, str], Header]:
+    from pixelsleuth.core.formats import bmp, gif, heif, jpeg, png, tiff, webp
+
+    readers: dict[str, Callable[[memoryview, str], Header]] = {
+        "JPEG": jpeg.read,
+        "PNG": png.read,
+        "WEBP": webp.read,
+        "TIFF": tiff.read,
+        "GIF": gif.read,
+        "BMP": bmp.read,
+        "AVIF": heif.read_avif,
+        "HEIF": heif.read_heif,
+    }
+    return readers[kind]
+
+
+def _refusal(head: bytes, data: memoryview, name: str) -> NotAPicture | UnsupportedFormat:
+    if not head:
+        return NotAPicture(f"{name} is empty; copy or download it again.")
+    advice = "save it as JPEG or PNG and check that."
+    for magic, what in _OTHERS:
+        if head.startswith(magic):
+            return UnsupportedFormat(f"{name} is {what}, which is not read; {advice}")
+    if head[4:8] == b"ftyp":
+        return UnsupportedFormat(f"{name} is a video or a camera raw file, which is not read; {advice}")
+    if head[:2] == b"BM" and len(data) > 26:
+        return UnsupportedFormat(f"{name} is a BMP with an unknown header, or no picture at all; {advice}")
+    start = bytes(data[:512]).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return NotAPicture(f"{name} is a web page, not a picture; save the picture itself.")
+    if start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start):
+        return UnsupportedFormat(f"{name} is an SVG drawing, which is not read; {advice}")
+    if _is_text(bytes(data[:512])):
+        return NotAPicture(f"{name} is a text, not a picture.")
+    return NotAPicture(
+        f"{name} is not a picture of a format that is read (JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, HEIC)."
+    )
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = start.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 3:  # a character cut in half at the end does not count
+            return False
+        text = start[: error.start].decode("utf-8")
+    return all(one.isprintable() or one in "\t\r\n" for one in text)

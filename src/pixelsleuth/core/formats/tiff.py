@@ -1,0 +1,122 @@
+"""TIFF and BigTIFF: the first page. Source: TIFF 6.0; BigTIFF; TIFF Technical Note 2 (JPEG)."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TYPE_CHECKING
+
+from pixelsleuth.core.errors import UnsupportedFormat
+from pixelsleuth.core.exif import Directory, fields_of, read_directory
+from pixelsleuth.core.formats.base import MAX_ICC, Header, corrupt, truncated
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_STRIPS, _SAMPLES, _ROWS, _STRIP_SIZES = 273, 277, 278, 279
+_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES = 322, 323, 324, 325
+_SUBFILE, _SUB_IFDS, _DNG, _ICC = 254, 330, 50706, 34675
+# What turns the file into pixels, and nothing else. Left out, among others: layers and XMP (megabytes), EXIF and sub-
+# directories (read by a naive reader), orientation (Pillow would turn the picture in a second copy).
+_DECODER_NEEDS = frozenset(
+    [
+        _WIDTH,
+        _HEIGHT,
+        _BITS,
+        _COMPRESSION,
+        _PHOTOMETRIC,
+        266,
+        _STRIPS,
+        _SAMPLES,
+        _ROWS,
+        _STRIP_SIZES,
+        284,
+        292,
+        293,
+    ]
+    + [
+        317,
+        320,
+        _TILE_WIDTH,
+        _TILE_HEIGHT,
+        _TILES,
+        _TILE_SIZES,
+        332,
+        338,
+        339,
+        347,
+        *range(512, 522),
+        *range(529, 533),
+    ]
+    + [50674]
+)
+MAX_STRIPS = 200_000
+MAX_FIELD = 4 << 20
+
+
+def read(data: memoryview, name: str) -> Header:
+    """Read the first directory and, where `data` is writable, strike out of it what the decoder does not need."""
+    if bytes(data[8:10]) == b"CR":
+        raise _raw(name)
+    directory = read_directory(data)
+    if directory is None:
+        raise truncated(name) if len(data) < 1 << 16 else corrupt(name, "its directory cannot be read")
+    if _DNG in directory.fields or (directory.number(_SUBFILE) & 1 and _SUB_IFDS in directory.fields):
+        raise _raw(name)  # its first directory is a thumbnail
+    width, height = directory.number(_WIDTH), directory.number(_HEIGHT)
+    if width <= 0 or height <= 0:
+        raise corrupt(name, "its header does not say how large it is")
+    _bound_fields(directory, name)
+    header = Header("TIFF", width, height, _open)
+    header.working = _largest_piece(directory, width, height)
+    header.orientation, header.metadata = fields_of(directory)
+    bits = directory.numbers(_BITS)
+    header.metadata["bit_depth"] = str(max(bits)) if bits else "1"
+    icc = directory.fields.get(_ICC)
+    if icc is not None and icc.size <= MAX_ICC:
+        header.icc = directory.value(_ICC) or None
+    if directory.next:
+        header.warnings.append("A file of several pages: only the first was judged.")
+    if not data.readonly:
+        _strike_out(data, directory)
+    return header
+
+
+def _open(stream: io.RawIOBase) -> ImageFile:
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    return TiffImageFile(stream)  # type: ignore[arg-type]
+
+
+def _raw(name: str) -> UnsupportedFormat:
+    return UnsupportedFormat(f"{name} is a camera raw file, which is not read; export it as JPEG or TIFF.")
+
+
+def _bound_fields(directory: Directory, name: str) -> None:
+    for tag, field in directory.fields.items():
+        if tag in _DECODER_NEEDS and field.size > MAX_FIELD:
+            raise corrupt(name, f"its field {tag} is unreasonably long")
+    for tag in (_STRIPS, _TILES):
+        if tag in directory.fields and directory.fields[tag].count > MAX_STRIPS:
+            raise corrupt(name, "it is cut into hundreds of thousands of pieces")
+
+
+def _largest_piece(directory: Directory, width: int, height: int) -> int:
+    """Bytes of one decoded strip or tile, which libtiff holds beside the picture."""
+    samples = min(max(directory.number(_SAMPLES, 1), 1), 64)
+    bits = max(directory.numbers(_BITS) or (1,))
+    if _TILES in directory.fields:
+        across, down = directory.number(_TILE_WIDTH, width), directory.number(_TILE_HEIGHT, height)
+    else:
+        across, down = width, min(directory.number(_ROWS, height) or height, height)
+    return across * down * samples * bits // 8
+
+
+def _strike_out(data: memoryview, directory: Directory) -> None:
+    """Rewrite the directory in place with the needed fields alone and no next page."""
+    kept = [directory.fields[tag].raw for tag in sorted(directory.fields) if tag in _DECODER_NEEDS]
+    count = struct.pack(directory.order + ("Q" if directory.big else "H"), len(kept))
+    table = count + b"".join(kept) + bytes(8 if directory.big else 4)
+    end = min(directory.start + len(table), len(data))
+    data[directory.start : end] = table[: end - directory.start]

@@ -1,0 +1,55 @@
+"""WebP: the first frame. Source: RFC 9649."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pixelsleuth.core.errors import UnsupportedFormat
+from pixelsleuth.core.formats.base import Header, corrupt, truncated
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+# Pillow decodes through libwebp's animation decoder: two canvases of four bytes a pixel, and a copy of the first.
+WORKING_BYTES_PER_PIXEL = 12
+
+
+def read(data: memoryview, name: str) -> Header:
+    """Read the size of the canvas."""
+    if len(data) < 30:
+        raise truncated(name)
+    kind = bytes(data[12:16])
+    animated = False
+    if kind == b"VP8X":
+        width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+        animated = bool(data[20] & 2)
+    elif kind == b"VP8L" and data[20] == 0x2F:
+        bits = int.from_bytes(data[21:25], "little")
+        width, height = (bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1
+    elif kind == b"VP8 " and bytes(data[23:26]) == b"\x9d\x01\x2a":
+        width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+    else:
+        raise corrupt(name, "its header is none of WebP's")
+    if not width or not height:
+        raise corrupt(name, "its header says that it has no pixels")
+    header = Header("WEBP", width, height, _opener(name), metadata={"bit_depth": "8"})
+    header.working = WORKING_BYTES_PER_PIXEL * width * height + 2 * len(data)
+    if animated:
+        header.warnings.append("An animation: only its first picture was judged.")
+    return header
+
+
+def _opener(name: str) -> Callable[[io.RawIOBase], ImageFile]:
+    def opener(stream: io.RawIOBase) -> ImageFile:
+        from PIL import features
+        from PIL.WebPImagePlugin import WebPImageFile
+
+        if not features.check("webp"):
+            raise UnsupportedFormat(
+                f"{name} is WebP, which this build of Pillow cannot read; save it as JPEG or PNG."
+            )
+        return WebPImageFile(stream)  # type: ignore[arg-type]
+
+    return opener

@@ -1,0 +1,87 @@
+"""COCO run-length masks: column by column from the top left, runs of 0 and 1 in turn, beginning with 0.
+
+`counts` is COCO's compressed string: each run, less the run two before it from the fourth on, as little-endian groups of
+five bits with a continuation bit and sign extension, plus 48 to make it printable. Source: COCO API, `maskApi.c`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_GROUPS = 7  # 7 groups of 5 bits hold every difference of two runs below 2**33
+
+
+def encode(mask: NDArray[Any]) -> dict[str, Any]:
+    """Return `{"size": [height, width], "counts": str}` of a (height, width) mask (anything nonzero is 1).
+
+    >>> import numpy as np
+    >>> encode(np.array([[0, 1], [1, 1]], dtype=bool))
+    {'size': [2, 2], 'counts': '13'}
+    """
+    if mask.ndim != 2:
+        raise ValueError(f"a mask has two dimensions, got shape {mask.shape}")
+    height, width = mask.shape
+    return {"size": [height, width], "counts": _to_string(_runs(mask != 0))}
+
+
+def decode(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Return the (height, width) bool mask of a compressed or an uncompressed (list of runs) COCO run-length mask.
+
+    Raises ValueError where the runs do not fill the size.
+    """
+    height, width = (int(side) for side in rle["size"])
+    counts = rle["counts"]
+    runs = _from_string(counts) if isinstance(counts, str | bytes) else np.asarray(counts, dtype=np.int64)
+    if (runs < 0).any() or int(runs.sum()) != height * width:
+        raise ValueError(f"the runs do not fill a mask of {height} x {width}")
+    values = np.zeros(len(runs), dtype=bool)
+    values[1::2] = True
+    return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
+
+
+def _runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the runs of the column-major mask; the first counts zeros and may be 0."""
+    flat = np.ascontiguousarray(mask.T).reshape(-1)
+    if flat.size == 0:
+        return np.zeros(1, dtype=np.int64)
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    edges = np.concatenate(([0], changes, [flat.size]))
+    runs = np.diff(edges)
+    return np.concatenate(([0], runs)) if flat[0] else runs
+
+
+def _to_string(runs: NDArray[np.int64]) -> str:
+    values = runs.astype(np.int64)
+    values[3:] -= runs[1:-2]  # small differences make short strings
+    shifts = 5 * np.arange(_GROUPS)
+    groups = (values[:, None] >> shifts) & 0x1F
+    rest = values[:, None] >> (shifts + 5)
+    # A group ends the number where the bits above it are all equal to its own sign bit (0x10).
+    last = np.where(groups & 0x10, rest == -1, rest == 0)
+    length = last.argmax(axis=1)
+    position = np.arange(_GROUPS)
+    codes = groups + 0x20 * (position < length[:, None]) + 48
+    return codes[position <= length[:, None]].astype(np.uint8).tobytes().decode("ascii")
+
+
+def _from_string(counts: str | bytes) -> NDArray[np.int64]:
+    raw = counts.encode("ascii") if isinstance(counts, str) else counts
+    codes = np.frombuffer(raw, dtype=np.uint8).astype(np.int64) - 48
+    if codes.size == 0 or (codes < 0).any() or (codes > 63).any() or codes[-1] & 0x20:
+        raise ValueError("not a COCO run-length string")
+    ends = np.flatnonzero((codes & 0x20) == 0)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    if int((ends - starts).max()) >= 12:
+        raise ValueError("not a COCO run-length string")
+    shift = 5 * (np.arange(codes.size) - np.repeat(starts, ends - starts + 1))
+    values = np.add.reduceat((codes & 0x1F) << shift, starts)
+    negative = (codes[ends] & 0x10) != 0
+    values[negative] -= np.int64(1) << (5 * (ends - starts + 1)[negative])
+    if values.size > 3:  # undo the differences: odd and even runs are two sums of their own
+        values[1::2] = np.cumsum(values[1::2])
+        values[2::2] = np.cumsum(values[2::2])
+    return values
