@@ -1,0 +1,3 @@
+"""The `pixelsleuth` command: one file a command, parsing only; what a command does lives in the other
+rooms.
+"""

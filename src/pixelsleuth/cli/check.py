@@ -1,0 +1,88 @@
+"""`pixelsleuth check`: judge pictures and write what was found."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+
+@click.command(short_help="Judge pictures: real, wholly generated or tampered; where and why.")
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option(
+    "--model",
+    default="compact",
+    show_default=True,
+    metavar="NAME",
+    help="Detector, see 'pixelsleuth models'.",
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "json", "jsonl"]),
+    default="text",
+    show_default=True,
+    help="Text for people, one JSON array, or one JSON record a line.",
+)
+@click.option("--report", metavar="FILE.html", help="Also write one self-contained HTML page.")
+@click.option("--save-masks", metavar="DIR", help="Also write the mask of every tampered picture as PNG.")
+@click.option("--output", metavar="FILE", help="Write text or records here and not to standard output.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--explain/--no-explain",
+    default=True,
+    show_default=True,
+    help="Say why, or only what and where (faster).",
+)
+@click.option(
+    "--max-megapixels",
+    type=click.FloatRange(min=0.001),
+    default=100.0,
+    show_default=True,
+    help="Refuse larger pictures, before decoding them.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="Pictures judged at once.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
+@click.pass_context
+def check(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) -> None:
+    """Judge pictures and folders of pictures: real, wholly generated or tampered; where and why.
+
+    PATH is a picture, a folder (searched through) or '-' (read paths from standard input, one a line).
+
+    \b
+    Exit status: 0 every picture was judged, 1 some could not be read (the others were judged),
+    2 wrong usage or an output that could not be written, 130 interrupted.
+    """
+    from pixelsleuth.cli.run import CheckOptions, run_check
+
+    if not paths:
+        raise click.UsageError(
+            "No picture was given; name a picture, a folder, or - to read paths from standard input."
+        )
+    listed = _expand_stdin(paths)
+    ctx.exit(run_check(listed, CheckOptions(**options)))
+
+
+def _expand_stdin(paths: tuple[str, ...]) -> list[str]:
+    """Put the paths read from standard input in the place of `-`: one a line, or ended by NUL as `find
+    -print0` does.
+
+    They are read as bytes, because a file name need not be valid in the encoding of the terminal.
+    """
+    listed: list[str] = []
+    for path in paths:
+        if path != "-":
+            listed.append(path)
+            continue
+        data = sys.stdin.buffer.read()
+        names = data.split(b"\0") if b"\0" in data else data.splitlines()
+        listed += [os.fsdecode(name) for name in names if name.strip()]
+    return listed

@@ -1,0 +1,100 @@
+"""The command group. Commands are imported when they are called, so that `pixelsleuth --help` answers at
+once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import Any
+
+import click
+
+# Name -> (module:attribute, one line of help). The line is here so that the list needs no import.
+COMMANDS = {
+    "check": (
+        "pixelsleuth.cli.check:check",
+        "Judge pictures: real, wholly generated or tampered; where and why.",
+    ),
+    "demo": ("pixelsleuth.cli.demo:demo", "Forge some photographs, check them all, write a report."),
+    "models": ("pixelsleuth.cli.models:models", "List the detectors and what they need."),
+    "export": ("pixelsleuth.cli.export:export", "Turn a trained checkpoint into an ONNX detector."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are strings until one is called, and whose errors are one sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            close = difflib.get_close_matches(name, COMMANDS, n=1)
+            if close:
+                hint = f"did you mean '{close[0]}'?"
+            else:
+                hint = (
+                    f"commands: {', '.join(COMMANDS)}. To judge a picture: {ctx.command_path} check PICTURE"
+                )
+            ctx.fail(f"There is no command '{click.format_filename(name)}'; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from pixelsleuth.core.errors import PixelSleuthError
+
+        try:
+            return super().invoke(ctx)
+        except PixelSleuthError as error:
+            raise Refusal(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(130)
+
+
+class Refusal(click.ClickException):
+    """Wrong usage told in one sentence: exit status 2, no traceback."""
+
+    exit_code = 2
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from pixelsleuth import __version__
+
+        click.echo(f"pixelsleuth {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_version,
+    help="Show the version and exit.",
+)
+def main() -> None:
+    """Is this picture real, wholly generated, or tampered with? Where? Why?
+
+    \b
+    pixelsleuth check photo.jpg
+    pixelsleuth check folder/ --report report.html
+    """

@@ -1,0 +1,221 @@
+"""What the report says of one picture: a verdict turned into the plain values that the template prints."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pixelsleuth.reporting import words
+from pixelsleuth.reporting.words import percent, printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pixelsleuth.core.verdict import Label, Region, Verdict
+
+PRINT_SIDE = 480
+"""Pixels of the second, plain copy that is shown beside the heat map on paper."""
+
+MOST_REGIONS = 8
+
+VIEW_NAMES = {"heat": "Heat map", "boxes": "Boxes", "plain": "Picture"}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known to be true of a picture (the demo, an evaluation): its label, a note, the true mask if
+    any.
+    """
+
+    label: Label
+    note: str = ""
+    mask: NDArray[np.bool_] | None = None
+
+
+def outcome(verdict: Verdict, truth: Truth) -> str:
+    """`"right"`, `"wrong"`, `"undecided"` for an inconclusive verdict, or `"not judged"`."""
+    state = words.state_of(verdict)
+    if state == "failed":
+        return "not judged"
+    if state == "inconclusive":
+        return "undecided"
+    return "right" if str(verdict.label) == str(truth.label) else "wrong"
+
+
+def overlap(verdict: Verdict, truth: Truth) -> float | None:
+    """Intersection over union of the mask found and the true one, in 0..1; None where either is missing."""
+    if verdict.mask is None or truth.mask is None or verdict.mask.shape != truth.mask.shape:
+        return None
+    union = (verdict.mask | truth.mask).sum()
+    return float((verdict.mask & truth.mask).sum() / union) if union else None
+
+
+def card(
+    verdict: Verdict, *, number: int, thumb: int, mask_file: str | None = None, truth: Truth | None = None
+) -> dict[str, Any]:
+    """Return the values of one card, row or failure of the report; every string is safe to show (not yet
+    escaped).
+    """
+    state = words.state_of(verdict)
+    folder, file = _split(printable(verdict.source))
+    values = {
+        "number": number,
+        "state": state,
+        "headline": words.headline(verdict),
+        "meaning": printable(words.meaning(verdict)),
+        "sure": percent(verdict.confidence) if state != "failed" else "",
+        "folder": folder,
+        "file": file,
+        "code": (verdict.error or {}).get("code", ""),
+        "truth": _truth(verdict, truth) if truth else None,
+    }
+    if state != "failed":
+        values |= _look(verdict, thumb) | _reasons(verdict)
+        values["facts"] = list(_facts(verdict, mask_file))
+        values["alt"] = _alt(verdict, file)
+    return values
+
+
+def _split(source: str) -> tuple[str, str]:
+    cut = max(source.rfind("/"), source.rfind("\\")) + 1
+    return source[:cut], source[cut:] or source
+
+
+def _alt(verdict: Verdict, file: str) -> str:
+    where = ""
+    if verdict.regions and verdict.width and verdict.height:
+        places = dict.fromkeys(
+            words.place(region.box, verdict.width, verdict.height) for region in verdict.regions
+        )
+        where = f"; marked: {', '.join(places)}"
+    return f"{file}: {words.headline(verdict).lower()}{where}"
+
+
+def _ranked(verdict: Verdict) -> list[Region]:
+    """The regions, surest first: the order of the numbers in `Verdict.overlay` as well."""
+    return sorted(verdict.regions, key=lambda region: -region.score)
+
+
+def _look(verdict: Verdict, thumb: int) -> dict[str, Any]:
+    """The pictures of a card: thumbnail, heat layer, boxes, and the views between which a reader may
+    switch.
+    """
+    width, height = verdict.width or 1, verdict.height or 1
+    if verdict.picture is None:
+        return {"picture": None, "printed": None, "heat": None, "boxes": [], "views": []}
+    from pixelsleuth.reporting import overlay
+
+    small = overlay.thumbnail(verdict.picture.pixels, thumb)
+    heatmap = verdict.heatmap
+    if heatmap is None and verdict.mask is not None:
+        heatmap = verdict.mask.astype("float32")
+    heat = overlay.png_uri(overlay.heat_layer(heatmap)) if heatmap is not None else None
+    boxes = [_box(region.box, width, height) for region in _ranked(verdict)[:MOST_REGIONS]]
+    suspected = str(verdict.label) == "tampered"
+    views = [view for view, there in (("heat", heat), ("boxes", boxes and heat), ("plain", True)) if there]
+    printed = None
+    if suspected and heat:
+        copy = small.copy()
+        copy.thumbnail((PRINT_SIDE, PRINT_SIDE))
+        printed = overlay.jpeg_uri(copy, quality=80)
+    return {
+        "picture": overlay.jpeg_uri(small),
+        "shown": small.size,
+        "width": width,
+        "height": height,
+        "printed": printed,
+        "heat": heat,
+        "boxes": boxes,
+        "views": [(view, VIEW_NAMES[view]) for view in views],
+        "view": "heat" if suspected and heat else "plain",
+        "scale": _scale(),
+    }
+
+
+def _box(box: tuple[int, int, int, int], width: int, height: int) -> dict[str, float]:
+    x0, y0, x1, y1 = box
+    size = round(0.042 * max(width, height), 1)  # the number's tag, in pixels of the full picture
+    inside = y0 < size
+    return {
+        "x": x0,
+        "y": y0,
+        "w": x1 - x0,
+        "h": y1 - y0,
+        "size": size,
+        "tx": min(x0, max(0, width - size)),
+        "ty": y0 if inside else y0 - size,
+    }
+
+
+@functools.cache
+def _scale() -> list[tuple[str, float]]:
+    from pixelsleuth.reporting.overlay import colour_table
+
+    return [(f"#{r:02x}{g:02x}{b:02x}", round(a / 255, 2)) for r, g, b, a in colour_table(24).tolist()]
+
+
+def _reasons(verdict: Verdict) -> dict[str, Any]:
+    width, height = verdict.width or 1, verdict.height or 1
+    regions = [
+        {
+            "place": words.place(region.box, width, height).capitalize(),
+            "box": region.box,
+            "score": percent(region.score),
+        }
+        for region in _ranked(verdict)[:MOST_REGIONS]
+    ]
+    more = len(verdict.regions) - MOST_REGIONS
+    share = words.altered_share(verdict)
+    return {
+        "bars": [
+            {
+                "state": str(label),
+                "name": words.NAMES[str(label)],
+                "width": round(100 * value, 1),
+                "percent": percent(value),
+            }
+            for label, value in (verdict.probabilities or {}).items()
+        ],
+        "explanation": printable(verdict.explanation) if verdict.explanation else None,
+        "statements": [printable(one) for one in words.statements(verdict)],
+        "regions": regions,
+        "more_regions": f"and {words.count(more, 'smaller region')}" if more > 0 else None,
+        "share": percent(share) if share is not None else None,
+        "no_region": str(verdict.label) == "tampered" and not verdict.inconclusive,
+        "warnings": [printable(warning) for warning in verdict.warnings],
+    }
+
+
+def _truth(verdict: Verdict, truth: Truth) -> dict[str, Any]:
+    found = overlap(verdict, truth)
+    return {
+        "state": str(truth.label),
+        "name": words.NAMES[str(truth.label)],
+        "outcome": outcome(verdict, truth),
+        "note": truth.note,
+        "overlap": f"Overlap of the place found with the true one (IoU): {percent(found)}"
+        if found is not None
+        else None,
+    }
+
+
+def _facts(verdict: Verdict, mask_file: str | None) -> list[tuple[str, str]]:
+    metadata = dict(verdict.metadata)
+    kind = metadata.pop("format", None) or (verdict.picture.format if verdict.picture else None)
+    megapixels = (verdict.width or 0) * (verdict.height or 0) / 1e6
+    size = f"{verdict.width} x {verdict.height} pixels" + (
+        f", {megapixels:.1f} MP" if megapixels >= 0.95 else ""
+    )
+    facts = [("Size", size)]
+    if kind:
+        facts.append(("Format", kind))
+    facts += [(key.replace("_", " ").capitalize(), printable(value)) for key, value in metadata.items()]
+    if mask_file:
+        facts.append(("Mask", printable(mask_file)))
+    facts.append(("Model", printable(words.model_name(verdict))))
+    facts.append(("Judged in", f"{verdict.elapsed_ms / 1000:.2f} s"))
+    if verdict.sha256:
+        facts.append(("SHA-256", verdict.sha256))
+    return facts

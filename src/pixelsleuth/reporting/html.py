@@ -1,0 +1,195 @@
+"""The HTML report: one file that holds everything and asks the network for nothing.
+
+`HtmlReport` takes verdicts one at a time and keeps none: pages of thousands of pictures are written in
+bounded memory. The look is in `templates/report.html.j2` and `templates/report.css`; what a verdict says
+there, in `cards.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import re
+import tempfile
+from collections import Counter
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from pixelsleuth.core.errors import OutputError
+from pixelsleuth.reporting import cards, words
+from pixelsleuth.reporting.files import AtomicFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jinja2 import Environment
+
+    from pixelsleuth.core.verdict import Verdict
+    from pixelsleuth.reporting.cards import Truth
+
+THUMBNAILS = ((60, 1024), (600, 640), (6000, 384))
+"""Up to so many pictures, thumbnails of so many pixels; a report of 60 pictures stays near 15 MB."""
+
+SMALLEST_THUMBNAIL = 256
+
+_OURS = re.compile(rb"\s*<!doctype html", re.IGNORECASE)
+
+
+class HtmlReport:
+    """Writes one report to `path`, which appears when `close` is called.
+
+    `total` is the number of pictures to come where it is known (it decides how large the thumbnails are),
+    `note` a sentence under the heading, `truth` says that a column with the true labels is wanted. Raises
+    OutputError, at once where `path` cannot be written, later where the disk fills up.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        total: int | None = None,
+        title: str | None = None,
+        truth: bool = False,
+        now: datetime | None = None,
+    ) -> None:
+        self.total, self.title, self.truth = total, title, truth
+        self.note: str | None = None
+        self.done = 0
+        self.states: Counter[str] = Counter()
+        self._models: dict[str, None] = {}
+        self._now = now or datetime.now().astimezone()
+        self.thumb = thumbnail_side(total)
+        self._file = AtomicFile(path, ours=_OURS, kind="HTML report")
+        self.path = self._file.path
+        self._macros: Any = _environment().get_template("report.html.j2").module
+        # The heading counts what follows it, so the parts wait in files without a name until the end.
+        self._rows, self._failures, self._cards = (_spool(self.path) for _ in range(3))
+
+    def add(self, verdict: Verdict, *, mask_file: str | None = None, truth: Truth | None = None) -> None:
+        """Add one verdict. `verdict.picture` supplies the pixels; without it the card has no picture."""
+        self.done += 1
+        state = words.state_of(verdict)
+        self.states[state] += 1
+        self._models.setdefault(words.model_name(verdict))
+        card = cards.card(verdict, number=self.done, thumb=self.thumb, mask_file=mask_file, truth=truth)
+        self._put(self._rows, self._macros.row(card, self.truth))
+        if state == "failed":
+            self._put(self._failures, self._macros.failure(card))
+        else:
+            self._put(self._cards, self._macros.card(card))
+
+    def close(self, *, interrupted: bool = False) -> None:
+        """Write the heading and put the file in place; `interrupted` marks the report as incomplete."""
+        values, macros = self._values(interrupted), self._macros
+        try:
+            for part in self._parts(macros, values):
+                self._file.write(part)
+        except OutputError:
+            self.discard()
+            raise
+        self._close_spools()
+        self._file.commit()
+
+    def discard(self) -> None:
+        """Give up: nothing is left on the disk."""
+        self._close_spools()
+        self._file.discard()
+
+    def _parts(self, macros: Any, values: dict[str, Any]) -> Iterator[str]:
+        yield macros.head(values)
+        if self.done > 1:
+            yield from _replay(self._rows)
+        yield macros.after_rows(values)
+        yield from _replay(self._failures)
+        yield macros.before_cards(values)
+        yield from _replay(self._cards)
+        yield macros.tail(values)
+
+    def _values(self, interrupted: bool) -> dict[str, Any]:
+        from markupsafe import Markup
+
+        from pixelsleuth import __version__
+
+        style = _style()
+        shown = [state for state in words.STATES if self.states[state]]
+        starts = [sum(self.states[earlier] for earlier in shown[:i]) for i in range(len(shown))]
+        return {
+            "style": Markup(style),
+            "style_hash": "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+            "version": __version__,
+            "title": self.title or f"{words.count(self.done, 'picture')} checked",
+            "date": f"{self._now.day} {self._now:%B %Y, %H:%M %Z}".strip(),
+            "model": ", ".join(filter(None, self._models)),
+            "names": words.NAMES,
+            "counts": [(state, self.states[state]) for state in words.STATES],
+            "spread": [(state, self.states[state], x) for state, x in zip(shown, starts, strict=True)],
+            "filter": len([state for state in shown if state != "failed"]) > 1,
+            "done": self.done,
+            "total": self.total,
+            "judged_any": self.done > 1,
+            "failures": self.states["failed"],
+            "many": self.done > 100,
+            "interrupted": interrupted,
+            "truth": self.truth,
+            "note": self.note,
+            "thumb": self.thumb,
+        }
+
+    def _put(self, spool: IO[str], text: str) -> None:
+        try:
+            spool.write(text)
+        except OSError as error:
+            raise OutputError(f"The HTML report {self.path} cannot be written ({error.strerror}).") from error
+
+    def _close_spools(self) -> None:
+        for spool in (self._rows, self._failures, self._cards):
+            spool.close()
+
+
+def thumbnail_side(total: int | None) -> int:
+    """The longer side of the pictures in a report of `total` pictures, in pixels.
+
+    >>> thumbnail_side(1), thumbnail_side(100), thumbnail_side(1_000_000)
+    (1024, 640, 256)
+    """
+    for limit, side in THUMBNAILS:
+        if (total or 1) <= limit:
+            return side
+    return SMALLEST_THUMBNAIL
+
+
+def _spool(path: Path) -> IO[str]:
+    # Beside the report: the system's folder for temporary files may be a small memory disk.
+    folder = str(path.resolve().parent)
+    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace", newline="\n", dir=folder)
+
+
+def _replay(spool: IO[str]) -> Iterator[str]:
+    spool.seek(0)
+    while chunk := spool.read(1 << 20):
+        yield chunk
+
+
+@functools.cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("pixelsleuth.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@functools.cache
+def _style() -> str:
+    from importlib.resources import files
+
+    text = files("pixelsleuth.reporting").joinpath("templates/report.css").read_text("utf-8")
+    without_comments = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    return re.sub(r"\s*\n\s*", "\n", without_comments).strip()

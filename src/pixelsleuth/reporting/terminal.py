@@ -1,0 +1,167 @@
+"""Verdicts as text for a terminal or a plain file: what, how sure, where, why."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any
+
+from pixelsleuth.reporting import words
+from pixelsleuth.reporting.words import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from pixelsleuth.core.verdict import Verdict
+
+# A sign and a colour each, so that neither colour nor shape is needed to tell them apart.
+SIGNS = {"real": "✓", "full_synthetic": "◆", "tampered": "▲", "inconclusive": "?", "failed": "✗"}
+PLAIN_SIGNS = {"real": "+", "full_synthetic": "*", "tampered": "!", "inconclusive": "?", "failed": "x"}
+STYLES = {
+    "real": "green",
+    "full_synthetic": "magenta",
+    "tampered": "red",
+    "inconclusive": "yellow",
+    "failed": "dim",
+}
+
+FULL_UP_TO = 12
+"""More pictures than this and each gets a line or two instead of a paragraph."""
+
+BAR = 24
+LEFT = 8
+
+
+def console_for(stream: IO[str] | None = None, *, stderr: bool = False) -> Console:
+    """A console that is plain when not on a terminal and obeys NO_COLOR; long lines wrap on words, paths
+    never break.
+    """
+    from rich.console import Console
+
+    if stream is not None:
+        return Console(file=stream, highlight=False, emoji=False, width=_width(stream), soft_wrap=False)
+    return Console(stderr=stderr, highlight=False, emoji=False)
+
+
+def _width(stream: IO[str]) -> int | None:
+    return None if stream.isatty() else 100
+
+
+class TerminalText:
+    """Prints verdicts one after another to a rich console; `total` decides between paragraphs and lines."""
+
+    def __init__(self, console: Console, *, total: int) -> None:
+        self.console, self.brief = console, total > FULL_UP_TO
+        encoding = (console.encoding or "ascii").lower().replace("-", "")
+        self.unicode = encoding.startswith("utf")
+
+    def add(self, verdict: Verdict, mask_file: str | None = None) -> None:
+        """Print one verdict; `mask_file` is where its mask was saved."""
+        if self.brief:
+            self._line(verdict)
+        else:
+            self._paragraph(verdict, mask_file)
+
+    def _line(self, verdict: Verdict) -> None:
+        from rich.text import Text
+
+        state = words.state_of(verdict)
+        line = Text(no_wrap=True, overflow="fold")
+        line.append(f"{self._sign(state)} {words.NAMES[state]:<16} ", STYLES[state])
+        line.append(f"{words.percent(verdict.confidence) if state != 'failed' else '':>4}  ")
+        line.append(printable(verdict.source))
+        self.console.print(line, soft_wrap=True)
+        if state == "failed":
+            self._wrapped("", [Text(words.meaning(verdict), "dim")])
+        elif state == "inconclusive":
+            self._wrapped("", [Text(f"leans {words.NAMES[str(verdict.label)].lower()}", "dim")])
+        elif verdict.regions:
+            self._wrapped("", [Text(self._where(verdict), "dim")])
+
+    def _paragraph(self, verdict: Verdict, mask_file: str | None) -> None:
+        from rich.text import Text
+
+        state = words.state_of(verdict)
+        title = Text(printable(verdict.source), "bold")
+        if verdict.width and verdict.height:
+            kind = verdict.metadata.get("format") or (verdict.picture.format if verdict.picture else None)
+            facts = " ".join(filter(None, (f"{verdict.width} x {verdict.height}", kind)))
+            title.append(f"  {printable(facts)}", "not bold dim")
+        self.console.print(title, soft_wrap=True)
+        verdict_line = Text("  ")
+        verdict_line.append(f"{self._sign(state)} {words.headline(verdict)}", f"bold {STYLES[state]}")
+        if state not in ("failed", "inconclusive"):
+            verdict_line.append(f"  {words.percent(verdict.confidence)}", "bold")
+        self.console.print(verdict_line, soft_wrap=True)
+        self._wrapped("", [Text(words.meaning(verdict), "" if state == "failed" else "dim")])
+        if state != "failed":
+            self._details(verdict, mask_file)
+        if verdict.warnings:
+            self._wrapped("Note", [Text(printable(warning), "yellow") for warning in verdict.warnings])
+        self.console.print()
+
+    def _details(self, verdict: Verdict, mask_file: str | None) -> None:
+        from rich.text import Text
+
+        for label, probability in (verdict.probabilities or {}).items():
+            self.console.print(self._bar(str(label), probability), soft_wrap=True)
+        if verdict.regions:
+            lines = [Text(self._where(verdict))]
+            if len(verdict.regions) > 1 or verdict.width:
+                lines += [Text(line, "dim") for line in self._boxes(verdict)]
+            self._wrapped("Where", lines)
+        elif str(verdict.label) == "tampered" and not verdict.inconclusive:
+            self._wrapped("Where", [Text("No region could be outlined.")])
+        reasons = [Text(printable(verdict.explanation))] if verdict.explanation else []
+        reasons += [
+            Text(f"{'·' if self.unicode else '-'} {printable(one)}") for one in words.statements(verdict)
+        ]
+        if reasons:
+            self._wrapped("Why", reasons)
+        if mask_file:
+            self._wrapped("Mask", [Text(printable(mask_file), "dim")])
+
+    def _where(self, verdict: Verdict) -> str:
+        width, height = verdict.width or 1, verdict.height or 1
+        places = dict.fromkeys(words.place(region.box, width, height) for region in verdict.regions)
+        named = ", ".join(list(places)[:4]) + (" and elsewhere" if len(places) > 4 else "")
+        share = words.altered_share(verdict)
+        covered = f" ({words.percent(share)} of the picture)" if share is not None else ""
+        return f"{words.count(len(verdict.regions), 'region')}: {named}{covered}"
+
+    def _boxes(self, verdict: Verdict) -> Iterable[str]:
+        for region in verdict.regions[:5]:
+            x0, y0, x1, y1 = region.box
+            yield f"x {x0} to {x1}, y {y0} to {y1}, score {words.percent(region.score)}"
+        if len(verdict.regions) > 5:
+            yield f"and {words.count(len(verdict.regions) - 5, 'smaller region')}"
+
+    def _bar(self, label: str, probability: float) -> Text:
+        from rich.text import Text
+
+        filled = round(BAR * probability)
+        full, empty = ("█", "░") if self.unicode else ("#", ".")
+        bar = Text(f"    {words.NAMES[label].lower():<17}")
+        bar.append(full * filled, STYLES[label])
+        bar.append(empty * (BAR - filled), "dim")
+        bar.append(f" {words.percent(probability):>4}")
+        return bar
+
+    def _wrapped(self, heading: str, lines: list[Text]) -> None:
+        """Print `lines` beside a short heading, wrapped under each other."""
+        from rich.padding import Padding
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 1))
+        if heading:
+            table.add_column(width=LEFT - 3, no_wrap=True)
+        table.add_column(ratio=1, overflow="fold")
+        for index, line in enumerate(lines):
+            row: list[Any] = [Text(heading if index == 0 else "", "bold")] if heading else []
+            table.add_row(*row, line)
+        self.console.print(Padding(table, (0, 0, 0, 4), expand=False))
+
+    def _sign(self, state: str) -> str:
+        return (SIGNS if self.unicode else PLAIN_SIGNS)[state]

@@ -1,0 +1,154 @@
+"""The words in which a verdict is told: one place, so that terminal and report never disagree.
+
+Pure functions over `Verdict`; they import neither numpy nor Pillow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pixelsleuth.core.verdict import Verdict
+
+STATES = ("tampered", "full_synthetic", "real", "inconclusive", "failed")
+"""What a reader sorts pictures by: the three labels, thin evidence, and files that could not be judged."""
+
+NAMES = {
+    "real": "Real",
+    "full_synthetic": "Wholly generated",
+    "tampered": "Tampered",
+    "inconclusive": "Inconclusive",
+    "failed": "Not judged",
+}
+
+MEANINGS = {
+    "real": "No sign of generation or tampering was found.",
+    "full_synthetic": "The picture as a whole looks made by a generator.",
+    "tampered": "Part of this picture looks altered.",
+    "inconclusive": "The evidence is too thin to decide.",
+    "failed": "This file could not be judged.",
+}
+
+
+def state_of(verdict: Verdict) -> str:
+    """The one of `STATES` that a verdict belongs to; an inconclusive verdict is never counted under its
+    label.
+    """
+    if verdict.error is not None or verdict.label is None:
+        return "failed"
+    return "inconclusive" if verdict.inconclusive else str(verdict.label)
+
+
+def headline(verdict: Verdict) -> str:
+    """The verdict in a word or three: `"Tampered"`, `"Inconclusive, leans real"`."""
+    state = state_of(verdict)
+    if state == "inconclusive":
+        return f"Inconclusive, leans {NAMES[str(verdict.label)].lower()}"
+    return NAMES[state]
+
+
+def meaning(verdict: Verdict) -> str:
+    """One sentence that says what the headline means; for a failure, the error's own sentence."""
+    if verdict.error is not None:
+        return str(verdict.error.get("message") or MEANINGS["failed"])
+    return MEANINGS[state_of(verdict)]
+
+
+def percent(value: float | None) -> str:
+    """A share in 0..1 as people read it. Never `0%` nor `100%` for something that is not exactly so.
+
+    >>> percent(0.934), percent(0.9991), percent(0.002), percent(1.0), percent(None)
+    ('93%', '>99%', '<1%', '100%', 'n/a')
+    """
+    if value is None or not math.isfinite(value):
+        return "n/a"
+    if 0 < value < 0.01:
+        return "<1%"
+    if 0.99 < value < 1:
+        return ">99%"
+    return f"{value:.0%}"
+
+
+def place(box: tuple[int, int, int, int], width: int, height: int) -> str:
+    """Where a box lies, in words, from its centre on a three by three grid.
+
+    >>> place((0, 0, 10, 10), 100, 100), place((40, 40, 60, 60), 100, 100), place((70, 40, 100, 60), 100, 100)
+    ('upper left', 'centre', 'right')
+    """
+    column = min(2, int(3 * (box[0] + box[2]) / 2 / max(width, 1)))
+    row = min(2, int(3 * (box[1] + box[3]) / 2 / max(height, 1)))
+    if (row, column) == (1, 1):
+        return "centre"
+    if row == 1:
+        return ("left", "", "right")[column]
+    vertical = ("upper", "", "lower")[row]
+    return f"{vertical} {('left', 'middle', 'right')[column]}"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """`count(1, "picture")` is `"1 picture"`, `count(3, "picture")` is `"3 pictures"`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def tally(states: Counter[str]) -> str:
+    """A count of every state that occurs, in one line.
+
+    >>> tally(Counter(["real", "real", "tampered", "failed"]))
+    '1 tampered, 2 real, 1 not judged'
+    """
+    return ", ".join(f"{states[state]} {NAMES[state].lower()}" for state in STATES if states[state])
+
+
+def altered_share(verdict: Verdict) -> float | None:
+    """The part of the picture that the mask covers, in 0..1; None where there is no mask or no region."""
+    if verdict.mask is None or not verdict.width or not verdict.height or not verdict.regions:
+        return None
+    return float(verdict.mask.sum()) / (verdict.width * verdict.height)
+
+
+def statements(verdict: Verdict) -> list[str]:
+    """What the evidence says, a sentence each, without those that the explanation already contains."""
+    told = verdict.explanation or ""
+    found = (str(item.get("statement") or "").strip() for item in verdict.evidence)
+    return [statement for statement in found if statement and statement not in told]
+
+
+def printable(text: object) -> str:
+    """Text that may be shown anywhere: control characters and undecodable bytes become visible marks.
+
+    A file name can hold terminal escape codes, line breaks or bytes that are no UTF-8; a report must not
+    obey them. Bidirectional overrides go as well, because they make `gpj.exe` read as `exe.jpg`.
+
+    >>> printable("a\\x1b[31mb\\nc"), printable("caf\\udce9")
+    ('a�[31mb�c', 'caf�')
+    """
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if _unsafe(character) else character for character in str(text)
+    )
+
+
+def _unsafe(character: str) -> bool:
+    code = ord(character)
+    control = code < 32 or 127 <= code < 160
+    surrogate = 0xD800 <= code <= 0xDFFF
+    return (
+        control
+        or surrogate
+        or code in (0x2028, 0x2029)
+        or 0x202A <= code <= 0x202E
+        or 0x2066 <= code <= 0x2069
+    )
+
+
+def shared_model(verdicts: Iterable[Verdict]) -> str:
+    """`"compact 0.1"` for the model that spoke; several models are joined by commas."""
+    names = dict.fromkeys(model_name(verdict) for verdict in verdicts)
+    return ", ".join(name for name in names if name)
+
+
+def model_name(verdict: Verdict) -> str:
+    """Name and version of the model behind one verdict, `""` when unknown."""
+    return f"{verdict.model.get('name', '')} {verdict.model.get('version', '')}".strip()
