@@ -1,7 +1,7 @@
 """Any Pillow image, or array, to one upright array of 8-bit sRGB, band by band.
 
-Bands keep the memory down: beside the decoded picture (up to four bytes a pixel) only the result (three bytes a pixel)
-exists whole. Converting, compositing and turning whole pictures would hold up to four copies.
+Bands keep the memory down: beside the decoded picture (up to four bytes a pixel) only the result (three bytes
+a pixel) exists whole. Converting, compositing and turning whole pictures would hold up to four copies.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def assemble(width: int, height: int, band: Bands, orientation: int = 1) -> Pixe
 
 
 def as_stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Return the view of an upright array (H, W, ...) that lies as the file stores it (EXIF 2.32, tag 0x0112)."""
+    """Return the view of an upright array (H, W, ...) that lies as the file stores it (EXIF tag 0x0112)."""
     if orientation in (2, 3):
         upright = upright[:, ::-1] if orientation == 2 else upright[::-1, ::-1]
     elif orientation == 4:
@@ -75,7 +75,7 @@ def as_stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def from_array(array: NDArray[Any], warnings: list[str]) -> Pixels:
-    """Return the 8-bit RGB copy of a checked (H, W), (H, W, 3) or (H, W, 4) array of uint8, uint16 or floats in 0..1."""
+    """Return the 8-bit RGB copy of the (H, W), (H, W, 3) or (H, W, 4) array `open_picture` takes."""
     height, width = array.shape[:2]
     opaque = True
 
@@ -150,6 +150,8 @@ def _lab(image: Image.Image) -> Image.Image:
 
 
 def _with_alpha(image: Image.Image, to_srgb: Any, warnings: list[str]) -> Bands:
+    from PIL import Image
+
     told = False
 
     def band(y0: int, y1: int) -> Pixels:
@@ -160,22 +162,24 @@ def _with_alpha(image: Image.Image, to_srgb: Any, warnings: list[str]) -> Bands:
         except ValueError:  # a transparent colour that does not fit the mode marks nothing
             part.info.pop("transparency", None)
             part = part.convert("RGB").convert("RGBA")
-        values = np.asarray(part)
-        rgb, alpha = values[..., :3], values[..., 3]
+        rgb = part.convert("RGB")
         if to_srgb is not None:
-            rgb = _via(np.ascontiguousarray(rgb), to_srgb)
-        if (alpha == 255).all():
-            return rgb
+            rgb = Image.fromarray(_via(np.asarray(rgb), to_srgb))
+        alpha = part.getchannel("A")
+        if alpha.getextrema() == (255, 255):
+            return np.asarray(rgb)
         if not told:
             warnings.append(ON_WHITE)
             told = True
-        return _on_white(rgb, alpha)
+        white = Image.new("RGB", part.size, (255, 255, 255))
+        white.paste(rgb, mask=alpha)
+        return np.asarray(white)
 
     return band
 
 
 def _numeric(image: Image.Image, warnings: list[str]) -> Bands:
-    """Scale whole numbers and floats, whose range no header states: 0..1, 0..255 and 0..65535 are taken as such."""
+    """Scale integers and floats, whose range no header states: 0..1, 0..255, 0..65535 are taken as such."""
     rows = max(1, BAND_PIXELS // image.width)
     low, high = np.inf, -np.inf
     for y0 in range(0, image.height, rows):
@@ -215,8 +219,8 @@ _NATIVE = {
 def _profile(mode: str, icc: bytes | None, warnings: list[str]) -> tuple[Any, str | None]:
     """Return (transform to sRGB or None, description of the profile or None).
 
-    A profile that is sRGB by another name, or moves no colour by more than two steps, is not applied: pixels that need
-    no change stay as the camera or the forger left them.
+    A profile that is sRGB by another name, or moves no colour by more than two steps, is not applied: pixels
+    that need no change stay as the camera or the forger left them.
     """
     if not icc:
         return None, None

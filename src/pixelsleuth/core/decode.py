@@ -24,8 +24,8 @@ def decode(
 ) -> NDArray[np.uint8]:
     """Return the upright sRGB pixels of the file `data` whose header was read; completes `header`.
 
-    `check(width, height)` is called again with the size that the decoder itself announces, before it decodes. `data` is
-    emptied as soon as it has been decoded, to make room for the result. Raises PictureError.
+    `check(width, height)` is called again with the size that the decoder itself announces, before it decodes.
+    `data` is emptied as soon as it has been decoded, to make room for the result. Raises PictureError.
     """
     from pixelsleuth.core.colour import render
 
@@ -37,7 +37,8 @@ def decode(
         _take_info(header, image.info)
         header.metadata["mode"] = image.mode
         image.load()
-        # Decoders keep the file, the planes and what they decoded it into: hundreds of megabytes for large pictures.
+        # Decoders keep the file, the planes and what they decoded it into: hundreds of megabytes for large
+        # pictures.
         for name in ("fp", "_fp", "_decoder", "_heif_file", "png"):
             if getattr(image, name, None) is not None:
                 with contextlib.suppress(AttributeError):
@@ -74,7 +75,7 @@ def _take_info(header: Header, info: dict[Any, Any]) -> None:
 
 @contextlib.contextmanager
 def translated(label: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into a PictureError. On fuzzed files that may be any exception at all."""
+    """Turn whatever a decoder raises, on fuzzed files any exception at all, into a PictureError."""
     from PIL import Image
 
     try:
@@ -110,8 +111,8 @@ _saved: Any = None
 def _quiet() -> Iterator[None]:
     """Keep Pillow's Python warnings off the terminal while any thread decodes.
 
-    `warnings.catch_warnings` alone restores the filters in the wrong order when threads overlap; so the first thread to
-    enter saves them and the last to leave restores them.
+    `warnings.catch_warnings` alone restores the filters in the wrong order when threads overlap; so the first
+    thread to enter saves them and the last to leave restores them.
     """
     global _inside, _saved
     with _lock:

@@ -1,4 +1,4 @@
-"""`Detector`: anything that turns pictures into verdicts. A new one implements `judge` and states what it can do."""
+"""`Detector`: anything that turns pictures into verdicts. A new one implements `judge`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from os import PathLike
-from typing import TYPE_CHECKING, Literal, TypeAlias, Union, overload
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 from pixelsleuth.core.errors import PictureError, PixelSleuthError, UsageError
 from pixelsleuth.core.verdict import Verdict
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pixelsleuth.core.images import Picture
 
-    Source: TypeAlias = Union[str, PathLike[str], bytes, Image.Image, NDArray[np.generic], Picture]
+    Source: TypeAlias = str | PathLike[str] | bytes | Image.Image | NDArray[np.generic] | Picture
 
 log = logging.getLogger("pixelsleuth")
 
@@ -34,7 +34,7 @@ class Capability(StrEnum):
 
 
 class InternalError(PixelSleuthError):
-    """The detector itself failed on a picture that could be read: a fault of ours, recorded so that the rest goes on."""
+    """The detector itself failed on a picture that could be read: recorded, so that the rest goes on."""
 
     code = "internal_error"
 
@@ -42,8 +42,8 @@ class InternalError(PixelSleuthError):
 class Detector(ABC):
     """Base of all detectors.
 
-    A subclass sets `name`, `version` and `capabilities` and implements `judge`. `max_megapixels` is the size limit
-    that `check` and `check_many` apply from the header, before anything is decoded.
+    A subclass sets `name`, `version` and `capabilities` and implements `judge`. `max_megapixels` is the size
+    limit that `check` and `check_many` apply from the header, before anything is decoded.
     """
 
     name: str = "detector"
@@ -78,11 +78,11 @@ class Detector(ABC):
         explain: bool = True,
         on_error: OnError = None,
     ) -> Verdict | list[Verdict]:
-        """Judge one picture (path, bytes, PIL image, array) or a list of them (then the answer is a list, in order).
+        """Judge one picture (path, bytes, PIL image, array), or a list of them (then the answer is a list).
 
-        `on_error`: "raise" lets the first PictureError out, "record" turns it into a verdict with `error` set; by
-        default a single picture raises and a list records. Verdicts of a list forget pixels that a file can give back;
-        for thousands of pictures use `check_many`, which holds one at a time.
+        `on_error`: "raise" lets the first PictureError out, "record" turns it into a verdict with `error`
+        set; by default a single picture raises and a list records. Verdicts of a list forget pixels that a
+        file can give back; for thousands of pictures use `check_many`, which holds one at a time.
         """
         if on_error not in (None, "raise", "record"):
             raise UsageError(f"on_error must be 'raise' or 'record', not {on_error!r}.")
@@ -180,5 +180,5 @@ OnError: TypeAlias = Literal["raise", "record"] | None
 
 def _internal(error: Exception) -> InternalError:
     return InternalError(
-        f"The detector failed on this picture ({type(error).__name__}: {error}); please report it with the file."
+        f"The detector failed on this picture ({type(error).__name__}: {error}); please report it."
     )

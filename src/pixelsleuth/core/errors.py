@@ -1,9 +1,10 @@
 """Everything that can go wrong on purpose, each with one sentence that says what to do next.
 
-`PictureError` is about one picture (the others of a call are still judged: exit status 1), `UsageError` about the call
-itself (exit status 2). `code` is stable and is what JSON records carry; the sentence may change.
+`PictureError` is about one picture (the others of a call are still judged: exit status 1), `UsageError` about
+the call itself (exit status 2). `code` is stable and is what JSON records carry; the sentence may change.
 """
 
+# ruff: noqa: N818  (the names are what went wrong; "Error" in each would say it twice)
 from __future__ import annotations
 
 

@@ -1,8 +1,8 @@
 """A small reader of TIFF directories: EXIF fields and the first page of a TIFF file.
 
-Why not Pillow's: its reader keeps the bytes of every field, and 65,535 fields may all claim the same megabytes, so that
-a file of one megabyte fills the memory. This one looks at the table only and reads the few fields that are asked for.
-Source: TIFF 6.0, section 2; BigTIFF; EXIF 2.32, section 4.6.
+Why not Pillow's: its reader keeps the bytes of every field, and 65,535 fields may all claim the same
+megabytes, so that a file of one megabyte fills the memory. This one looks at the table only and reads the few
+fields that are asked for. Source: TIFF 6.0, section 2; BigTIFF; EXIF 2.32, section 4.6.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Directory:
-    """One table of fields (the first of each tag), where it lies, and the offset of the next table (0: none)."""
+    """One table of fields (the first of each tag), where it lies, and where the next table is (0: none)."""
 
     data: memoryview
     order: str
@@ -73,7 +73,7 @@ class Directory:
 
 
 def read_directory(data: memoryview, offset: int | None = None) -> Directory | None:
-    """Return the first directory of TIFF `data` (or the one at `offset`); None where there is none to be read."""
+    """Return the first directory of TIFF `data`, or the one at `offset`; None where none can be read."""
     head = bytes(data[:16])
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None or len(head) < 8:
@@ -141,6 +141,6 @@ def fields_of(directory: Directory) -> tuple[int, dict[str, str]]:
 
 
 def claimed_bytes(data: memoryview) -> int:
-    """Return the sum of the sizes that the fields of the first directory claim (what a naive reader would load)."""
+    """Return what the fields of the first directory claim together, which a naive reader would load."""
     directory = read_directory(data)
     return 0 if directory is None else sum(min(f.size, len(data)) for f in directory.fields.values())

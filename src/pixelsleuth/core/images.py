@@ -1,56 +1,48 @@
 """Read any picture safely into one form: upright 8-bit sRGB (`Picture`).
 
-The order matters: size of the file, then its header (`core.formats`), then the limits, then Pillow's decoder, which gets
-nothing but the bytes that make pixels. Any file gives a Picture or a PictureError, within 1 GiB for pictures of up to 100
-megapixels. See `docs/reading-pictures.md`.
+The order matters: size of the file, then its header (`core.formats`), then the limits, then Pillow's decoder,
+which gets nothing but the bytes that make pixels. Any file gives a Picture or a PictureError, within 1 GiB
+for pictures of up to 100 megapixels. See `docs/reading-pictures.md`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelsleuth.core.errors import (
-    CorruptPicture,
-    NoPictures,
     NotAPicture,
-    PictureError,
-    PictureNotFound,
     PictureTooLarge,
     PictureTooSmall,
-    UnsupportedFormat,
 )
-from pixelsleuth.core.formats import SUFFIXES, Header, read_header, sniff
+from pixelsleuth.core.files import MAX_FILE_BYTES, file_too_large, find_pictures, read_file
+from pixelsleuth.core.formats import Header, read_header
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from pixelsleuth.core.detector import Source
 
-log = logging.getLogger("pixelsleuth")
-
 MAX_MEGAPIXELS = 100.0
-MAX_FILE_BYTES = 512 << 20
 MIN_SIDE = 16
-# What decoding may hold at a time, file and decoded picture included; the rest of 1 GiB is the process itself.
-MEMORY_BUDGET = 940 << 20
+# What decoding may hold at a time, file and decoded picture included; the rest of 1 GiB is the process
+# itself.
+MEMORY_BUDGET = 900 << 20
 
 
 @dataclass(frozen=True)
 class Picture:
     """A picture ready to be judged.
 
-    `pixels` is (height, width, 3) uint8 sRGB, upright, contiguous. `sha256` is of the file's bytes; of the pixels where
-    the source was an array or a PIL image. `metadata` holds short clean texts for people, never evidence by itself.
+    `pixels` is (height, width, 3) uint8 sRGB, upright, contiguous. `sha256` is of the file's bytes; of the
+    pixels where the source was an array or a PIL image. `metadata` holds short clean texts for people, never
+    evidence by itself.
     """
 
     source: str
@@ -74,10 +66,11 @@ def open_picture(
 ) -> Picture:
     """Read a picture: a path, the bytes of a file, a PIL image, or an array.
 
-    Arrays are (H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or floats in 0..1. `name` stands for the source in the result
-    and in errors. A Picture is returned as it is.
+    Arrays are (H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or floats in 0..1. `name` stands for the source
+    in the result and in errors. A Picture is returned as it is.
 
-    Raises PictureNotFound, NotAPicture, UnsupportedFormat, PictureTooLarge, PictureTooSmall or CorruptPicture.
+    Raises PictureNotFound, NotAPicture, UnsupportedFormat, PictureTooLarge, PictureTooSmall or
+    CorruptPicture.
 
     >>> import numpy as np
     >>> open_picture(np.zeros((48, 64), np.uint8), name="black").pixels.shape
@@ -89,10 +82,10 @@ def open_picture(
     limit = max_megapixels * 1e6
     try:
         if isinstance(source, str | PathLike):
-            return _from_file(_read_file(os.fspath(source), label), label, limit)
+            return _from_file(read_file(os.fspath(source), label), label, limit)
         if isinstance(source, bytes | bytearray | memoryview):
             if len(source) > MAX_FILE_BYTES:
-                raise _file_too_large(label, len(source))
+                raise file_too_large(label, len(source))
             return _from_file(bytearray(source), label, limit)
         if isinstance(source, np.ndarray):
             return _from_array(source, label, limit)
@@ -122,112 +115,25 @@ def source_name(source: Any) -> str:
     return filename if isinstance(filename, str) and filename else "image"
 
 
-def find_pictures(paths: Sequence[str | PathLike[str]]) -> list[str]:
-    """Return the files to judge: files as given, folders walked with all they hold, sorted, hidden names left out.
-
-    In a folder a file counts by its suffix or by how its content begins. A path that does not exist, and an empty folder
-    beside others, is kept: opening it gives the error of that one entry. Raises NoPictures where nothing at all is found.
-    """
-    found: dict[str, None] = {}
-    real = False
-    for path in map(os.fspath, paths):
-        if os.path.isdir(path):
-            inside = _walk(path)
-            real = real or bool(inside)
-            found.update(dict.fromkeys(inside or [path]))
-        else:
-            real = True
-            found[path] = None
-    if not real:
-        names = ", ".join(map(str, found))
-        raise NoPictures(
-            f"{names} holds no picture; name a folder with pictures in it." if found else "Name a picture."
-        )
-    return list(found)
-
-
-def _walk(folder: str) -> list[str]:
-    found = []
-    for root, folders, files in os.walk(
-        folder
-    ):  # links to folders are not followed, so that no walk runs in circles
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        for one in sorted(files):
-            path = os.path.join(root, one)
-            if not one.startswith(".") and (
-                Path(one).suffix.lower() in SUFFIXES or _looks_like_picture(path)
-            ):
-                found.append(path)
-    return found
-
-
-def _looks_like_picture(path: str) -> bool:
-    try:
-        if not os.path.isfile(path):
-            return False
-        with open(path, "rb") as file:
-            return sniff(file.read(64)) is not None
-    except OSError:
-        return False
-
-
-def _read_file(path: str, label: str) -> bytearray:
-    """Return the bytes of a regular file; pipes and devices, which may never end, are refused before they are opened."""
-    import stat
-
-    try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise NotAPicture(
-                f"{label} is a folder that holds no picture; name a picture or a folder with pictures."
-            )
-        if not stat.S_ISREG(status.st_mode):
-            raise NotAPicture(f"{label} is not a regular file; save the picture to a file first.")
-        if status.st_size > MAX_FILE_BYTES:
-            raise _file_too_large(label, status.st_size)
-        with open(path, "rb", buffering=0) as file:
-            data = bytearray(status.st_size)
-            view, got = memoryview(data), 0
-            while got < len(data) and (step := file.readinto(view[got:])):
-                got += step
-            view.release()
-            del data[got:]
-            return data
-    except FileNotFoundError:
-        hint = "download it first" if "://" in path else "check the path"
-        raise PictureNotFound(f"There is no file {label}; {hint}.") from None
-    except PermissionError:
-        raise PictureNotFound(f"{label} may not be read; check its permissions.") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise PictureNotFound(f"{label} cannot be read ({reason}); check the path.") from None
-
-
-def _file_too_large(label: str, size: int) -> PictureTooLarge:
-    return PictureTooLarge(
-        f"{label} has {size / 2**20:.0f} MiB, more than the {MAX_FILE_BYTES >> 20} that are read; scale it down."
-    )
-
-
 def _check_size(width: int, height: int, label: str, limit: float) -> None:
     if width * height > limit:
         raise PictureTooLarge(
-            f"{label} has {width} x {height} pixels ({width * height / 1e6:.0f} megapixels), more than the limit of "
-            f"{limit / 1e6:g}; scale it down or raise the limit."
+            f"{label} has {width} x {height} pixels ({width * height / 1e6:.0f} megapixels), more than "
+            f"the limit of {limit / 1e6:g}; scale it down or raise the limit."
         )
     if min(width, height) < MIN_SIDE:
         raise PictureTooSmall(
-            f"{label} has {width} x {height} pixels, too few to judge; give one of at least {MIN_SIDE} on a side."
+            f"{label} has {width} x {height} pixels, too few to judge; give at least {MIN_SIDE} on a side."
         )
 
 
 def _check_memory(header: Header, file_bytes: int, pixels: int, label: str, limit: float) -> None:
-    needed = file_bytes + header.working + header.pixel_bytes * pixels
+    needed = file_bytes + header.working + int((header.pixel_bytes + header.working_per_pixel) * pixels)
     budget = max(MEMORY_BUDGET, int(MEMORY_BUDGET * limit / (MAX_MEGAPIXELS * 1e6)))
     if needed > budget:
         raise PictureTooLarge(
-            f"{label} ({pixels / 1e6:.0f} megapixels, {header.format}) would take {needed / 2**30:.1f} GiB to decode; "
-            "save it as a usual JPEG or PNG, or scale it down."
+            f"{label} ({pixels / 1e6:.0f} megapixels, {header.format}) would take {needed / 2**30:.1f} GiB "
+            "to decode; save it as a usual JPEG or PNG, or scale it down."
         )
 
 
@@ -298,7 +204,7 @@ def _digest(pixels: NDArray[np.uint8]) -> str:
 
 
 def _clean(metadata: dict[str, str]) -> dict[str, str]:
-    """Shorten texts out of untrusted files and drop what does not print (terminal escapes, broken characters)."""
+    """Shorten texts out of untrusted files and drop what does not print, terminal escapes above all."""
     clean = {}
     for key, text in metadata.items():
         short = " ".join("".join(one if one.isprintable() else " " for one in text[:400]).split())[:200]
@@ -307,17 +213,4 @@ def _clean(metadata: dict[str, str]) -> dict[str, str]:
     return clean
 
 
-__all__ = [
-    "MAX_MEGAPIXELS",
-    "CorruptPicture",
-    "NotAPicture",
-    "Picture",
-    "PictureError",
-    "PictureNotFound",
-    "PictureTooLarge",
-    "PictureTooSmall",
-    "UnsupportedFormat",
-    "find_pictures",
-    "open_picture",
-    "source_name",
-]
+__all__ = ["MAX_MEGAPIXELS", "MIN_SIDE", "Picture", "find_pictures", "open_picture", "source_name"]

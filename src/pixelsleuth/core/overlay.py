@@ -1,7 +1,8 @@
-"""The picture with what was found drawn over it: numpy and Pillow only, readable on any background and in print.
+"""The picture with what was found drawn over it, readable on any background and in print.
 
-The heat map runs from transparent through gold and orange to magenta: lightness falls steadily as the probability rises,
-so that the order survives colour blindness and grey printing, and nothing is painted where there is nothing to say.
+The heat map runs from transparent through gold and orange to magenta: lightness falls steadily as the
+probability rises, so that the order survives colour blindness and grey printing, and nothing is painted where
+there is nothing to say.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def draw_overlay(
     regions: Sequence[Region] = (),
     max_side: int | None = None,
 ) -> Image.Image:
-    """Return an RGB image: `pixels` (H, W, 3) uint8 with `heatmap` (h, w) in 0..1 and the boxes of `regions` over it.
+    """Return an RGB image: `pixels` (H, W, 3) uint8 under `heatmap` (h, w) in 0..1 and `regions`' boxes.
 
     Boxes are in pixels of `pixels`; `max_side` bounds the longer side of the result, which is never enlarged.
     """
@@ -65,7 +66,8 @@ def blend(image: Image.Image, heatmap: NDArray[np.floating[Any]]) -> Image.Image
     levels = levels.resize(image.size, Image.Resampling.BILINEAR)
     colours, opacity = ramp_table()
     painted = Image.merge("RGB", [levels.point(colours[:, c].tolist()) for c in range(3)])
-    # A table lookup and a masked paste: both run in Pillow's C code, without an array of floats the size of the picture.
+    # A table lookup and a masked paste: both run in Pillow's C code, without an array of floats the size of
+    # the picture.
     return Image.composite(painted, image, levels.point(opacity.tolist()))
 
 

@@ -25,9 +25,10 @@ DEVICES = ("auto", "cpu", "cuda")
 class ModelSpec:
     """What is known of a detector without loading it.
 
-    `factory` is "module:callable"; the callable takes `device` ("auto", "cpu" or "cuda") and returns a Detector.
-    `parameters` counts weights; `download_bytes` is what the first use fetches (0: it ships inside the package);
-    `extra` is the pip extra it needs, `packages` the modules that tell whether that extra is installed.
+    `factory` is "module:callable"; the callable takes `device` ("auto", "cpu" or "cuda") and returns a
+    Detector. `parameters` counts weights; `download_bytes` is what the first use fetches (0: it ships inside
+    the package); `extra` is the pip extra it needs, `packages` the modules that tell whether that extra is
+    installed.
     """
 
     name: str
@@ -99,7 +100,7 @@ def _factory(target: str, spec: ModelSpec | None) -> Callable[..., Detector]:
         if spec is None:
             raise UnknownModel(f"There is no model {target!r}: {error}.") from error
         raise
-    return factory  # type: ignore[no-any-return]
+    return factory
 
 
 def _unknown(name: str) -> str:
@@ -126,7 +127,7 @@ def _cached(name: str, device: str) -> Detector:
 def check(
     source: Source, *, model: str = "compact", device: str = "auto", explain: bool = True
 ) -> Verdict | list[Verdict]:
-    """Judge a picture, or a list of them, with a detector that stays loaded between calls (see `Detector.check`)."""
+    """Judge a picture, or a list of them, with a detector that stays loaded (see `Detector.check`)."""
     return _cached(model, device).check(source, explain=explain)
 
 

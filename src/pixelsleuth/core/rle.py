@@ -1,7 +1,8 @@
 """COCO run-length masks: column by column from the top left, runs of 0 and 1 in turn, beginning with 0.
 
-`counts` is COCO's compressed string: each run, less the run two before it from the fourth on, as little-endian groups of
-five bits with a continuation bit and sign extension, plus 48 to make it printable. Source: COCO API, `maskApi.c`.
+`counts` is COCO's compressed string: each run, less the run two before it from the fourth on, as
+little-endian groups of five bits with a continuation bit and sign extension, plus 48 to make it printable.
+Source: COCO API, `maskApi.c`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def encode(mask: NDArray[Any]) -> dict[str, Any]:
 
 
 def decode(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """Return the (height, width) bool mask of a compressed or an uncompressed (list of runs) COCO run-length mask.
+    """Return the (height, width) bool mask of COCO run lengths, compressed or a plain list of runs.
 
     Raises ValueError where the runs do not fill the size.
     """

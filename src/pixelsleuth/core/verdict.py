@@ -43,8 +43,8 @@ class Label(StrEnum):
 class Region:
     """One connected piece of the mask.
 
-    `box` is (x0, y0, x1, y1) in pixels, half open; `area` the number of its mask pixels; `score` in 0..1 its mean
-    tampering probability.
+    `box` is (x0, y0, x1, y1) in pixels, half open; `area` the number of its mask pixels; `score` in 0..1 its
+    mean tampering probability.
     """
 
     box: tuple[int, int, int, int]
@@ -60,9 +60,10 @@ class Verdict:
     """What a detector says of one picture; or, with `error` set, why it says nothing.
 
     `label` is always the most probable of the three, also when `inconclusive` says that the evidence is thin.
-    `probabilities` are calibrated and sum to 1. `mask` is (height, width) bool, True where tampered; None means that the
-    detector drew none. `heatmap` is (h, w) float32 in 0..1, the tampering probability at any resolution; it, `mask`
-    arrays and `picture` live in memory only (JSON carries the mask as run lengths or as a file name).
+    `probabilities` are calibrated and sum to 1. `mask` is (height, width) bool, True where tampered; None
+    means that the detector drew none. `heatmap` is (h, w) float32 in 0..1, the tampering probability at any
+    resolution; it, `mask` arrays and `picture` live in memory only (JSON carries the mask as run lengths or
+    as a file name).
     """
 
     source: str
@@ -102,8 +103,8 @@ class Verdict:
     ) -> Verdict:
         """Build the verdict on `picture`: the arg-max becomes the label, its probability the confidence.
 
-        Raises ValueError where a probability is missing or out of 0..1, their sum is off 1 by more than 1e-3, or the
-        mask's shape or type is not the picture's (height, width) of bool.
+        Raises ValueError where a probability is missing or out of 0..1, their sum is off 1 by more than 1e-3,
+        or the mask's shape or type is not the picture's (height, width) of bool.
         """
         values = {label: float(probabilities[label]) for label in Label if label in probabilities}
         if len(values) != len(Label) or not all(0.0 <= p <= 1.0 for p in values.values()):
@@ -152,8 +153,8 @@ class Verdict:
     def overlay(self, *, max_side: int | None = None) -> Image.Image:
         """Return the picture (RGB) with the heat map and the region boxes drawn over it.
 
-        `max_side` bounds the longer side in pixels. Raises PictureError where the picture was forgotten and its file
-        cannot be read again or has changed since.
+        `max_side` bounds the longer side in pixels. Raises PictureError where the picture was forgotten and
+        its file cannot be read again or has changed since.
         """
         from pixelsleuth.core.overlay import draw_overlay
 
@@ -270,7 +271,7 @@ def _read_mask(
 
 
 def printable(text: str) -> str:
-    r"""Return `text` as valid Unicode: file names that are not UTF-8 carry lone surrogates, which JSON readers refuse.
+    r"""Return `text` as valid Unicode: names not in UTF-8 carry lone surrogates, which JSON readers refuse.
 
     >>> printable("caf\udce9.jpg")
     'caf\\udce9.jpg'

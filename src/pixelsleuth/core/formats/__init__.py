@@ -1,8 +1,8 @@
 """Which bytes are which picture format, and what their headers say before anything is decoded.
 
-The decoders are Pillow's, but they are handed only the bytes that make pixels: headers are read here first, so that the
-size limit comes before any decoder runs, and so that comments, text, EXIF and other baggage, whose readers have been
-slow or hungry on crafted files, never reach them.
+The decoders are Pillow's, but they are handed only the bytes that make pixels: headers are read here first,
+so that the size limit comes before any decoder runs, and so that comments, text, EXIF and other baggage,
+whose readers have been slow or hungry on crafted files, never reach them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pixelsleuth.core.errors import NotAPicture, UnsupportedFormat
-from pixelsleuth.core.formats.base import Header
+from pixelsleuth.core.formats.base import Header as Header
 
 # What `find_pictures` looks for in a folder; reading goes by content alone.
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .gif .bmp .dib .avif .heic .heif .hif".split()
-)
+_NAMES = "jpg jpeg jpe jfif mpo png apng webp tif tiff gif bmp dib avif heic heif hif"
+SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 
 _AVIF = {b"avif", b"avis"}
 _HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -46,7 +45,7 @@ _OTHERS = (
 
 
 def sniff(head: bytes) -> str | None:
-    """Return the format of a file that begins with `head` (64 bytes are enough), None where it is not one we read."""
+    """Return the format of a file that begins with `head` (64 bytes do); None where no such is read."""
     if head[:3] == b"\xff\xd8\xff":
         return "JPEG"
     if head[:8] == b"\x89PNG\r\n\x1a\n":
@@ -72,7 +71,8 @@ def sniff(head: bytes) -> str | None:
 def read_header(data: memoryview, name: str) -> Header:
     """Return what the header of the file `data` says.
 
-    Raises NotAPicture, UnsupportedFormat, CorruptPicture or PictureTooLarge; `name` stands in their sentences.
+    Raises NotAPicture, UnsupportedFormat, CorruptPicture or PictureTooLarge; `name` stands in their
+    sentences.
     """
     head = bytes(data[:64])
     kind = sniff(head)

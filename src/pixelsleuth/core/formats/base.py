@@ -22,9 +22,9 @@ MAX_ICC = 4 << 20  # bytes; real profiles are below 3 MB, most below 4 kB
 class Header:
     """What the header of a picture file says.
 
-    `width` and `height` are as stored, 0 where only the decoder can tell. `parts` are the byte ranges that the decoder
-    gets. `working` is the memory in bytes that the decoder takes beside the file and the decoded picture, an upper
-    estimate. `opener` makes the Pillow image of a stream.
+    `width` and `height` are as stored, 0 where only the decoder can tell. `parts` are the byte ranges that
+    the decoder gets. `working` is the memory in bytes that the decoder takes beside the file and the decoded
+    picture, an upper estimate. `opener` makes the Pillow image of a stream.
     """
 
     format: str
@@ -33,6 +33,7 @@ class Header:
     opener: Callable[[io.RawIOBase], ImageFile]
     parts: Sequence[Range] = ()
     working: int = 0
+    working_per_pixel: float = 0.0
     pixel_bytes: int = 4
     orientation: int = 1
     icc: bytes | None = None

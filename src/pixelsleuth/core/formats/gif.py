@@ -20,9 +20,10 @@ def read(data: memoryview, name: str) -> Header:
     width, height = (int.from_bytes(data[at : at + 2], "little") for at in (6, 8))
     at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
     parts = [(0, min(at, len(data)))]
-    at, control = _next_frame(data, at)
-    if at is None:
+    start, control = _next_frame(data, at)
+    if start is None:
         raise truncated(name) if len(data) < 64 or data[-1] != 0x3B else corrupt(name, "it holds no frame")
+    at = start
     if control is not None:
         parts.append(control)
     if at + 10 > len(data):
@@ -48,7 +49,7 @@ def _open(stream: io.RawIOBase) -> ImageFile:
 
 
 def _next_frame(data: memoryview, at: int) -> tuple[int | None, tuple[int, int] | None]:
-    """Return where the next frame begins (None: nowhere) and the range of the graphic control that belongs to it."""
+    """Return where the next frame begins (None: nowhere) and the range of its graphic control."""
     control = None
     for _ in range(MAX_BLOCKS):
         if at >= len(data) or data[at] == 0x3B:

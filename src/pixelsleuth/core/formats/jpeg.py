@@ -1,4 +1,7 @@
-"""JPEG and MPO (several JPEGs in a file; the first is the picture). Source: ITU-T T.81, annex B; Exif 2.32; CIPA DC-007."""
+"""JPEG and MPO (several JPEGs in a file; the first is the picture).
+
+Source: ITU-T T.81, annex B; Exif 2.32; CIPA DC-007 (MPO).
+"""
 
 from __future__ import annotations
 
@@ -33,15 +36,16 @@ _AFTER_SCAN = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 
 MAX_SEGMENTS = 20_000
 MAX_JUNK = 65_536
-# Every scan passes over the whole picture again, even when it holds no data: 100 megapixels may have 12, small pictures
-# hundreds. Without a bound a file of 100 kB keeps a decoder busy for minutes.
+# Every scan passes over the whole picture again, even when it holds no data: 100 megapixels may have 12,
+# small pictures hundreds. Without a bound a file of 100 kB keeps a decoder busy for minutes.
 MAX_SCAN_MEGAPIXELS = 1_200
 MAX_SCANS = 1_000
 
 # ITU-T T.81, table K.1 (luminance), in zigzag order.
 _LUMINANCE = (
-    "16 11 12 14 12 10 16 14 13 14 18 17 16 19 24 40 26 24 22 22 24 49 35 37 29 40 58 51 61 60 57 51 "
-    "56 55 64 72 92 78 64 68 87 69 55 56 80 109 81 87 95 98 103 104 103 62 77 113 121 112 100 120 92 101 103 99"
+    "16 11 12 14 12 10 16 14 13 14 18 17 16 19 24 40 26 24 22 22 24 49 "
+    "35 37 29 40 58 51 61 60 57 51 56 55 64 72 92 78 64 68 87 69 55 56 "
+    "80 109 81 87 95 98 103 104 103 62 77 113 121 112 100 120 92 101 103 99"
 )
 
 
@@ -133,6 +137,7 @@ def _walk(data: memoryview, name: str) -> _Walk:
 
 
 def _segment(walk: _Walk, marker: int, body: memoryview, where: tuple[int, int]) -> None:
+    start = bytes(body[:12])
     if marker in _SOF:
         if walk.sof is None and len(body) >= 6:
             walk.sof = (marker, bytes(body))
@@ -141,14 +146,14 @@ def _segment(walk: _Walk, marker: int, body: memoryview, where: tuple[int, int])
         walk.parts.append(where)
         if marker == _DQT:
             _quantisation(walk, body)
-    elif marker == 0xE0 and body[:5] == b"JFIF\0" or marker == 0xEE and body[:5] == b"Adobe":
+    elif (marker, start[:5]) in ((0xE0, b"JFIF\0"), (0xEE, b"Adobe")):
         walk.parts.append(where)  # they decide whether three components are YCbCr or RGB
-    elif marker == 0xE1 and body[:6] == b"Exif\0\0" and walk.exif is None:
+    elif marker == 0xE1 and start[:6] == b"Exif\0\0" and walk.exif is None:
         walk.exif = bytes(body[6:])
-    elif marker == 0xE2 and body[:12] == b"ICC_PROFILE\0" and len(body) > 14:
+    elif marker == 0xE2 and start == b"ICC_PROFILE\0" and len(body) > 14:
         if sum(map(len, walk.icc.values())) < MAX_ICC:
             walk.icc.setdefault(body[12], bytes(body[14:]))
-    elif marker == 0xE2 and body[:4] == b"MPF\0":
+    elif marker == 0xE2 and start[:4] == b"MPF\0":
         walk.mpo = True
 
 
@@ -189,7 +194,7 @@ def _bound_scans(data: memoryview, at: int, pixels: int, name: str) -> None:
 
 
 def _coefficients(width: int, height: int, components: list[tuple[int, ...]]) -> int:
-    """Bytes of the coefficients, all of which a decoder holds when they arrive in several scans (two bytes each)."""
+    """Bytes of the coefficients (two each), all of which a decoder holds when they come in several scans."""
     most_h, most_v = max(c[1] >> 4 for c in components), max(c[1] & 15 for c in components)
     total = 0
     for _, sampling, _ in components:
@@ -216,7 +221,7 @@ def _describe(walk: _Walk, marker: int, components: list[tuple[int, ...]]) -> di
 
 
 def _quality(table: list[int] | None) -> str | None:
-    """Estimate the IJG quality 1..100 from the luminance table: the nearest scaled copy of the standard's table."""
+    """Estimate the IJG quality 1..100: the scaled copy of the standard's table nearest to this one."""
     if table is None:
         return None
     base = [int(value) for value in _LUMINANCE.split()]

@@ -42,7 +42,8 @@ def _open(stream: io.RawIOBase) -> ImageFile:
 
 def _walk(data: memoryview, name: str, header: Header) -> list[tuple[int, int]]:
     parts = [(0, 8)]
-    at, keys = 8, []
+    keys: list[str] = []
+    at = 8
     for _ in range(MAX_CHUNKS):
         if at + 8 > len(data):
             return parts
@@ -75,7 +76,7 @@ def _walk(data: memoryview, name: str, header: Header) -> list[tuple[int, int]]:
 
 
 def _inflate_profile(body: memoryview) -> bytes | None:
-    """Unpack an iCCP chunk (name, 0, method 0, zlib stream); None where it is broken or unreasonably large."""
+    """Unpack an iCCP chunk (name, 0, method 0, zlib stream); None where it is broken or far too large."""
     start = bytes(body[:81]).find(b"\0")
     if start < 0:
         return None

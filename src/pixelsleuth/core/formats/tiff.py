@@ -17,46 +17,30 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIPS, _SAMPLES, _ROWS, _STRIP_SIZES = 273, 277, 278, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES = 322, 323, 324, 325
 _SUBFILE, _SUB_IFDS, _DNG, _ICC = 254, 330, 50706, 34675
-# What turns the file into pixels, and nothing else. Left out, among others: layers and XMP (megabytes), EXIF and sub-
-# directories (read by a naive reader), orientation (Pillow would turn the picture in a second copy).
-_DECODER_NEEDS = frozenset(
-    [
-        _WIDTH,
-        _HEIGHT,
-        _BITS,
-        _COMPRESSION,
-        _PHOTOMETRIC,
-        266,
-        _STRIPS,
-        _SAMPLES,
-        _ROWS,
-        _STRIP_SIZES,
-        284,
-        292,
-        293,
-    ]
-    + [
-        317,
-        320,
-        _TILE_WIDTH,
-        _TILE_HEIGHT,
-        _TILES,
-        _TILE_SIZES,
-        332,
-        338,
-        339,
-        347,
-        *range(512, 522),
-        *range(529, 533),
-    ]
-    + [50674]
-)
+# What turns the file into pixels, and nothing else. Left out, among others: layers and XMP (megabytes), EXIF
+# and sub-directories (read by a naive reader), orientation (Pillow would turn the picture in a second copy).
+_SIZE_AND_LAYOUT = {
+    _WIDTH,
+    _HEIGHT,
+    _BITS,
+    _COMPRESSION,
+    _PHOTOMETRIC,
+    _STRIPS,
+    _SAMPLES,
+    _ROWS,
+    _STRIP_SIZES,
+}
+_TILING = {_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES}
+# Fill order, planes, fax options, predictor, palette, inks, extra samples, sample format, JPEG tables (the
+# new and the old way), YCbCr, LERC.
+_DECODING = {266, 284, 292, 293, 317, 320, 332, 338, 339, 347, *range(512, 522), *range(529, 533), 50674}
+_DECODER_NEEDS = frozenset(_SIZE_AND_LAYOUT | _TILING | _DECODING)
 MAX_STRIPS = 200_000
 MAX_FIELD = 4 << 20
 
 
 def read(data: memoryview, name: str) -> Header:
-    """Read the first directory and, where `data` is writable, strike out of it what the decoder does not need."""
+    """Read the first directory; where `data` is writable, strike out what the decoder does not need."""
     if bytes(data[8:10]) == b"CR":
         raise _raw(name)
     directory = read_directory(data)
@@ -104,6 +88,8 @@ def _bound_fields(directory: Directory, name: str) -> None:
 
 def _largest_piece(directory: Directory, width: int, height: int) -> int:
     """Bytes of one decoded strip or tile, which libtiff holds beside the picture."""
+    if directory.number(_COMPRESSION, 1) == 1:
+        return 0  # Pillow itself copies uncompressed rows
     samples = min(max(directory.number(_SAMPLES, 1), 1), 64)
     bits = max(directory.numbers(_BITS) or (1,))
     if _TILES in directory.fields:

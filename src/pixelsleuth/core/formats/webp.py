@@ -12,7 +12,8 @@ from pixelsleuth.core.formats.base import Header, corrupt, truncated
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-# Pillow decodes through libwebp's animation decoder: two canvases of four bytes a pixel, and a copy of the first.
+# Pillow decodes through libwebp's animation decoder: two canvases of four bytes a pixel, and a copy of the
+# first.
 WORKING_BYTES_PER_PIXEL = 12
 
 
