@@ -62,9 +62,13 @@ def demo(out: str, model: str, device: str) -> None:
         folder / "report.html", total=len(pictures), title="Demonstration: truth beside verdict", truth=True
     )
     console.print()
-    results = _check(detector, pictures, folder, report, console)
-    report.note = summary = _count(results)
-    report.close()
+    try:
+        results = _check(detector, pictures, folder, report, console)
+        report.note = summary = _count(results)
+        report.close()
+    except BaseException:
+        report.discard()
+        raise
     console.print()
     console.print(summary, style="bold")
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)

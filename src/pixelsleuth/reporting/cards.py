@@ -64,6 +64,8 @@ def card(
         "number": number,
         "state": state,
         "headline": words.headline(verdict),
+        "name": words.NAMES[state],
+        "lean": words.headline(verdict).removeprefix(words.NAMES[state]),
         "meaning": printable(words.meaning(verdict)),
         "sure": percent(verdict.confidence) if state != "failed" else "",
         "folder": folder,
@@ -123,6 +125,8 @@ def _look(verdict: Verdict, thumb: int) -> dict[str, Any]:
     return {
         "picture": overlay.jpeg_uri(small),
         "shown": small.size,
+        # Fills the column even if it has to be enlarged a little; upright or tiny pictures keep their size.
+        "wide": small.width >= 400 and small.height <= 1.1 * small.width,
         "width": width,
         "height": height,
         "printed": printed,
@@ -201,6 +205,18 @@ def _truth(verdict: Verdict, truth: Truth) -> dict[str, Any]:
     }
 
 
+USUAL = (("mode", "RGB"), ("bit_depth", "8"))
+"""Metadata that says nothing because nearly every picture has it."""
+
+
+def _name(key: str) -> str:
+    """`jpeg_quality` becomes `JPEG quality`."""
+    words_ = key.replace("_", " ").split()
+    upper = {"jpeg", "icc", "exif", "gps", "iso", "xmp"}
+    text = " ".join(word.upper() if word in upper else word for word in words_)
+    return text[:1].upper() + text[1:]
+
+
 def _facts(verdict: Verdict, mask_file: str | None) -> list[tuple[str, str]]:
     metadata = dict(verdict.metadata)
     kind = metadata.pop("format", None) or (verdict.picture.format if verdict.picture else None)
@@ -211,7 +227,7 @@ def _facts(verdict: Verdict, mask_file: str | None) -> list[tuple[str, str]]:
     facts = [("Size", size)]
     if kind:
         facts.append(("Format", kind))
-    facts += [(key.replace("_", " ").capitalize(), printable(value)) for key, value in metadata.items()]
+    facts += [(_name(key), printable(value)) for key, value in metadata.items() if (key, value) not in USUAL]
     if mask_file:
         facts.append(("Mask", printable(mask_file)))
     facts.append(("Model", printable(words.model_name(verdict))))

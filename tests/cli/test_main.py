@@ -1,0 +1,67 @@
+"""The command as a whole: help, version, wrong commands, nothing heavy at the start."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from pixelsleuth.cli.main import COMMANDS
+
+HEAVY = ("numpy", "PIL", "onnxruntime", "rich", "jinja2", "torch", "skimage")
+
+
+def test_help_lists_every_command_with_a_line(cli):
+    result = cli("--help")
+    assert result.exit_code == 0
+    for name in COMMANDS:
+        assert f"\n  {name} " in result.stdout
+
+
+def test_help_of_check_states_the_exit_status(cli):
+    assert "Exit status: 0 every picture was judged" in cli("check", "--help").stdout
+
+
+def test_version(cli):
+    from pixelsleuth import __version__
+
+    assert cli("--version").stdout == f"pixelsleuth {__version__}\n"
+
+
+def test_a_wrong_command_gets_a_suggestion(cli):
+    result = cli("chek", "photo.jpg")
+    assert result.exit_code == 2
+    assert "did you mean 'check'?" in result.stderr
+
+
+def test_a_picture_in_the_place_of_a_command_gets_the_right_call(cli):
+    result = cli("photo.jpg")
+    assert result.exit_code == 2
+    assert "check PICTURE" in result.stderr
+
+
+def test_help_imports_nothing_heavy(shell):
+    code = (
+        "import sys\n"
+        "from pixelsleuth.cli.main import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stderr.strip() == "[]"
+
+
+def test_models_lists_the_bundled_detector(cli):
+    result = cli("models")
+    assert result.exit_code == 0
+    assert "compact" in result.stdout
+    assert "12.0 k" in result.stdout
+
+
+def test_models_as_json(cli):
+    known = {one["name"]: one for one in json.loads(cli("models", "--format", "json").stdout)}
+    assert known["compact"]["capabilities"] == ["detect", "localize", "explain"]
+    assert known["compact"]["download_bytes"] == 0
+    assert set(known["fake"]) == {
+        *("name", "summary", "parameters", "download_bytes", "capabilities", "licence", "extra", "installed")
+    }
