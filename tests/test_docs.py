@@ -68,6 +68,16 @@ def test_every_command_and_option_that_is_shown_exists(page: Path) -> None:
         assert main.get_command(context, name) is not None, f"pixelsleuth {name}"
 
 
+def test_every_page_that_the_code_sends_its_reader_to_exists() -> None:
+    files = [path for folder in ("src", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
+    sent = {
+        (name, str(path.relative_to(ROOT)))
+        for path in files
+        for name in re.findall(r"\bdocs/[\w./-]+\.(?:md|json)", path.read_text(encoding="utf-8"))
+    }
+    assert not {(name, where) for name, where in sent if not (ROOT / name).exists()}
+
+
 def test_the_page_of_check_tells_every_option_of_check() -> None:
     from pixelsleuth.cli.main import main
 

@@ -95,7 +95,7 @@ def run_python(code: str) -> str:
 
 
 def test_a_room_imports_only_rooms_below_it() -> None:
-    wrong = []
+    wrong: dict[str, str] = {}  # one entry a line of code
     for path in sources():
         room = room_of(path)
         if room is None:
@@ -106,8 +106,8 @@ def test_a_room_imports_only_rooms_below_it() -> None:
             if parts[0] != "pixelsleuth" or len(parts) < 2 or parts[1] not in LEVELS or parts[1] == room:
                 continue
             if LEVELS[parts[1]] >= LEVELS[room]:
-                wrong.append(f"{path.relative_to(ROOT)}:{line}: {room} imports {module}")
-    assert not wrong, "\n".join(wrong)
+                wrong.setdefault(f"{path.relative_to(ROOT)}:{line}", f"{room} imports {module}")
+    assert not wrong
 
 
 def test_the_light_rooms_import_nothing_heavy_when_loaded() -> None:
