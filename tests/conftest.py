@@ -1,0 +1,16 @@
+"""Fixtures for all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared material: `../shared` beside the repository, or where PIXELSLEUTH_SHARED says."""
+    named = os.environ.get("PIXELSLEUTH_SHARED")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared"
+    if not (folder / "samples").is_dir():
+        pytest.skip(f"needs the shared samples, which are not at {folder}; PIXELSLEUTH_SHARED may name their place")
+    return folder
