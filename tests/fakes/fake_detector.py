@@ -1,7 +1,7 @@
 """A stand-in detector for tests: it reads marks that the tests paint, and knows nothing of forgery.
 
-Pure magenta pixels are "tampered", a picture of one colour is "full_synthetic", a dark one is inconclusive, a picture
-whose first pixel is (1, 2, 3) makes the detector fail, and everything else is "real".
+Pure magenta pixels are "tampered", a picture of one colour is "full_synthetic", a dark one is inconclusive,
+a picture whose first pixel is (1, 2, 3) makes the detector fail, and everything else is "real".
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class FakeDetector(Detector):
             heatmap=np.where(mask, 0.95, 0.03).astype(np.float32),
             regions=regions,
             explanation=f"The picture carries the marks of {label.replace('_', ' ')}." if explain else None,
-            evidence=[{"kind": "mark", "statement": "Magenta paint was found."}] if explain and mask.any() else [],
+            evidence=[{"kind": "mark", "statement": "Magenta paint was found."}]
+            if explain and mask.any()
+            else [],
         )
 
 

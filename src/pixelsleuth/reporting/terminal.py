@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from pixelsleuth.reporting import words
 from pixelsleuth.reporting.words import printable
@@ -30,7 +30,7 @@ FULL_UP_TO = 12
 """More pictures than this and each gets a line or two instead of a paragraph."""
 
 BAR = 24
-LEFT = 8
+LEFT = 6
 
 
 def console_for(stream: IO[str] | None = None, *, stderr: bool = False) -> Console:
@@ -140,28 +140,27 @@ class TerminalText:
     def _bar(self, label: str, probability: float) -> Text:
         from rich.text import Text
 
-        filled = round(BAR * probability)
+        width = max(6, min(BAR, self.console.width - 28))
+        filled = round(width * probability)
         full, empty = ("█", "░") if self.unicode else ("#", ".")
         bar = Text(f"    {words.NAMES[label].lower():<17}")
         bar.append(full * filled, STYLES[label])
-        bar.append(empty * (BAR - filled), "dim")
+        bar.append(empty * (width - filled), "dim")
         bar.append(f" {words.percent(probability):>4}")
         return bar
 
     def _wrapped(self, heading: str, lines: list[Text]) -> None:
         """Print `lines` beside a short heading, wrapped under each other."""
-        from rich.padding import Padding
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table.grid(padding=(0, 1))
-        if heading:
-            table.add_column(width=LEFT - 3, no_wrap=True)
-        table.add_column(ratio=1, overflow="fold")
+        indent = 4 + (LEFT if heading else 0)
         for index, line in enumerate(lines):
-            row: list[Any] = [Text(heading if index == 0 else "", "bold")] if heading else []
-            table.add_row(*row, line)
-        self.console.print(Padding(table, (0, 0, 0, 4), expand=False))
+            for part, piece in enumerate(line.wrap(self.console, max(20, self.console.width - indent))):
+                piece.rstrip()
+                first = Text(" " * 4) + Text(
+                    f"{heading:<{indent - 4}}" if index == part == 0 else " " * (indent - 4), "bold"
+                )
+                self.console.print(first + piece, soft_wrap=True)
 
     def _sign(self, state: str) -> str:
         return (SIGNS if self.unicode else PLAIN_SIGNS)[state]

@@ -1,0 +1,115 @@
+"""The report in a real browser: no sideways scrolling on a phone, the style sheet is applied, it prints.
+
+The page is measured inside a frame of the wanted width, because a headless window cannot be as narrow as a
+phone.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from pixelsleuth.reporting.html import HtmlReport
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER = os.environ.get("PIXELSLEUTH_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="no chromium on this machine (Debian: apt install chromium)"
+)
+
+MEASURE = """
+const frame = document.getElementById("frame");
+frame.addEventListener("load", () => {
+  const page = frame.contentDocument, root = page.documentElement, view = frame.contentWindow;
+  const shown = (selector) => [...page.querySelectorAll(selector)].filter((e) => e.getClientRects().length).length;
+  const visible = (selector) => view.getComputedStyle(page.querySelector(selector)).visibility;
+  const wide = [...page.querySelectorAll("body *")].filter((e) =>
+    !e.closest(".scroll") && e.getBoundingClientRect().right > root.clientWidth + 0.5);
+  const result = {
+    overflow: root.scrollWidth - root.clientWidth, wide: wide.map((e) => e.outerHTML.slice(0, 80)),
+    margin: view.getComputedStyle(page.body).margin, cards: shown(".card"),
+    broken: [...page.images].filter((i) => i.naturalWidth === 0).length,
+    loaded: view.performance.getEntriesByType("resource").map((e) => e.name).filter((n) => !n.startsWith("data:")),
+    heat: visible("#p1 .heat"),
+  };
+  page.querySelector("label[for=v1-plain]").click();
+  result.plain = visible("#p1 .heat");
+  page.querySelector("label[for=show-tampered]").click();
+  result.filtered = shown(".card");
+  document.body.textContent = "RESULT" + JSON.stringify(result) + "END";
+});
+frame.srcdoc = document.getElementById("page").textContent;
+"""
+
+
+@pytest.fixture
+def report(tmp_path, verdict, failure):
+    long = "a_very_long_name_without_any_break_" * 4
+    report = HtmlReport(tmp_path / "report.html", total=5)
+    report.add(verdict("tampered", source=f"some/folder/{long}.jpg", size=(900, 600)))
+    report.add(verdict("full_synthetic", size=(300, 1200), explanation="word" * 60))
+    report.add(verdict("real", size=(2400, 200)))
+    report.add(verdict("real", inconclusive=True, warnings=["The picture has been scaled."]))
+    report.add(failure)
+    report.close()
+    return tmp_path / "report.html"
+
+
+def browse(tmp_path, *arguments: str) -> str:
+    command = [
+        str(BROWSER),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--disable-dev-shm-usage",
+    ]
+    command += [
+        "--no-first-run",
+        "--disable-extensions",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        *arguments,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("width", [320, 375, 820, 1280])
+def test_the_page_fits_its_width_and_works_without_script_or_network(tmp_path, report, width):
+    outer = tmp_path / "outer.html"
+    page = html.escape(report.read_text("utf-8"))
+    outer.write_text(
+        f'<!doctype html><meta charset="utf-8"><iframe id="frame" width="{width}" height="800"></iframe>'
+        f'<textarea id="page" hidden>{page}</textarea><script>{MEASURE}</script>',
+        "utf-8",
+    )
+    dom = browse(tmp_path, "--virtual-time-budget=10000", "--dump-dom", outer.as_uri())
+    found = re.search(r"RESULT(.*?)END", dom)
+    assert found, dom[-500:]
+    result = json.loads(html.unescape(found.group(1)))
+    assert result == {
+        "overflow": 0,
+        "wide": [],
+        "margin": "0px",
+        "cards": 4,
+        "broken": 0,
+        "loaded": [],
+        "heat": "visible",
+        "plain": "hidden",
+        "filtered": 1,
+    }
+
+
+def test_the_page_prints_on_paper(tmp_path, report):
+    pdf = tmp_path / "report.pdf"
+    browse(tmp_path, f"--print-to-pdf={pdf}", "--no-pdf-header-footer", report.as_uri())
+    pages = len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf.read_bytes()))
+    assert 2 <= pages <= 4  # four cards and a heading: neither cut into slices nor one picture a page
