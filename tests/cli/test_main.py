@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from pixelsleuth.cli.main import COMMANDS
+from pixelsleuth.core import registry
 
 HEAVY = ("numpy", "PIL", "onnxruntime", "rich", "jinja2", "torch", "skimage")
 
@@ -56,6 +57,14 @@ def test_models_lists_the_bundled_detector(cli):
     assert result.exit_code == 0
     assert "compact" in result.stdout
     assert "12.0 k" in result.stdout
+
+
+def test_models_says_how_to_install_what_is_missing(cli):
+    spec = registry.ModelSpec(
+        name="big", factory="x:y", summary="Big.", extra="vlm", packages=("no_such_package",)
+    )
+    registry.register(spec)
+    assert "Needs: pip install 'pixelsleuth[vlm]'" in cli("models").stdout
 
 
 def test_models_as_json(cli):

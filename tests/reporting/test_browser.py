@@ -28,15 +28,17 @@ MEASURE = """
 const frame = document.getElementById("frame");
 frame.addEventListener("load", () => {
   const page = frame.contentDocument, root = page.documentElement, view = frame.contentWindow;
-  const shown = (selector) => [...page.querySelectorAll(selector)].filter((e) => e.getClientRects().length).length;
+  const all = (selector) => [...page.querySelectorAll(selector)];
+  const shown = (selector) => all(selector).filter((e) => e.getClientRects().length).length;
   const visible = (selector) => view.getComputedStyle(page.querySelector(selector)).visibility;
-  const wide = [...page.querySelectorAll("body *")].filter((e) =>
+  const wide = all("body *").filter((e) =>
     !e.closest(".scroll") && e.getBoundingClientRect().right > root.clientWidth + 0.5);
   const result = {
     overflow: root.scrollWidth - root.clientWidth, wide: wide.map((e) => e.outerHTML.slice(0, 80)),
     margin: view.getComputedStyle(page.body).margin, cards: shown(".card"),
     broken: [...page.images].filter((i) => i.naturalWidth === 0).length,
-    loaded: view.performance.getEntriesByType("resource").map((e) => e.name).filter((n) => !n.startsWith("data:")),
+    loaded: view.performance.getEntriesByType("resource")
+      .map((e) => e.name).filter((n) => !n.startsWith("data:")),
     heat: visible("#p1 .heat"),
   };
   page.querySelector("label[for=v1-plain]").click();

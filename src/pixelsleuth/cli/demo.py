@@ -71,7 +71,7 @@ def demo(out: str, model: str, device: str) -> None:
         raise
     console.print()
     console.print(summary, style="bold")
-    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, markup=False)
 
 
 def _make(folder: Path) -> None:

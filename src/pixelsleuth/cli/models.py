@@ -58,20 +58,20 @@ def _print_table(known: list[ModelSpec]) -> None:
             heading, justify="right" if heading in ("Parameters", "Download") else "left", overflow="fold"
         )
     for spec in known:
-        ready = "yes" if spec.installed else f"needs pip install 'pixelsleuth[{spec.extra}]'"
         table.add_row(
             spec.name,
             short_number(spec.parameters),
             "bundled" if spec.download_bytes == 0 else short_bytes(spec.download_bytes),
             ", ".join(_abilities(spec)),
             spec.licence or "n/a",
-            ready,
+            "yes" if spec.installed else "no, see below",
         )
     console = console_for(sys.stdout)
     console.print(table)
     console.print()
     for spec in known:
-        console.print(f"{spec.name}: {spec.summary}", style="dim")
+        needs = "" if spec.installed else f" Needs: pip install 'pixelsleuth[{spec.extra}]'"
+        console.print(f"{spec.name}: {spec.summary}{needs}", markup=False, soft_wrap=True)
 
 
 def short_number(value: int | None) -> str:

@@ -81,7 +81,7 @@ def _refuse_foreign(path: Path, target: Path, ours: re.Pattern[bytes], kind: str
 
 
 def _sentence(path: Path, kind: str, error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) and not path.parent.exists():
         return (
             f"The {kind} {path} cannot be written: the folder {path.parent} does not exist; create it first."
         )
