@@ -155,6 +155,14 @@ def test_output_never_overwrites_a_picture(cli, pictures):
     assert (pictures / "fake.png").read_bytes() == before
 
 
+def test_report_and_output_under_one_name_keep_the_records(cli, pictures, tmp_path):
+    one = tmp_path / "one"
+    result = cli("check", pictures / "real.png", "--format", "jsonl", "--report", one, "--output", one)
+    assert result.exit_code == 2
+    assert "name the same file" in result.stderr
+    assert records(one.read_text())[0]["label"] == "real"
+
+
 def test_no_path_at_all_is_wrong_usage(cli):
     result = cli("check")
     assert result.exit_code == 2

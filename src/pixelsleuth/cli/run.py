@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pixelsleuth.core.errors import OutputError, PixelSleuthError
@@ -121,6 +122,11 @@ class Run:
         options = self.options
         with self.refusing():
             if options.report is not None:
+                if (
+                    options.output is not None
+                    and Path(options.report).resolve() == Path(options.output).resolve()
+                ):
+                    raise OutputError("--report and --output name the same file; the report is left out.")
                 self.report = HtmlReport(options.report, total=total)
         with self.refusing():
             if options.save_masks is not None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pixelsleuth.core.verdict import Label, Region, Verdict
+    from pixelsleuth.core.verdict import Label, Verdict
 
 PRINT_SIDE = 480
 """Pixels of the second, plain copy that is shown beside the heat map on paper."""
@@ -95,11 +95,6 @@ def _alt(verdict: Verdict, file: str) -> str:
     return f"{file}: {words.headline(verdict).lower()}{where}"
 
 
-def _ranked(verdict: Verdict) -> list[Region]:
-    """The regions, surest first: the order of the numbers in `Verdict.overlay` as well."""
-    return sorted(verdict.regions, key=lambda region: -region.score)
-
-
 def _look(verdict: Verdict, thumb: int) -> dict[str, Any]:
     """The pictures of a card: thumbnail, heat layer, boxes, and the views between which a reader may
     switch.
@@ -114,7 +109,7 @@ def _look(verdict: Verdict, thumb: int) -> dict[str, Any]:
     if heatmap is None and verdict.mask is not None:
         heatmap = verdict.mask.astype("float32")
     heat = overlay.png_uri(overlay.heat_layer(heatmap)) if heatmap is not None else None
-    boxes = [_box(region.box, width, height) for region in _ranked(verdict)[:MOST_REGIONS]]
+    boxes = [_box(region.box, width, height) for region in words.ranked(verdict)[:MOST_REGIONS]]
     suspected = str(verdict.label) == "tampered"
     views = [view for view, there in (("heat", heat), ("boxes", boxes and heat), ("plain", True)) if there]
     printed = None
@@ -168,7 +163,7 @@ def _reasons(verdict: Verdict) -> dict[str, Any]:
             "box": region.box,
             "score": percent(region.score),
         }
-        for region in _ranked(verdict)[:MOST_REGIONS]
+        for region in words.ranked(verdict)[:MOST_REGIONS]
     ]
     more = len(verdict.regions) - MOST_REGIONS
     share = words.altered_share(verdict)

@@ -124,14 +124,14 @@ class TerminalText:
 
     def _where(self, verdict: Verdict) -> str:
         width, height = verdict.width or 1, verdict.height or 1
-        places = dict.fromkeys(words.place(region.box, width, height) for region in verdict.regions)
+        places = dict.fromkeys(words.place(region.box, width, height) for region in words.ranked(verdict))
         named = ", ".join(list(places)[:4]) + (" and elsewhere" if len(places) > 4 else "")
         share = words.altered_share(verdict)
         covered = f" ({words.percent(share)} of the picture)" if share is not None else ""
         return f"{words.count(len(verdict.regions), 'region')}: {named}{covered}"
 
     def _boxes(self, verdict: Verdict) -> Iterable[str]:
-        for region in verdict.regions[:5]:
+        for region in words.ranked(verdict)[:5]:
             x0, y0, x1, y1 = region.box
             yield f"x {x0} to {x1}, y {y0} to {y1}, score {words.percent(region.score)}"
         if len(verdict.regions) > 5:

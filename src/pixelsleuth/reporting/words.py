@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pixelsleuth.core.verdict import Verdict
+    from pixelsleuth.core.verdict import Region, Verdict
 
 STATES = ("tampered", "full_synthetic", "real", "inconclusive", "failed")
 """What a reader sorts pictures by: the three labels, thin evidence, and files that could not be judged."""
@@ -100,6 +100,11 @@ def tally(states: Counter[str]) -> str:
     '1 tampered, 2 real, 1 not judged'
     """
     return ", ".join(f"{states[state]} {NAMES[state].lower()}" for state in STATES if states[state])
+
+
+def ranked(verdict: Verdict) -> list[Region]:
+    """The regions, surest first: the order of the numbers that `Verdict.overlay` draws."""
+    return sorted(verdict.regions, key=lambda region: -region.score)
 
 
 def altered_share(verdict: Verdict) -> float | None:
