@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def profiles() -> SimpleNamespace:
-    """Three profiles as bytes: `rgb` far from sRGB, `grey` linear, `cmyk` where any ink at all prints mid grey."""
+    """Profiles as bytes: `rgb` far from sRGB, `grey` linear, `cmyk` where any ink prints mid grey."""
     return SimpleNamespace(rgb=_rgb(), grey=_grey(), cmyk=_cmyk())
 
 
@@ -54,6 +54,8 @@ def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, byt
     for tag, value in tags.items():
         table += tag + struct.pack(">II", offset + len(body), len(value))
         body += value + bytes(-len(value) % 4)
-    head = struct.pack(">I4sI4s4s4s12s4s", offset + len(body), b"", 0x02200000, kind, space, connection, b"", b"acsp")
+    head = struct.pack(
+        ">I4sI4s4s4s12s4s", offset + len(body), b"", 0x02200000, kind, space, connection, b"", b"acsp"
+    )
     head = head.ljust(68, b"\0") + white
     return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body

@@ -82,7 +82,9 @@ def test_big_tiff_is_read():
 
 def test_pixels_are_contiguous_uint8_rgb_whatever_the_mode():
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
-        picture = open_picture(saved(scene().convert("L").convert(mode) if mode == "I;16" else scene().convert(mode), "PNG"))
+        picture = open_picture(
+            saved(scene().convert("L").convert(mode) if mode == "I;16" else scene().convert(mode), "PNG")
+        )
         assert picture.pixels.dtype == np.uint8
         assert picture.pixels.shape == (48, 64, 3)
         assert picture.pixels.flags.c_contiguous
@@ -108,7 +110,9 @@ def test_exif_orientation_is_applied(kind, orientation):
 
 def test_orientation_samples_are_all_the_same_scene(shared):
     for series in ("landscape", "portrait"):
-        pictures = [open_picture(shared / "samples" / "orientation" / f"{series}_{i}.jpg") for i in range(1, 9)]
+        pictures = [
+            open_picture(shared / "samples" / "orientation" / f"{series}_{i}.jpg") for i in range(1, 9)
+        ]
         assert len({(p.width, p.height) for p in pictures}) == 1
         # each file also bears its number in the picture, so they are close, not equal
         assert all(distance(pictures[0].pixels, p.pixels) < 8 for p in pictures)
@@ -135,19 +139,37 @@ def test_an_srgb_profile_leaves_every_pixel_as_it_was():
 def test_palettes_alpha_and_grey_follow_their_profile(profiles):
     flat = Image.new("RGB", (32, 32), (200, 100, 50))
     converted = np.broadcast_to([255, 80, 46], (32, 32, 3))
-    assert distance(open_picture(saved(flat.convert("P", palette=Image.Palette.ADAPTIVE), "PNG", icc_profile=profiles.rgb)).pixels, converted) <= 3
-    assert distance(open_picture(saved(flat.convert("RGBA"), "PNG", icc_profile=profiles.rgb)).pixels, converted) <= 2
+    assert (
+        distance(
+            open_picture(
+                saved(flat.convert("P", palette=Image.Palette.ADAPTIVE), "PNG", icc_profile=profiles.rgb)
+            ).pixels,
+            converted,
+        )
+        <= 3
+    )
+    assert (
+        distance(open_picture(saved(flat.convert("RGBA"), "PNG", icc_profile=profiles.rgb)).pixels, converted)
+        <= 2
+    )
     grey = open_picture(saved(Image.new("L", (32, 32), 100), "PNG", icc_profile=profiles.grey))
     assert distance(grey.pixels, np.full((32, 32, 3), 168)) <= 2  # 100/255 of the light is 168 in sRGB
     deep = Image.fromarray(np.full((32, 32), 100 * 257, np.uint16))
-    assert distance(open_picture(saved(deep, "PNG", icc_profile=profiles.grey)).pixels, np.full((32, 32, 3), 168)) <= 2
+    assert (
+        distance(
+            open_picture(saved(deep, "PNG", icc_profile=profiles.grey)).pixels, np.full((32, 32, 3), 168)
+        )
+        <= 2
+    )
 
 
 def test_cmyk_is_read_with_and_without_a_profile(profiles):
     ink = scene().convert("CMYK")
     plain = open_picture(saved(ink, "JPEG", quality=95))
     assert distance(plain.pixels, scene()) < 8
-    proofed = open_picture(saved(Image.new("CMYK", (32, 32), (255, 0, 0, 0)), "TIFF", icc_profile=profiles.cmyk))
+    proofed = open_picture(
+        saved(Image.new("CMYK", (32, 32), (255, 0, 0, 0)), "TIFF", icc_profile=profiles.cmyk)
+    )
     red, green, blue = proofed.pixels[0, 0].astype(int)
     assert abs(red - green) < 8
     assert abs(green - blue) < 8
@@ -171,7 +193,9 @@ def test_sixteen_bits_keep_their_brightness():
 
 def test_floats_and_wide_integers_are_scaled():
     ramp = np.linspace(0, 1, 64 * 32, dtype=np.float32).reshape(32, 64)
-    assert np.abs(open_picture(saved(Image.fromarray(ramp), "TIFF")).pixels[..., 0] - ramp * 255).max() <= 0.51
+    assert (
+        np.abs(open_picture(saved(Image.fromarray(ramp), "TIFF")).pixels[..., 0] - ramp * 255).max() <= 0.51
+    )
     wide = (ramp * 1e6).astype(np.int32)
     picture = open_picture(saved(Image.fromarray(wide), "TIFF"))
     assert (int(picture.pixels.min()), int(picture.pixels.max())) == (0, 255)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _GROUPS = 7  # 7 groups of 5 bits hold every difference of two runs below 2**33
+_PIECE = 1 << 16
 
 
 def encode(mask: NDArray[Any]) -> dict[str, Any]:
@@ -58,6 +59,12 @@ def _runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 def _to_string(runs: NDArray[np.int64]) -> str:
     values = runs.astype(np.int64)
     values[3:] -= runs[1:-2]  # small differences make short strings
+    # In pieces: the table of groups is fifty times as large as the string, and masks may be noise.
+    pieces = (values[at : at + _PIECE] for at in range(0, len(values), _PIECE))
+    return b"".join(map(_groups, pieces)).decode("ascii")
+
+
+def _groups(values: NDArray[np.int64]) -> bytes:
     shifts = 5 * np.arange(_GROUPS)
     groups = (values[:, None] >> shifts) & 0x1F
     rest = values[:, None] >> (shifts + 5)
@@ -66,7 +73,7 @@ def _to_string(runs: NDArray[np.int64]) -> str:
     length = last.argmax(axis=1)
     position = np.arange(_GROUPS)
     codes = groups + 0x20 * (position < length[:, None]) + 48
-    return codes[position <= length[:, None]].astype(np.uint8).tobytes().decode("ascii")
+    return codes[position <= length[:, None]].astype(np.uint8).tobytes()
 
 
 def _from_string(counts: str | bytes) -> NDArray[np.int64]:

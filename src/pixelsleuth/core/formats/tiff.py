@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelsleuth.core.errors import UnsupportedFormat
@@ -36,6 +39,7 @@ _TILING = {_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES}
 _DECODING = {266, 284, 292, 293, 317, 320, 332, 338, 339, 347, *range(512, 522), *range(529, 533), 50674}
 _DECODER_NEEDS = frozenset(_SIZE_AND_LAYOUT | _TILING | _DECODING)
 MAX_STRIPS = 200_000
+MAX_SAMPLES = 6  # a pixel; Pillow reads no more
 MAX_FIELD = 4 << 20
 
 
@@ -51,6 +55,8 @@ def read(data: memoryview, name: str) -> Header:
     width, height = directory.number(_WIDTH), directory.number(_HEIGHT)
     if width <= 0 or height <= 0:
         raise corrupt(name, "its header does not say how large it is")
+    if directory.number(_SAMPLES, 1) > MAX_SAMPLES:
+        raise UnsupportedFormat(f"{name} has more channels than a picture for the eye; export three as PNG.")
     _bound_fields(directory, name)
     header = Header("TIFF", width, height, _open)
     header.working = _largest_piece(directory, width, height)
@@ -70,7 +76,27 @@ def read(data: memoryview, name: str) -> Header:
 def _open(stream: io.RawIOBase) -> ImageFile:
     from PIL.TiffImagePlugin import TiffImageFile
 
+    _silence_libtiff()
     return TiffImageFile(stream)  # type: ignore[arg-type]
+
+
+@functools.cache
+def _silence_libtiff() -> None:
+    """Stop libtiff from printing a line for every damaged row; errors still reach us through Pillow.
+
+    Pillow offers no switch, so the library that its wheels bring is asked itself. Where it is not found
+    (builds that link it in), the lines appear on stderr and do no harm.
+    """
+    import ctypes
+
+    import PIL
+
+    home = Path(PIL.__file__).parent
+    for library in (*home.parent.glob("pillow.libs/libtiff*"), *home.glob(".dylibs/libtiff*")):
+        with contextlib.suppress(OSError, AttributeError):
+            loaded = ctypes.CDLL(str(library))
+            loaded.TIFFSetErrorHandler(None)
+            loaded.TIFFSetWarningHandler(None)
 
 
 def _raw(name: str) -> UnsupportedFormat:

@@ -1,0 +1,91 @@
+"""Models are found by name, and a wrong name is answered with what there is."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pixelsleuth.core import registry
+from pixelsleuth.core.detector import Capability
+from pixelsleuth.core.errors import MissingExtra, UnknownModel, UsageError
+from pixelsleuth.core.registry import ModelSpec
+
+
+@pytest.fixture
+def fake():
+    spec = ModelSpec("fake-model", "pixelsleuth.core.registry:_test_factory", "A fake.")
+    registry._test_factory = lambda device: ("made", device)
+    registry.register(spec)
+    yield spec
+    registry.unregister("fake-model")
+    del registry._test_factory
+
+
+def test_compact_is_known_and_ships_inside():
+    (spec,) = [one for one in registry.specs() if one.name == "compact"]
+    assert spec.download_bytes == 0
+    assert spec.installed
+    assert spec.capabilities == frozenset(Capability)
+
+
+def test_a_registered_model_is_loaded_with_its_device(fake):
+    assert registry.load("fake-model", "cpu") == ("made", "cpu")
+
+
+def test_a_detector_of_ones_own_is_loaded_by_module_and_name(fake):
+    assert registry.load("pixelsleuth.core.registry:_test_factory") == ("made", "auto")
+    with pytest.raises(UnknownModel, match="no_such_module"):
+        registry.load("no_such_module:load")
+    with pytest.raises(UnknownModel, match="nothing"):
+        registry.load("pixelsleuth.core.registry:nothing")
+
+
+def test_a_wrong_name_gets_a_suggestion():
+    with pytest.raises(UnknownModel, match="did you mean 'compact'"):
+        registry.load("compcat")
+    with pytest.raises(UnknownModel, match="known models: compact"):
+        registry.load("zzz")
+    with pytest.raises(UnknownModel, match="hub id"):
+        registry.load("someone/some-model")
+
+
+def test_a_folder_that_is_no_model_is_called_so(tmp_path):
+    with pytest.raises(UnknownModel, match=r"config\.json"):
+        registry.load(str(tmp_path))
+
+
+def test_a_missing_extra_says_what_to_install():
+    registry.register(
+        ModelSpec("big", "pixelsleuth.nowhere:load", "", extra="vlm", packages=("no_such_package",))
+    )
+    try:
+        assert not registry.specs()[-1].installed
+        with pytest.raises(MissingExtra, match=r"pip install 'pixelsleuth\[vlm\]'"):
+            registry.load("big")
+    finally:
+        registry.unregister("big")
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(UsageError, match="auto, cpu, cuda"):
+        registry.load("compact", device="tpu")
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, pixelsleuth, pixelsleuth.core.registry, pixelsleuth.core.errors; print(*sys.modules)"
+    loaded = set(run(code).split())
+    assert not loaded & {"numpy", "PIL", "onnxruntime", "torch", "rich", "jinja2"}
+
+
+def test_the_public_names_are_all_there():
+    import pixelsleuth
+
+    for name in pixelsleuth.__all__:
+        assert getattr(pixelsleuth, name) is not None
+    assert set(pixelsleuth.__all__) <= set(dir(pixelsleuth))
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = pixelsleuth.nonsense
