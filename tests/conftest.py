@@ -12,5 +12,7 @@ def shared() -> Path:
     named = os.environ.get("PIXELSLEUTH_SHARED")
     folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared"
     if not (folder / "samples").is_dir():
-        pytest.skip(f"needs the shared samples, which are not at {folder}; PIXELSLEUTH_SHARED may name their place")
+        pytest.skip(
+            f"needs the shared samples, which are not at {folder}; PIXELSLEUTH_SHARED may name their place"
+        )
     return folder

@@ -44,8 +44,9 @@ def decode(
                 with contextlib.suppress(AttributeError):
                     setattr(image, name, None)
         stream.close()
-        view.release()
-        data.clear()
+        with contextlib.suppress(BufferError):  # a decoder that still looks at the bytes keeps them
+            view.release()
+            data.clear()
         pixels, notes, profile = render(image, header.icc, header.orientation)
     header.warnings += notes
     if profile:

@@ -89,7 +89,7 @@ def _draw_box(
     draw: ImageDraw.ImageDraw, region: Region, number: int, scale: float, size: tuple[int, int]
 ) -> None:
     """Draw white between two dark lines: one of the two stands out against whatever lies beneath."""
-    line = max(1, round(max(size) / 500))
+    line = max(1, round(max(size) / 350))
     x0, y0, x1, y1 = (round(edge * scale) for edge in region.box)
     x0, y0 = min(x0, size[0] - 1), min(y0, size[1] - 1)
     x1, y1 = max(x0, x1 - 1), max(y0, y1 - 1)  # half open
