@@ -1,0 +1,209 @@
+"""The bundled compact SIDA as a detector: numpy and ONNX Runtime, no torch.
+
+One prefill gives the class; the answer's template then gives [SEG], whose state is fused with the class and decoded to
+a mask; the explanation is generated greedily by the same language model, after an opening that states where the mask
+lies and how large it is (measured, so that words and picture cannot disagree).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pixelsleuth._version import __version__
+from pixelsleuth.compact import grammar
+from pixelsleuth.compact.components import regions
+from pixelsleuth.compact.tiles import traced
+from pixelsleuth.core.detector import Capability, Detector
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.images import Picture
+from pixelsleuth.core.verdict import Label, Verdict
+
+Array = np.ndarray
+LABELS = (Label.REAL, Label.FULL_SYNTHETIC, Label.TAMPERED)
+GRAPHS = ("traces", "repeats", "statistics", "fuse", "language", "mask")
+LARGEST = 16_000_000
+"""Pixels judged at native resolution; a larger picture is reduced to this size first, and says so."""
+REPEAT_SIDE = 384
+STATISTICS_SIDE = 1024
+LONGEST_TEXT = 40
+PROMPT = [grammar.IDS[word] for word in grammar.PROMPT_AFTER]
+CLS_AT = len(PROMPT) - 1
+
+
+class CompactDetector(Detector):
+    """Three classes, a mask and an explanation on a CPU. `folder` holds six ONNX graphs and `compact.json`."""
+
+    name = "compact"
+    capabilities = frozenset({Capability.DETECT, Capability.LOCALIZE, Capability.EXPLAIN})
+
+    def __init__(self, folder: Path, *, device: str = "auto", threads: int | None = None) -> None:
+        import onnxruntime
+
+        missing = [name for name in (*GRAPHS, "compact") if not _graph(folder, name).is_file()]
+        if missing:
+            raise UsageError(f"{folder} lacks {', '.join(missing)}: export a checkpoint there with `pixelsleuth export`.")
+        self.settings: dict[str, Any] = json.loads(_graph(folder, "compact").read_text())
+        if self.settings["vocabulary"] != grammar.VOCABULARY:
+            raise UsageError(f"{folder} was exported with another vocabulary: export it again with this version.")
+        self.version = f"{__version__}+{self.settings.get('weights', 'untrained')}"
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        options.enable_cpu_mem_arena = False  # large pictures come and go; an arena would keep their peak
+        options.log_severity_level = 3
+        providers = _providers(device, onnxruntime.get_available_providers())
+        self.graphs = {
+            name: onnxruntime.InferenceSession(str(_graph(folder, name)), options, providers=providers) for name in GRAPHS
+        }
+
+    def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
+        return [self._judge(picture, explain) for picture in pictures]
+
+    def encode(self, pixels: Array) -> tuple[Array, Array]:
+        """(H, W, 3) uint8 -> dense features (1, C, h, w) and tokens (1, N, D)."""
+        traces, texture = traced(pixels, lambda tile: self._run("traces", picture=tile), self.settings["halo"])
+        (repeats,) = self._run("repeats", picture=_small(pixels)[None])
+        (statistics,) = self._run("statistics", picture=_middle(pixels)[None])
+        dense, tokens = self._run("fuse", traces=traces, texture=texture, repeats=repeats, statistics=statistics)
+        return dense, tokens
+
+    def read(self, dense: Array, tokens: Array) -> tuple[Array, Array]:
+        """Class logits (3,) and mask logits (h, w) by the answer's template: one pass, nothing decoded."""
+        answer = [grammar.IDS["[CLS]"], *grammar.encode(grammar.ANSWERS["tampered"])]
+        _, classes, segmentation, hidden = self._run("language", tokens=tokens, ids=np.array([PROMPT + answer]))
+        detection = classes[:, CLS_AT]
+        (mask,) = self._run(
+            "mask", classes=detection, hidden=hidden[:, CLS_AT], segmentation=segmentation[:, -1], dense=dense
+        )
+        return detection[0], mask[0, 0]
+
+    def generate(self, tokens: Array, label: str, opening: str) -> str:
+        """Continue `opening` greedily until [END]; the text without the special words."""
+        seg = [grammar.IDS["[SEG]"]] if label == "tampered" else []
+        start = [*PROMPT, grammar.IDS["[CLS]"], *grammar.encode(grammar.ANSWERS[label]), *seg]
+        said = grammar.encode(opening)
+        for _ in range(LONGEST_TEXT):
+            (text, *_rest) = self._run("language", tokens=tokens, ids=np.array([start + said]))
+            word = int(text[0, -1].argmax())
+            if word == grammar.IDS["[END]"]:
+                break
+            said.append(word)
+        return " ".join(grammar.VOCABULARY[word] for word in said)
+
+    def _run(self, name: str, **inputs: Array) -> list[Array]:
+        return self.graphs[name].run(None, inputs)
+
+    def _judge(self, picture: Picture, explain: bool) -> Verdict:
+        pixels, warnings = picture.pixels, []
+        if picture.width * picture.height > LARGEST:
+            pixels = _reduce(pixels, LARGEST)
+            warnings.append(
+                f"judged at {pixels.shape[1]} x {pixels.shape[0]} px: traces finer than that were not looked at"
+            )
+        dense, tokens = self.encode(pixels)
+        classes, mask_logits = self.read(dense, tokens)
+        probabilities = _softmax(classes / self.settings.get("temperature", 1.0))
+        label = LABELS[int(probabilities.argmax())]
+        chance = self._mask_probability(mask_logits, pixels.shape[:2])
+        mask, found = None, []
+        if label is Label.TAMPERED:
+            full = _upsample(chance, picture.width, picture.height)
+            mask = full >= 128
+            found = regions(mask, full)
+            if not mask.any():
+                mask = None
+                warnings.append("no mask: no place is more likely tampered than not, though the picture as a whole is")
+        text = self._explain(pixels, tokens, label, mask) if explain else None
+        return Verdict.of(
+            picture,
+            dict(zip(LABELS, map(float, probabilities), strict=True)),
+            model=self.model,
+            inconclusive=bool(probabilities.max() < self.settings.get("inconclusive_below", 0.0)),
+            mask=mask,
+            heatmap=chance,
+            regions=found,
+            explanation=grammar.prose(text) if text else None,
+            evidence=evidence(text) if text else [],
+            warnings=warnings,
+        )
+
+    def _mask_probability(self, logits: Array, shape: tuple[int, int]) -> Array:
+        """Calibrated probability (h, w) float32; the padding of the last rows and columns is cut off."""
+        scaled = (logits - self.settings.get("mask_threshold", 0.0)) / self.settings.get("mask_temperature", 1.0)
+        step = _step(shape, logits.shape)
+        kept = scaled[: -(-shape[0] // step), : -(-shape[1] // step)]
+        return (1 / (1 + np.exp(-kept.clip(-30, 30)))).astype(np.float32)
+
+    def _explain(self, pixels: Array, tokens: Array, label: Label, mask: Array | None) -> str:
+        if label is Label.TAMPERED:
+            return self.generate(tokens, label.value, grammar.locate(mask) if mask is not None else "")
+        return self.generate(tokens, label.value, "")
+
+
+def evidence(text: str) -> list[dict[str, Any]]:
+    """The claims of an explanation, each with its kind; a text outside the grammar gives none."""
+    claims = grammar.parse(text) or {}
+    return [{"kind": kind, "statement": claim, "measured": kind in ("place", "size")} for kind, claim in claims.items()]
+
+
+def _step(shape: tuple[int, int], grid: tuple[int, ...]) -> int:
+    """Pixels between places of the map (4, 8, 16 or 32)."""
+    return next(step for step in (4, 8, 16, 32, 64) if grid[0] * step >= shape[0] and grid[1] * step >= shape[1])
+
+
+def _graph(folder: Path, name: str) -> Path:
+    return folder / (f"{name}.onnx" if name in GRAPHS else f"{name}.json")
+
+
+def _providers(device: str, available: list[str]) -> list[str]:
+    if device == "cuda" and "CUDAExecutionProvider" not in available:
+        raise UsageError("No CUDA build of ONNX Runtime is installed: use --device cpu, or install onnxruntime-gpu.")
+    wanted = ["CPUExecutionProvider"]
+    return ["CUDAExecutionProvider", *wanted] if device != "cpu" and "CUDAExecutionProvider" in available else wanted
+
+
+def _softmax(x: Array) -> Array:
+    powers = np.exp((x - x.max()).astype(np.float64))
+    return powers / powers.sum()
+
+
+def _reduce(pixels: Array, most: int) -> Array:
+    scale = (most / (pixels.shape[0] * pixels.shape[1])) ** 0.5
+    size = (max(16, int(pixels.shape[1] * scale)), max(16, int(pixels.shape[0] * scale)))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+
+
+def _small(pixels: Array) -> Array:
+    """The picture at the working size of self-correlation: at most REPEAT_SIDE px, sides multiples of 8, at least 32."""
+    scale = min(1.0, REPEAT_SIDE / max(pixels.shape[:2]))
+    width, height = (max(32, round(side * scale / 8) * 8) for side in (pixels.shape[1], pixels.shape[0]))
+    if (height, width) == pixels.shape[:2]:
+        return np.ascontiguousarray(pixels)
+    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+def _middle(pixels: Array) -> Array:
+    """The middle of the picture, at most STATISTICS_SIDE px a side, at least 32 (by repetition), on the JPEG grid."""
+    top, left = (max(0, (side - STATISTICS_SIDE) // 2) // 8 * 8 for side in pixels.shape[:2])
+    middle = pixels[top : top + STATISTICS_SIDE, left : left + STATISTICS_SIDE]
+    repeat = [-(-32 // side) for side in middle.shape[:2]]
+    return np.ascontiguousarray(np.tile(middle, (*repeat, 1)))
+
+
+def _upsample(chance: Array, width: int, height: int) -> Array:
+    """(h, w) in 0..1 -> (H, W) uint8, bilinear."""
+    coarse = Image.fromarray((chance * 255 + 0.5).astype(np.uint8))
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def load(device: str = "auto") -> CompactDetector:
+    """The detector that ships inside the package."""
+    with as_file(files("pixelsleuth.compact") / "weights") as folder:
+        return CompactDetector(folder, device=device)

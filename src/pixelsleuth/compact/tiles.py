@@ -1,0 +1,72 @@
+"""Work through a large picture in tiles, with results equal to one pass and memory bounded by the tile.
+
+The local stage has a receptive field below 64 px on either side, so a tile with a halo of 64 px yields, inside the halo,
+exactly what the whole picture would: no seams. The maps of very large pictures are averaged in blocks (2, 4 or 8
+places), so that what compares every place with the whole picture has a bounded size too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+Array = np.ndarray
+TILE = 768
+WHOLE = 1024
+PLACES = 65536
+"""Most places (at stride 4) of the map that is compared as a whole: 1 megapixel, or larger pictures averaged."""
+
+
+def pooling(height: int, width: int) -> int:
+    """Block size, 1, 2, 4 or 8, that keeps the map of a picture below about PLACES places."""
+    return next((k for k in (1, 2, 4) if (height / 4 / k) * (width / 4 / k) <= PLACES * 1.02), 8)
+
+
+def pad_to(pixels: Array, multiple: int) -> Array:
+    """Repeat the last rows and columns of (H, W, C) until both sides are multiples."""
+    height, width = pixels.shape[:2]
+    if height % multiple == 0 and width % multiple == 0:
+        return pixels
+    return np.pad(pixels, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode="edge")
+
+
+def spans(length: int, tile: int, halo: int) -> Iterator[tuple[int, int, int, int]]:
+    """(start, stop) of each tile's core and (first, last) of what is read for it."""
+    for start in range(0, length, tile):
+        stop = min(start + tile, length)
+        yield start, stop, max(start - halo, 0), min(stop + halo, length)
+
+
+def block_mean(x: Array, k: int) -> Array:
+    """Average blocks of k x k places of (1, C, h, w); h and w are multiples of k."""
+    if k == 1:
+        return x
+    _, channels, height, width = x.shape
+    return x.reshape(1, channels, height // k, k, width // k, k).mean(axis=(3, 5))
+
+
+def traced(pixels: Array, run: Callable[[Array], list[Array]], halo: int) -> list[Array]:
+    """Traces (1, C, h, w) and texture (1, C', h/2, w/2) of (H, W, 3) uint8, averaged by `pooling`.
+
+    `run` maps a tile (1, H, W, 3) uint8, sides multiples of 8, to both maps at strides 4 and 8.
+    """
+    k = pooling(*pixels.shape[:2])
+    pixels = pad_to(pixels, 8 * k)
+    height, width = pixels.shape[:2]
+    if max(height, width) <= WHOLE:
+        return [block_mean(x, k) for x in run(np.ascontiguousarray(pixels)[None])]
+    maps: list[Array] = []
+    for top, bottom, first_row, last_row in spans(height, TILE, halo):
+        for left, right, first_column, last_column in spans(width, TILE, halo):
+            tile = np.ascontiguousarray(pixels[first_row:last_row, first_column:last_column])[None]
+            for index, (stride, values) in enumerate(zip((4, 8), run(tile), strict=True)):
+                y, x = (top - first_row) // stride, (left - first_column) // stride
+                core = values[:, :, y : y + (bottom - top) // stride, x : x + (right - left) // stride]
+                core = block_mean(core, k)
+                if len(maps) <= index:
+                    shape = (1, core.shape[1], height // stride // k, width // stride // k)
+                    maps.append(np.empty(shape, np.float32))
+                y, x = top // stride // k, left // stride // k
+                maps[index][:, :, y : y + core.shape[2], x : x + core.shape[3]] = core
+    return maps

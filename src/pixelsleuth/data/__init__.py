@@ -1,0 +1,1 @@
+"""Labelled pictures: samples, manifests, group-wise splits, equalisation."""

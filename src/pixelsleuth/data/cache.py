@@ -1,0 +1,94 @@
+"""Decode a corpus once: pictures and masks in one memory-mapped file, so that training never waits for a decoder.
+
+The cache holds training and validation pictures (split by group; groups that also occur in the evaluation split are
+dropped) under `train` and `validation`.
+
+Run: `python -m pixelsleuth.data.cache --manifest corpus/manifest.csv --out runs/cache`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pixelsleuth.core.images import open_picture
+from pixelsleuth.data.sample import LABELS, Sample, hold_out, read_manifest, without_groups_of
+
+
+@dataclass(frozen=True)
+class CachedPicture:
+    """Pixels (H, W, 3) uint8; mask (H, W) uint8 0/255 or None; `label` is an index into LABELS."""
+
+    name: str
+    pixels: np.ndarray
+    mask: np.ndarray | None
+    label: int
+    source: str
+    generator: str
+    polygons: tuple[np.ndarray, ...] = ()
+
+
+def build_cache(manifest: Path, out: Path) -> None:
+    """Write `out/pictures.bin` and `out/index.json` for the manifest's `train` split."""
+    samples = read_manifest(manifest, split="train")
+    samples = without_groups_of(samples, read_manifest(manifest, split="eval"))
+    parts = dict(zip(("train", "validation"), hold_out(samples), strict=True))
+    objects_file = manifest.parent / "coco_instances.json"
+    objects = json.loads(objects_file.read_text()) if objects_file.is_file() else {}
+    out.mkdir(parents=True, exist_ok=True)
+    index, offset = [], 0
+    with (out / "pictures.bin").open("wb") as store:
+        for split, members in parts.items():
+            for sample in members:
+                row, blob = _entry(sample, manifest.parent, objects)
+                index.append({"split": split, "offset": offset, **row})
+                store.write(blob)
+                offset += len(blob)
+    (out / "index.json").write_text(json.dumps(index))
+
+
+def _entry(sample: Sample, root: Path, objects: dict) -> tuple[dict, bytes]:
+    from PIL import Image
+
+    pixels = open_picture(sample.path).pixels
+    blob, has_mask = pixels.tobytes(), sample.mask is not None
+    if sample.mask is not None:
+        mask = Image.open(sample.mask).convert("L").resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.NEAREST)
+        blob += ((np.asarray(mask) > 127) * np.uint8(255)).tobytes()
+    name = sample.path.relative_to(root).as_posix()
+    polygons = [p for o in objects.get(name, {}).get("objs", []) for p in o["polygons"] if len(p) >= 8]
+    row = {"name": name, "height": pixels.shape[0], "width": pixels.shape[1], "mask": has_mask}
+    row |= {"label": LABELS.index(sample.label), "source": sample.source, "generator": sample.generator}
+    return row | {"polygons": polygons}, blob
+
+
+def load_cache(folder: Path, split: str) -> list[CachedPicture]:
+    """All cached pictures of a split, memory-mapped (read-only arrays)."""
+    store = np.memmap(folder / "pictures.bin", dtype=np.uint8, mode="r")
+    pictures = []
+    for row in json.loads((folder / "index.json").read_text()):
+        if row["split"] != split:
+            continue
+        height, width, offset = row["height"], row["width"], row["offset"]
+        size = height * width
+        pixels = store[offset : offset + 3 * size].reshape(height, width, 3)
+        mask = store[offset + 3 * size : offset + 4 * size].reshape(height, width) if row["mask"] else None
+        polygons = tuple(np.array(p, dtype=np.float32).reshape(-1, 2) for p in row["polygons"])
+        pictures.append(CachedPicture(row["name"], pixels, mask, row["label"], row["source"], row["generator"], polygons))
+    return pictures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    build_cache(options.manifest, options.out)
+
+
+if __name__ == "__main__":
+    main()

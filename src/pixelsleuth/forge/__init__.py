@@ -1,0 +1,1 @@
+"""Forgeries made from photographs, each with a full record of what was done."""

@@ -1,0 +1,138 @@
+"""Local forgeries: splice, copy-move, removal, local edit, generative edit; each returns pixels, mask and a record.
+
+Every function takes and gives (H, W, 3) uint8; masks are (H, W) uint8, 255 where the picture was changed. The record
+names the operation and the traces that it leaves by construction, so that explanations written from it are true.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from pixelsleuth.data.equalise import jpeg
+from pixelsleuth.forge.shapes import Random, bounding_box, free_shape
+
+INTERPOLATIONS = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4, cv2.INTER_AREA)
+
+
+@dataclass
+class Forgery:
+    """A forged picture. `traces`: words of TRACES (forge.descriptions) that hold by construction, strongest first."""
+
+    pixels: np.ndarray
+    mask: np.ndarray
+    operation: str
+    traces: list[str] = field(default_factory=list)
+
+
+def blend(base: np.ndarray, patch: np.ndarray, mask: np.ndarray, random: Random, *, soft: float = 0.5) -> np.ndarray:
+    """Paste `patch` where `mask` is set; with probability `soft` the border is feathered by 0.6 to 3 px."""
+    if random.random() < soft:
+        weight = cv2.GaussianBlur(mask, (0, 0), random.uniform(0.6, 3.0)).astype(np.float32)[..., None] / 255
+        return (base * (1 - weight) + patch * weight + 0.5).astype(np.uint8)
+    return np.where(mask[..., None] > 127, patch, base)
+
+
+def warp(pixels: np.ndarray, mask: np.ndarray, shape: tuple[int, int], random: Random, *, resample: float):
+    """Move a region of `pixels` to a random place of a (H, W) canvas, resampled with probability `resample`.
+
+    Returns (patch, mask, resampled) on the canvas; the mask is empty where the region fell outside.
+    """
+    height, width = shape
+    box = bounding_box(mask)
+    if box is None:
+        return np.zeros((height, width, 3), np.uint8), np.zeros(shape, np.uint8), False
+    resampled = bool(random.random() < resample)
+    limit = min(0.85 * width / (box[2] - box[0]), 0.85 * height / (box[3] - box[1]))
+    scale = min(np.exp(random.uniform(-0.5, 0.5)) if resampled else 1.0, limit)
+    resampled = resampled or scale != 1.0
+    angle = random.normal(0, 15) if resampled and random.random() < 0.5 else 0.0
+    flip = -1 if resampled and random.random() < 0.25 else 1
+    cos, sin = scale * np.cos(np.radians(angle)), scale * np.sin(np.radians(angle))
+    matrix = np.array([[cos * flip, -sin, 0.0], [sin * flip, cos, 0.0]])
+    half_x, half_y = (box[2] - box[0]) / 2 * scale, (box[3] - box[1]) / 2 * scale
+    target = [random.uniform(min(half_x, width / 2), max(width - half_x, width / 2)),
+              random.uniform(min(half_y, height / 2), max(height - half_y, height / 2))]  # fmt: skip
+    centre = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
+    matrix[:, 2] = target - matrix[:, :2] @ centre
+    if not resampled:
+        matrix[:, 2] = matrix[:, 2].round()
+    how = INTERPOLATIONS[random.integers(3)] if resampled else cv2.INTER_NEAREST
+    patch = cv2.warpAffine(pixels, matrix, (width, height), flags=how, borderMode=cv2.BORDER_REFLECT)
+    moved = cv2.warpAffine(mask, matrix, (width, height), flags=cv2.INTER_NEAREST)
+    return patch, moved, resampled
+
+
+def recolour(pixels: np.ndarray, random: Random) -> np.ndarray:
+    """Brightness, contrast and colour balance drawn at random."""
+    gain = random.uniform(0.75, 1.3) * random.uniform(0.93, 1.07, 3)
+    return (pixels * gain + random.uniform(-20, 20)).clip(0, 255).astype(np.uint8)
+
+
+def splice(base: np.ndarray, donor: np.ndarray, donor_mask: np.ndarray, random: Random, *, synthetic: bool = False) -> Forgery:
+    """Paste a region of another picture."""
+    patch, mask, resampled = warp(donor, donor_mask, base.shape[:2], random, resample=0.6)
+    if random.random() < 0.35:
+        patch = recolour(patch, random)
+    traces = ["generator"] if synthetic else []
+    traces += ["resampled"] if resampled else []
+    return Forgery(blend(base, patch, mask, random), mask, "splice", [*traces, "noise"])
+
+
+def copy_move(base: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:
+    """Paste a region of the same picture elsewhere; the mask marks the copy alone."""
+    patch, moved, resampled = warp(base, mask, base.shape[:2], random, resample=0.4)
+    if random.random() < 0.1:
+        patch = recolour(patch, random)
+    traces = ["repeated", "resampled"] if resampled else ["repeated"]
+    return Forgery(blend(base, patch, moved, random), moved, "copy-move", traces)
+
+
+def removal(base: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:
+    """Fill a region from its surroundings: diffusion inpainting, or a patch of the neighbourhood blended in."""
+    if random.random() < 0.5:
+        how = cv2.INPAINT_TELEA if random.random() < 0.5 else cv2.INPAINT_NS
+        filled = cv2.inpaint(base, mask, 3, how)
+        if random.random() < 0.4:  # hide the smoothness as a forger would
+            filled = (filled + random.normal(0, random.uniform(1, 4), base.shape)).clip(0, 255).astype(np.uint8)
+        return Forgery(np.where(mask[..., None] > 127, filled, base), mask, "removal", ["smooth"])
+    box = bounding_box(mask)
+    shift = (box[2] - box[0] if box else 8) * random.choice([-1, 1])
+    matrix = np.array([[1.0, 0, shift], [0, 1, random.integers(-4, 5)]])
+    patch = cv2.warpAffine(base, matrix, base.shape[1::-1], flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT)
+    weight = cv2.GaussianBlur(mask, (0, 0), random.uniform(1.5, 5.0)).astype(np.float32)[..., None] / 255
+    return Forgery((base * (1 - weight) + patch * weight + 0.5).astype(np.uint8), mask, "removal", ["repeated", "smooth"])
+
+
+def local_edit(base: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:
+    """Change a region in place: blur, noise, sharpening, recompression, resampling, or colour with one of them."""
+    kind = random.integers(5)
+    if kind == 0:
+        edited, trace = cv2.GaussianBlur(base, (0, 0), random.uniform(0.6, 2.5)), "smooth"
+    elif kind == 1:
+        edited = (base + random.normal(0, random.uniform(2, 10), base.shape)).clip(0, 255).astype(np.uint8)
+        trace = "noise"
+    elif kind == 2:
+        soft = cv2.GaussianBlur(base, (0, 0), 1.0).astype(np.float32)
+        edited, trace = (base + random.uniform(0.5, 1.5) * (base - soft)).clip(0, 255).astype(np.uint8), "sharpened"
+    elif kind == 3:
+        edited, trace = jpeg(base, int(random.integers(35, 80)), bool(random.integers(2))), "recompressed"
+    else:
+        scale, shape = random.uniform(0.5, 0.9), base.shape[1::-1]
+        small = cv2.resize(base, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        edited, trace = cv2.resize(small, shape, interpolation=INTERPOLATIONS[random.integers(3)]), "resampled"
+    if random.random() < 0.4:
+        edited = recolour(edited, random)
+    return Forgery(blend(base, edited, mask, random), mask, "local edit", [trace])
+
+
+def generative_edit(base: np.ndarray, regenerated: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:
+    """Replace a region by its own passage through a generator's autoencoder (arXiv 2412.17671)."""
+    return Forgery(blend(base, regenerated, mask, random), mask, "generative edit", ["generator"])
+
+
+def shape_in(pixels: np.ndarray, random: Random) -> np.ndarray:
+    """A free shape on the canvas of `pixels`."""
+    return free_shape(pixels.shape[0], pixels.shape[1], random)

@@ -1,0 +1,1 @@
+"""Torch models, a folder each."""

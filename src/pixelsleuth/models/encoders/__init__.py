@@ -1,0 +1,1 @@
+"""Vision encoders that SIDA can be composed with: `forensic` (this project's own, small)."""

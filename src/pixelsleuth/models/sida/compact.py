@@ -1,0 +1,66 @@
+"""The compact SIDA: the same modules at a laptop's size, with the forensic encoder. Folder: config.json, model.safetensors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pixelsleuth.compact.grammar import VOCABULARY
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.models.encoders.forensic import ForensicConfig, ForensicEncoder
+from pixelsleuth.models.sida.model import Answer, Sida, SidaConfig
+from pixelsleuth.models.sida.text import CLS_AT, PREFIX
+
+LANGUAGE = {
+    "vocab_size": len(VOCABULARY), "hidden_size": 128, "intermediate_size": 320, "num_hidden_layers": 4,
+    "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 256, "attn_implementation": "sdpa",
+}  # fmt: skip
+
+
+class CompactSida(nn.Module):
+    """`encoder` and `sida`; inputs as theirs."""
+
+    def __init__(self, encoder: ForensicEncoder | None = None, config: SidaConfig | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder or ForensicEncoder()
+        dims = self.encoder.config
+        self.sida = Sida(config or SidaConfig(token=dims.token, out=dims.dense, heads=4, language=LANGUAGE))
+        self.register_buffer("prefix", torch.tensor(PREFIX), persistent=False)
+
+    def answer(self, tokens: Tensor, dense: Tensor, ids: Tensor, seg_at: Tensor) -> Answer:
+        """Teacher-forced answer on encoded pictures; ids (B, T) follow the picture."""
+        return self.sida(tokens, dense, self.prefix, ids, CLS_AT, seg_at)
+
+
+def save_compact(model: CompactSida, folder: Path) -> None:
+    """Write `config.json` and `model.safetensors`."""
+    from safetensors.torch import save_model
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"model_type": "pixelsleuth_compact", "encoder": dataclasses.asdict(model.encoder.config)}
+    config |= {"sida": dataclasses.asdict(model.sida.config), "vocabulary": VOCABULARY}
+    (folder / "config.json").write_text(json.dumps(config, indent=1))
+    save_model(model, str(folder / "model.safetensors"))
+
+
+def load_compact(folder: Path) -> CompactSida:
+    """Read what `save_compact` wrote; strict.
+
+    Raises:
+        UsageError: the folder is not such a checkpoint, or its vocabulary is not this version's.
+    """
+    from safetensors.torch import load_model
+
+    path = folder / "config.json"
+    if not path.is_file() or not (folder / "model.safetensors").is_file():
+        raise UsageError(f"{folder} holds no compact checkpoint: name a folder with config.json and model.safetensors.")
+    config = json.loads(path.read_text())
+    if config.get("vocabulary") != VOCABULARY:
+        raise UsageError(f"{folder} was trained with another vocabulary: train it again with this version.")
+    model = CompactSida(ForensicEncoder(ForensicConfig(**config["encoder"])), SidaConfig(**config["sida"]))
+    load_model(model, str(folder / "model.safetensors"), strict=True)
+    return model.eval()

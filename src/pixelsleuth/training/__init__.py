@@ -1,0 +1,1 @@
+"""Training of the compact model: cached pictures, forgeries on the fly, stages with checkpoints."""
