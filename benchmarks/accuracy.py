@@ -34,8 +34,15 @@ def judge(detector: CompactDetector, sample: Sample, *, raw: bool) -> Row:
     pixels = pixels if raw else np.ascontiguousarray(equalise(pixels))
     classes, logits = detector.read(*detector.encode(pixels))
     chance = _upsample(detector._mask_probability(logits, pixels.shape[:2]), pixels.shape[1], pixels.shape[0])
-    row: Row = {"source": sample.source, "label": LABELS.index(sample.label), "tamper": sample.tamper.split(" (")[0]}
-    row |= {"probabilities": _softmax(classes / detector.settings.get("temperature", 1.0)), "alarm": (chance >= 128).mean()}
+    row: Row = {
+        "source": sample.source,
+        "label": LABELS.index(sample.label),
+        "tamper": sample.tamper.split(" (")[0],
+    }
+    row |= {
+        "probabilities": _softmax(classes / detector.settings.get("temperature", 1.0)),
+        "alarm": (chance >= 128).mean(),
+    }
     row["generator"] = sample.generator
     if sample.mask is not None:
         mask = Image.open(sample.mask).convert("L").resize(pixels.shape[1::-1], Image.Resampling.NEAREST)
@@ -61,7 +68,10 @@ def auroc(rows: list[Row], positive: int, score: int | None = None) -> float:
     """AUROC of class `positive` against real, by its probability relative to real's."""
     kept = [r for r in rows if r["label"] in (0, positive)]
     truth = [r["label"] == positive for r in kept]
-    values = [r["probabilities"][positive] / (r["probabilities"][0] + r["probabilities"][positive] + 1e-12) for r in kept]
+    values = [
+        r["probabilities"][positive] / (r["probabilities"][0] + r["probabilities"][positive] + 1e-12)
+        for r in kept
+    ]
     return float(roc_auc_score(truth, values)) if len(set(truth)) == 2 else float("nan")
 
 
@@ -74,7 +84,9 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "pictures": len(rows),
         "accuracy": float(np.mean(np.equal(truth, predicted))),
-        "balanced_accuracy": float(balanced_accuracy_score(truth, predicted)) if len(set(truth)) > 1 else None,
+        "balanced_accuracy": float(balanced_accuracy_score(truth, predicted))
+        if len(set(truth)) > 1
+        else None,
         "auroc_synthetic": auroc(rows, 1),
         "auroc_tampered": auroc(rows, 2),
         "false_alarm_area": float(np.mean([r["alarm"] for r in authentic])) if authentic else None,
@@ -98,13 +110,28 @@ def table(rows: list[Row]) -> dict[str, dict[str, Any]]:
 def faces_accuracy(rows: list[Row]) -> float:
     """Accuracy of real against synthetic on the content-matched faces, deciding between these two classes."""
     faces = [r for r in rows if r["source"] == "faces"]
-    return float(np.mean([(r["probabilities"][1] > r["probabilities"][0]) == (r["label"] == 1) for r in faces])) if faces else float("nan")
+    return (
+        float(np.mean([(r["probabilities"][1] > r["probabilities"][0]) == (r["label"] == 1) for r in faces]))
+        if faces
+        else float("nan")
+    )
 
 
 def print_table(title: str, figures: dict[str, dict[str, Any]]) -> None:
     columns = ("pictures", "accuracy", "balanced_accuracy", "auroc_synthetic", "auroc_tampered", "pixel_f1", "pixel_iou",
                "pixel_auc", "pixel_best_f1", "false_alarm_area")  # fmt: skip
-    heads = ("n", "acc", "bal. acc", "AUROC synth.", "AUROC tamp.", "F1", "IoU", "pixel AUC", "F1 best thr.", "false area")
+    heads = (
+        "n",
+        "acc",
+        "bal. acc",
+        "AUROC synth.",
+        "AUROC tamp.",
+        "F1",
+        "IoU",
+        "pixel AUC",
+        "F1 best thr.",
+        "false area",
+    )
     print(f"\n### {title}\n\n| source | " + " | ".join(heads) + " |\n|---|" + "---:|" * len(heads))
     for name, row in figures.items():
         cells = [row[c] for c in columns]
@@ -113,7 +140,9 @@ def print_table(title: str, figures: dict[str, dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--folder", type=Path, help="an exported checkpoint; the bundled one where absent")
     parser.add_argument("--raw", action="store_true", help="judge the files as they are")
@@ -127,15 +156,23 @@ def main() -> None:
     train = without_groups_of(read_manifest(options.manifest, split="train"), held)
     parts = {"validation": hold_out(train)[1], "eval": held}
     chosen = parts if options.part == "both" else {options.part: parts[options.part]}
-    output: dict[str, Any] = {"machine": f"{platform.machine()}, Python {platform.python_version()}", "raw": options.raw}
+    output: dict[str, Any] = {
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "raw": options.raw,
+    }
     for name, samples in chosen.items():
         rows = []
         for index, sample in enumerate(samples):
             rows.append(judge(detector, sample, raw=options.raw))
             if sys.stderr.isatty():
                 print(f"\r{name} {index + 1}/{len(samples)}", end="", file=sys.stderr)
-        output[name] = table(rows) | {"goals": {"faces real against StyleGAN2, accuracy": faces_accuracy(rows)}}
-        print_table(f"{name}, {'as the files are' if options.raw else 'equalised'}", {k: v for k, v in output[name].items() if k != "goals"})
+        output[name] = table(rows) | {
+            "goals": {"faces real against StyleGAN2, accuracy": faces_accuracy(rows)}
+        }
+        print_table(
+            f"{name}, {'as the files are' if options.raw else 'equalised'}",
+            {k: v for k, v in output[name].items() if k != "goals"},
+        )
         print(f"\nfaces, real against StyleGAN2, accuracy: {faces_accuracy(rows):.3f}")
     if options.json:
         options.json.write_text(json.dumps(output, indent=1, default=float))

@@ -42,9 +42,9 @@ RUNTIME_ROOMS = ("cli", "compact", "core", "reporting")
 # A room may use the rooms below its own level, and itself. docs/design.md draws the same picture.
 LEVELS = {
     "core": 0,
+    "compact": 1,
     "data": 1,
     "reporting": 1,
-    "compact": 2,
     "evaluation": 2,
     "forge": 2,
     "models": 2,

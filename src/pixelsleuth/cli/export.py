@@ -9,13 +9,17 @@ import click
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write; made where it is missing.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; made where it is missing."
+)
 def export(checkpoint: Path, out: Path) -> None:
     """Export CHECKPOINT (a folder with config.json and model.safetensors) to ONNX in --out."""
     from pixelsleuth.core.errors import MissingExtra, OutputError, UsageError
 
     if not checkpoint.is_dir():
-        raise UsageError(f"{checkpoint} is not a folder: name a checkpoint folder with config.json and model.safetensors.")
+        raise UsageError(
+            f"{checkpoint} is not a folder: name a checkpoint folder with config.json and model.safetensors."
+        )
     try:
         from pixelsleuth.models.sida.export import export_compact
     except ModuleNotFoundError as error:
@@ -23,6 +27,8 @@ def export(checkpoint: Path, out: Path) -> None:
     try:
         paths = export_compact(checkpoint, out)
     except OSError as error:
-        raise OutputError(f"Cannot write to {out}: {error.strerror}. Name a folder that can be written.") from None
+        raise OutputError(
+            f"Cannot write to {out}: {error.strerror}. Name a folder that can be written."
+        ) from None
     for path in paths:
         click.echo(f"{path}  {path.stat().st_size / 1e6:.2f} MB")

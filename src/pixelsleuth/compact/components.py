@@ -51,7 +51,9 @@ def regions(mask: np.ndarray, probability: np.ndarray) -> list[Region]:
     return sorted(kept, key=lambda region: -region.area)[:MOST_REGIONS]
 
 
-def _region(ids: np.ndarray, rows: np.ndarray, starts: np.ndarray, stops: np.ndarray, probability: np.ndarray) -> Region:
+def _region(
+    ids: np.ndarray, rows: np.ndarray, starts: np.ndarray, stops: np.ndarray, probability: np.ndarray
+) -> Region:
     area = int((stops[ids] - starts[ids]).sum())
     box = (int(starts[ids].min()), int(rows[ids].min()), int(stops[ids].max()), int(rows[ids].max()) + 1)
     total = sum(int(probability[rows[i], starts[i] : stops[i]].sum(dtype=np.int64)) for i in ids)

@@ -49,18 +49,25 @@ class CompactDetector(Detector):
 
         missing = [name for name in (*GRAPHS, "compact") if not _graph(folder, name).is_file()]
         if missing:
-            raise UsageError(f"{folder} lacks {', '.join(missing)}: export a checkpoint there with `pixelsleuth export`.")
+            raise UsageError(
+                f"{folder} lacks {', '.join(missing)}: export a checkpoint there with `pixelsleuth export`."
+            )
         self.settings: dict[str, Any] = json.loads(_graph(folder, "compact").read_text())
         if self.settings["vocabulary"] != grammar.VOCABULARY:
-            raise UsageError(f"{folder} was exported with another vocabulary: export it again with this version.")
+            raise UsageError(
+                f"{folder} was exported with another vocabulary: export it again with this version."
+            )
         self.version = f"{__version__}+{self.settings.get('weights', 'untrained')}"
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        options.intra_op_num_threads = (
+            threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        )
         options.enable_cpu_mem_arena = False  # large pictures come and go; an arena would keep their peak
         options.log_severity_level = 3
         providers = _providers(device, onnxruntime.get_available_providers())
         self.graphs = {
-            name: onnxruntime.InferenceSession(str(_graph(folder, name)), options, providers=providers) for name in GRAPHS
+            name: onnxruntime.InferenceSession(str(_graph(folder, name)), options, providers=providers)
+            for name in GRAPHS
         }
 
     def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
@@ -68,16 +75,22 @@ class CompactDetector(Detector):
 
     def encode(self, pixels: Array) -> tuple[Array, Array]:
         """(H, W, 3) uint8 -> dense features (1, C, h, w) and tokens (1, N, D)."""
-        traces, texture = traced(pixels, lambda tile: self._run("traces", picture=tile), self.settings["halo"])
+        traces, texture = traced(
+            pixels, lambda tile: self._run("traces", picture=tile), self.settings["halo"]
+        )
         (repeats,) = self._run("repeats", picture=_small(pixels)[None])
         (statistics,) = self._run("statistics", picture=_middle(pixels)[None])
-        dense, tokens = self._run("fuse", traces=traces, texture=texture, repeats=repeats, statistics=statistics)
+        dense, tokens = self._run(
+            "fuse", traces=traces, texture=texture, repeats=repeats, statistics=statistics
+        )
         return dense, tokens
 
     def read(self, dense: Array, tokens: Array) -> tuple[Array, Array]:
         """Class logits (3,) and mask logits (h, w) by the answer's template: one pass, nothing decoded."""
         answer = [grammar.IDS["[CLS]"], *grammar.encode(grammar.ANSWERS["tampered"])]
-        _, classes, segmentation, hidden = self._run("language", tokens=tokens, ids=np.array([PROMPT + answer]))
+        _, classes, segmentation, hidden = self._run(
+            "language", tokens=tokens, ids=np.array([PROMPT + answer])
+        )
         detection = classes[:, CLS_AT]
         (mask,) = self._run(
             "mask", classes=detection, hidden=hidden[:, CLS_AT], segmentation=segmentation[:, -1], dense=dense
@@ -98,7 +111,10 @@ class CompactDetector(Detector):
         return " ".join(grammar.VOCABULARY[word] for word in said)
 
     def _run(self, name: str, **inputs: Array) -> list[Array]:
-        return self.graphs[name].run(None, inputs)
+        wanted = {
+            node.name for node in self.graphs[name].get_inputs()
+        }  # the exporter drops inputs that change nothing
+        return self.graphs[name].run(None, {key: value for key, value in inputs.items() if key in wanted})
 
     def _judge(self, picture: Picture, explain: bool) -> Verdict:
         pixels, warnings = picture.pixels, []
@@ -119,7 +135,9 @@ class CompactDetector(Detector):
             found = regions(mask, full)
             if not mask.any():
                 mask = None
-                warnings.append("no mask: no place is more likely tampered than not, though the picture as a whole is")
+                warnings.append(
+                    "no mask: no place is more likely tampered than not, though the picture as a whole is"
+                )
         text = self._explain(pixels, tokens, label, mask) if explain else None
         return Verdict.of(
             picture,
@@ -136,7 +154,9 @@ class CompactDetector(Detector):
 
     def _mask_probability(self, logits: Array, shape: tuple[int, int]) -> Array:
         """Calibrated probability (h, w) float32; the padding of the last rows and columns is cut off."""
-        scaled = (logits - self.settings.get("mask_threshold", 0.0)) / self.settings.get("mask_temperature", 1.0)
+        scaled = (logits - self.settings.get("mask_threshold", 0.0)) / self.settings.get(
+            "mask_temperature", 1.0
+        )
         step = _step(shape, logits.shape)
         kept = scaled[: -(-shape[0] // step), : -(-shape[1] // step)]
         return (1 / (1 + np.exp(-kept.clip(-30, 30)))).astype(np.float32)
@@ -150,12 +170,17 @@ class CompactDetector(Detector):
 def evidence(text: str) -> list[dict[str, Any]]:
     """The claims of an explanation, each with its kind; a text outside the grammar gives none."""
     claims = grammar.parse(text) or {}
-    return [{"kind": kind, "statement": claim, "measured": kind in ("place", "size")} for kind, claim in claims.items()]
+    return [
+        {"kind": kind, "statement": claim, "measured": kind in ("place", "size")}
+        for kind, claim in claims.items()
+    ]
 
 
 def _step(shape: tuple[int, int], grid: tuple[int, ...]) -> int:
     """Pixels between places of the map (4, 8, 16 or 32)."""
-    return next(step for step in (4, 8, 16, 32, 64) if grid[0] * step >= shape[0] and grid[1] * step >= shape[1])
+    return next(
+        step for step in (4, 8, 16, 32, 64) if grid[0] * step >= shape[0] and grid[1] * step >= shape[1]
+    )
 
 
 def _graph(folder: Path, name: str) -> Path:
@@ -164,9 +189,15 @@ def _graph(folder: Path, name: str) -> Path:
 
 def _providers(device: str, available: list[str]) -> list[str]:
     if device == "cuda" and "CUDAExecutionProvider" not in available:
-        raise UsageError("No CUDA build of ONNX Runtime is installed: use --device cpu, or install onnxruntime-gpu.")
+        raise UsageError(
+            "No CUDA build of ONNX Runtime is installed: use --device cpu, or install onnxruntime-gpu."
+        )
     wanted = ["CPUExecutionProvider"]
-    return ["CUDAExecutionProvider", *wanted] if device != "cpu" and "CUDAExecutionProvider" in available else wanted
+    return (
+        ["CUDAExecutionProvider", *wanted]
+        if device != "cpu" and "CUDAExecutionProvider" in available
+        else wanted
+    )
 
 
 def _softmax(x: Array) -> Array:
@@ -186,7 +217,9 @@ def _small(pixels: Array) -> Array:
     width, height = (max(32, round(side * scale / 8) * 8) for side in (pixels.shape[1], pixels.shape[0]))
     if (height, width) == pixels.shape[:2]:
         return np.ascontiguousarray(pixels)
-    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0))
+    return np.array(
+        Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    )
 
 
 def _middle(pixels: Array) -> Array:

@@ -57,11 +57,23 @@ OPENINGS = {
 WORDS = ("in", "the", ",", "of", "picture", "was", ";")
 SPECIAL = ("<pad>", "<s>", "USER", "<im_start>", "<im_end>", "ASSISTANT", "[CLS]", "[SEG]", "[END]")
 QUESTION = "is this picture real , full synthetic or tampered ?"
-ANSWERS = {"real": "the picture is real", "full_synthetic": "the picture is full synthetic", "tampered": "the picture is tampered"}
+ANSWERS = {
+    "real": "the picture is real",
+    "full_synthetic": "the picture is full synthetic",
+    "tampered": "the picture is tampered",
+}
 
 
 def _vocabulary() -> list[str]:
-    texts = [*PLACES, *SIZES.values(), *OPERATIONS.values(), *TRACES.values(), *NOISE, *DETAIL, *OPENINGS.values()]
+    texts = [
+        *PLACES,
+        *SIZES.values(),
+        *OPERATIONS.values(),
+        *TRACES.values(),
+        *NOISE,
+        *DETAIL,
+        *OPENINGS.values(),
+    ]
     words = " ".join([*texts, *WORDS, QUESTION, *ANSWERS.values()]).split()
     return [*SPECIAL, *sorted(set(words))]
 
@@ -102,7 +114,9 @@ def measure(pixels: np.ndarray) -> tuple[str, str]:
     fine = float(np.abs(np.diff(grey, axis=1)).mean()) + 1e-3
     coarse = float(np.abs(grey[:, 2:] - grey[:, :-2]).mean()) + 1e-3
     detail = fine / coarse
-    return NOISE[int(np.searchsorted(NOISE_BOUNDS, noise))], DETAIL[int(np.searchsorted(DETAIL_BOUNDS, detail))]
+    return NOISE[int(np.searchsorted(NOISE_BOUNDS, noise))], DETAIL[
+        int(np.searchsorted(DETAIL_BOUNDS, detail))
+    ]
 
 
 def describe_forgery(mask: np.ndarray, operation: str, trace: str) -> str:
@@ -129,7 +143,9 @@ _TAMPERED = re.compile(
     rf"in the (?P<place>{_choice(sorted(PLACES, key=len, reverse=True))}) , (?P<size>{_choice(SIZES.values())}) of the picture"
     rf" was (?P<operation>{_choice(OPERATIONS.values())}) ; (?P<trace>{_choice(TRACES.values())})"
 )
-_WHOLE = re.compile(rf"(?P<opening>{_choice(OPENINGS.values())}) ; (?P<noise>{_choice(NOISE)}) ; (?P<detail>{_choice(DETAIL)})")
+_WHOLE = re.compile(
+    rf"(?P<opening>{_choice(OPENINGS.values())}) ; (?P<noise>{_choice(NOISE)}) ; (?P<detail>{_choice(DETAIL)})"
+)
 
 
 def parse(text: str) -> dict[str, str] | None:

@@ -57,7 +57,11 @@ def _entry(sample: Sample, root: Path, objects: dict) -> tuple[dict, bytes]:
     pixels = open_picture(sample.path).pixels
     blob, has_mask = pixels.tobytes(), sample.mask is not None
     if sample.mask is not None:
-        mask = Image.open(sample.mask).convert("L").resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.NEAREST)
+        mask = (
+            Image.open(sample.mask)
+            .convert("L")
+            .resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.NEAREST)
+        )
         blob += ((np.asarray(mask) > 127) * np.uint8(255)).tobytes()
     name = sample.path.relative_to(root).as_posix()
     polygons = [p for o in objects.get(name, {}).get("objs", []) for p in o["polygons"] if len(p) >= 8]
@@ -78,12 +82,16 @@ def load_cache(folder: Path, split: str) -> list[CachedPicture]:
         pixels = store[offset : offset + 3 * size].reshape(height, width, 3)
         mask = store[offset + 3 * size : offset + 4 * size].reshape(height, width) if row["mask"] else None
         polygons = tuple(np.array(p, dtype=np.float32).reshape(-1, 2) for p in row["polygons"])
-        pictures.append(CachedPicture(row["name"], pixels, mask, row["label"], row["source"], row["generator"], polygons))
+        pictures.append(
+            CachedPicture(row["name"], pixels, mask, row["label"], row["source"], row["generator"], polygons)
+        )
     return pictures
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()

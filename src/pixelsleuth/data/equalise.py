@@ -26,7 +26,9 @@ class Draw:
 EVALUATION = Draw()
 
 
-def draw(random: np.random.Generator, *, resize: float = 0.25, noise: float = 0.08, lossless: float = 0.2) -> Draw:
+def draw(
+    random: np.random.Generator, *, resize: float = 0.25, noise: float = 0.08, lossless: float = 0.2
+) -> Draw:
     """One random draw; the arguments are the probabilities of a resize, of added noise and of no compression."""
     scale = float(np.exp(random.uniform(np.log(0.6), np.log(1.4)))) if random.random() < resize else 1.0
     sigma = float(random.uniform(1, 4)) if random.random() < noise else 0.0
@@ -34,7 +36,9 @@ def draw(random: np.random.Generator, *, resize: float = 0.25, noise: float = 0.
     return Draw(scale, int(random.integers(1, 4)), sigma, quality, bool(random.random() < 0.4))
 
 
-def equalise(pixels: np.ndarray, how: Draw = EVALUATION, random: np.random.Generator | None = None) -> np.ndarray:
+def equalise(
+    pixels: np.ndarray, how: Draw = EVALUATION, random: np.random.Generator | None = None
+) -> np.ndarray:
     """Apply `how` to (H, W, 3) uint8; the result has H and W times `how.scale`."""
     if how.scale != 1.0:
         method = cv2.INTER_AREA if how.scale < 0.7 else how.interpolation

@@ -63,7 +63,9 @@ def _sample(row: dict[str, str], manifest: Path) -> Sample:
     return Sample(manifest.parent / row["path"], label, manifest.parent / mask if mask else None, **extra)
 
 
-def hold_out(samples: Iterable[Sample], *, share: float = 0.12, salt: str = "pixelsleuth") -> tuple[list[Sample], list[Sample]]:
+def hold_out(
+    samples: Iterable[Sample], *, share: float = 0.12, salt: str = "pixelsleuth"
+) -> tuple[list[Sample], list[Sample]]:
     """Split into (training, validation) by group: a stable hash of the group decides, so no group is ever split.
 
     >>> a, b = hold_out([Sample(Path(f"{i}.png"), Label.REAL, group=str(i % 7)) for i in range(70)], share=0.3)

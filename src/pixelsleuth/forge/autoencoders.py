@@ -68,7 +68,9 @@ class Autoencoder(nn.Module):
         self.config = config
         steps = int(math.log2(config.stride))
         widths = WIDTHS[steps::-1]
-        self.encoder = nn.Sequential(nn.PixelUnshuffle(config.stride), nn.Conv2d(3 * config.stride**2, config.latent, 1))
+        self.encoder = nn.Sequential(
+            nn.PixelUnshuffle(config.stride), nn.Conv2d(3 * config.stride**2, config.latent, 1)
+        )
         nn.init.orthogonal_(self.encoder[1].weight)
         self.stem = nn.Sequential(nn.Conv2d(config.latent, widths[0], 3, 1, 1), nn.SiLU(), _Block(widths[0]))
         self.ups = nn.ModuleList(
@@ -117,7 +119,12 @@ def _fidelity(output: Tensor, target: Tensor) -> Tensor:
 
 
 def train(
-    config: AutoencoderConfig, crops: Callable[[int], np.ndarray], *, seconds: float, batch: int = 8, seed: int = 0
+    config: AutoencoderConfig,
+    crops: Callable[[int], np.ndarray],
+    *,
+    seconds: float,
+    batch: int = 8,
+    seed: int = 0,
 ) -> Autoencoder:
     """Train one autoencoder for `seconds`; `crops(n)` gives (n, H, W, 3) uint8."""
     torch.manual_seed(seed)
@@ -165,7 +172,9 @@ def main() -> None:
 
     from pixelsleuth.data.cache import load_cache
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--names", nargs="+", choices=FAMILY, default=list(FAMILY))

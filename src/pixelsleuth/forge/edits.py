@@ -27,7 +27,9 @@ class Forgery:
     traces: list[str] = field(default_factory=list)
 
 
-def blend(base: np.ndarray, patch: np.ndarray, mask: np.ndarray, random: Random, *, soft: float = 0.5) -> np.ndarray:
+def blend(
+    base: np.ndarray, patch: np.ndarray, mask: np.ndarray, random: Random, *, soft: float = 0.5
+) -> np.ndarray:
     """Paste `patch` where `mask` is set; with probability `soft` the border is feathered by 0.6 to 3 px."""
     if random.random() < soft:
         weight = cv2.GaussianBlur(mask, (0, 0), random.uniform(0.6, 3.0)).astype(np.float32)[..., None] / 255
@@ -71,7 +73,9 @@ def recolour(pixels: np.ndarray, random: Random) -> np.ndarray:
     return (pixels * gain + random.uniform(-20, 20)).clip(0, 255).astype(np.uint8)
 
 
-def splice(base: np.ndarray, donor: np.ndarray, donor_mask: np.ndarray, random: Random, *, synthetic: bool = False) -> Forgery:
+def splice(
+    base: np.ndarray, donor: np.ndarray, donor_mask: np.ndarray, random: Random, *, synthetic: bool = False
+) -> Forgery:
     """Paste a region of another picture."""
     patch, mask, resampled = warp(donor, donor_mask, base.shape[:2], random, resample=0.6)
     if random.random() < 0.35:
@@ -96,14 +100,20 @@ def removal(base: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:
         how = cv2.INPAINT_TELEA if random.random() < 0.5 else cv2.INPAINT_NS
         filled = cv2.inpaint(base, mask, 3, how)
         if random.random() < 0.4:  # hide the smoothness as a forger would
-            filled = (filled + random.normal(0, random.uniform(1, 4), base.shape)).clip(0, 255).astype(np.uint8)
+            filled = (
+                (filled + random.normal(0, random.uniform(1, 4), base.shape)).clip(0, 255).astype(np.uint8)
+            )
         return Forgery(np.where(mask[..., None] > 127, filled, base), mask, "removal", ["smooth"])
     box = bounding_box(mask)
     shift = (box[2] - box[0] if box else 8) * random.choice([-1, 1])
     matrix = np.array([[1.0, 0, shift], [0, 1, random.integers(-4, 5)]])
-    patch = cv2.warpAffine(base, matrix, base.shape[1::-1], flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT)
+    patch = cv2.warpAffine(
+        base, matrix, base.shape[1::-1], flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT
+    )
     weight = cv2.GaussianBlur(mask, (0, 0), random.uniform(1.5, 5.0)).astype(np.float32)[..., None] / 255
-    return Forgery((base * (1 - weight) + patch * weight + 0.5).astype(np.uint8), mask, "removal", ["repeated", "smooth"])
+    return Forgery(
+        (base * (1 - weight) + patch * weight + 0.5).astype(np.uint8), mask, "removal", ["repeated", "smooth"]
+    )
 
 
 def local_edit(base: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:
@@ -116,13 +126,19 @@ def local_edit(base: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:
         trace = "noise"
     elif kind == 2:
         soft = cv2.GaussianBlur(base, (0, 0), 1.0).astype(np.float32)
-        edited, trace = (base + random.uniform(0.5, 1.5) * (base - soft)).clip(0, 255).astype(np.uint8), "sharpened"
+        edited, trace = (
+            (base + random.uniform(0.5, 1.5) * (base - soft)).clip(0, 255).astype(np.uint8),
+            "sharpened",
+        )
     elif kind == 3:
         edited, trace = jpeg(base, int(random.integers(35, 80)), bool(random.integers(2))), "recompressed"
     else:
         scale, shape = random.uniform(0.5, 0.9), base.shape[1::-1]
         small = cv2.resize(base, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        edited, trace = cv2.resize(small, shape, interpolation=INTERPOLATIONS[random.integers(3)]), "resampled"
+        edited, trace = (
+            cv2.resize(small, shape, interpolation=INTERPOLATIONS[random.integers(3)]),
+            "resampled",
+        )
     if random.random() < 0.4:
         edited = recolour(edited, random)
     return Forgery(blend(base, edited, mask, random), mask, "local edit", [trace])

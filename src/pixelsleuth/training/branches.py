@@ -26,7 +26,11 @@ from pixelsleuth.models.encoders.branches import LocalBranch, RepeatBranch, Text
 from pixelsleuth.data.cache import load_cache
 from pixelsleuth.training.mixture import SYNTHETIC, Canvas, Mixture
 
-BRANCHES: dict[str, Callable[[], nn.Module]] = {"local": LocalBranch, "repeat": RepeatBranch, "texture": TextureBranch}
+BRANCHES: dict[str, Callable[[], nn.Module]] = {
+    "local": LocalBranch,
+    "repeat": RepeatBranch,
+    "texture": TextureBranch,
+}
 CANVAS = {"local": 128, "repeat": 192, "texture": 96}
 CLASSES = {"local": (0.12, 0.06, 0.82), "repeat": (0.15, 0.05, 0.8), "texture": (0.5, 0.5, 0.0)}
 OPERATIONS = {"repeat": {"copy-move": 0.8, "splice": 0.2}}
@@ -50,6 +54,16 @@ def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
     return entropy + 0.5 * dice.mean()
 
 
+def heads_loss(logits: Tensor, synthetic: Tensor, aligned: Tensor) -> Tensor:
+    """Cross entropy of the two heads (B, 2): corpus generators against real, autoencoders against real."""
+    real = synthetic == 0
+    total = logits.new_zeros(())
+    for column, rows in ((0, real | ~aligned), (1, real | aligned)):
+        if rows.any():
+            total = total + F.binary_cross_entropy_with_logits(logits[rows, column], synthetic[rows])
+    return total
+
+
 def branch_loss(name: str, model: nn.Module, batch: list[Canvas]) -> Tensor:
     """The loss of one branch's plain head on a batch of canvases."""
     pictures, masks = to_tensors(batch)
@@ -57,10 +71,7 @@ def branch_loss(name: str, model: nn.Module, batch: list[Canvas]) -> Tensor:
     if name == "texture":
         synthetic = torch.tensor([float(c.label == SYNTHETIC) for c in batch])
         aligned = torch.tensor([c.aligned for c in batch])
-        real = synthetic == 0
-        corpus_rows, aligned_rows = real | ~aligned, real | aligned
-        corpus = F.binary_cross_entropy_with_logits(logits[corpus_rows, 0], synthetic[corpus_rows])
-        return corpus + F.binary_cross_entropy_with_logits(logits[aligned_rows, 1], synthetic[aligned_rows])
+        return heads_loss(logits, synthetic, aligned)
     return mask_loss(logits[:, :1], F.adaptive_avg_pool2d(masks, logits.shape[-2:]))
 
 
@@ -70,7 +81,9 @@ def save_checkpoint(path: Path, state: dict) -> None:
     os.replace(path.with_suffix(".tmp"), path)
 
 
-def train_branch(name: str, mixture: Mixture, out: Path, *, seconds: float, batch: int, rate: float, aligned: float) -> None:
+def train_branch(
+    name: str, mixture: Mixture, out: Path, *, seconds: float, batch: int, rate: float, aligned: float
+) -> None:
     """Train until `seconds` of work are spent, counting what a resumed checkpoint had already spent."""
     torch.manual_seed(0)
     model = BRANCHES[name]().to(memory_format=torch.channels_last)
@@ -85,7 +98,9 @@ def train_branch(name: str, mixture: Mixture, out: Path, *, seconds: float, batc
     shares, losses, saved, last = np.array(CLASSES[name]), [], time.monotonic(), time.monotonic()
     while spent < seconds:
         for group in optimiser.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * spent / seconds)) + 1e-6
+            group["lr"] = (
+                rate * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * spent / seconds)) + 1e-6
+            )
         labels = mixture.random.choice(3, size=batch, p=shares)
         loss = branch_loss(name, model, [mixture.canvas(int(label), aligned=aligned) for label in labels])
         optimiser.zero_grad()
@@ -98,16 +113,28 @@ def train_branch(name: str, mixture: Mixture, out: Path, *, seconds: float, batc
         spent, last = spent + now - last, now
         if step % 100 == 0:
             with (out / "log.jsonl").open("a") as log:
-                log.write(json.dumps({"step": step, "spent": round(spent), "loss": round(float(np.mean(losses)), 4)}) + "\n")
+                log.write(
+                    json.dumps(
+                        {"step": step, "spent": round(spent), "loss": round(float(np.mean(losses)), 4)}
+                    )
+                    + "\n"
+                )
             losses = []
         if now - saved > 60 or spent >= seconds:
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "spent": spent, "step": step}
+            state = {
+                "model": model.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "spent": spent,
+                "step": step,
+            }
             save_checkpoint(path, state)
             saved = now
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("branch", choices=BRANCHES)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--family", type=Path, required=True)
@@ -115,8 +142,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--aligned-share", type=float, default=0.5, help="share of autoencoder fakes among synthetic ones")
-    parser.add_argument("--leave-out", nargs="*", default=[], help="sources (prefixes) that training must not see")
+    parser.add_argument(
+        "--aligned-share", type=float, default=0.5, help="share of autoencoder fakes among synthetic ones"
+    )
+    parser.add_argument(
+        "--leave-out", nargs="*", default=[], help="sources (prefixes) that training must not see"
+    )
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -125,7 +156,12 @@ def main() -> None:
         load_cache(options.cache, "train"), list(load_family(options.family).values()), size=CANVAS[options.branch], seed=0,
         operations=OPERATIONS.get(options.branch), leave_out=tuple(options.leave_out),
     )  # fmt: skip
-    settings = {"seconds": options.seconds, "batch": options.batch, "rate": options.rate, "aligned": options.aligned_share}
+    settings = {
+        "seconds": options.seconds,
+        "batch": options.batch,
+        "rate": options.rate,
+        "aligned": options.aligned_share,
+    }
     train_branch(options.branch, mixture, options.out, **settings)
 
 

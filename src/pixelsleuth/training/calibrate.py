@@ -74,7 +74,9 @@ def fit_mask_threshold(judged: list[Judged]) -> tuple[float, float]:
         f1 = []
         for j in tampered:
             predicted = j.mask_logits > threshold
-            f1.append(2 * float((predicted & j.mask).sum()) / max(1, int(predicted.sum()) + int(j.mask.sum())))  # type: ignore[operator, union-attr]
+            f1.append(
+                2 * float((predicted & j.mask).sum()) / max(1, int(predicted.sum()) + int(j.mask.sum()))
+            )  # type: ignore[operator, union-attr]
         if np.mean(f1) > best[1]:
             best = (float(threshold), float(np.mean(f1)))
     return best
@@ -105,7 +107,9 @@ def calibrate(detector: CompactDetector, judged: list[Judged], *, accuracy: floa
         "pictures": len(judged),
         "balanced_accuracy": round(float((weights * right).sum()), 4),
         "conclusive_share": round(float(weights[above].sum()), 4),
-        "accuracy_where_conclusive": round(float((weights * right)[above].sum() / max(weights[above].sum(), 1e-9)), 4),
+        "accuracy_where_conclusive": round(
+            float((weights * right)[above].sum() / max(weights[above].sum(), 1e-9)), 4
+        ),
         "pixel_f1": round(f1, 4),
     }
     return {
@@ -115,7 +119,9 @@ def calibrate(detector: CompactDetector, judged: list[Judged], *, accuracy: floa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name in ("cache", "family", "folder", "checkpoint"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--forged", type=int, default=300)

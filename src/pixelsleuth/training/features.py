@@ -53,9 +53,15 @@ def write_shard(encoder: ForensicEncoder, mixture: Mixture, out: Path, *, count:
     """Make `count` canvases and store their features, masks (at stride 4) and records."""
     out.mkdir(parents=True, exist_ok=True)
     shapes = {"local": (33, SIZE // 4, SIZE // 4), "texture": (64, SIZE // 8, SIZE // 8)}
-    shapes |= {"statistics": (encoder.statistics.norm.num_features,), "repeats": (17, SIZE // 8, SIZE // 8), "mask": (1, SIZE // 4, SIZE // 4)}
+    shapes |= {
+        "statistics": (encoder.statistics.norm.num_features,),
+        "repeats": (17, SIZE // 8, SIZE // 8),
+        "mask": (1, SIZE // 4, SIZE // 4),
+    }
     stores = {
-        name: np.lib.format.open_memmap(out / f"{name}.npy", mode="w+", dtype=np.float16, shape=(count, *shape))
+        name: np.lib.format.open_memmap(
+            out / f"{name}.npy", mode="w+", dtype=np.float16, shape=(count, *shape)
+        )
         for name, shape in shapes.items()
     }
     records = []
@@ -64,12 +70,19 @@ def write_shard(encoder: ForensicEncoder, mixture: Mixture, out: Path, *, count:
         canvases = [mixture.canvas(int(label), aligned=0.3) for label in labels]
         pictures, masks = to_tensors(canvases)
         traces, texture = encoder.traces(pictures)
-        values = {"local": encoder.local_view(traces), "texture": texture, "repeats": encoder.repeats(pictures)}
+        values = {
+            "local": encoder.local_view(traces),
+            "texture": texture,
+            "repeats": encoder.repeats(pictures),
+        }
         values["statistics"] = encoder.statistics.describe(pictures)
         values["mask"] = torch.nn.functional.avg_pool2d(masks, 4)
         for name, value in values.items():
             stores[name][start : start + len(canvases)] = value.numpy()
-        records += [{"label": c.label, "text": describe(c), "source": c.source, "aligned": c.aligned} for c in canvases]
+        records += [
+            {"label": c.label, "text": describe(c), "source": c.source, "aligned": c.aligned}
+            for c in canvases
+        ]
         if start % 400 == 0:
             print(f"{start} of {count}", flush=True)
     (out / "records.json").write_text(json.dumps(records))
@@ -93,11 +106,15 @@ class Features:
 def load_features(folders: list[Path]) -> Features:
     """Join shards in memory."""
     arrays = {name: np.concatenate([np.load(f / f"{name}.npy") for f in folders]) for name in ARRAYS}
-    return Features(arrays, [record for f in folders for record in json.loads((f / "records.json").read_text())])
+    return Features(
+        arrays, [record for f in folders for record in json.loads((f / "records.json").read_text())]
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name in ("cache", "family", "branches", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--split", default="train", choices=("train", "validation"))

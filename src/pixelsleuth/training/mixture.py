@@ -20,7 +20,14 @@ from pixelsleuth.forge.shapes import Random, bounding_box, outline_shape
 from pixelsleuth.data.cache import CachedPicture
 
 REAL, SYNTHETIC, TAMPERED = 0, 1, 2
-OPERATIONS = {"splice": 0.36, "copy-move": 0.24, "removal": 0.08, "local edit": 0.1, "generative edit": 0.1, "composite": 0.12}
+OPERATIONS = {
+    "splice": 0.36,
+    "copy-move": 0.24,
+    "removal": 0.08,
+    "local edit": 0.1,
+    "generative edit": 0.1,
+    "composite": 0.12,
+}
 """Share of each operation among tampered canvases; `composite`: the corpus' own splices with their masks."""
 
 
@@ -125,7 +132,9 @@ class Mixture:
         synthetic = self.random.random() < 0.25
         donor = self.pick(SYNTHETIC if synthetic else REAL)
         if donor.polygons and self.random.random() < 0.9:
-            mask = outline_shape(donor.polygons[self.random.integers(len(donor.polygons))], *donor.pixels.shape[:2])
+            mask = outline_shape(
+                donor.polygons[self.random.integers(len(donor.polygons))], *donor.pixels.shape[:2]
+            )
             if bounding_box(mask) is not None and (mask > 0).mean() > 0.003:
                 return np.asarray(donor.pixels), mask, synthetic
         cut = self._cut(donor.pixels, max(need, 128))

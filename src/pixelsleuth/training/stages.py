@@ -28,7 +28,9 @@ from pixelsleuth.training.mixture import TAMPERED
 
 def fuse(encoder: ForensicEncoder, features: Features, rows: np.ndarray) -> Encoded:
     """The fusion's output on some rows of cached features."""
-    return encoder.join(*(features.batch(name, rows) for name in ("local", "texture", "repeats", "statistics")))
+    return encoder.join(
+        *(features.batch(name, rows) for name in ("local", "texture", "repeats", "statistics"))
+    )
 
 
 def seen_masks(logits: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
@@ -65,7 +67,13 @@ def run_epochs(
             if done >= 1:
                 break
         epoch += 1
-        line = {"stage": name, "epoch": epoch, "done": round(done, 3), "loss": round(float(np.mean(losses)), 4), **check()}
+        line = {
+            "stage": name,
+            "epoch": epoch,
+            "done": round(done, 3),
+            "loss": round(float(np.mean(losses)), 4),
+            **check(),
+        }
         with log.open("a") as handle:
             handle.write(json.dumps(line) + "\n")
         print(line, flush=True)
@@ -85,7 +93,9 @@ def pixel_f1(logits: Tensor, masks: Tensor) -> list[float]:
     return (2 * both / (predicted.sum(1) + truth.sum(1)).clamp_min(1)).tolist()
 
 
-def train_fusion(encoder: ForensicEncoder, train: Features, held: Features, *, seconds: float, log: Path) -> None:
+def train_fusion(
+    encoder: ForensicEncoder, train: Features, held: Features, *, seconds: float, log: Path
+) -> None:
     """Train the fusion and its plain heads; the branches stay as they are."""
     frozen = [encoder.local, encoder.texture, encoder.repeat, encoder.statistics]
     for module in frozen:
@@ -96,7 +106,9 @@ def train_fusion(encoder: ForensicEncoder, train: Features, held: Features, *, s
     def loss_of(rows: np.ndarray) -> Tensor:
         encoded, truth = fuse(encoder, train, rows), torch.from_numpy(labels[rows])
         masks = train.batch("mask", rows)
-        return seen_masks(encoded.plain_mask, masks, truth) + F.cross_entropy(encoded.plain_classes, truth, label_smoothing=0.02)
+        return seen_masks(encoded.plain_mask, masks, truth) + F.cross_entropy(
+            encoded.plain_classes, truth, label_smoothing=0.02
+        )
 
     @torch.no_grad()
     def check() -> dict:
@@ -118,7 +130,17 @@ def train_fusion(encoder: ForensicEncoder, train: Features, held: Features, *, s
 
     set_training()
     parameters = [p for p in encoder.parameters() if p.requires_grad]
-    run_epochs(parameters, loss_of, check, count=len(train), seconds=seconds, batch=16, rate=1.5e-3, log=log, name="fusion")
+    run_epochs(
+        parameters,
+        loss_of,
+        check,
+        count=len(train),
+        seconds=seconds,
+        batch=16,
+        rate=1.5e-3,
+        log=log,
+        name="fusion",
+    )
     encoder.eval().requires_grad_(False)
 
 
@@ -145,14 +167,18 @@ def train_language(model: CompactSida, train: Features, held: Features, *, secon
     def answer(features: Features, rows: np.ndarray):
         ids, targets, seg_at = sets[id(features)][0]
         truth = torch.from_numpy(sets[id(features)][1][rows])
-        output = model.answer(features.batch("tokens", rows), features.batch("dense", rows), ids[rows], seg_at[rows])
+        output = model.answer(
+            features.batch("tokens", rows), features.batch("dense", rows), ids[rows], seg_at[rows]
+        )
         return output, targets[rows], truth
 
     def loss_of(rows: np.ndarray) -> Tensor:
         output, targets, truth = answer(train, rows)
         text = F.cross_entropy(output.text.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
-        return text + F.cross_entropy(output.classes, truth, label_smoothing=0.02) + seen_masks(
-            output.mask, train.batch("mask", rows), truth
+        return (
+            text
+            + F.cross_entropy(output.classes, truth, label_smoothing=0.02)
+            + seen_masks(output.mask, train.batch("mask", rows), truth)
         )
 
     @torch.no_grad()
@@ -173,12 +199,24 @@ def train_language(model: CompactSida, train: Features, held: Features, *, secon
         return figures | {"words": round(right / total, 4)}
 
     parameters = list(model.sida.parameters())
-    run_epochs(parameters, loss_of, check, count=len(train), seconds=seconds, batch=32, rate=1e-3, log=log, name="language")
+    run_epochs(
+        parameters,
+        loss_of,
+        check,
+        count=len(train),
+        seconds=seconds,
+        batch=32,
+        rate=1e-3,
+        log=log,
+        name="language",
+    )
     model.eval()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--branches", type=Path, required=True)
     parser.add_argument("--features", type=Path, nargs="+", required=True)
     parser.add_argument("--validation", type=Path, nargs="+", required=True)

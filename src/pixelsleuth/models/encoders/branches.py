@@ -94,7 +94,11 @@ class RepeatBranch(nn.Module):
         super().__init__()
         self.best, self.features, self.apart = best, features, apart
         self.trunk = nn.Sequential(
-            conv(3, 16, stride=2), conv(16, 32, stride=2), conv(32, 32), conv(32, width, stride=2), ResidualBlock(width)
+            conv(3, 16, stride=2),
+            conv(16, 32, stride=2),
+            conv(32, 32),
+            conv(32, width, stride=2),
+            ResidualBlock(width),
         )
         self.describe = nn.Conv2d(width, 32, 1)
         self.scale = nn.Parameter(torch.tensor(10.0))
@@ -115,10 +119,20 @@ class RepeatBranch(nn.Module):
         scores = scores - 4.0 * (distance < self.apart).to(scores.dtype)
         top = scores.topk(self.best, dim=-1)
         weights = ((top.values - top.values[..., :1]) * self.scale).softmax(dim=-1)
-        down = (weights * (rows[top.indices] - rows[:, None]).to(scores.dtype)).sum(-1).view(batch, 1, height, width)
-        across = (weights * (columns[top.indices] - columns[:, None]).to(scores.dtype)).sum(-1).view(batch, 1, height, width)
+        down = (
+            (weights * (rows[top.indices] - rows[:, None]).to(scores.dtype))
+            .sum(-1)
+            .view(batch, 1, height, width)
+        )
+        across = (
+            (weights * (columns[top.indices] - columns[:, None]).to(scores.dtype))
+            .sum(-1)
+            .view(batch, 1, height, width)
+        )
         values = top.values.transpose(1, 2).reshape(batch, self.best, height, width)
-        return torch.cat([values, _disagreement(down), _disagreement(across), down / height, across / width], dim=1)
+        return torch.cat(
+            [values, _disagreement(down), _disagreement(across), down / height, across / width], dim=1
+        )
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, features, h, w) and copy logits (B, 1, h, w)."""

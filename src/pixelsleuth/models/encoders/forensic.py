@@ -91,10 +91,22 @@ class ForensicEncoder(nn.Module):
         generated = torch.cat([self.texture.corpus(pooled), self.texture.aligned(pooled)], dim=1)
         embedded, guess = self.statistics.read(statistics)
         probability = mask.sigmoid().flatten(1)
-        share = torch.stack([probability.mean(1), probability.amax(1), (probability > 0.5).float().mean(1)], dim=1)
-        summary = [pooled, generated.clamp(-8, 8) / 4, embedded, guess.clamp(-8, 8) / 4, dense.mean(dim=(2, 3)), dense.amax(dim=(2, 3)), share]
+        share = torch.stack(
+            [probability.mean(1), probability.amax(1), (probability > 0.5).float().mean(1)], dim=1
+        )
+        summary = [
+            pooled,
+            generated.clamp(-8, 8) / 4,
+            embedded,
+            guess.clamp(-8, 8) / 4,
+            dense.mean(dim=(2, 3)),
+            dense.amax(dim=(2, 3)),
+            share,
+        ]
         summarised = self.summary(torch.cat(summary, dim=1))
-        return Encoded(dense, self._tokens(dense, mask, texture, summarised), mask, self.plain_classes(summarised))
+        return Encoded(
+            dense, self._tokens(dense, mask, texture, summarised), mask, self.plain_classes(summarised)
+        )
 
     def _tokens(self, dense: Tensor, mask: Tensor, texture: Tensor, summary: Tensor) -> Tensor:
         grid = self.config.grid

@@ -22,7 +22,10 @@ class Residuals(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        kernels = torch.tensor([KV, SQUARE, LINE], dtype=torch.float32) / torch.tensor([12.0, 4.0, 2.0])[:, None, None]
+        kernels = (
+            torch.tensor([KV, SQUARE, LINE], dtype=torch.float32)
+            / torch.tensor([12.0, 4.0, 2.0])[:, None, None]
+        )
         self.register_buffer("kernels", kernels[:, None].repeat(3, 1, 1, 1), persistent=False)
 
     def forward(self, picture: Tensor) -> Tensor:

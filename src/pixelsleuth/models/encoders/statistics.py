@@ -30,7 +30,11 @@ def spectrum(plane: Tensor, transform: Tensor) -> Tensor:
     """(B, H, W) -> (B, size * size): log of the mean power of each block DCT coefficient."""
     size = transform.shape[0]
     rows, columns = plane.shape[1] // size, plane.shape[2] // size
-    blocks = plane[:, : rows * size, : columns * size].reshape(plane.shape[0], rows, size, columns, size).transpose(2, 3)
+    blocks = (
+        plane[:, : rows * size, : columns * size]
+        .reshape(plane.shape[0], rows, size, columns, size)
+        .transpose(2, 3)
+    )
     power = (transform @ blocks @ transform.T).square()
     return (power.mean(dim=(1, 2)) + 0.05).log().flatten(1)
 
@@ -75,7 +79,10 @@ class StatisticsBranch(nn.Module):
             for step in steps:
                 parts += [pairs(across, step, across=True), pairs(down, step, across=False)]
                 if plane is luma:
-                    second_across, second_down = across[:, :, 1:] - across[:, :, :-1], down[:, 1:] - down[:, :-1]
+                    second_across, second_down = (
+                        across[:, :, 1:] - across[:, :, :-1],
+                        down[:, 1:] - down[:, :-1],
+                    )
                     parts += [pairs(second_across, step, across=True), pairs(second_down, step, across=False)]
         return torch.cat(parts, dim=1)
 

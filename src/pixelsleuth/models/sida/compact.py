@@ -38,13 +38,13 @@ class CompactSida(nn.Module):
 
 def save_compact(model: CompactSida, folder: Path) -> None:
     """Write `config.json` and `model.safetensors`."""
-    from safetensors.torch import save_model
+    from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     config = {"model_type": "pixelsleuth_compact", "encoder": dataclasses.asdict(model.encoder.config)}
     config |= {"sida": dataclasses.asdict(model.sida.config), "vocabulary": VOCABULARY}
     (folder / "config.json").write_text(json.dumps(config, indent=1))
-    save_model(model, str(folder / "model.safetensors"))
+    save_file(model.state_dict(), folder / "model.safetensors")
 
 
 def load_compact(folder: Path) -> CompactSida:
@@ -53,14 +53,19 @@ def load_compact(folder: Path) -> CompactSida:
     Raises:
         UsageError: the folder is not such a checkpoint, or its vocabulary is not this version's.
     """
-    from safetensors.torch import load_model
+    from safetensors.torch import load_file
 
     path = folder / "config.json"
     if not path.is_file() or not (folder / "model.safetensors").is_file():
-        raise UsageError(f"{folder} holds no compact checkpoint: name a folder with config.json and model.safetensors.")
+        raise UsageError(
+            f"{folder} holds no compact checkpoint: name a folder with config.json and model.safetensors."
+        )
     config = json.loads(path.read_text())
     if config.get("vocabulary") != VOCABULARY:
         raise UsageError(f"{folder} was trained with another vocabulary: train it again with this version.")
     model = CompactSida(ForensicEncoder(ForensicConfig(**config["encoder"])), SidaConfig(**config["sida"]))
-    load_model(model, str(folder / "model.safetensors"), strict=True)
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
+    except RuntimeError as error:
+        raise UsageError(f"{folder} does not fit this model: {' '.join(str(error).split())}") from None
     return model.eval()

@@ -56,7 +56,9 @@ def _examples(model: CompactSida) -> dict[str, tuple[tuple[Tensor, ...], list[st
         encoded = model.encoder.fuse(traces, texture, repeats, statistics)
     rows = torch.zeros(1, 20, dtype=torch.long)
     space = {1: "height", 2: "width"}
-    maps = {name: {2: f"{name}_height", 3: f"{name}_width"} for name in ("traces", "texture", "repeats", "dense")}
+    maps = {
+        name: {2: f"{name}_height", 3: f"{name}_width"} for name in ("traces", "texture", "repeats", "dense")
+    }
     return {
         "traces": ((picture,), ["picture"], ["traces", "texture"], {"picture": space, "traces": maps["traces"], "texture": maps["texture"]}),
         "repeats": ((picture,), ["picture"], ["repeats"], {"picture": space, "repeats": maps["repeats"]}),

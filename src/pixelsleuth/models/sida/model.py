@@ -52,7 +52,9 @@ class Sida(nn.Module):
         self.projector = nn.Linear(config.token, hidden)
         self.detection = DetectionHead(hidden)
         self.segmentation = SegmentationProjection(hidden, config.out)
-        self.fusion = DetectionFusion(config.out, config.heads, projection=config.det_projection, hidden=hidden)
+        self.fusion = DetectionFusion(
+            config.out, config.heads, projection=config.det_projection, hidden=hidden
+        )
         self.decoder = QueryMaskDecoder(config.out)
 
     def hidden_states(self, tokens: Tensor, prefix: Tensor, ids: Tensor) -> Tensor:
@@ -61,7 +63,9 @@ class Sida(nn.Module):
         before = embed(prefix)[None].expand(tokens.shape[0], -1, -1)
         row = torch.cat([before, self.projector(tokens), embed(ids)], dim=1)
         position = torch.arange(row.shape[1], device=row.device)
-        causal = torch.where(position[:, None] < position, torch.finfo(row.dtype).min, 0.0)[None, None].to(row.dtype)
+        causal = torch.where(position[:, None] < position, torch.finfo(row.dtype).min, 0.0)[None, None].to(
+            row.dtype
+        )
         output = self.language.model(
             inputs_embeds=row, attention_mask=causal, position_ids=position[None], use_cache=False
         ).last_hidden_state
@@ -72,10 +76,14 @@ class Sida(nn.Module):
         query = self.fusion(classes, detection, self.segmentation(segmentation)[:, None])
         return self.decoder(query[:, 0], dense)
 
-    def forward(self, tokens: Tensor, dense: Tensor, prefix: Tensor, ids: Tensor, cls_at: int, seg_at: Tensor) -> Answer:
+    def forward(
+        self, tokens: Tensor, dense: Tensor, prefix: Tensor, ids: Tensor, cls_at: int, seg_at: Tensor
+    ) -> Answer:
         """Teacher-forced pass; `cls_at` and `seg_at` (B,) index the positions in `ids` that predict [CLS] and [SEG]."""
         hidden = self.hidden_states(tokens, prefix, ids)
         detection = hidden[:, cls_at]
         segmentation = hidden[torch.arange(len(ids)), seg_at]
         classes = self.detection(detection)
-        return Answer(classes, self.mask(classes, detection, segmentation, dense), self.language.lm_head(hidden))
+        return Answer(
+            classes, self.mask(classes, detection, segmentation, dense), self.language.lm_head(hidden)
+        )

@@ -13,7 +13,9 @@ class DetectionHead(nn.Sequential):
     """Class logits from the hidden state that predicts [CLS]: (..., hidden) -> (..., 3) [cls_head]."""
 
     def __init__(self, hidden: int, classes: int = 3) -> None:
-        super().__init__(nn.Linear(hidden, hidden // 2), nn.ReLU(), nn.Dropout(0.0), nn.Linear(hidden // 2, classes))
+        super().__init__(
+            nn.Linear(hidden, hidden // 2), nn.ReLU(), nn.Dropout(0.0), nn.Linear(hidden // 2, classes)
+        )
 
 
 class SegmentationProjection(nn.Sequential):
@@ -30,7 +32,9 @@ class DetectionFusion(nn.Module):
     [SEG] the softmax runs over one key, so the query cannot change the result; it matters from two on.
     """
 
-    def __init__(self, out: int, heads: int, *, projection: DetectionProjection = "logits", hidden: int = 0) -> None:
+    def __init__(
+        self, out: int, heads: int, *, projection: DetectionProjection = "logits", hidden: int = 0
+    ) -> None:
         super().__init__()
         self.projection = projection
         self.project = nn.Linear(3 if projection == "logits" else hidden, out)

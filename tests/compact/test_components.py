@@ -1,0 +1,33 @@
+"""Regions are the connected parts of the mask, told in pixels of the upright picture."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from skimage.measure import label, regionprops
+
+from pixelsleuth.compact.components import SMALLEST_SHARE, regions
+
+
+@given(hnp.arrays(bool, st.tuples(st.integers(1, 24), st.integers(1, 24))))
+@settings(max_examples=200, deadline=None)
+def test_regions_agree_with_scikit_image(mask: np.ndarray) -> None:
+    probability = np.full(mask.shape, 255, np.uint8)
+    found = {(r.box, r.area) for r in regions(mask, probability)}
+    expected = {
+        ((p.bbox[1], p.bbox[0], p.bbox[3], p.bbox[2]), int(p.area))
+        for p in regionprops(label(mask, connectivity=1))
+    }
+    assert found <= expected
+    assert len(regions(mask, probability)) == min(16, int(label(mask, connectivity=1).max()))
+
+
+def test_the_largest_comes_first_and_specks_are_left_out() -> None:
+    mask = np.zeros((200, 200), bool)
+    mask[10:20, 10:20] = True
+    mask[50:120, 60:150] = True
+    mask[199, 199] = True
+    first, second = regions(mask, np.full(mask.shape, 204, np.uint8))
+    assert first.box == (60, 50, 150, 120) and first.area == 70 * 90
+    assert second.box == (10, 10, 20, 20) and second.score == 0.8
+    assert 1 / mask.size < SMALLEST_SHARE
