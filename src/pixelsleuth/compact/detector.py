@@ -33,7 +33,7 @@ LARGEST = 16_000_000
 """Pixels judged at native resolution; a larger picture is reduced to this size first, and says so."""
 REPEAT_SIDE = 384
 STATISTICS_SIDE = 1024
-LONGEST_TEXT = 40
+MEASURED = ("noise", "detail")
 PROMPT = [grammar.IDS[word] for word in grammar.PROMPT_AFTER]
 CLS_AT = len(PROMPT) - 1
 
@@ -59,9 +59,8 @@ class CompactDetector(Detector):
             )
         self.version = f"{__version__}+{self.settings.get('weights', 'untrained')}"
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = (
-            threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-        )
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        options.intra_op_num_threads = threads or cores
         options.enable_cpu_mem_arena = False  # large pictures come and go; an arena would keep their peak
         options.log_severity_level = 3
         providers = _providers(device, onnxruntime.get_available_providers())
@@ -98,17 +97,24 @@ class CompactDetector(Detector):
         return detection[0], mask[0, 0]
 
     def generate(self, tokens: Array, label: str, opening: str) -> str:
-        """Continue `opening` greedily until [END]; the text without the special words."""
+        """The sentence of the grammar that begins with `opening`, chosen word by word (greedy, constrained).
+
+        The language model is asked only where the grammar leaves a choice.
+        """
         seg = [grammar.IDS["[SEG]"]] if label == "tampered" else []
         start = [*PROMPT, grammar.IDS["[CLS]"], *grammar.encode(grammar.ANSWERS[label]), *seg]
-        said = grammar.encode(opening)
-        for _ in range(LONGEST_TEXT):
-            (text, *_rest) = self._run("language", tokens=tokens, ids=np.array([start + said]))
-            word = int(text[0, -1].argmax())
-            if word == grammar.IDS["[END]"]:
-                break
+        said = opening.split()
+        sentences = [s for s in grammar.sentences(label) if s[: len(said)] == said]
+        while len(sentences) > 1:
+            choices = sorted({sentence[len(said)] for sentence in sentences})
+            word = choices[0]
+            if len(choices) > 1:
+                ids = np.array([[*start, *grammar.encode(" ".join(said))]])
+                (text, *_rest) = self._run("language", tokens=tokens, ids=ids)
+                word = max(choices, key=lambda choice: text[0, -1, grammar.IDS[choice]])
             said.append(word)
-        return " ".join(grammar.VOCABULARY[word] for word in said)
+            sentences = [sentence for sentence in sentences if sentence[len(said) - 1] == word]
+        return " ".join(sentences[0])
 
     def _run(self, name: str, **inputs: Array) -> list[Array]:
         wanted = {
@@ -148,7 +154,7 @@ class CompactDetector(Detector):
             heatmap=chance,
             regions=found,
             explanation=grammar.prose(text) if text else None,
-            evidence=evidence(text) if text else [],
+            evidence=evidence(text, located=mask is not None) if text else [],
             warnings=warnings,
         )
 
@@ -164,16 +170,16 @@ class CompactDetector(Detector):
     def _explain(self, pixels: Array, tokens: Array, label: Label, mask: Array | None) -> str:
         if label is Label.TAMPERED:
             return self.generate(tokens, label.value, grammar.locate(mask) if mask is not None else "")
-        return self.generate(tokens, label.value, "")
+        text = self.generate(tokens, label.value, "")
+        measured = grammar.describe_whole(label.value, pixels)
+        return text if text == measured else measured  # what can be measured is never left to the model
 
 
-def evidence(text: str) -> list[dict[str, Any]]:
-    """The claims of an explanation, each with its kind; a text outside the grammar gives none."""
+def evidence(text: str, *, located: bool) -> list[dict[str, Any]]:
+    """The claims of an explanation with their kinds, and whether each was measured or is the model's judgement."""
+    measured = (*MEASURED, "place", "size") if located else MEASURED
     claims = grammar.parse(text) or {}
-    return [
-        {"kind": kind, "statement": claim, "measured": kind in ("place", "size")}
-        for kind, claim in claims.items()
-    ]
+    return [{"kind": kind, "statement": claim, "measured": kind in measured} for kind, claim in claims.items()]
 
 
 def _step(shape: tuple[int, int], grid: tuple[int, ...]) -> int:

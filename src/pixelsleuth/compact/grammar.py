@@ -135,6 +135,19 @@ def describe_whole(label: str, pixels: np.ndarray) -> str:
     return f"{OPENINGS[label]} ; {noise} ; {detail}"
 
 
+def sentences(label: str) -> list[list[str]]:
+    """Every sentence that the grammar allows for a label, as words."""
+    if label != "tampered":
+        return [f"{OPENINGS[label]} ; {noise} ; {detail}".split() for noise in NOISE for detail in DETAIL]
+    return [
+        f"in the {where} , {share} of the picture was {operation} ; {trace}".split()
+        for where in PLACES
+        for share in SIZES.values()
+        for operation in OPERATIONS.values()
+        for trace in TRACES.values()
+    ]
+
+
 def _choice(values: object) -> str:
     return "|".join(re.escape(value) for value in values)  # type: ignore[attr-defined]
 

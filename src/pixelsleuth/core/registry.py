@@ -136,6 +136,7 @@ register(
         name="compact",
         factory="pixelsleuth.compact.detector:load",
         summary="The bundled detector: the SIDA architecture at laptop size, through ONNX Runtime.",
+        parameters=1_508_175,
         download_bytes=0,
         capabilities=frozenset(Capability),
         licence="Apache-2.0",
