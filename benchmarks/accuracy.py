@@ -1,9 +1,11 @@
 """Accuracy of the compact detector on the evaluation corpus: per source and overall, equalised and as the files are.
 
-Every picture is decoded and given the same JPEG pass (quality 90, 4:2:0, native size) before it is judged; `--raw` judges
+Every picture is decoded and given the same JPEG pass (quality 90, 4:2:0, native size) before it is judged;
+`--raw` judges
 the files' own pixels. Pixel figures are means over tampered pictures, threshold 0.5, whatever class was predicted.
 
-Run: `python benchmarks/accuracy.py --manifest ../shared/corpus/manifest.csv [--folder EXPORTED] [--raw] [--json OUT.json]`
+Run: `python benchmarks/accuracy.py --manifest ../shared/corpus/manifest.csv [--folder EXPORTED] [--raw]
+[--json OUT.json]`
 """
 
 from __future__ import annotations
@@ -118,8 +120,18 @@ def faces_accuracy(rows: list[Row]) -> float:
 
 
 def print_table(title: str, figures: dict[str, dict[str, Any]]) -> None:
-    columns = ("pictures", "accuracy", "balanced_accuracy", "auroc_synthetic", "auroc_tampered", "pixel_f1", "pixel_iou",
-               "pixel_auc", "pixel_best_f1", "false_alarm_area")  # fmt: skip
+    columns = (
+        "pictures",
+        "accuracy",
+        "balanced_accuracy",
+        "auroc_synthetic",
+        "auroc_tampered",
+        "pixel_f1",
+        "pixel_iou",
+        "pixel_auc",
+        "pixel_best_f1",
+        "false_alarm_area",
+    )
     heads = (
         "n",
         "acc",

@@ -31,13 +31,17 @@ def landscape(width: int = 960, height: int = 640, seed: int = 4) -> Image.Image
     rows = np.linspace(0, 1, height)[:, None, None]
     scene = (1 - rows) * np.array([104, 152, 206]) + rows * np.array([246, 214, 178])
     scene = np.broadcast_to(scene, (height, width, 3)).copy()
-    texture = Image.fromarray(random.integers(0, 255, (height // 3, width // 3), dtype=np.uint8)).resize((width, height))
+    texture = Image.fromarray(random.integers(0, 255, (height // 3, width // 3), dtype=np.uint8)).resize(
+        (width, height)
+    )
     grain = np.asarray(texture.filter(ImageFilter.GaussianBlur(1.2)), float) - 128
     for depth, colour in enumerate(((142, 158, 178), (104, 128, 142), (72, 100, 96), (46, 72, 58))):
         line = ridge(random, width, height * (0.45 + 0.12 * depth), 26 + 8 * depth)
         below = np.arange(height)[:, None] > line[None]
         scene[below] = (np.array(colour) + grain[..., None] * 0.14 * (depth + 1))[below]
-    scene = np.asarray(Image.fromarray(scene.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.7)), float)
+    scene = np.asarray(
+        Image.fromarray(scene.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.7)), float
+    )
     scene = scene + random.normal(0, 4.0, scene.shape) * (0.6 + scene / 400)
     return Image.fromarray(scene.clip(0, 255).astype(np.uint8))
 
@@ -50,8 +54,15 @@ def balloon(size: int = 190) -> Image.Image:
         inset = stripe * size * 4 / 16
         colour = ((206, 62, 52), (238, 196, 84))[stripe % 2]
         pen.ellipse((inset, 0, size * 4 - inset, size * 4), fill=(*colour, 255))
-    pen.polygon([(size * 1.2, size * 3.7), (size * 2.8, size * 3.7), (size * 2.3, size * 4.4), (size * 1.7, size * 4.4)],
-                fill=(120, 52, 44, 255))  # fmt: skip
+    pen.polygon(
+        [
+            (size * 1.2, size * 3.7),
+            (size * 2.8, size * 3.7),
+            (size * 2.3, size * 4.4),
+            (size * 1.7, size * 4.4),
+        ],
+        fill=(120, 52, 44, 255),
+    )
     pen.rectangle((size * 1.65, size * 4.4, size * 2.35, size * 4.9), fill=(96, 66, 44, 255))
     return big.resize((size, size * 5 // 4), Image.Resampling.LANCZOS)
 
@@ -68,8 +79,16 @@ def main(target: Path) -> None:
         command = [sys.executable, "-m", "pixelsleuth", "check", str(picture), "--report", str(report)]
         subprocess.run(command, check=True)
         shot = Path(folder, "shot.png")
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1100,1150"]
-        subprocess.run([browser, *flags, f"--screenshot={shot}", report.as_uri()], check=True, capture_output=True)
+        flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--window-size=1100,1150",
+        ]
+        subprocess.run(
+            [browser, *flags, f"--screenshot={shot}", report.as_uri()], check=True, capture_output=True
+        )
         image = Image.open(io.BytesIO(shot.read_bytes())).convert("RGB")
         image.quantize(192, method=Image.Quantize.MEDIANCUT).save(target, optimize=True)
 

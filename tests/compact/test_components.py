@@ -28,6 +28,8 @@ def test_the_largest_comes_first_and_specks_are_left_out() -> None:
     mask[50:120, 60:150] = True
     mask[199, 199] = True
     first, second = regions(mask, np.full(mask.shape, 204, np.uint8))
-    assert first.box == (60, 50, 150, 120) and first.area == 70 * 90
-    assert second.box == (10, 10, 20, 20) and second.score == 0.8
+    assert first.box == (60, 50, 150, 120)
+    assert first.area == 70 * 90
+    assert second.box == (10, 10, 20, 20)
+    assert second.score == 0.8
     assert 1 / mask.size < SMALLEST_SHARE

@@ -42,7 +42,9 @@ def test_words_and_mask_agree(bundled: Detector, photographs: list[np.ndarray]) 
         assert said["size"] == grammar.size(verdict.mask)
 
 
-def test_a_picture_is_judged_alike_alone_and_among_others(bundled: Detector, photographs: list[np.ndarray]) -> None:
+def test_a_picture_is_judged_alike_alone_and_among_others(
+    bundled: Detector, photographs: list[np.ndarray]
+) -> None:
     together = bundled.check(photographs)
     alone = bundled.check(photographs[1])
     assert alone.probabilities == pytest.approx(together[1].probabilities, rel=1e-4)

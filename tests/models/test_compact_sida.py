@@ -62,7 +62,8 @@ def test_targets_start_behind_the_prompt_and_seg_is_predicted_where_it_is_read()
     records = [{"label": 2, "text": "in the centre"}, {"label": 0, "text": "no region stands out"}]
     ids, targets, seg_at = target_rows(records)
     assert (targets[:, :CLS_AT] == IGNORE).all()
-    assert targets[0, CLS_AT] == IDS["[CLS]"] and targets[1, CLS_AT] == IDS["[CLS]"]
+    assert targets[0, CLS_AT] == IDS["[CLS]"]
+    assert targets[1, CLS_AT] == IDS["[CLS]"]
     assert targets[0, seg_at[0]] == IDS["[SEG]"]
     assert VOCABULARY[ids[1, seg_at[1]]] == "real"
 
@@ -112,4 +113,5 @@ def test_export_is_a_command(checkpoint: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert (tmp_path / "onnx" / "language.onnx").is_file()
     missing = CliRunner().invoke(main, ["export", str(tmp_path / "nowhere"), "--out", str(tmp_path)])
-    assert missing.exit_code == 2 and "not a folder" in missing.output
+    assert missing.exit_code == 2
+    assert "not a folder" in missing.output

@@ -49,7 +49,8 @@ def mixture(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Mixture:
 def test_evaluation_groups_are_left_out_and_groups_stay_whole(corpus: Path, tmp_path: Path) -> None:
     held = read_manifest(corpus, split="eval")
     kept = without_groups_of(read_manifest(corpus, split="train"), held)
-    assert kept and all(sample.group != "group-0" for sample in kept)
+    assert kept
+    assert all(sample.group != "group-0" for sample in kept)
     training, validation = hold_out(kept, share=0.4)
     assert not {s.group for s in training} & {s.group for s in validation}
     build_cache(corpus, tmp_path)
@@ -59,7 +60,8 @@ def test_evaluation_groups_are_left_out_and_groups_stay_whole(corpus: Path, tmp_
 def test_files_without_a_group_stand_alone() -> None:
     samples = [Sample(Path(f"{i}.png"), Label.REAL) for i in range(200)]
     training, validation = hold_out(samples, share=0.25)
-    assert 20 < len(validation) < 80 and len(training) + len(validation) == 200
+    assert 20 < len(validation) < 80
+    assert len(training) + len(validation) == 200
 
 
 @pytest.mark.parametrize("text", ["path\na.png\n", "path,label\na.png,fake\n"])
@@ -73,17 +75,21 @@ def test_every_canvas_has_its_size_and_only_tampered_ones_a_mask(mixture: Mixtur
     seen = set()
     for index in range(90):
         canvas = mixture.canvas(index % 3)
-        assert canvas.pixels.shape == (64, 64, 3) and canvas.mask.shape == (64, 64)
+        assert canvas.pixels.shape == (64, 64, 3)
+        assert canvas.mask.shape == (64, 64)
         assert (canvas.label == TAMPERED) == bool(canvas.mask.any())
         assert (canvas.operation != "") or canvas.label != TAMPERED
         seen.add((canvas.label, canvas.aligned))
-    assert (SYNTHETIC, True) in seen and (SYNTHETIC, False) in seen and (REAL, True) not in seen
+    assert (SYNTHETIC, True) in seen
+    assert (SYNTHETIC, False) in seen
+    assert (REAL, True) not in seen
 
 
 def test_an_autoencoder_keeps_shape_for_any_size() -> None:
     for config in FAMILY.values():
         output = regenerate(Autoencoder(config).eval(), np.zeros((37, 50, 3), np.uint8))
-        assert output.shape == (37, 50, 3) and output.dtype == np.uint8
+        assert output.shape == (37, 50, 3)
+        assert output.dtype == np.uint8
 
 
 @pytest.mark.parametrize("name", ["local", "repeat", "texture"])

@@ -22,7 +22,8 @@ def row_runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def regions(mask: np.ndarray, probability: np.ndarray) -> list[Region]:
-    """Connected regions (4-neighbours), largest first; the score is the mean of `probability` (H, W) uint8 over the region."""
+    """Connected regions (4-neighbours), largest first; the score is the mean of `probability` (H, W) uint8
+    over the region."""
     rows, starts, stops = row_runs(mask)
     parent = list(range(len(rows)))
 

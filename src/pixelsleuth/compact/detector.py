@@ -179,7 +179,9 @@ def evidence(text: str, *, located: bool) -> list[dict[str, Any]]:
     """The claims of an explanation with their kinds, and whether each was measured or is the model's judgement."""
     measured = (*MEASURED, "place", "size") if located else MEASURED
     claims = grammar.parse(text) or {}
-    return [{"kind": kind, "statement": claim, "measured": kind in measured} for kind, claim in claims.items()]
+    return [
+        {"kind": kind, "statement": claim, "measured": kind in measured} for kind, claim in claims.items()
+    ]
 
 
 def _step(shape: tuple[int, int], grid: tuple[int, ...]) -> int:
@@ -218,7 +220,8 @@ def _reduce(pixels: Array, most: int) -> Array:
 
 
 def _small(pixels: Array) -> Array:
-    """The picture at the working size of self-correlation: at most REPEAT_SIDE px, sides multiples of 8, at least 32."""
+    """The picture at the working size of self-correlation: at most REPEAT_SIDE px, sides multiples of 8, at
+    least 32."""
     scale = min(1.0, REPEAT_SIDE / max(pixels.shape[:2]))
     width, height = (max(32, round(side * scale / 8) * 8) for side in (pixels.shape[1], pixels.shape[0]))
     if (height, width) == pixels.shape[:2]:

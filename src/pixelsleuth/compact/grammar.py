@@ -152,8 +152,9 @@ def _choice(values: object) -> str:
     return "|".join(re.escape(value) for value in values)  # type: ignore[attr-defined]
 
 
+_PLACE = _choice(sorted(PLACES, key=len, reverse=True))
 _TAMPERED = re.compile(
-    rf"in the (?P<place>{_choice(sorted(PLACES, key=len, reverse=True))}) , (?P<size>{_choice(SIZES.values())}) of the picture"
+    rf"in the (?P<place>{_PLACE}) , (?P<size>{_choice(SIZES.values())}) of the picture"
     rf" was (?P<operation>{_choice(OPERATIONS.values())}) ; (?P<trace>{_choice(TRACES.values())})"
 )
 _WHOLE = re.compile(

@@ -14,7 +14,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Draw:
-    """What is done to one picture: scale factor, noise sigma (of 255), JPEG quality (None: lossless), 4:4:4 or 4:2:0."""
+    """What is done to one picture: scale factor, noise sigma (of 255), JPEG quality (None: lossless), 4:4:4 or
+    4:2:0."""
 
     scale: float = 1.0
     interpolation: int = 1
@@ -54,4 +55,5 @@ def jpeg(pixels: np.ndarray, quality: int, full_chroma: bool) -> np.ndarray:
     factor = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if full_chroma else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
     _, data = cv2.imencode(".jpg", pixels[..., ::-1], options)
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded: np.ndarray = cv2.imdecode(data, cv2.IMREAD_COLOR)  # type: ignore[assignment]
+    return np.ascontiguousarray(decoded[..., ::-1])

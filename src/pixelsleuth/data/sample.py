@@ -72,7 +72,8 @@ def hold_out(
     >>> {s.group for s in a} & {s.group for s in b}
     set()
     """
-    training, validation = [], []
+    training: list[Sample] = []
+    validation: list[Sample] = []
     for sample in samples:
         digest = hashlib.sha256(f"{salt}/{sample.unit}".encode()).digest()
         (validation if int.from_bytes(digest[:8], "big") < share * 2**64 else training).append(sample)

@@ -11,6 +11,7 @@ Run: `python -m pixelsleuth.forge.autoencoders --manifest M.csv --out DIR --name
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -68,14 +69,14 @@ class Autoencoder(nn.Module):
         self.config = config
         steps = int(math.log2(config.stride))
         widths = WIDTHS[steps::-1]
-        self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(config.stride), nn.Conv2d(3 * config.stride**2, config.latent, 1)
-        )
-        nn.init.orthogonal_(self.encoder[1].weight)
+        fold = nn.Conv2d(3 * config.stride**2, config.latent, 1)
+        nn.init.orthogonal_(fold.weight)
+        self.encoder = nn.Sequential(nn.PixelUnshuffle(config.stride), fold)
         self.stem = nn.Sequential(nn.Conv2d(config.latent, widths[0], 3, 1, 1), nn.SiLU(), _Block(widths[0]))
         self.ups = nn.ModuleList(
-            nn.Sequential(_upsample(config.up, a, b), nn.SiLU(), _Block(b)) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )  # fmt: skip
+            nn.Sequential(_upsample(config.up, a, b), nn.SiLU(), _Block(b))
+            for a, b in itertools.pairwise(widths)
+        )
         self.colours = nn.ModuleList(nn.Conv2d(width, 3, 1) for width in widths)
 
     def forward(self, picture: Tensor) -> Tensor:
@@ -107,8 +108,12 @@ class _Block(nn.Module):
 def patch_critic() -> nn.Module:
     """A three-layer patch discriminator, the adversarial term of `AutoencoderConfig.adversarial`."""
     return nn.Sequential(
-        nn.Conv2d(3, 24, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(24, 48, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(48, 1, 3, 1, 1)
-    )  # fmt: skip
+        nn.Conv2d(3, 24, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(24, 48, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(48, 1, 3, 1, 1),
+    )
 
 
 def _fidelity(output: Tensor, target: Tensor) -> Tensor:

@@ -37,7 +37,9 @@ def blend(
     return np.where(mask[..., None] > 127, patch, base)
 
 
-def warp(pixels: np.ndarray, mask: np.ndarray, shape: tuple[int, int], random: Random, *, resample: float):
+def warp(
+    pixels: np.ndarray, mask: np.ndarray, shape: tuple[int, int], random: Random, *, resample: float
+) -> tuple[np.ndarray, np.ndarray, bool]:
     """Move a region of `pixels` to a random place of a (H, W) canvas, resampled with probability `resample`.
 
     Returns (patch, mask, resampled) on the canvas; the mask is empty where the region fell outside.

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.data.cache import load_cache
 from pixelsleuth.forge.autoencoders import load_family
 from pixelsleuth.models.encoders.branches import LocalBranch, RepeatBranch, TextureBranch
-from pixelsleuth.data.cache import load_cache
 from pixelsleuth.training.mixture import SYNTHETIC, Canvas, Mixture
 
 BRANCHES: dict[str, Callable[[], nn.Module]] = {
@@ -86,7 +86,8 @@ def train_branch(
 ) -> None:
     """Train until `seconds` of work are spent, counting what a resumed checkpoint had already spent."""
     torch.manual_seed(0)
-    model = BRANCHES[name]().to(memory_format=torch.channels_last)
+    model = BRANCHES[name]()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=1e-4)
     spent, step, path = 0.0, 0, out / "checkpoint.pt"
     if path.is_file():
@@ -153,9 +154,13 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     mixture = Mixture(
-        load_cache(options.cache, "train"), list(load_family(options.family).values()), size=CANVAS[options.branch], seed=0,
-        operations=OPERATIONS.get(options.branch), leave_out=tuple(options.leave_out),
-    )  # fmt: skip
+        load_cache(options.cache, "train"),
+        list(load_family(options.family).values()),
+        size=CANVAS[options.branch],
+        seed=0,
+        operations=OPERATIONS.get(options.branch),
+        leave_out=tuple(options.leave_out),
+    )
     settings = {
         "seconds": options.seconds,
         "batch": options.batch,

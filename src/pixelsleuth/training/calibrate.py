@@ -4,7 +4,8 @@ The held-out pictures (equalised) and forgeries made from them are judged by the
 alike. The temperature minimises the negative log likelihood; the mask threshold maximises the mean F1 over tampered
 pictures; below the bound of `inconclusive` fewer than `--accuracy` of the verdicts above it would be right.
 
-Run: `python -m pixelsleuth.training.calibrate --cache runs/cache --family runs/ae --folder DIR --checkpoint runs/compact`
+Run: `python -m pixelsleuth.training.calibrate --cache runs/cache --family runs/ae --folder DIR --checkpoint
+runs/compact`
 """
 
 from __future__ import annotations
@@ -68,15 +69,13 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray)
 
 def fit_mask_threshold(judged: list[Judged]) -> tuple[float, float]:
     """(threshold on the mask logit, mean F1 there) over the tampered pictures."""
-    tampered = [j for j in judged if j.mask is not None and j.mask.any()]
+    tampered = [(j.mask_logits, j.mask) for j in judged if j.mask is not None and j.mask.any()]
     best = (0.0, -1.0)
     for threshold in np.arange(-3, 3.01, 0.1):
         f1 = []
-        for j in tampered:
-            predicted = j.mask_logits > threshold
-            f1.append(
-                2 * float((predicted & j.mask).sum()) / max(1, int(predicted.sum()) + int(j.mask.sum()))
-            )  # type: ignore[operator, union-attr]
+        for logits, mask in tampered:
+            predicted = logits > threshold
+            f1.append(2 * float((predicted & mask).sum()) / max(1, int(predicted.sum()) + int(mask.sum())))
         if np.mean(f1) > best[1]:
             best = (float(threshold), float(np.mean(f1)))
     return best

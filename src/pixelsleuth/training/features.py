@@ -3,7 +3,8 @@
 Fusion and language model then train on these features for many epochs at a fraction of the cost. One shard is a folder
 of .npy files (float16) and `records.json`; shards are made by separate processes.
 
-Run: `python -m pixelsleuth.training.features --cache runs/cache --family runs/ae --branches runs --out runs/features/0 --seed 0`
+Run: `python -m pixelsleuth.training.features --cache runs/cache --family runs/ae --branches runs --out
+runs/features/0 --seed 0`
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ def describe(canvas: Canvas) -> str:
 def write_shard(encoder: ForensicEncoder, mixture: Mixture, out: Path, *, count: int, batch: int = 8) -> None:
     """Make `count` canvases and store their features, masks (at stride 4) and records."""
     out.mkdir(parents=True, exist_ok=True)
-    shapes = {"local": (33, SIZE // 4, SIZE // 4), "texture": (64, SIZE // 8, SIZE // 8)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "local": (33, SIZE // 4, SIZE // 4),
+        "texture": (64, SIZE // 8, SIZE // 8),
+    }
     shapes |= {
         "statistics": (encoder.statistics.norm.num_features,),
         "repeats": (17, SIZE // 8, SIZE // 8),

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from pixelsleuth.data.cache import CachedPicture
 from pixelsleuth.data.equalise import Draw, draw, equalise
 from pixelsleuth.forge import edits
 from pixelsleuth.forge.autoencoders import Autoencoder, regenerate
 from pixelsleuth.forge.edits import Forgery
 from pixelsleuth.forge.shapes import Random, bounding_box, outline_shape
-from pixelsleuth.data.cache import CachedPicture
 
 REAL, SYNTHETIC, TAMPERED = 0, 1, 2
 OPERATIONS = {
@@ -48,9 +48,15 @@ class Mixture:
     """Draws canvases. `family` holds the autoencoders that make aligned fakes and generative edits."""
 
     def __init__(
-        self, pictures: list[CachedPicture], family: list[Autoencoder], *, size: int, seed: int,
-        operations: dict[str, float] | None = None, leave_out: tuple[str, ...] = (),
-    ) -> None:  # fmt: skip
+        self,
+        pictures: list[CachedPicture],
+        family: list[Autoencoder],
+        *,
+        size: int,
+        seed: int,
+        operations: dict[str, float] | None = None,
+        leave_out: tuple[str, ...] = (),
+    ) -> None:
         self.size, self.family, self.random = size, family, np.random.default_rng(seed)
         by_label: dict[int, list[CachedPicture]] = {REAL: [], SYNTHETIC: [], TAMPERED: []}
         for picture in pictures:

@@ -50,7 +50,9 @@ def read_recipe(path: Path, overrides: list[str]) -> list[Stage]:
     stages = []
     for row in content.get("stages") or []:
         if not {"module", "arguments", "makes"} <= row.keys():
-            raise UsageError(f"{path}: every stage needs module, arguments and makes; found {', '.join(row)}.")
+            raise UsageError(
+                f"{path}: every stage needs module, arguments and makes; found {', '.join(row)}."
+            )
         filled = [word.format(**variables) for word in shlex.split(row["arguments"])]
         stages.append(Stage(row["module"], filled, Path(row["makes"].format(**variables))))
     return stages
@@ -73,7 +75,9 @@ def carry_out(stages: list[Stage]) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe", type=Path)
     parser.add_argument("overrides", nargs="*", metavar="NAME=VALUE")
     options = parser.parse_args()

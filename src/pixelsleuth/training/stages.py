@@ -1,6 +1,7 @@
 """Stages 3 and 4: the fusion with plain heads, then the language model on its tokens; both on cached features.
 
-Run: `python -m pixelsleuth.training.stages --branches runs --features runs/features/* --validation runs/features-val/* --out runs/compact`
+Run: `python -m pixelsleuth.training.stages --branches runs --features runs/features/* --validation
+runs/features-val/* --out runs/compact`
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pixelsleuth.compact import grammar
 from pixelsleuth.models.encoders.forensic import Encoded, ForensicEncoder
 from pixelsleuth.models.sida.compact import CompactSida, save_compact
 from pixelsleuth.models.sida.losses import mask_loss
+from pixelsleuth.models.sida.model import Answer
 from pixelsleuth.models.sida.text import IGNORE, target_rows
 from pixelsleuth.training.features import Features, load_branches, load_features
 from pixelsleuth.training.mixture import TAMPERED
@@ -45,9 +47,17 @@ def seen_masks(logits: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
 
 
 def run_epochs(
-    parameters: list[nn.Parameter], loss_of: Callable[[np.ndarray], Tensor], check: Callable[[], dict],
-    *, count: int, seconds: float, batch: int, rate: float, log: Path, name: str,
-) -> None:  # fmt: skip
+    parameters: list[nn.Parameter],
+    loss_of: Callable[[np.ndarray], Tensor],
+    check: Callable[[], dict],
+    *,
+    count: int,
+    seconds: float,
+    batch: int,
+    rate: float,
+    log: Path,
+    name: str,
+) -> None:
     """AdamW with warm-up and a cosine over `seconds`; validation figures to the log after each epoch."""
     optimiser = torch.optim.AdamW(parameters, rate, weight_decay=0.02)
     random, start, step, epoch = np.random.default_rng(0), time.monotonic(), 0, 0
@@ -159,12 +169,13 @@ def train_language(model: CompactSida, train: Features, held: Features, *, secon
     """Train everything behind the encoder: text, class and mask at once (equation 6, all weights 1)."""
     with torch.no_grad():
         model.sida.decoder.base.weight.copy_(model.encoder.plain_mask.weight.flatten(1))
+        assert model.encoder.plain_mask.bias is not None
         model.sida.decoder.base.bias.copy_(model.encoder.plain_mask.bias)
     for features in (train, held):
         features.arrays |= tokens_of(model.encoder, features)
     sets = {id(f): (target_rows(f.records), np.array([r["label"] for r in f.records])) for f in (train, held)}
 
-    def answer(features: Features, rows: np.ndarray):
+    def answer(features: Features, rows: np.ndarray) -> tuple[Answer, Tensor, Tensor]:
         ids, targets, seg_at = sets[id(features)][0]
         truth = torch.from_numpy(sets[id(features)][1][rows])
         output = model.answer(

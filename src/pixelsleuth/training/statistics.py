@@ -1,6 +1,8 @@
-"""Stage 1b: the statistics branch. Its description is fixed, so it is computed once; the perceptron then trains in a minute.
+"""Stage 1b: the statistics branch. Its description is fixed, so it is computed once; the perceptron then
+trains in a minute.
 
-Run: `python -m pixelsleuth.training.statistics describe --cache runs/cache --family runs/ae --out runs/statistics/0 --seed 0`
+Run: `python -m pixelsleuth.training.statistics describe --cache runs/cache --family runs/ae --out
+runs/statistics/0 --seed 0`
 then `python -m pixelsleuth.training.statistics fit --shards runs/statistics/[0-9]* --out runs/statistics`
 """
 

@@ -180,7 +180,8 @@ class TextureBranch(nn.Module):
         return torch.cat([mean, deviation], dim=1)
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Texture (B, width, h, w) and logits (B, 2): generated as the corpus' generators do; as an autoencoder does."""
+        """Texture (B, width, h, w) and logits (B, 2): generated as the corpus' generators do; as an
+        autoencoder does."""
         texture = self.texture(picture)
         pooled = self.pool(texture)
         return texture, torch.cat([self.corpus(pooled), self.aligned(pooled)], dim=1)

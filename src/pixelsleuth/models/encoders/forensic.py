@@ -1,4 +1,5 @@
-"""The forensic encoder: four views of a picture at native resolution, fused into dense features and a short row of tokens.
+"""The forensic encoder: four views of a picture at native resolution, fused into dense features and a short
+row of tokens.
 
 It stands where CLIP and SAM's image encoder stand in the large SIDA: the tokens enter the language model, the dense
 features are what the mask decoder reads. Three stages, so that a large picture can be worked through in tiles:
@@ -33,7 +34,8 @@ class ForensicConfig:
 
 @dataclass
 class Encoded:
-    """dense (B, dense, h, w), tokens (B, grid * grid + 1, token), plain mask logits (B, 1, h, w), plain classes (B, 3)."""
+    """dense (B, dense, h, w), tokens (B, grid * grid + 1, token), plain mask logits (B, 1, h, w), plain
+    classes (B, 3)."""
 
     dense: Tensor
     tokens: Tensor
@@ -67,7 +69,8 @@ class ForensicEncoder(nn.Module):
         return self.local.trace(picture), self.texture.texture(picture)
 
     def repeats(self, picture: Tensor) -> Tensor:
-        """Self-correlation features (B, 17, H'/8, W'/8) of the picture at its working size; the last is the plain logit."""
+        """Self-correlation features (B, 17, H'/8, W'/8) of the picture at its working size; the last is the
+        plain logit."""
         features, logits = self.repeat(picture)
         return torch.cat([features, logits], dim=1)
 

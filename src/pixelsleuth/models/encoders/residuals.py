@@ -19,6 +19,7 @@ class Residuals(nn.Module):
     """(B, 3, H, W) in 0..255 -> (B, 12, H, W): three SRM kernels and NPR a colour channel, truncated to about -1..1."""
 
     channels = 12
+    kernels: Tensor
 
     def __init__(self) -> None:
         super().__init__()

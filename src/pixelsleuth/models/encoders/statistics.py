@@ -58,6 +58,9 @@ def pairs(residual: Tensor, step: float, *, across: bool) -> Tensor:
 class StatisticsBranch(nn.Module):
     """(B, 3, H, W) in 0..255, sides at least 32, to an embedding (B, features) and two logits as `TextureBranch`."""
 
+    dct32: Tensor
+    dct16: Tensor
+
     def __init__(self, features: int = 64) -> None:
         super().__init__()
         self.features = features

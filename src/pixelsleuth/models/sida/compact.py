@@ -1,4 +1,5 @@
-"""The compact SIDA: the same modules at a laptop's size, with the forensic encoder. Folder: config.json, model.safetensors."""
+"""The compact SIDA: the same modules at a laptop's size, with the forensic encoder. Folder: config.json,
+model.safetensors."""
 
 from __future__ import annotations
 
@@ -23,6 +24,8 @@ LANGUAGE = {
 
 class CompactSida(nn.Module):
     """`encoder` and `sida`; inputs as theirs."""
+
+    prefix: Tensor
 
     def __init__(self, encoder: ForensicEncoder | None = None, config: SidaConfig | None = None) -> None:
         super().__init__()

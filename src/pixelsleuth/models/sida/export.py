@@ -25,7 +25,7 @@ class _Call(nn.Module):
         super().__init__()
         self.model, self.name = model, name
 
-    def forward(self, *inputs: Tensor):
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         encoder, sida = self.model.encoder, self.model.sida
         if self.name == "traces":
             return encoder.traces(inputs[0].permute(0, 3, 1, 2).float())
@@ -60,22 +60,33 @@ def _examples(model: CompactSida) -> dict[str, tuple[tuple[Tensor, ...], list[st
         name: {2: f"{name}_height", 3: f"{name}_width"} for name in ("traces", "texture", "repeats", "dense")
     }
     return {
-        "traces": ((picture,), ["picture"], ["traces", "texture"], {"picture": space, "traces": maps["traces"], "texture": maps["texture"]}),
+        "traces": (
+            (picture,),
+            ["picture"],
+            ["traces", "texture"],
+            {"picture": space, "traces": maps["traces"], "texture": maps["texture"]},
+        ),
         "repeats": ((picture,), ["picture"], ["repeats"], {"picture": space, "repeats": maps["repeats"]}),
         "statistics": ((picture,), ["picture"], ["statistics"], {"picture": space}),
         "fuse": (
-            (traces, texture, repeats, statistics), ["traces", "texture", "repeats", "statistics"], ["dense", "tokens"],
+            (traces, texture, repeats, statistics),
+            ["traces", "texture", "repeats", "statistics"],
+            ["dense", "tokens"],
             {name: maps[name] for name in ("traces", "texture", "repeats", "dense")},
         ),
         "language": (
-            (encoded.tokens, rows), ["tokens", "ids"], ["text", "classes", "segmentation", "hidden"],
+            (encoded.tokens, rows),
+            ["tokens", "ids"],
+            ["text", "classes", "segmentation", "hidden"],
             {name: {1: "length"} for name in ("ids", "text", "classes", "segmentation", "hidden")},
         ),
         "mask": (
             (torch.zeros(1, 3), torch.zeros(1, hidden), torch.zeros(1, dims.dense), encoded.dense),
-            ["classes", "hidden", "segmentation", "dense"], ["mask"], {"dense": maps["dense"], "mask": {2: "mask_height", 3: "mask_width"}},
+            ["classes", "hidden", "segmentation", "dense"],
+            ["mask"],
+            {"dense": maps["dense"], "mask": {2: "mask_height", 3: "mask_width"}},
         ),
-    }  # fmt: skip
+    }
 
 
 def export_compact(checkpoint: Path, out: Path) -> list[Path]:
@@ -88,9 +99,15 @@ def export_compact(checkpoint: Path, out: Path) -> list[Path]:
         path = out / f"{name}.onnx"
         with torch.no_grad():
             torch.onnx.export(
-                _Call(model, name).eval(), inputs, str(path), input_names=names, output_names=outputs, dynamic_axes=axes,
-                opset_version=18, dynamo=False,
-            )  # fmt: skip
+                _Call(model, name).eval(),
+                inputs,
+                str(path),
+                input_names=names,
+                output_names=outputs,
+                dynamic_axes=axes,
+                opset_version=18,
+                dynamo=False,
+            )
         paths.append(path)
     settings_file = checkpoint / "calibration.json"
     settings = json.loads(settings_file.read_text()) if settings_file.is_file() else {}
