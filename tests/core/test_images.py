@@ -384,3 +384,12 @@ def test_a_folder_without_pictures_is_an_error_only_when_there_is_nothing_else(t
 def test_width_and_height_are_those_of_the_upright_pixels():
     picture = Picture("x", "0" * 64, np.zeros((20, 30, 3), np.uint8))
     assert (picture.width, picture.height) == (30, 20)
+
+
+def test_pictures_of_formats_that_are_not_read_are_named_in_a_folder(tmp_path):
+    for name in ("scan.sgi", "texture.dds", "notes.txt"):
+        (tmp_path / name).write_bytes(b"\x01\xda whatever")
+    names = [Path(one).name for one in find_pictures([tmp_path])]
+    assert names == ["scan.sgi", "texture.dds"]
+    with pytest.raises(PictureError):
+        open_picture(tmp_path / "scan.sgi")

@@ -50,7 +50,10 @@ def test_a_wrong_name_gets_a_suggestion():
 
 
 def test_a_folder_that_is_no_model_is_called_so(tmp_path):
-    with pytest.raises(UnknownModel, match=r"config\.json"):
+    with pytest.raises(UnknownModel, match="holds no model"):
+        registry.load(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UnknownModel, match="pixelsleuth export"):
         registry.load(str(tmp_path))
 
 

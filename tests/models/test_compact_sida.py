@@ -108,6 +108,15 @@ def test_an_export_with_another_vocabulary_is_refused(exported: Path, tmp_path: 
         CompactDetector(tmp_path)
 
 
+def test_an_exported_folder_can_be_named_as_the_model(exported: Path, tmp_path: Path) -> None:
+    import pixelsleuth
+
+    detector = pixelsleuth.load(str(exported), device="cpu")
+    verdict = detector.check(np.zeros((40, 40, 3), np.uint8))
+    assert verdict.ok
+    assert verdict.model["version"] == detector.version
+
+
 def test_export_is_a_command(checkpoint: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["export", str(checkpoint), "--out", str(tmp_path / "onnx")])
     assert result.exit_code == 0, result.output

@@ -249,3 +249,8 @@ def load(device: str = "auto") -> CompactDetector:
     """The detector that ships inside the package."""
     with as_file(files("pixelsleuth.compact") / "weights") as folder:
         return CompactDetector(folder, device=device)
+
+
+def load_folder(folder: str, device: str = "auto") -> CompactDetector:
+    """The detector that `pixelsleuth export` wrote to a folder."""
+    return CompactDetector(Path(folder), device=device)

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from pixelsleuth.core.errors import NoPictures, NotAPicture, PictureNotFound, PictureTooLarge
-from pixelsleuth.core.formats import SUFFIXES, sniff
+from pixelsleuth.core.formats import SUFFIXES, UNREAD_SUFFIXES, sniff
 
 MAX_FILE_BYTES = 512 << 20
 
@@ -17,7 +17,8 @@ MAX_FILE_BYTES = 512 << 20
 def find_pictures(paths: Sequence[str | PathLike[str]]) -> list[str]:
     """Return the files to judge: files as given, folders with all they hold, sorted, hidden names left out.
 
-    In a folder a file counts by its suffix or by how its content begins. A path that does not exist, and an
+    In a folder a file counts by its suffix (also that of a picture format which is not read, so that the
+    record says so) or by how its content begins. A path that does not exist, and an
     empty folder beside others, is kept: opening it gives the error of that one entry. Raises NoPictures where
     nothing at all is found.
     """
@@ -41,15 +42,14 @@ def find_pictures(paths: Sequence[str | PathLike[str]]) -> list[str]:
 
 def _walk(folder: str) -> list[str]:
     found = []
-    for root, folders, files in os.walk(
-        folder
-    ):  # links to folders are not followed, so that no walk runs in circles
+    # Links to folders are not followed, so that no walk runs in circles.
+    for root, folders, files in os.walk(folder):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
         for one in sorted(files):
             path = os.path.join(root, one)
-            if not one.startswith(".") and (
-                Path(one).suffix.lower() in SUFFIXES or _looks_like_picture(path)
-            ):
+            suffix = Path(one).suffix.lower()
+            known = suffix in SUFFIXES or suffix in UNREAD_SUFFIXES
+            if not one.startswith(".") and (known or _looks_like_picture(path)):
                 found.append(path)
     return found
 

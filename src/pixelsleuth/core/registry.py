@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pixelsleuth.core.detector import Source
     from pixelsleuth.core.verdict import Verdict
 
+EXPORTED = "compact.json"
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -68,7 +69,8 @@ def specs() -> list[ModelSpec]:
 
 
 def load(name: str = "compact", device: str = "auto") -> Detector:
-    """Return the detector called `name`, or that "module:callable" makes.
+    """Return the detector called `name`, that a folder written by `pixelsleuth export` holds, or
+    that "module:callable" makes.
 
     Raises UnknownModel (with a suggestion), MissingExtra, or UsageError for an unknown device.
     """
@@ -80,6 +82,8 @@ def load(name: str = "compact", device: str = "auto") -> Detector:
         if missing is not None and spec.extra is not None:
             raise MissingExtra(missing, spec.extra)
         return _factory(spec.factory, spec)(device=device)
+    if os.path.isfile(os.path.join(name, EXPORTED)):
+        return _factory("pixelsleuth.compact.detector:load_folder", None)(name, device=device)
     if ":" in name and not os.path.exists(name):
         return _factory(name, None)(device=device)
     raise UnknownModel(_unknown(name))
@@ -107,10 +111,11 @@ def _unknown(name: str) -> str:
     names = list(_SPECS)
     known = f"known models: {', '.join(names)}"
     if os.path.isdir(name):
-        what = (
-            "has no config.json" if not os.path.exists(os.path.join(name, "config.json")) else "holds a model"
-        )
-        return f"The folder {name!r} {what} that this version cannot load; {known}."
+        if os.path.exists(os.path.join(name, "config.json")):
+            return (
+                f"The folder {name!r} holds a checkpoint; turn it into a detector with `pixelsleuth export`."
+            )
+        return f"The folder {name!r} holds no model that this version can load; {known}."
     close = difflib.get_close_matches(name.lower(), names, n=1)
     if close:
         return f"There is no model {name!r}; did you mean {close[0]!r}? ({known})"

@@ -19,6 +19,12 @@ SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 _AVIF = {b"avif", b"avis"}
 _HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 
+# Suffixes of pictures that are not read: in a folder they are named in an error record, never passed over in silence.
+_UNREAD_NAMES = (
+    "sgi rgb bw j2k jp2 jpc jpx jxl fli flc blp dds p7 pam ppm pgm pbm pnm psd psb xcf ico icns"
+    " tga pcx exr hdr qoi svg eps cr2 cr3 nef arw dng raf orf rw2"
+)
+UNREAD_SUFFIXES = frozenset(f".{name}" for name in _UNREAD_NAMES.split())
 # Formats that are recognised only to say so.
 _OTHERS = (
     (b"%PDF", "a PDF document"),
@@ -114,9 +120,9 @@ def _refusal(head: bytes, data: memoryview, name: str) -> NotAPicture | Unsuppor
     if start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start):
         return UnsupportedFormat(f"{name} is an SVG drawing, which is not read; {advice}")
     if _is_text(bytes(data[:512])):
-        return NotAPicture(f"{name} is a text, not a picture.")
+        return NotAPicture(f"{name} is a text, not a picture; name the picture itself.")
     return NotAPicture(
-        f"{name} is not a picture of a format that is read (JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, HEIC)."
+        f"{name} is not a picture of a format that is read (JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, HEIC); {advice}"
     )
 
 
