@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from pixelsleuth.compact.detector import CompactDetector, _softmax, _upsample
+from pixelsleuth.compact.detector import CompactDetector, _upsample
 from pixelsleuth.core.images import open_picture
 from pixelsleuth.data.equalise import equalise
 from pixelsleuth.data.sample import LABELS, Sample, hold_out, read_manifest, without_groups_of
@@ -42,7 +42,7 @@ def judge(detector: CompactDetector, sample: Sample, *, raw: bool) -> Row:
         "tamper": sample.tamper.split(" (")[0],
     }
     row |= {
-        "probabilities": _softmax(classes / detector.settings.get("temperature", 1.0)),
+        "probabilities": detector.probabilities(classes),
         "alarm": (chance >= 128).mean(),
     }
     row["generator"] = sample.generator

@@ -22,10 +22,10 @@ def export(checkpoint: Path, out: Path) -> None:
         )
     try:
         from pixelsleuth.models.sida.export import export_compact
+
+        paths = export_compact(checkpoint, out)
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "train") from None
-    try:
-        paths = export_compact(checkpoint, out)
     except OSError as error:
         raise OutputError(
             f"Cannot write to {out}: {error.strerror}. Name a folder that can be written."

@@ -50,6 +50,7 @@ def _print_table(known: list[ModelSpec]) -> None:
 
     from rich.table import Table
 
+    from pixelsleuth.core.errors import install_command
     from pixelsleuth.reporting.terminal import console_for
 
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold", pad_edge=False)
@@ -70,7 +71,7 @@ def _print_table(known: list[ModelSpec]) -> None:
     console.print(table)
     console.print()
     for spec in known:
-        needs = "" if spec.installed else f" Needs: pip install 'pixelsleuth[{spec.extra}]'"
+        needs = "" if spec.installed else f" Needs, in a clone: {install_command(spec.extra)}"
         console.print(f"{spec.name}: {spec.summary}{needs}", markup=False, soft_wrap=True)
 
 

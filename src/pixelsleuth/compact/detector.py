@@ -47,13 +47,14 @@ class CompactDetector(Detector):
     def __init__(self, folder: Path, *, device: str = "auto", threads: int | None = None) -> None:
         import onnxruntime
 
-        missing = [name for name in (*GRAPHS, "compact") if not _graph(folder, name).is_file()]
+        files_needed = [_graph(folder, name) for name in (*GRAPHS, "compact")]
+        missing = [path.name for path in files_needed if not path.is_file()]
         if missing:
             raise UsageError(
                 f"{folder} lacks {', '.join(missing)}: export a checkpoint there with `pixelsleuth export`."
             )
-        self.settings: dict[str, Any] = json.loads(_graph(folder, "compact").read_text())
-        if self.settings["vocabulary"] != grammar.VOCABULARY:
+        self.settings: dict[str, Any] = _settings(_graph(folder, "compact"))
+        if self.settings.get("vocabulary") != grammar.VOCABULARY:
             raise UsageError(
                 f"{folder} was exported with another vocabulary: export it again with this version."
             )
@@ -64,10 +65,7 @@ class CompactDetector(Detector):
         options.enable_cpu_mem_arena = False  # large pictures come and go; an arena would keep their peak
         options.log_severity_level = 3
         providers = _providers(device, onnxruntime.get_available_providers())
-        self.graphs = {
-            name: onnxruntime.InferenceSession(str(_graph(folder, name)), options, providers=providers)
-            for name in GRAPHS
-        }
+        self.graphs = {name: _session(_graph(folder, name), options, providers) for name in GRAPHS}
 
     def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
         return [self._judge(picture, explain) for picture in pictures]
@@ -95,6 +93,11 @@ class CompactDetector(Detector):
             "mask", classes=detection, hidden=hidden[:, CLS_AT], segmentation=segmentation[:, -1], dense=dense
         )
         return detection[0], mask[0, 0]
+
+    def probabilities(self, classes: Array) -> Array:
+        """Calibrated probabilities (3,) of class logits (3,)."""
+        bias = np.array(self.settings.get("bias", (0.0, 0.0, 0.0)))
+        return _softmax(classes / self.settings.get("temperature", 1.0) + bias)
 
     def generate(self, tokens: Array, label: str, opening: str) -> str:
         """The sentence of the grammar that begins with `opening`, chosen word by word (greedy, constrained).
@@ -131,7 +134,7 @@ class CompactDetector(Detector):
             )
         dense, tokens = self.encode(pixels)
         classes, mask_logits = self.read(dense, tokens)
-        probabilities = _softmax(classes / self.settings.get("temperature", 1.0))
+        probabilities = self.probabilities(classes)
         label = LABELS[int(probabilities.argmax())]
         chance = self._mask_probability(mask_logits, pixels.shape[:2])
         mask, found = None, []
@@ -193,6 +196,27 @@ def _step(shape: tuple[int, int], grid: tuple[int, ...]) -> int:
 
 def _graph(folder: Path, name: str) -> Path:
     return folder / (f"{name}.onnx" if name in GRAPHS else f"{name}.json")
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} is damaged: export the checkpoint again with `pixelsleuth export`.")
+    return found
+
+
+def _session(path: Path, options: Any, providers: list[str]) -> Any:
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's own classes have no base in common
+        raise UsageError(
+            f"{path} cannot be loaded: export the checkpoint again with `pixelsleuth export`."
+        ) from error
 
 
 def _providers(device: str, available: list[str]) -> list[str]:

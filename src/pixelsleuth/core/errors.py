@@ -85,15 +85,26 @@ class NoPictures(UsageError):
 
 
 class MissingExtra(UsageError):
-    """An optional dependency is not installed.
+    """A dependency is not installed; `extra` brings it (None: the core itself).
 
     >>> print(MissingExtra("torch", "vlm"))
-    torch is not installed; run: pip install 'pixelsleuth[vlm]'
+    torch is not installed; run in a clone of PixelSleuth: pip install '.[vlm]'
     """
 
     code = "missing_extra"
 
-    def __init__(self, package: str, extra: str) -> None:
+    def __init__(self, package: str, extra: str | None) -> None:
         self.package = package
         self.extra = extra
-        super().__init__(f"{package} is not installed; run: pip install 'pixelsleuth[{extra}]'")
+        super().__init__(
+            f"{package} is not installed; run in a clone of PixelSleuth: {install_command(extra)}"
+        )
+
+
+def install_command(extra: str | None) -> str:
+    """The command that brings an extra (None: the core), run in a clone: no index of packages has it yet.
+
+    >>> install_command("heif")
+    "pip install '.[heif]'"
+    """
+    return f"pip install '.[{extra}]'" if extra else "pip install ."

@@ -72,7 +72,8 @@ def load(name: str = "compact", device: str = "auto") -> Detector:
     """Return the detector called `name`, that a folder written by `pixelsleuth export` holds, or
     that "module:callable" makes.
 
-    Raises UnknownModel (with a suggestion), MissingExtra, or UsageError for an unknown device.
+    Raises UnknownModel (with a suggestion), MissingExtra, or UsageError for an unknown device, and for weights
+    that are missing or damaged.
     """
     if device not in DEVICES:
         raise UsageError(f"Unknown device {device!r}; choose one of {', '.join(DEVICES)}.")
@@ -81,25 +82,43 @@ def load(name: str = "compact", device: str = "auto") -> Detector:
         missing = next((package for package in spec.packages if find_spec(package) is None), None)
         if missing is not None and spec.extra is not None:
             raise MissingExtra(missing, spec.extra)
-        return _factory(spec.factory, spec)(device=device)
+        return _make(spec.factory, spec, device=device)
     if os.path.isfile(os.path.join(name, EXPORTED)):
-        return _factory("pixelsleuth.compact.detector:load_folder", None)(name, device=device)
+        return _make("pixelsleuth.compact.detector:load_folder", None, name, device=device)
     if ":" in name and not os.path.exists(name):
-        return _factory(name, None)(device=device)
+        return _make(name, None, device=device)
     raise UnknownModel(_unknown(name))
+
+
+def _make(target: str, spec: ModelSpec | None, *arguments: str, device: str) -> Detector:
+    """Import and call a factory; what it lacks on this machine is told in one sentence."""
+    name = spec.name if spec is not None else arguments[0] if arguments else target
+    try:
+        return _factory(target, spec)(*arguments, device=device)
+    except ModuleNotFoundError as error:
+        raise _missing(error, target, spec) from error
+    except ImportError as error:
+        raise UsageError(f"The model {name!r} cannot be imported ({error}); install it again.") from error
+    except OSError as error:
+        raise UsageError(
+            f"The model {name!r} cannot be read ({error.strerror or error}); check that its files are there."
+        ) from error
+
+
+def _missing(error: ModuleNotFoundError, target: str, spec: ModelSpec | None) -> UsageError:
+    module, missing = target.partition(":")[0], error.name or ""
+    if missing and f"{module}.".startswith(f"{missing}."):
+        return UnknownModel(f"There is no model {target!r}: {error}.")
+    package = missing.partition(".")[0]
+    if spec is None and not module.startswith("pixelsleuth."):
+        return UsageError(f"The model {target!r} needs {package}, which is not installed; install it.")
+    return MissingExtra(package, spec.extra if spec is not None else None)
 
 
 def _factory(target: str, spec: ModelSpec | None) -> Callable[..., Detector]:
     module_name, _, attribute = target.partition(":")
     try:
         factory: Any = getattr(import_module(module_name), attribute)
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if spec is not None and spec.extra is not None and missing != "pixelsleuth":
-            raise MissingExtra(missing, spec.extra) from error
-        if spec is None:
-            raise UnknownModel(f"There is no model {target!r}: {error}.") from error
-        raise
     except (AttributeError, ValueError) as error:
         if spec is None:
             raise UnknownModel(f"There is no model {target!r}: {error}.") from error

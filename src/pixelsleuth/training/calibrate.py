@@ -1,8 +1,8 @@
-"""Stage 5: temperature, mask threshold and the bound of `inconclusive`, on held-out groups only.
+"""Stage 5: temperature and class biases, mask threshold and the bound of `inconclusive`, on held-out groups only.
 
-The held-out pictures (equalised) and forgeries made from them are judged by the exported detector itself. Classes weigh
-alike. The temperature minimises the negative log likelihood; the mask threshold maximises the mean F1 over tampered
-pictures; below the bound of `inconclusive` fewer than `--accuracy` of the verdicts above it would be right.
+The held-out pictures and forgeries made from them, equalised, are judged by the exported detector itself. Classes weigh
+alike. The temperature and the class biases minimise the negative log likelihood; the mask threshold maximises the
+mean F1 over tampered pictures; above the bound of `inconclusive`, `--accuracy` of the verdicts are right.
 
 Run: `python -m pixelsleuth.training.calibrate --cache runs/cache --family runs/ae --folder DIR --checkpoint
 runs/compact`
@@ -20,7 +20,7 @@ import numpy as np
 
 from pixelsleuth.compact.detector import CompactDetector
 from pixelsleuth.data.cache import load_cache
-from pixelsleuth.data.equalise import equalise
+from pixelsleuth.data.equalise import EVALUATION, equalise
 from pixelsleuth.forge.autoencoders import load_family
 from pixelsleuth.training.mixture import TAMPERED, Mixture
 
@@ -48,23 +48,31 @@ def held_out(detector: CompactDetector, cache: Path, family: Path, *, forged: in
     judged = [judge(detector, equalise(p.pixels), p.label, p.mask) for p in pictures]
     mixture = Mixture(pictures, list(load_family(family).values()), size=256, seed=7)
     for _ in range(forged):
-        canvas = mixture.canvas(TAMPERED)
+        canvas = mixture.canvas(TAMPERED, how=EVALUATION)
         if canvas.label == TAMPERED:
             judged.append(judge(detector, canvas.pixels, TAMPERED, canvas.mask))
     return judged
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-    """The temperature (0.3 to 6) with the least weighted negative log likelihood."""
+def softened(logits: np.ndarray, temperature: float, bias: np.ndarray) -> np.ndarray:
+    """Probabilities (N, 3) of logits (N, 3) divided by the temperature, plus a bias a class."""
+    scaled = logits / temperature + bias
+    powers = np.exp(scaled - scaled.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
 
-    def loss(temperature: float) -> float:
-        scaled = logits / temperature
-        scaled = scaled - scaled.max(1, keepdims=True)
-        log_p = scaled - np.log(np.exp(scaled).sum(1, keepdims=True))
-        return float(-(weights * log_p[np.arange(len(labels)), labels]).sum())
 
-    grid = np.exp(np.linspace(np.log(0.3), np.log(6), 200))
-    return float(min(grid, key=loss))
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """(temperature, bias (3,)) with the least weighted negative log likelihood: vector scaling with one slope."""
+    from scipy.optimize import minimize
+
+    def loss(x: np.ndarray) -> float:
+        p = softened(logits, float(np.exp(x[0])), np.array([0.0, x[1], x[2]]))
+        return float(
+            -(weights * np.log(p[np.arange(len(labels)), labels] + 1e-12)).sum() + 1e-3 * (x**2).sum()
+        )
+
+    x = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"maxiter": 600}).x
+    return float(np.exp(x[0])), np.array([0.0, x[1], x[2]])
 
 
 def fit_mask_threshold(judged: list[Judged]) -> tuple[float, float]:
@@ -95,9 +103,8 @@ def calibrate(detector: CompactDetector, judged: list[Judged], *, accuracy: floa
     labels = np.array([j.label for j in judged])
     weights = (1 / np.bincount(labels, minlength=3))[labels] / 3
     logits = np.stack([j.classes for j in judged]).astype(np.float64)
-    temperature = fit_temperature(logits, labels, weights)
-    scaled = np.exp(logits / temperature - (logits / temperature).max(1, keepdims=True))
-    probabilities = scaled / scaled.sum(1, keepdims=True)
+    temperature, bias = fit_temperature(logits, labels, weights)
+    probabilities = softened(logits, temperature, bias)
     right = probabilities.argmax(1) == labels
     bound = fit_bound(probabilities.max(1), right, weights, accuracy)
     threshold, f1 = fit_mask_threshold(judged)
@@ -112,7 +119,8 @@ def calibrate(detector: CompactDetector, judged: list[Judged], *, accuracy: floa
         "pixel_f1": round(f1, 4),
     }
     return {
-        "temperature": round(temperature, 4), "mask_threshold": round(threshold, 2), "inconclusive_below": bound,
+        "temperature": round(temperature, 4),
+        "bias": bias.round(4).tolist(), "mask_threshold": round(threshold, 2), "inconclusive_below": bound,
         "calibration": figures,
     }  # fmt: skip
 

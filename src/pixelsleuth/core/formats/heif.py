@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pixelsleuth.core.errors import UnsupportedFormat
+from pixelsleuth.core.errors import UnsupportedFormat, install_command
 from pixelsleuth.core.exif import claimed_bytes
 from pixelsleuth.core.formats.base import Header, corrupt
 
@@ -50,7 +50,8 @@ def read_heif(data: memoryview, name: str) -> Header:
         from pillow_heif import HeifImageFile
     except ImportError:
         raise UnsupportedFormat(
-            f"{name} is HEIC, which needs one more package; run: pip install 'pixelsleuth[heif]'"
+            f"{name} is HEIC, which needs one more package; run in a clone of PixelSleuth: "
+            f"{install_command('heif')}"
         ) from None
 
     def opener(stream: io.RawIOBase) -> ImageFile:

@@ -56,6 +56,7 @@ def load_compact(folder: Path) -> CompactSida:
     Raises:
         UsageError: the folder is not such a checkpoint, or its vocabulary is not this version's.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = folder / "config.json"
@@ -63,12 +64,19 @@ def load_compact(folder: Path) -> CompactSida:
         raise UsageError(
             f"{folder} holds no compact checkpoint: name a folder with config.json and model.safetensors."
         )
-    config = json.loads(path.read_text())
-    if config.get("vocabulary") != VOCABULARY:
-        raise UsageError(f"{folder} was trained with another vocabulary: train it again with this version.")
-    model = CompactSida(ForensicEncoder(ForensicConfig(**config["encoder"])), SidaConfig(**config["sida"]))
     try:
+        config = json.loads(path.read_text())
+        if config.get("vocabulary") != VOCABULARY:
+            raise UsageError(
+                f"{folder} was trained with another vocabulary: train it again with this version."
+            )
+        encoder = ForensicEncoder(ForensicConfig(**config["encoder"]))
+        model = CompactSida(encoder, SidaConfig(**config["sida"]))
         model.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
     except RuntimeError as error:
         raise UsageError(f"{folder} does not fit this model: {' '.join(str(error).split())}") from None
+    except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise UsageError(
+            f"{folder} holds no whole checkpoint of this version ({error}): copy or train it again."
+        ) from error
     return model.eval()
