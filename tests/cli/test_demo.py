@@ -58,7 +58,7 @@ def test_without_scikit_image_demo_says_what_to_install(cli, monkeypatch, tmp_pa
     monkeypatch.setattr(demo, "photographs", missing)
     result = cli("demo", "--model", "fake", "--out", tmp_path / "demo")
     assert result.exit_code == 2
-    assert "pip install 'pixelsleuth[demo]'" in result.stderr
+    assert "pip install '.[demo]'" in result.stderr
 
 
 def test_an_unwritable_folder_is_one_sentence(cli, tmp_path):

@@ -64,7 +64,7 @@ def test_models_says_how_to_install_what_is_missing(cli):
         name="big", factory="x:y", summary="Big.", extra="vlm", packages=("no_such_package",)
     )
     registry.register(spec)
-    assert "Needs: pip install 'pixelsleuth[vlm]'" in cli("models").stdout
+    assert "Needs, in a clone: pip install '.[vlm]'" in cli("models").stdout
 
 
 def test_models_as_json(cli):

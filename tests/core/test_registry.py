@@ -63,10 +63,33 @@ def test_a_missing_extra_says_what_to_install():
     )
     try:
         assert not registry.specs()[-1].installed
-        with pytest.raises(MissingExtra, match=r"pip install 'pixelsleuth\[vlm\]'"):
+        with pytest.raises(MissingExtra, match=r"pip install '\.\[vlm\]'"):
             registry.load("big")
     finally:
         registry.unregister("big")
+
+
+@pytest.mark.parametrize(
+    "body, error, sentence",
+    [
+        ("import no_such_package", UsageError, "needs no_such_package, which is not installed"),
+        ("def load(device): import no_such_package", UsageError, "needs no_such_package"),
+        ("def load(device): open('/no/such/weights')", UsageError, "No such file"),
+        ("from json import no_such_name", UsageError, "cannot be imported"),
+    ],
+)
+def test_what_a_model_lacks_is_told_in_a_sentence(tmp_path, monkeypatch, body, error, sentence):
+    (tmp_path / "lacking.py").write_text(body + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lacking", raising=False)
+    with pytest.raises(error, match=sentence):
+        registry.load("lacking:load")
+
+
+def test_a_missing_package_of_the_core_is_told_with_the_command_that_brings_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtra, match=r"onnxruntime is not installed.*pip install \."):
+        registry.load("compact")
 
 
 def test_an_unknown_device_is_refused():

@@ -93,10 +93,19 @@ def test_a_checkpoint_with_other_weights_is_refused(checkpoint: Path, tmp_path: 
 
     (tmp_path / "config.json").write_text((checkpoint / "config.json").read_text())
     weights = load_file(checkpoint / "model.safetensors")
-    weights.pop(next(iter(weights)))
+    weights.pop("sida.projector.weight")
     save_file(weights, tmp_path / "model.safetensors")
     with pytest.raises(UsageError, match="does not fit"):
         load_compact(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    config = (checkpoint / "config.json").read_text()
+    for text in ("{", "[]", config):
+        (tmp_path / "config.json").write_text(text)
+        (tmp_path / "model.safetensors").write_bytes(b"no weights")
+        with pytest.raises(UsageError, match="copy or train it again"):
+            load_compact(tmp_path)
 
 
 def test_an_export_with_another_vocabulary_is_refused(exported: Path, tmp_path: Path) -> None:
@@ -105,6 +114,20 @@ def test_an_export_with_another_vocabulary_is_refused(exported: Path, tmp_path: 
     settings = json.loads((tmp_path / "compact.json").read_text())
     (tmp_path / "compact.json").write_text(json.dumps(settings | {"vocabulary": ["other"]}))
     with pytest.raises(UsageError, match="vocabulary"):
+        CompactDetector(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["language.onnx", "compact.json"])
+def test_a_damaged_or_incomplete_export_is_refused_in_a_sentence(
+    exported: Path, tmp_path: Path, name: str
+) -> None:
+    for file in exported.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / name).write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(UsageError, match=rf"{name} .*pixelsleuth export"):
+        CompactDetector(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(UsageError, match=rf"lacks {name}.*pixelsleuth export"):
         CompactDetector(tmp_path)
 
 

@@ -100,7 +100,7 @@ def export_compact(checkpoint: Path, out: Path) -> list[Path]:
         path = out / f"{name}.onnx"
         with torch.no_grad(), warnings.catch_warnings():
             # Known and harmless: the graphs are held equal to torch by tests/models/test_compact_sida.py.
-            warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+            warnings.filterwarnings("ignore", "Converting a tensor to a Python")
             warnings.filterwarnings("ignore", "Constant folding", UserWarning)
             warnings.filterwarnings("ignore", category=DeprecationWarning)  # the tracing exporter's own
             torch.onnx.export(
