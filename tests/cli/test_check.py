@@ -70,6 +70,15 @@ def test_empty_standard_input_is_wrong_usage(cli):
     assert "one path a line" in result.stderr
 
 
+def test_every_file_of_a_folder_of_broken_pictures_is_answered_for(cli, shared):
+    folder = shared / "samples" / "broken"
+    result = cli("check", folder, "--format", "jsonl", "--quiet")
+    told = {Path(one["source"]).name: one for one in records(result.stdout)}
+    assert set(told) == {one.name for one in folder.iterdir()}
+    assert all((one["label"] is None) == (one["error"] is not None) for one in told.values())
+    assert told["hopper_bad.p7"]["error"]["code"] == "unsupported_format"
+
+
 def test_no_explain_leaves_the_reasons_out(cli, pictures):
     result = cli("check", pictures / "real.png", "--no-explain", "--format", "jsonl")
     assert records(result.stdout)[0]["explanation"] is None

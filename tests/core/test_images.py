@@ -235,7 +235,7 @@ def test_content_counts_not_the_suffix(tmp_path):
     assert open_picture(wrong).format == "PNG"
     text = tmp_path / "text.jpg"
     text.write_text("This is no picture.\n")
-    with pytest.raises(NotAPicture, match="is a text"):
+    with pytest.raises(NotAPicture, match=r"is a text.*name the picture itself"):
         open_picture(text)
 
 
@@ -392,5 +392,37 @@ def test_pictures_of_formats_that_are_not_read_are_named_in_a_folder(tmp_path):
         (tmp_path / name).write_bytes(b"\x01\xda whatever")
     names = [os.path.basename(one) for one in find_pictures([tmp_path])]
     assert names == ["scan.sgi", "texture.dds"]
-    with pytest.raises(UnsupportedFormat):
+    with pytest.raises(UnsupportedFormat, match="save it as JPEG or PNG"):
         open_picture(tmp_path / "scan.sgi")
+
+
+@pytest.mark.parametrize("kind", ["SGI", "PPM", "DDS", "ICO", "JPEG2000", "TGA", "PCX", "EPS", "QOI"])
+def test_a_picture_of_another_format_in_a_folder_is_named_and_refused(kind, tmp_path):
+    suffix = {"JPEG2000": "jp2"}.get(kind, kind.lower())
+    try:
+        scene().save(tmp_path / f"picture.{suffix}", kind)
+    except (KeyError, OSError) as error:
+        pytest.skip(f"this Pillow does not write {kind}: {error}")
+    (found,) = find_pictures([tmp_path])
+    with pytest.raises(UnsupportedFormat, match="save it as JPEG or PNG"):
+        open_picture(found)
+
+
+@pytest.mark.parametrize("kind", ["SGI", "PPM", "DDS", "ICO", "JPEG2000"])
+def test_it_is_known_by_its_content_as_well(kind, tmp_path):
+    scene().save(tmp_path / "picture", kind)
+    assert find_pictures([tmp_path])
+
+
+def test_documents_and_programs_in_a_folder_are_passed_over(tmp_path):
+    for name, content in {
+        "page.html": b"<html>",
+        "paper.pdf": b"%PDF-1.7",
+        "old.zip": b"PK\3\4",
+        "notes": b"P1 is the first item",
+        "font.ttf": b"\0\1\0\0\0\x0f",
+        "film.mp4": b"\0\0\0\x18ftypmp42",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(NoPictures):
+        find_pictures([tmp_path])

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from pixelsleuth.core.errors import NoPictures, NotAPicture, PictureNotFound, PictureTooLarge
-from pixelsleuth.core.formats import SUFFIXES, UNREAD_SUFFIXES, sniff
+from pixelsleuth.core.formats import SUFFIXES, UNREAD_SUFFIXES, sniff, unread_picture
 
 MAX_FILE_BYTES = 512 << 20
 
@@ -17,10 +17,10 @@ MAX_FILE_BYTES = 512 << 20
 def find_pictures(paths: Sequence[str | PathLike[str]]) -> list[str]:
     """Return the files to judge: files as given, folders with all they hold, sorted, hidden names left out.
 
-    In a folder a file counts by its suffix (also that of a picture format which is not read, so that the
-    record says so) or by how its content begins. A path that does not exist, and an
-    empty folder beside others, is kept: opening it gives the error of that one entry. Raises NoPictures where
-    nothing at all is found.
+    In a folder a file counts by its suffix or by how its content begins, also where that is of a picture
+    format which is not read, so that its record says so. A path that does not exist, and an empty folder
+    beside others, is kept: opening it gives the error of that one entry. Raises NoPictures where nothing at
+    all is found.
     """
     found: dict[str, None] = {}
     real = False
@@ -59,7 +59,8 @@ def _looks_like_picture(path: str) -> bool:
         if not os.path.isfile(path):
             return False
         with open(path, "rb") as file:
-            return sniff(file.read(64)) is not None
+            head = file.read(64)
+        return sniff(head) is not None or unread_picture(head) is not None
     except OSError:
         return False
 

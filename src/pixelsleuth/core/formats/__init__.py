@@ -7,10 +7,14 @@ whose readers have been slow or hungry on crafted files, never reach them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from pixelsleuth.core.errors import NotAPicture, UnsupportedFormat
 from pixelsleuth.core.formats.base import Header as Header
+from pixelsleuth.core.formats.others import UNREAD_SUFFIXES as UNREAD_SUFFIXES
+from pixelsleuth.core.formats.others import other
+from pixelsleuth.core.formats.others import unread_picture as unread_picture
 
 # What `find_pictures` looks for in a folder; reading goes by content alone.
 _NAMES = "jpg jpeg jpe jfif mpo png apng webp tif tiff gif bmp dib avif heic heif hif"
@@ -18,36 +22,6 @@ SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 
 _AVIF = {b"avif", b"avis"}
 _HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
-
-# Suffixes of pictures that are not read: in a folder they are named in an error record, never passed over in silence.
-_UNREAD_NAMES = (
-    "sgi rgb bw j2k jp2 jpc jpx jxl fli flc blp dds p7 pam ppm pgm pbm pnm psd psb xcf ico icns"
-    " tga pcx exr hdr qoi svg eps cr2 cr3 nef arw dng raf orf rw2"
-)
-UNREAD_SUFFIXES = frozenset(f".{name}" for name in _UNREAD_NAMES.split())
-# Formats that are recognised only to say so.
-_OTHERS = (
-    (b"%PDF", "a PDF document"),
-    (b"8BPS", "a Photoshop document"),
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\0\0\0\x0cJXL ", "JPEG XL"),
-    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (b"\0\0\1\0", "an icon"),
-    (b"v/1\1", "OpenEXR"),
-    (b"DDS ", "a DirectDraw texture"),
-    (b"BLP1", "a BLP texture"),
-    (b"BLP2", "a BLP texture"),
-    (b"\x01\xda", "an SGI picture"),
-    (b"qoif", "QOI"),
-    (b"gimp xcf", "a GIMP document"),
-    (b"FUJIFILMCCD-RAW", "a camera raw file"),
-    (b"IIU\0", "a camera raw file"),
-    (b"IIRO", "a camera raw file"),
-    (b"\x1aE\xdf\xa3", "a video"),
-    (b"PK\3\4", "a ZIP archive or office document"),
-    (b"\x1f\x8b", "a compressed archive"),
-)
 
 
 def sniff(head: bytes) -> str | None:
@@ -107,9 +81,9 @@ def _refusal(head: bytes, data: memoryview, name: str) -> NotAPicture | Unsuppor
     if not head:
         return NotAPicture(f"{name} is empty; copy or download it again.")
     advice = "save it as JPEG or PNG and check that."
-    for magic, what in _OTHERS:
-        if head.startswith(magic):
-            return UnsupportedFormat(f"{name} is {what}, which is not read; {advice}")
+    what = other(head)
+    if what is not None:
+        return UnsupportedFormat(f"{name} is {what}, which is not read; {advice}")
     if head[4:8] == b"ftyp":
         return UnsupportedFormat(f"{name} is a video or a camera raw file, which is not read; {advice}")
     if head[:2] == b"BM" and len(data) > 26:
@@ -119,8 +93,13 @@ def _refusal(head: bytes, data: memoryview, name: str) -> NotAPicture | Unsuppor
         return NotAPicture(f"{name} is a web page, not a picture; save the picture itself.")
     if start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start):
         return UnsupportedFormat(f"{name} is an SVG drawing, which is not read; {advice}")
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in UNREAD_SUFFIXES:
+        return UnsupportedFormat(f"{name} is called {suffix}, a kind of picture that is not read; {advice}")
     if _is_text(bytes(data[:512])):
-        return NotAPicture(f"{name} is a text, not a picture; name the picture itself.")
+        return NotAPicture(
+            f"{name} is a text, not a picture; name the picture itself, or download it again if this should be it."
+        )
     return NotAPicture(
         f"{name} is not a picture of a format that is read (JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, HEIC); {advice}"
     )
