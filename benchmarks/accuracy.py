@@ -1,8 +1,8 @@
 """Accuracy of the compact detector on the evaluation corpus: per source and overall, equalised and as the files are.
 
 Every picture is decoded and given the same JPEG pass (quality 90, 4:2:0, native size) before it is judged;
-`--raw` judges
-the files' own pixels. Pixel figures are means over tampered pictures, threshold 0.5, whatever class was predicted.
+`--raw` judges the files' own pixels. Pixel figures are means over tampered pictures, threshold 0.5, whatever class was
+predicted.
 
 Run: `python benchmarks/accuracy.py --manifest ../shared/corpus/manifest.csv [--folder EXPORTED] [--raw]
 [--json OUT.json]`

@@ -1,8 +1,7 @@
 """Work through a large picture in tiles, with results equal to one pass and memory bounded by the tile.
 
-The local stage has a receptive field below 64 px on either side, so a tile with a halo of 64 px yields, inside
-the halo,
-exactly what the whole picture would: no seams. The maps of very large pictures are averaged in blocks (2, 4 or 8
+The local stage has a receptive field below 64 px on either side, so a tile with a halo of 64 px yields, inside the
+halo, exactly what the whole picture would: no seams. The maps of very large pictures are averaged in blocks (2, 4 or 8
 places), so that what compares every place with the whole picture has a bounded size too.
 """
 

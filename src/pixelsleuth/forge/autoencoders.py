@@ -5,7 +5,7 @@ a generator's autoencoder, without denoising, leaves content alone and adds what
 upsampling (arXiv 2410.11835; local regeneration as a tampered class: arXiv 2412.17671). This module trains a family of
 small autoencoders that differ in stride, upsampling, quantisation and an adversarial term.
 
-Run: `python -m pixelsleuth.forge.autoencoders --manifest M.csv --out DIR --names nearest8 transposed4 ...`
+Run: `python -m pixelsleuth.forge.autoencoders --cache runs/cache --out runs/ae [--names nearest4 transposed4 ...]`
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stages 3 and 4: the fusion with plain heads, then the language model on its tokens; both on cached features.
 
-Run: `python -m pixelsleuth.training.stages --branches runs --features runs/features/* --validation
-runs/features-val/* --out runs/compact`
+Run: `python -m pixelsleuth.training.stages --branches runs --features runs/features/* --validation runs/features-val
+--out runs/compact`
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def fuse(encoder: ForensicEncoder, features: Features, rows: np.ndarray) -> Enco
 
 
 def seen_masks(logits: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
-    """Mask loss on tampered pictures, plus false alarms on authentic ones at a quarter of the weight."""
+    """Mask loss on tampered pictures, plus half the cross entropy of an empty mask on authentic ones."""
     tampered = labels == TAMPERED
     loss = logits.new_zeros(())
     if tampered.any():

@@ -1,5 +1,4 @@
-"""Stage 1b: the statistics branch. Its description is fixed, so it is computed once; the perceptron then
-trains in a minute.
+"""Stage 1b: the statistics branch, a perceptron over a fixed description of each picture, computed once.
 
 Run: `python -m pixelsleuth.training.statistics describe --cache runs/cache --family runs/ae --out
 runs/statistics/0 --seed 0`

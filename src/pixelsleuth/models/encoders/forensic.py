@@ -1,5 +1,4 @@
-"""The forensic encoder: four views of a picture at native resolution, fused into dense features and a short
-row of tokens.
+"""The forensic encoder: four views of a picture at native resolution, fused into dense features and a row of tokens.
 
 It stands where CLIP and SAM's image encoder stand in the large SIDA: the tokens enter the language model, the dense
 features are what the mask decoder reads. Three stages, so that a large picture can be worked through in tiles:

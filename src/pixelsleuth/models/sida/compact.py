@@ -1,5 +1,7 @@
-"""The compact SIDA: the same modules at a laptop's size, with the forensic encoder. Folder: config.json,
-model.safetensors."""
+"""The compact SIDA: the same modules at a laptop's size, with the forensic encoder.
+
+A checkpoint is a folder with `config.json` and `model.safetensors`.
+"""
 
 from __future__ import annotations
 
