@@ -239,6 +239,12 @@ def test_content_counts_not_the_suffix(tmp_path):
         open_picture(text)
 
 
+def test_a_picture_that_lost_its_beginning_is_to_be_fetched_again(tmp_path):
+    (tmp_path / "lost.jpg").write_bytes(saved(scene(), "JPEG")[100:])
+    with pytest.raises(NotAPicture, match="download or copy it again"):
+        open_picture(tmp_path / "lost.jpg")
+
+
 def test_the_hash_is_of_the_file(tmp_path):
     data = saved(scene(), "TIFF", compression="tiff_lzw")  # whose reading patches the bytes in memory
     path = tmp_path / "picture.tif"
