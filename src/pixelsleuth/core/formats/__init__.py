@@ -100,6 +100,8 @@ def _refusal(head: bytes, data: memoryview, name: str) -> NotAPicture | Unsuppor
         return NotAPicture(
             f"{name} is a text, not a picture; name the picture itself, or download it again if this should be it."
         )
+    if suffix in SUFFIXES:
+        return NotAPicture(f"{name} does not begin as a picture does; download or copy it again.")
     return NotAPicture(
         f"{name} is not a picture of a format that is read (JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, HEIC); {advice}"
     )
