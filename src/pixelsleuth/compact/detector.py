@@ -32,7 +32,7 @@ GRAPHS = ("traces", "repeats", "statistics", "fuse", "language", "mask")
 LARGEST = 16_000_000
 """Pixels judged at native resolution; a larger picture is reduced to this size first, and says so."""
 REPEAT_SIDE = 384
-STATISTICS_SIDE = 1024
+STATISTICS_SIDE = 512
 MEASURED = ("noise", "detail")
 PROMPT = [grammar.IDS[word] for word in grammar.PROMPT_AFTER]
 CLS_AT = len(PROMPT) - 1

@@ -4,7 +4,7 @@ It stands where CLIP and SAM's image encoder stand in the large SIDA: the tokens
 features are what the mask decoder reads. Three stages, so that a large picture can be worked through in tiles:
 
 1. `traces` is local (receptive field below 64 px): tiles with a halo of 64 px give exactly the whole picture's result;
-2. `repeats` sees the picture at a bounded working size, `statistics.describe` at most its middle megapixel;
+2. `repeats` sees the picture at a bounded working size, `statistics.describe` at most its middle 512 px;
 3. `fuse` compares each place with the whole picture and yields dense features and tokens.
 """
 
