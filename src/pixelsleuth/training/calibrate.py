@@ -132,7 +132,7 @@ def main() -> None:
     for name in ("cache", "family", "folder", "checkpoint"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--forged", type=int, default=300)
-    parser.add_argument("--accuracy", type=float, default=0.85)
+    parser.add_argument("--accuracy", type=float, default=0.75)
     options = parser.parse_args()
     detector = CompactDetector(options.folder)
     judged = held_out(detector, options.cache, options.family, forged=options.forged)
