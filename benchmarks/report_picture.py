@@ -76,8 +76,8 @@ def main(target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         picture, report = Path(folder, "hills-with-balloon.jpg"), Path(folder, "report.html")
         scene.save(picture, quality=92)
-        command = [sys.executable, "-m", "pixelsleuth", "check", str(picture), "--report", str(report)]
-        subprocess.run(command, check=True)
+        command = [sys.executable, "-m", "pixelsleuth", "check", picture.name, "--report", report.name]
+        subprocess.run(command, check=True, cwd=folder)
         shot = Path(folder, "shot.png")
         flags = [
             "--headless",
