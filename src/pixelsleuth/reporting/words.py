@@ -118,7 +118,7 @@ def statements(verdict: Verdict) -> list[str]:
     """What the evidence says, a sentence each, without those that the explanation already contains."""
     told = verdict.explanation or ""
     found = (str(item.get("statement") or "").strip() for item in verdict.evidence)
-    return [statement for statement in found if statement and statement not in told]
+    return [statement for statement in found if statement and statement.lower() not in told.lower()]
 
 
 def printable(text: object) -> str:
