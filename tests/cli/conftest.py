@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -65,7 +66,9 @@ def shell(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
 
     def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[bytes]:
         paths = [str(SOURCES), str(FAKES), os.environ.get("PYTHONPATH", "")]
-        return subprocess.Popen(
+        # A shell that runs the tests in the background hands down an ignored SIGINT; a user's terminal does not.
+        inherited = signal.signal(signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(
             [sys.executable, "-m", "pixelsleuth", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -73,5 +76,7 @@ def shell(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **environment},
         )
+        signal.signal(signal.SIGINT, inherited)
+        return process
 
     return start

@@ -60,12 +60,12 @@ def load(device: str = "auto") -> Detector:
 
 
 def load_slow(device: str = "auto") -> Detector:
-    """Three seconds a picture, so that a test can interrupt the run."""
+    """One second a picture, so that a test can interrupt the run."""
     import time
 
     class Slow(FakeDetector):
         def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
-            time.sleep(3.0)
+            time.sleep(1.0)
             return super().judge(pictures, explain=explain)
 
     return Slow()
