@@ -66,7 +66,7 @@ def pixel_scores(chance: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     return {"f1": f1, "iou": iou, "auc": auc, "best_f1": best}
 
 
-def auroc(rows: list[Row], positive: int, score: int | None = None) -> float:
+def auroc(rows: list[Row], positive: int) -> float:
     """AUROC of class `positive` against real, by its probability relative to real's."""
     kept = [r for r in rows if r["label"] in (0, positive)]
     truth = [r["label"] == positive for r in kept]

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from pixelsleuth.compact.grammar import ANSWERS, IDS, PROMPT_AFTER, PROMPT_BEFORE, encode
+from pixelsleuth.data.sample import LABELS
 
 IGNORE = -100
-CLASS_NAMES = ("real", "full_synthetic", "tampered")
 PREFIX = tuple(IDS[word] for word in PROMPT_BEFORE)
 PROMPT = tuple(IDS[word] for word in PROMPT_AFTER)
 CLS_AT = len(PROMPT) - 1
@@ -29,7 +29,7 @@ def target_rows(records: list[dict]) -> tuple[Tensor, Tensor, Tensor]:
     """
     rows, targets, positions = [], [], []
     for record in records:
-        name = CLASS_NAMES[record["label"]]
+        name = LABELS[record["label"]].value
         row = [*PROMPT, *answer_ids(name, record["text"])]
         rows.append(row[:-1])
         targets.append([IGNORE] * CLS_AT + row[CLS_AT + 1 :])
