@@ -1,7 +1,8 @@
 """Decode a corpus once: pictures and masks in one memory-mapped file, so that training never waits for a decoder.
 
-The cache holds training and validation pictures (split by group; groups that also occur in the evaluation split are
-dropped) under `train` and `validation`.
+The cache holds three parts, split by group; groups that also occur in the evaluation split are dropped. `fit` is what the
+branches learn on, `stack` is what the fusion learns on (it must not learn to trust a branch on pictures that the branch
+knows by heart), `validation` is what neither sees. `train` stands for `fit` and `stack` together.
 
 Run: `python -m pixelsleuth.data.cache --manifest corpus/manifest.csv --out runs/cache`
 """
@@ -19,6 +20,10 @@ from pixelsleuth.core.images import open_picture
 from pixelsleuth.data.sample import LABELS, Sample, hold_out, read_manifest, without_groups_of
 
 
+STACK_SHARE = 0.25
+"""Share of the training groups that the fusion learns on."""
+
+
 @dataclass(frozen=True)
 class CachedPicture:
     """Pixels (H, W, 3) uint8; mask (H, W) uint8 0/255 or None; `label` is an index into LABELS."""
@@ -33,10 +38,12 @@ class CachedPicture:
 
 
 def build_cache(manifest: Path, out: Path) -> None:
-    """Write `out/pictures.bin` and `out/index.json` for the manifest's `train` split."""
+    """Write `out/pictures.bin` and `out/index.json` for the manifest's split `train`."""
     samples = read_manifest(manifest, split="train")
     samples = without_groups_of(samples, read_manifest(manifest, split="eval"))
-    parts = dict(zip(("train", "validation"), hold_out(samples), strict=True))
+    training, validation = hold_out(samples)
+    fit, stack = hold_out(training, share=STACK_SHARE, salt="stack")
+    parts = {"fit": fit, "stack": stack, "validation": validation}
     objects_file = manifest.parent / "coco_instances.json"
     objects = json.loads(objects_file.read_text()) if objects_file.is_file() else {}
     out.mkdir(parents=True, exist_ok=True)
@@ -71,11 +78,11 @@ def _entry(sample: Sample, root: Path, objects: dict) -> tuple[dict, bytes]:
 
 
 def load_cache(folder: Path, split: str) -> list[CachedPicture]:
-    """All cached pictures of a split, memory-mapped (read-only arrays)."""
+    """All cached pictures of a part (`train`: of `fit` and `stack`), memory-mapped (read-only arrays)."""
     store = np.memmap(folder / "pictures.bin", dtype=np.uint8, mode="r")
     pictures = []
     for row in json.loads((folder / "index.json").read_text()):
-        if row["split"] != split:
+        if row["split"] not in (("fit", "stack") if split == "train" else (split,)):
             continue
         height, width, offset = row["height"], row["width"], row["offset"]
         size = height * width

@@ -28,7 +28,7 @@ EVALUATION = Draw()
 
 
 def draw(
-    random: np.random.Generator, *, resize: float = 0.25, noise: float = 0.08, lossless: float = 0.2
+    random: np.random.Generator, *, resize: float = 0.15, noise: float = 0.05, lossless: float = 0.15
 ) -> Draw:
     """One random draw; the arguments are the probabilities of a resize, of added noise and of no compression."""
     scale = float(np.exp(random.uniform(np.log(0.6), np.log(1.4)))) if random.random() < resize else 1.0

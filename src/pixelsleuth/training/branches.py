@@ -31,8 +31,9 @@ BRANCHES: dict[str, Callable[[], nn.Module]] = {
     "repeat": RepeatBranch,
     "texture": TextureBranch,
 }
-CANVAS = {"local": 128, "repeat": 192, "texture": 96}
+CANVAS = {"local": 128, "repeat": 192, "texture": 192}
 CLASSES = {"local": (0.12, 0.06, 0.82), "repeat": (0.15, 0.05, 0.8), "texture": (0.5, 0.5, 0.0)}
+DECAY = {"local": 1e-4, "repeat": 1e-4, "texture": 0.05}
 OPERATIONS = {"repeat": {"copy-move": 0.8, "splice": 0.2}}
 
 
@@ -88,7 +89,7 @@ def train_branch(
     torch.manual_seed(0)
     model = BRANCHES[name]()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=DECAY[name])
     spent, step, path = 0.0, 0, out / "checkpoint.pt"
     if path.is_file():
         state = torch.load(path, weights_only=True)
@@ -142,6 +143,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=3000)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--size", type=int, help="side of a canvas in pixels, a multiple of 8")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument(
         "--aligned-share", type=float, default=0.5, help="share of autoencoder fakes among synthetic ones"
@@ -154,9 +156,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     mixture = Mixture(
-        load_cache(options.cache, "train"),
+        load_cache(options.cache, "fit"),
         list(load_family(options.family).values()),
-        size=CANVAS[options.branch],
+        size=options.size or CANVAS[options.branch],
         seed=0,
         operations=OPERATIONS.get(options.branch),
         leave_out=tuple(options.leave_out),

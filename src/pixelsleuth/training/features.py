@@ -121,13 +121,13 @@ def main() -> None:
     )
     for name in ("cache", "family", "branches", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--split", default="train", choices=("train", "validation"))
+    parser.add_argument("--part", default="stack", choices=("stack", "validation"))
     parser.add_argument("--count", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
     family = list(load_family(options.family).values())
-    mixture = Mixture(load_cache(options.cache, options.split), family, size=SIZE, seed=1000 + options.seed)
+    mixture = Mixture(load_cache(options.cache, options.part), family, size=SIZE, seed=1000 + options.seed)
     write_shard(load_branches(options.branches), mixture, options.out, count=options.count)
 
 

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from pixelsleuth.data.cache import load_cache
-from pixelsleuth.data.equalise import draw
 from pixelsleuth.forge.autoencoders import load_family
 from pixelsleuth.models.encoders.statistics import StatisticsBranch
 from pixelsleuth.training.branches import heads_loss, save_checkpoint, to_tensors
@@ -31,8 +30,7 @@ def describe(mixture: Mixture, out: Path, *, count: int, aligned: float) -> None
     out.mkdir(parents=True, exist_ok=True)
     branch, rows, records = StatisticsBranch(), [], []
     for index in range(count):
-        how = draw(mixture.random, resize=0.15, noise=0.05, lossless=0.15)
-        canvas = mixture.canvas(int(mixture.random.integers(2)), aligned=aligned, how=how)
+        canvas = mixture.canvas(int(mixture.random.integers(2)), aligned=aligned)
         rows.append(branch.describe(to_tensors([canvas])[0])[0].half().numpy())
         records.append({"label": canvas.label, "aligned": canvas.aligned, "source": canvas.source})
         if index % 500 == 0:
@@ -88,7 +86,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if options.step == "describe":
         family = list(load_family(options.family).values())
-        mixture = Mixture(load_cache(options.cache, "train"), family, size=SIZE, seed=2000 + options.seed)
+        mixture = Mixture(load_cache(options.cache, "fit"), family, size=SIZE, seed=2000 + options.seed)
         describe(mixture, options.out, count=options.count, aligned=options.aligned_share)
     else:
         branch = fit(options.shards, epochs=options.epochs, leave_out=tuple(options.leave_out))

@@ -3,7 +3,7 @@
 * `LocalBranch`: noise residuals at stride 4, each place compared with its surroundings and with the whole picture
   (a splice differs from the rest of *its own* picture; absolute texture means little).
 * `RepeatBranch`: self-correlation at stride 8: does this place occur elsewhere in the picture (copy-move)?
-* `TextureBranch`: residuals only, small receptive field: does the texture come out of a generator's decoder?
+* `TextureBranch`: colours and residuals at stride 8: does the texture come out of a generator?
 
 The plain heads serve to train the branches apart from the language model; inside SIDA only the features are used.
 """
@@ -148,7 +148,7 @@ def _disagreement(offset: Tensor) -> Tensor:
 
 
 class TextureBranch(nn.Module):
-    """Generator texture at stride 8 from residuals alone; receptive field 47 px, so that content is hard to see."""
+    """Generator texture at stride 8; receptive field 95 px, so that no scene as a whole is seen."""
 
     stride = 8
 
@@ -157,20 +157,22 @@ class TextureBranch(nn.Module):
         self.features = width
         self.residuals = Residuals()
         self.trunk = nn.Sequential(
-            conv(Residuals.channels, 24),
-            conv(24, 32, stride=2),
-            ResidualBlock(32),
-            conv(32, 48, stride=2),
+            conv(3 + Residuals.channels, 24, stride=2),
+            conv(24, 48, stride=2),
             ResidualBlock(48),
-            conv(48, width, stride=2),
-            conv(width, width, kernel=1),
+            conv(48, 96, stride=2),
+            ResidualBlock(96),
+            ResidualBlock(96),
+            conv(96, width, kernel=1),
         )
+        self.dropout = nn.Dropout(0.3)
         self.corpus = nn.Linear(2 * width, 1)
         self.aligned = nn.Linear(2 * width, 1)
 
     def texture(self, picture: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..255 -> (B, width, H/8, W/8)."""
-        return self.trunk(self.residuals(picture))
+        rgb = picture / 127.5 - 1
+        return self.trunk(torch.cat([rgb, self.residuals(picture)], dim=1))
 
     @staticmethod
     def pool(texture: Tensor) -> Tensor:
@@ -183,5 +185,5 @@ class TextureBranch(nn.Module):
         """Texture (B, width, h, w) and logits (B, 2): generated as the corpus' generators do; as an
         autoencoder does."""
         texture = self.texture(picture)
-        pooled = self.pool(texture)
+        pooled = self.dropout(self.pool(texture))
         return texture, torch.cat([self.corpus(pooled), self.aligned(pooled)], dim=1)
