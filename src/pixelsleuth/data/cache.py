@@ -1,8 +1,8 @@
 """Decode a corpus once: pictures and masks in one memory-mapped file, so that training never waits for a decoder.
 
-The cache holds three parts, split by group; groups that also occur in the evaluation split are dropped. `fit` is what the
-branches learn on, `stack` is what the fusion learns on (it must not learn to trust a branch on pictures that the branch
-knows by heart), `validation` is what neither sees. `train` stands for `fit` and `stack` together.
+The cache holds three parts, split by group; groups that also occur in the evaluation split are dropped. `fit` is what
+the branches learn on, `stack` is what the fusion learns on (it must not learn to trust a branch on pictures that the
+branch knows by heart), `validation` is what neither sees. `train` stands for `fit` and `stack` together.
 
 Run: `python -m pixelsleuth.data.cache --manifest corpus/manifest.csv --out runs/cache`
 """
@@ -18,7 +18,6 @@ import numpy as np
 
 from pixelsleuth.core.images import open_picture
 from pixelsleuth.data.sample import LABELS, Sample, hold_out, read_manifest, without_groups_of
-
 
 STACK_SHARE = 0.25
 """Share of the training groups that the fusion learns on."""

@@ -107,7 +107,9 @@ def build(
             seen.add(key)
             kept = value.to(device=device, dtype=dtype if value.is_floating_point() else None, copy=True)
             model.load_state_dict({key: kept}, strict=False, assign=True)
-    missing = [key for key in wanted if key not in seen and not any(m.startswith(f"{key} ") for m in misshapen)]
+    missing = [
+        key for key in wanted if key not in seen and not any(m.startswith(f"{key} ") for m in misshapen)
+    ]
     problems = [
         f"{len(keys)} {what} ({_listed(keys)})"
         for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
@@ -145,10 +147,14 @@ def _published(
 ) -> tuple[LargeConfig, Iterator[tuple[str, Tensor]]]:
     shards = Shards(folder)
     sida, seen_sam = dimensions(config, shards.shape, shards.names)
-    tower = hub.resolve(clip or str(config.get("mm_vision_tower") or config.get("vision_tower")), beside=folder)
+    tower = hub.resolve(
+        clip or str(config.get("mm_vision_tower") or config.get("vision_tower")), beside=folder
+    )
     vision = read_json(tower / "config.json")
     vision = vision.get("vision_config", vision)
-    missing = [key for key in CLIP_KEYS if key not in vision and key not in ("num_channels", "layer_norm_eps")]
+    missing = [
+        key for key in CLIP_KEYS if key not in vision and key not in ("num_channels", "layer_norm_eps")
+    ]
     if missing:
         raise UsageError(f"{tower / 'config.json'} is not CLIP's: it lacks {', '.join(missing)}.")
     large = LargeConfig(

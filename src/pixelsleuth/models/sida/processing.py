@@ -112,9 +112,7 @@ class SidaProcessor:
         )
         rows, columns = self.sam_size(height, width)
         cut = resized[..., :rows, :columns]
-        return torch.nn.functional.interpolate(
-            cut, (height, width), mode="bilinear", align_corners=False
-        )[0]
+        return torch.nn.functional.interpolate(cut, (height, width), mode="bilinear", align_corners=False)[0]
 
 
 def _not_longer(pixels: np.ndarray, ratio: int) -> np.ndarray:

@@ -14,10 +14,8 @@ QUESTION = (
     "is tampered."
 )
 QUESTION_WHY = QUESTION[:-1] + " and answer why."
-CHAT_QUESTION = (
-    "Please answer begin with [CLS] for classification, if the image is tampered, output mask the tampered region."
-)
-CHAT_QUESTION_WHY = CHAT_QUESTION[:-1] + " and explain why."
+_CHAT = "Please answer begin with [CLS] for classification, if the image is tampered, output mask the tampered region"
+CHAT_QUESTION, CHAT_QUESTION_WHY = f"{_CHAT}.", f"{_CHAT} and explain why."
 ANSWERS = (
     "[CLS] The image is real",
     "[CLS] The image is full synthetic",
@@ -27,8 +25,10 @@ ANSWERS = (
 CANNED = (
     "[CLS] This image is classified as real. It shows no signs of tampering or synthesis.",
     "[CLS] This image is classified as full synthetic. It appears entirely artificially generated.",
-    "[CLS] This image is classified as tampered. It has been altered. [SEG] A mask highlighting the tampered region is "
-    "provided.",
+    (
+        "[CLS] This image is classified as tampered. It has been altered. [SEG] A mask highlighting the tampered "
+        "region is provided."
+    ),
 )
 """What the release prints in place of a stage 1 model's own words."""
 

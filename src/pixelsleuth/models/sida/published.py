@@ -42,8 +42,14 @@ RENAMES: tuple[tuple[str, str], ...] = (
         r"model\.visual_model\.mask_decoder\.(output_hypernetworks_mlps\.\d+|iou_prediction_head)\.layers\.0\.",
         r"sida.decoder.decoder.\1.proj_in.",
     ),
-    (r"model\.visual_model\.mask_decoder\.(output_hypernetworks_mlps\.\d+)\.layers\.2\.", r"sida.decoder.decoder.\1.proj_out."),
-    (r"model\.visual_model\.mask_decoder\.(output_hypernetworks_mlps\.\d+)\.layers\.1\.", r"sida.decoder.decoder.\1.layers.0."),
+    (
+        r"model\.visual_model\.mask_decoder\.(output_hypernetworks_mlps\.\d+)\.layers\.2\.",
+        r"sida.decoder.decoder.\1.proj_out.",
+    ),
+    (
+        r"model\.visual_model\.mask_decoder\.(output_hypernetworks_mlps\.\d+)\.layers\.1\.",
+        r"sida.decoder.decoder.\1.layers.0.",
+    ),
     (r"model\.visual_model\.mask_decoder\.", "sida.decoder.decoder."),
     (r"model\.visual_model\.prompt_encoder\.no_mask_embed\.", "sida.decoder.no_mask."),
     (
@@ -86,7 +92,9 @@ def our_name(key: str, iou_depth: int = 3) -> str | None:
 def clip_name(key: str) -> str | None:
     """Our name for a key of CLIP's own checkpoint; None for its text tower and projections."""
     key = key.removeprefix("vision_model.")
-    if key.startswith(("text_model.", "logit_scale", "text_projection", "visual_projection", "post_layernorm")):
+    if key.startswith(
+        ("text_model.", "logit_scale", "text_projection", "visual_projection", "post_layernorm")
+    ):
         return None
     return None if key.endswith("position_ids") else f"clip.{key}"
 

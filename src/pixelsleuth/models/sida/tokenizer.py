@@ -120,7 +120,8 @@ class LegacyTokenizer:
 
     def _decode_run(self, ids: Sequence[int]) -> str:
         """Pieces between added tokens: special tokens are not the pieces' business, a space stands before the first."""
-        text, run, after_special = "", [], False
+        text, after_special = "", False
+        run: list[int] = []
         names = {index: token for token, index in self.special.items()}
         for place, index in enumerate(ids):
             if index in names:
