@@ -18,7 +18,9 @@ COMMANDS = {
     ),
     "demo": ("pixelsleuth.cli.demo:demo", "Forge some photographs, check them all, write a report."),
     "models": ("pixelsleuth.cli.models:models", "List the detectors and what they need."),
+    "chat": ("pixelsleuth.cli.chat:chat", "Talk with a vision-language model about a picture."),
     "export": ("pixelsleuth.cli.export:export", "Turn a trained checkpoint into an ONNX detector."),
+    "merge": ("pixelsleuth.cli.merge:merge", "Fold LoRA and training folders into one checkpoint."),
 }
 
 

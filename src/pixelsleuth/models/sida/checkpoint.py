@@ -10,16 +10,18 @@ import dataclasses
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from pixelsleuth.core import memory
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.sida.large import LargeConfig, LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.published import clip_name, dimensions, our_name
+from pixelsleuth.models.sida.quantise import PRECISIONS, compress
 from pixelsleuth.models.sida.shards import Shards, read_json
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
 
@@ -29,6 +31,18 @@ CLIP_KEYS = (
     "patch_size", "hidden_act", "layer_norm_eps",
 )  # fmt: skip
 MOST_LISTED = 8
+CHECKPOINT_FILES = ("config.json", "tokenizer.model")
+
+
+class Weights(Protocol):
+    """Tensors by the names of the published layout, see `shards.Shards`."""
+
+    @property
+    def names(self) -> list[str]: ...
+
+    def shape(self, name: str) -> tuple[int, ...]: ...
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]: ...
 
 
 def load_large(
@@ -36,9 +50,11 @@ def load_large(
     *,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
+    precision: str = "fp32",
     template: str | None = None,
     clip: str | None = None,
     sam: dict[str, Any] | None = None,
+    weights: Weights | None = None,
 ) -> tuple[LargeSida, SidaProcessor]:
     """The model and the processor of a folder or a hub id, in either layout.
 
@@ -46,9 +62,11 @@ def load_large(
         name: folder or hub id.
         dtype: what every floating weight becomes.
         device: where the weights go.
+        precision: "int8" and "int4" compress the language model's layers (bitsandbytes, on a GPU).
         template: conversation template; the checkpoint's own, or `llava_v1`, where it is None.
         clip: folder or hub id of CLIP's vision tower, where the config's is not wanted.
         sam: values of SamVisionConfig that shall not be inferred from the weights.
+        weights: tensors of the published layout to take in place of the folder's.
 
     Raises:
         UsageError: what is missing, unexpected or damaged, all keys listed.
@@ -59,15 +77,15 @@ def load_large(
     for token in ("[CLS]", "[SEG]"):
         tokenizer.id(token)
     if config.get("model_type") == MODEL_TYPE:
-        large, weights = _own(folder, config)
+        large, tensors = _own(folder, config)
     else:
-        large, weights = _published(folder, config, clip, sam or {})
+        large, tensors = _published(folder, config, weights or Shards(folder), clip, sam or {})
     if len(tokenizer) > large.sida["language"]["vocab_size"]:
         raise UsageError(
             f"{folder} has a tokenizer of {len(tokenizer)} tokens for an embedding of "
             f"{large.sida['language']['vocab_size']}: take the tokenizer files of the same checkpoint."
         )
-    model = build(large, weights, dtype=dtype, device=device, name=str(folder))
+    model = build(large, tensors, dtype=dtype, device=device, name=name, precision=precision)
     return model, processor(large, tokenizer, template)
 
 
@@ -84,17 +102,26 @@ def processor(config: LargeConfig, tokenizer: LegacyTokenizer, template: str | N
 
 
 def build(
-    config: LargeConfig, weights: Iterable[tuple[str, Tensor]], *, dtype: torch.dtype, device: str, name: str
+    config: LargeConfig,
+    weights: Iterable[tuple[str, Tensor]],
+    *,
+    dtype: torch.dtype,
+    device: str,
+    name: str,
+    precision: str | None = None,
 ) -> LargeSida:
     """A model whose every parameter comes from `weights`; nothing is initialised, nothing is left over.
 
     Raises:
-        UsageError: keys that are missing or unexpected, or whose shape differs.
+        UsageError: keys that are missing or unexpected, or whose shape differs; too little memory.
     """
     from accelerate import init_empty_weights
 
     with init_empty_weights(include_buffers=False):
         model = LargeSida(config)
+    kind = precision or ("fp32" if dtype is torch.float32 else "bf16")
+    ensure_memory(model, name, kind, device)
+    inside = device if kind not in ("int8", "int4") else "cpu"  # compressed on the way to the GPU
     wanted = {key: value.shape for key, value in model.state_dict().items()}
     seen: set[str] = set()
     unexpected, misshapen = [], []
@@ -105,7 +132,7 @@ def build(
             misshapen.append(f"{key} {tuple(value.shape)} for {tuple(wanted[key])}")
         else:
             seen.add(key)
-            kept = value.to(device=device, dtype=dtype if value.is_floating_point() else None, copy=True)
+            kept = value.to(device=inside, dtype=dtype if value.is_floating_point() else None, copy=True)
             model.load_state_dict({key: kept}, strict=False, assign=True)
     missing = [
         key for key in wanted if key not in seen and not any(m.startswith(f"{key} ") for m in misshapen)
@@ -117,7 +144,23 @@ def build(
     ]
     if problems:
         raise UsageError(f"{name} does not fit SIDA: parameters {'; '.join(problems)}.")
+    if inside != device:
+        compress(model.sida.language.model.layers, kind)
     return model.to(device).eval().requires_grad_(False)
+
+
+def ensure_memory(model: LargeSida, name: str, precision: str, device: str) -> None:
+    """Refuse before minutes of loading what cannot fit, with the choice that does."""
+    parameters = sum(p.numel() for p in model.parameters())
+    layers = sum(p.numel() for p in model.sida.language.model.layers.parameters())
+    choices = {kind: memory.needed(parameters, layers, kind) for kind in PRECISIONS}
+    if device == "cpu":
+        free = memory.free_main_memory()
+        choices = {kind: size for kind, size in choices.items() if kind in ("fp32", "bf16")}
+    else:
+        free = torch.cuda.mem_get_info()[0]
+    if free is not None and choices[precision] > free:
+        raise UsageError(memory.too_little(name, choices, precision, free))
 
 
 def save_large(model: LargeSida, processor: SidaProcessor, folder: Path) -> None:
@@ -143,9 +186,8 @@ def _own(folder: Path, config: dict[str, Any]) -> tuple[LargeConfig, Iterator[tu
 
 
 def _published(
-    folder: Path, config: dict[str, Any], clip: str | None, sam: dict[str, Any]
+    folder: Path, config: dict[str, Any], shards: Weights, clip: str | None, sam: dict[str, Any]
 ) -> tuple[LargeConfig, Iterator[tuple[str, Tensor]]]:
-    shards = Shards(folder)
     sida, seen_sam = dimensions(config, shards.shape, shards.names)
     tower = hub.resolve(
         clip or str(config.get("mm_vision_tower") or config.get("vision_tower")), beside=folder

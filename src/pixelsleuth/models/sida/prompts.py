@@ -66,6 +66,15 @@ def prompt(question: str, template: str = "llava_v1") -> str:
     return f"{chosen.before}{IMAGE}\n{question}{chosen.after}"
 
 
+def plain(text: str) -> str:
+    """A generated text without its special tokens.
+
+    >>> plain("[CLS]  The image is real</s>")
+    'The image is real'
+    """
+    return " ".join(re.sub(r"\[CLS\]|\[SEG\]|\[END\]|</?s>|<unk>", " ", text).split())
+
+
 def described(text: str) -> str | None:
     """What a description model says beyond the class: without the class sentence and the added tokens.
 
@@ -74,13 +83,12 @@ def described(text: str) -> str | None:
     >>> described("[CLS]  The image is real</s>") is None
     True
     """
-    plain = " ".join(re.sub(r"\[CLS\]|\[SEG\]|\[END\]|</?s>|<unk>", " ", text).split())
-    for answer in ANSWERS:
-        opening = " ".join(re.sub(r"\[CLS\]|\[SEG\]", " ", answer).split())
-        if plain.startswith(opening):
-            plain = plain[len(opening) :].strip()
+    said = plain(text)
+    for opening in map(plain, ANSWERS):
+        if said.startswith(opening):
+            said = said[len(opening) :].strip()
             break
-    return plain or None
+    return said or None
 
 
 def without_repeats(text: str) -> str:
