@@ -90,5 +90,11 @@ SPECS = (
 CHECKPOINTS = {"SIDAForCausalLM": SIDA, "pixelsleuth_sida": SIDA}
 """Who loads a checkpoint, by `architectures` or `model_type` of its config.json."""
 
-HUB = ModelSpec("a checkpoint", SIDA, "A checkpoint by folder or hub id.", extra="vlm", packages=VLM_PACKAGES)
+HUB = ModelSpec(
+    "a checkpoint",
+    "pixelsleuth.models.hub:load",
+    "A checkpoint by folder or hub id.",
+    extra="vlm",
+    packages=VLM_PACKAGES,
+)
 """What any checkpoint needs; an owner/name that is no folder goes to its factory."""

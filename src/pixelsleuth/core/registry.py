@@ -78,13 +78,21 @@ def _checkpoint(name: str) -> str | None:
     if not os.path.isfile(path):
         is_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not os.path.exists(name)
         return HUB.factory if is_hub_id and ":" not in name and not name.endswith("/") else None
+    return next((CHECKPOINTS[kind] for kind in _kinds(name) if kind in CHECKPOINTS), None)
+
+
+def _kinds(folder: str) -> list[str]:
+    """What a folder's config.json says that it is: its model_type and its architectures; nothing without one."""
+    path = os.path.join(folder, "config.json")
     try:
         with open(path, encoding="utf-8") as handle:
             config = json.load(handle)
-        kinds = [config.get("model_type"), *(config.get("architectures") or [])]
+        found = [config.get("model_type"), *(config.get("architectures") or [])]
+    except FileNotFoundError:
+        return []
     except (OSError, ValueError, AttributeError, TypeError):
         raise UsageError(f"{path} is damaged: copy or download the checkpoint again.") from None
-    return next((CHECKPOINTS[kind] for kind in kinds if isinstance(kind, str) and kind in CHECKPOINTS), None)
+    return [kind for kind in found if isinstance(kind, str)]
 
 
 def _make(target: str, spec: ModelSpec | None, *arguments: str, **options: str) -> Detector:
@@ -131,7 +139,7 @@ def _unknown(name: str) -> str:
     names = list(_SPECS)
     known = f"known models: {', '.join(names)}"
     if os.path.isdir(name):
-        if os.path.exists(os.path.join(name, "config.json")):
+        if _kinds(name) == ["pixelsleuth_compact"]:
             return (
                 f"The folder {name!r} holds a checkpoint; turn it into a detector with `pixelsleuth export`."
             )
