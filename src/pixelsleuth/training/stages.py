@@ -37,13 +37,13 @@ def fuse(encoder: ForensicEncoder, features: Features, rows: np.ndarray) -> Enco
 
 
 def seen_masks(logits: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
-    """Mask loss on tampered pictures, plus half the cross entropy of an empty mask on authentic ones."""
+    """Mask loss on tampered pictures, plus the cross entropy of an empty mask on authentic ones."""
     tampered = labels == TAMPERED
     loss = logits.new_zeros(())
     if tampered.any():
         loss = loss + mask_loss(logits[tampered], masks[tampered], bce=1.0, dice=1.0, smooth=1.0)
     if (~tampered).any():
-        loss = loss + 0.5 * F.binary_cross_entropy_with_logits(logits[~tampered], masks[~tampered])
+        loss = loss + F.binary_cross_entropy_with_logits(logits[~tampered], masks[~tampered])
     return loss
 
 
