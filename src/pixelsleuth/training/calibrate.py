@@ -1,8 +1,9 @@
 """Stage 5: temperature and class biases, mask threshold and the bound of `inconclusive`, on held-out groups only.
 
 The held-out pictures and forgeries made from them, equalised, are judged by the exported detector itself. Classes weigh
-alike. The temperature and the class biases minimise the negative log likelihood; the mask threshold maximises the
-mean F1 over tampered pictures less half the share of authentic pictures that is alarmed; above the bound of `inconclusive`, `--accuracy` of the verdicts are right.
+alike. The temperature and the class biases minimise the negative log likelihood; the mask threshold maximises the mean
+F1 over tampered pictures less half the share of authentic pictures that is alarmed; above the bound of `inconclusive`,
+`--accuracy` of the verdicts are right.
 
 Run: `python -m pixelsleuth.training.calibrate --cache runs/cache --family runs/ae --folder DIR --checkpoint
 runs/compact`
@@ -23,7 +24,6 @@ from pixelsleuth.data.cache import load_cache
 from pixelsleuth.data.equalise import EVALUATION, equalise
 from pixelsleuth.forge.autoencoders import load_family
 from pixelsleuth.training.mixture import TAMPERED, Mixture
-
 
 FALSE_ALARM = 0.5
 """What the alarmed share of an authentic picture costs, in pixel F1."""

@@ -108,9 +108,7 @@ class ForensicEncoder(nn.Module):
             share,
         ]
         summarised = self.summary(torch.cat(summary, dim=1))
-        return Encoded(
-            dense, self._tokens(dense, mask, summarised), mask, self.plain_classes(summarised)
-        )
+        return Encoded(dense, self._tokens(dense, mask, summarised), mask, self.plain_classes(summarised))
 
     def _tokens(self, dense: Tensor, mask: Tensor, summary: Tensor) -> Tensor:
         grid = self.config.grid

@@ -125,7 +125,7 @@ def build(
     wanted = {key: value.shape for key, value in model.state_dict().items()}
     seen: set[str] = set()
     unexpected, misshapen = [], []
-    for key, value in weights:
+    for key, value in shown(weights, len(wanted), f"Loading {name}"):
         if key not in wanted:
             unexpected.append(key)
         elif value.shape != wanted[key]:
@@ -147,6 +147,15 @@ def build(
     if inside != device:
         compress(model.sida.language.model.layers, kind)
     return model.to(device).eval().requires_grad_(False)
+
+
+def shown(weights: Iterable[tuple[str, Tensor]], total: int, what: str) -> Iterable[tuple[str, Tensor]]:
+    """The same weights, with a progress bar on standard error where someone is there to see it."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(weights, what, total, console=console, transient=True, disable=not console.is_terminal)
 
 
 def ensure_memory(model: LargeSida, name: str, precision: str, device: str) -> None:
