@@ -18,6 +18,7 @@ COMMANDS = {
     ),
     "demo": ("pixelsleuth.cli.demo:demo", "Forge some photographs, check them all, write a report."),
     "models": ("pixelsleuth.cli.models:models", "List the detectors and what they need."),
+    "datasets": ("pixelsleuth.cli.datasets:datasets", "List the data sets that can be read; verify one."),
     "export": ("pixelsleuth.cli.export:export", "Turn a trained checkpoint into an ONNX detector."),
 }
 

@@ -74,7 +74,7 @@ def open_data(
 
     `spec` is a manifest file, a folder, or `hf:owner/name`; `reader` a name out of `pixelsleuth datasets`, where the
     layout shall not be detected; `split` one part of the set as the set names it; `settings` what the reader leaves
-    open (`pixelsleuth datasets NAME`), such as `synthetic_mask="zeros"`. Nothing but names and headers is held in
+    open (`pixelsleuth datasets show NAME`), such as `synthetic_mask="zeros"`. Nothing but names and headers is held in
     memory; pictures are decoded when `Sample.open` or `Sample.load` is called.
 
     Raises:
