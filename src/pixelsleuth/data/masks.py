@@ -198,7 +198,7 @@ def open_stored(file: Path | bytes | None) -> tuple[Image.Image, str, int, str]:
     """
     import io
 
-    from pixelsleuth.core.decode import translated
+    from pixelsleuth.core.decode import guarded, translated
     from pixelsleuth.core.files import MAX_FILE_BYTES, file_too_large, read_file
     from pixelsleuth.core.formats import read_header
     from pixelsleuth.core.formats.base import Parts
@@ -211,7 +211,7 @@ def open_stored(file: Path | bytes | None) -> tuple[Image.Image, str, int, str]:
     if len(data) > MAX_FILE_BYTES:
         raise file_too_large(name, len(data))
     header = read_header(memoryview(data), name)
-    with translated(name):
+    with translated(name), guarded():
         stream: Any = io.BytesIO(data) if header.format == "TIFF" else Parts(memoryview(data), header.parts)
         image = header.opener(stream)
         for width, height in ((header.width, header.height), image.size):

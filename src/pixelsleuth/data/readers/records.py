@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import codecs
-import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pixelsleuth.core.errors import MissingExtra, UsageError
 
 
-class _AsUtf8(io.RawIOBase):
+class _AsUtf8:
     """The bytes of a text file of another encoding as UTF-8, piece by piece."""
 
-    def __init__(self, file: io.BufferedIOBase, encoding: str) -> None:
-        super().__init__()
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
         self._reader = codecs.getreader(encoding)(file)
 
-    def readable(self) -> bool:
-        return True
-
     def read(self, size: int = -1) -> bytes:
-        return self._reader.read(size if size and size > 0 else 1 << 16, 1 << 16).encode("utf-8")
+        """At least one character's bytes where there are any; may be more than `size`, which the parser allows."""
+        return b"" if size == 0 else self._reader.read(1 << 16).encode("utf-8")
 
 
 def items(path: Path, prefix: str = "item") -> Iterator[Any]:

@@ -106,7 +106,7 @@ class Source:
         """The folders under the root that match one of the glob patterns, sorted; "." is the root itself."""
         found: dict[Path, None] = {}
         for pattern in patterns:
-            matches = [self.root] if pattern == "." else sorted(self.root.glob(pattern))
+            matches = [self.root] if pattern == "." else sorted(self.root.glob(str(pattern)))
             found.update((path, None) for path in matches if path.is_dir())
         return list(found)
 
@@ -124,7 +124,8 @@ def pictures(folder: Path, *, deep: bool = True) -> Iterator[Path]:
     time.
     """
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
     except OSError:
         return
     for entry in entries:
