@@ -1,4 +1,6 @@
-"""Small sets in the exact published layouts: pictures of noise, masks of one rectangle, shards as `datasets` writes them."""
+"""Small sets in the exact published layouts: pictures of noise, masks of one rectangle, shards as `datasets` writes
+them.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,7 @@ class Build:
         labels: Sequence[str] | None = None,
         column: str = "label",
     ) -> Path:
-        """A Parquet shard; `labels` are the names of the integers in `column`, in the schema as `datasets` puts them."""
+        """A Parquet shard; `labels` names the integers in `column`, in the schema, as `datasets` puts them."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -1,4 +1,6 @@
-"""Sixteen mistakes that public loaders of these sets make, each shown not to happen here, on the layout it happens in."""
+"""Sixteen mistakes that public loaders of these sets make, each shown not to happen here, on the layout it happens
+in.
+"""
 
 from __future__ import annotations
 
@@ -295,7 +297,9 @@ def test_15_an_answer_that_cannot_be_read_is_left_out_and_never_drawn_at_random(
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_16_a_mask_turns_with_its_picture(build, orientation):
-    """The tampered corner is painted white in the file; upright, the mask must lie on the white, for every EXIF value."""
+    """The tampered corner is painted white in the file; upright, the mask must lie on the white, for every EXIF
+    value.
+    """
     stored = np.zeros((32, 48, 3), np.uint8)
     stored[2:14, 4:20] = 255
     exif = Image.Exif()
