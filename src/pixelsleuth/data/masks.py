@@ -162,16 +162,22 @@ def _stored(mask: Mask) -> tuple[NDArray[np.bool_], int, tuple[int, int, int]]:
         marked = (red > HALF) & (red >= green) if mask.marks is Marks.RED else (green > HALF) & (green > red)
         return marked, orientation, (0, int(marked.sum()), int(marked.sum()))
     values = brightest(image)
-    if kind != "JPEG" and values.size and values.max() == 1:
+    counts = _counts(values)
+    if kind != "JPEG" and counts == (1, counts[1], 0) and values.max() == 1:
         values = values * np.uint8(255)  # masks stored as 0 and 1
+        counts = (0, counts[1], counts[1])
     if mask.marks is Marks.BLACK:
         values = 255 - values
-    return values > HALF, orientation, _counts(values)
+        counts = _counts(values)
+    return values > HALF, orientation, counts
 
 
 def _counts(values: NDArray[np.uint8]) -> tuple[int, int, int]:
-    histogram = np.bincount(values.reshape(-1), minlength=256)
-    return int((histogram[1:255] > 0).sum()), int(histogram[1:].sum()), int(histogram[HALF + 1 :].sum())
+    """(levels between the two ends, pixels above 0, pixels above 127) of (h, w) uint8."""
+    from PIL import Image
+
+    histogram = Image.fromarray(values).histogram()  # several times as fast as numpy's
+    return sum(count > 0 for count in histogram[1:255]), sum(histogram[1:]), sum(histogram[HALF + 1 :])
 
 
 def brightest(image: Image.Image) -> NDArray[np.uint8]:
