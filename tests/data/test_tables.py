@@ -261,6 +261,7 @@ def test_the_root_of_a_manifest_can_be_another_folder(build):
         ("m.jsonl", "[1]\n", "line 1 is no JSON object"),
         ("m.parquet", "PAR1", "no Parquet shard that can be read"),
         ("m.txt", "a.png real", "is no manifest"),
+        ("m.zip", "PK", "unpack it"),
     ],
 )
 def test_a_manifest_that_cannot_be_used_is_refused_in_one_sentence(build, name, text, told):

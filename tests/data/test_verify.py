@@ -91,6 +91,7 @@ def test_every_kind_of_finding_is_counted_and_named(good):
     assert record["warnings"] == {
         "tampered_without_mask": 1, "mask_of_other_size": 1, "mask_turned": 0, "mask_with_greys": 1,
         "mask_over_half": 1, "mask_on_real": 0, "same_in_two_splits": 1, "duplicate": 2,
+        "group_in_two_splits": 0,
     }  # fmt: skip
     assert record["examples"]["unreadable_mask"][0].startswith(str(root / "train/tampered/noise.png"))
     assert "broken.jpg" in record["examples"]["unreadable_picture"][0]
@@ -99,6 +100,16 @@ def test_every_kind_of_finding_is_counted_and_named(good):
     assert text.exit_code == 1
     assert "Error: 1 masks that cannot be read" in text.stdout
     assert "Not usable as it is." in text.stdout
+
+
+def test_a_group_in_two_splits_is_noticed(build):
+    lines = ["path,label,group,split"]
+    for index, split in enumerate(("train", "train", "test", "test")):
+        build.picture(f"{index}.png")
+        lines.append(f"{index}.png,real,scene-{index % 3},{split}")
+    record = told(build.file("m.csv", "\n".join(lines)), status=0)
+    assert record["warnings"]["group_in_two_splits"] == 1
+    assert record["examples"]["group_in_two_splits"] == [str(build.root / "3.png")]
 
 
 def test_masks_read_upside_down_are_noticed(build):
@@ -121,7 +132,7 @@ def test_a_part_of_a_set_can_be_looked_at(good):
 
 
 def test_wrong_usage_is_one_sentence_with_status_2(good, build):
-    wrong = [["--reader", "sid"], ["--set", "x"], ["--set", "x=1"]]
+    wrong = [["--reader", "sid"], ["--set", "x"], ["--set", "x=1"], ["--set", "split=a"]]
     for arguments in (["nowhere"], *([good.root, *more] for more in wrong)):
         result = run("verify", *arguments)
         assert result.exit_code == 2

@@ -115,6 +115,8 @@ def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals:
         raise click.UsageError(f"--set wants KEY=VALUE, not {text!r}.")
+    if key.strip() in ("spec", "reader", "split"):
+        raise click.UsageError(f"{key.strip()} is no setting of a reader; say DIR, --reader or --split.")
     return key.strip(), value.strip()
 
 

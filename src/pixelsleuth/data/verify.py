@@ -41,6 +41,7 @@ WARNINGS = {
     "mask_on_real": "reals whose mask marks something",
     "same_in_two_splits": "pictures whose bytes also occur in another split",
     "duplicate": "pictures whose bytes occur more than once",
+    "group_in_two_splits": "pictures of a group (one scene, product or pair) that another split has, too",
 }
 
 
@@ -117,6 +118,7 @@ def verify(
     report = Report(data.name, data.spec, dict(data.source.settings))
     with closing(sqlite3.connect("")) as seen:  # on disk, and gone when closed
         seen.execute("create table seen (digest blob primary key, label text, split text) without rowid")
+        seen.execute("create table groups (name text primary key, split text) without rowid")
         for sample in data:
             _look(report, sample, seen)
             step()
@@ -133,9 +135,11 @@ def verify(
 
 def _look(report: Report, sample: Sample, seen: sqlite3.Connection) -> None:
     report.counts[sample.split, str(sample.label)] += 1
-    report.generators[sample.generator] += bool(sample.generator)
+    if sample.generator:
+        report.generators[sample.generator] += 1
     report.descriptions += bool(sample.description)
     report.masks += sample.mask is not None
+    _grouped(report, sample, seen)
     try:
         picture, mask = sample.load()
     except PictureError as error:
@@ -178,6 +182,16 @@ def _mask(report: Report, sample: Sample, mask: MaskReading) -> None:
         report.found("mask_with_greys", sample)
         report.over_zero += mask.over_zero
         report.over_half += mask.over_half
+
+
+def _grouped(report: Report, sample: Sample, seen: sqlite3.Connection) -> None:
+    if not sample.group or not sample.split:
+        return
+    row = seen.execute("select split from groups where name = ?", (sample.group,)).fetchone()
+    if row is None:
+        seen.execute("insert into groups values (?, ?)", (sample.group, sample.split))
+    elif row[0] != sample.split:
+        report.found("group_in_two_splits", sample)
 
 
 def _doubled(report: Report, sample: Sample, sha256: str, seen: sqlite3.Connection) -> None:

@@ -72,10 +72,10 @@ def open_data(
 ) -> Data:
     """Open labelled pictures and return an iterator of samples.
 
-    `spec` is a manifest file, a folder, or `hf:owner/name`; `reader` a name out of `pixelsleuth datasets`, where the
-    layout shall not be detected; `split` one part of the set as the set names it; `settings` what the reader leaves
-    open (`pixelsleuth datasets show NAME`), such as `synthetic_mask="zeros"`. Nothing but names and headers is held in
-    memory; pictures are decoded when `Sample.open` or `Sample.load` is called.
+    `spec` is a manifest file, a folder, or `hf:owner/name[@revision]`; `reader` a name out of `pixelsleuth datasets`,
+    where the layout shall not be detected; `split` one part of the set as the set names it; `settings` what the reader
+    leaves open (`pixelsleuth datasets show NAME`), such as `synthetic_mask="zeros"`. Nothing but names and headers is
+    held in memory; pictures are decoded when `Sample.open` or `Sample.load` is called.
 
     Raises:
         UsageError: nothing is there, the layout or the reader is unknown, a setting or a label is wrong.
@@ -85,7 +85,11 @@ def open_data(
     chosen = registry.get(reader) if reader is not None else None
     if name.startswith(HUB):
         source = _of_hub(name, split)
-        chosen = chosen or registry.of_hub(name[len(HUB) :]) or registry.of_table(source.table, name)
+        chosen = (
+            chosen
+            or registry.of_hub(name[len(HUB) :].partition("@")[0])
+            or registry.of_table(source.table, name)
+        )
     else:
         path = Path(name)
         if not path.exists():
@@ -106,7 +110,13 @@ def _of_hub(name: str, split: str | None) -> Source:
 def _of_path(path: Path, chosen: ReaderSpec | None, split: str | None) -> tuple[ReaderSpec, Source]:
     if path.is_file():
         if path.suffix.lower() not in (".csv", ".jsonl", ".ndjson", ".parquet", ".pq"):
-            raise UsageError(f"{path} is no manifest; name a CSV, JSON lines or Parquet file, or a folder.")
+            packed = path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".z01")
+            way = (
+                "unpack it and name the folder"
+                if packed
+                else "name a CSV, JSON lines or Parquet file, or a folder"
+            )
+            raise UsageError(f"{path} is no manifest; {way}.")
         table = tables.open_table(path, split)
         chosen = chosen or registry.of_table(table, str(path))
         return chosen, Source(root=path.parent, file=path, table=table, split=split)

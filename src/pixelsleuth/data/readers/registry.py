@@ -35,14 +35,14 @@ def get(name: str) -> ReaderSpec:
     for spec in SPECS:
         if spec.name == name:
             return spec
-    raise UsageError(f"There is no reader {name!r}; {_suggest(name, names())}.")
+    raise UsageError(f"There is no reader {name!r}; {_suggest(name, names())}")
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     flat = {one.replace("_", ""): one for one in known}
     close = difflib.get_close_matches(name.lower().replace("-", "").replace("_", ""), flat, n=1)
-    return f"did you mean {flat[close[0]]!r}?" if close else f"there are: {', '.join(known) or 'none'}"
+    return f"did you mean {flat[close[0]]!r}?" if close else f"there are: {', '.join(known) or 'none'}."
 
 
 def of_folder(folder: Path) -> tuple[ReaderSpec, Path] | None:
@@ -98,9 +98,7 @@ def settings_of(spec: ReaderSpec, given: Mapping[str, str]) -> dict[str, str]:
     """All settings of a reader: those given, the defaults for the rest. Raises UsageError for what it does not know."""
     for key, value in given.items():
         if key not in spec.settings:
-            raise UsageError(
-                f"The reader {spec.name} has no setting {key!r}; {_suggest(key, spec.settings)}."
-            )
+            raise UsageError(f"The reader {spec.name} has no setting {key!r}; {_suggest(key, spec.settings)}")
         choices = spec.settings[key].choices
         if choices and value not in choices:
             raise UsageError(

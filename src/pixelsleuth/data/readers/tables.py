@@ -159,13 +159,13 @@ def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
 
 
 def hub(name: str, split: str | None = None) -> Table:
-    """A data set of the hub, or a local folder of shards (`hf:./folder`), through `datasets` streaming.
-
-    Raises UsageError where it cannot be reached. Pictures stay undecoded bytes.
+    """A data set of the hub (`owner/name`, `owner/name@revision`), or a local folder of shards, through `datasets`
+    streaming. Raises UsageError where it cannot be reached. Pictures stay undecoded bytes.
     """
     library = _import("datasets")
+    place, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
     try:
-        parts = library.load_dataset(name, streaming=True)
+        parts = library.load_dataset(place, streaming=True, revision=revision or None)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(
@@ -179,10 +179,21 @@ def hub(name: str, split: str | None = None) -> Table:
         for part, stream in streams.items():
             if split is not None and part != split:
                 continue
-            for number, row in enumerate(stream):
+            rows, number = iter(stream), 0
+            while (row := _next_of(rows, f"{name} in {part} after row {number}")) is not None:
                 yield {**row, "_where": f"{name}/{part}#{number}", "_split": part}
+                number += 1
 
     return Table(frozenset(features), read, names, frozenset(streams))
+
+
+def _next_of(rows: Iterator[Row], where: str) -> Row | None:
+    """The next row of a stream over the network, None at its end; whatever breaks it is told in one sentence."""
+    try:
+        return next(rows, None)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"The stream broke off: {where} ({reason}); run it again.") from error
 
 
 def _undecoded(library: Any, stream: Any) -> Any:
