@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pixelsleuth.core.errors import PictureError, PictureTooLarge, UnsupportedFormat
 from pixelsleuth.core.exif import read_exif
-from pixelsleuth.core.formats.base import MAX_ICC, Header, Parts, corrupt, truncated
+from pixelsleuth.core.formats.base import MAX_ICC, Header, Parts, corrupt, stream_of, truncated
 
 log = logging.getLogger("pixelsleuth")
 
@@ -31,7 +31,7 @@ def decode(
 
     with translated(label), guarded():
         view = memoryview(data)
-        stream = _Contents(view, header.parts) if header.format == "TIFF" else Parts(view, header.parts)
+        stream = _Contents(view, header.parts) if header.format == "TIFF" else stream_of(view, header.parts)
         image: Any = header.opener(stream)
         check(image.width, image.height)
         _take_info(header, image.info)

@@ -174,10 +174,11 @@ def _stored(mask: Mask) -> tuple[NDArray[np.bool_], int, tuple[int, int, int]]:
 
 def _counts(values: NDArray[np.uint8]) -> tuple[int, int, int]:
     """(levels between the two ends, pixels above 0, pixels above 127) of (h, w) uint8."""
-    from PIL import Image
-
-    histogram = Image.fromarray(values).histogram()  # several times as fast as numpy's
-    return sum(count > 0 for count in histogram[1:255]), sum(histogram[1:]), sum(histogram[HALF + 1 :])
+    over_zero, over_half = int(np.count_nonzero(values)), int(np.count_nonzero(values > HALF))
+    if over_zero == over_half and int(values.sum(dtype=np.int64)) == 255 * over_half:
+        return 0, over_zero, over_half
+    histogram = np.bincount(values.reshape(-1), minlength=256)
+    return int((histogram[1:255] > 0).sum()), over_zero, over_half
 
 
 def brightest(image: Image.Image) -> NDArray[np.uint8]:
@@ -207,7 +208,7 @@ def open_stored(file: Path | bytes | None) -> tuple[Image.Image, str, int, str]:
     from pixelsleuth.core.decode import guarded, translated
     from pixelsleuth.core.files import MAX_FILE_BYTES, file_too_large, read_file
     from pixelsleuth.core.formats import read_header
-    from pixelsleuth.core.formats.base import Parts
+    from pixelsleuth.core.formats.base import stream_of
 
     if isinstance(file, bytes):
         name, data = "mask", bytearray(file)
@@ -218,7 +219,8 @@ def open_stored(file: Path | bytes | None) -> tuple[Image.Image, str, int, str]:
         raise file_too_large(name, len(data))
     header = read_header(memoryview(data), name)
     with translated(name), guarded():
-        stream: Any = io.BytesIO(data) if header.format == "TIFF" else Parts(memoryview(data), header.parts)
+        whole = header.format == "TIFF"
+        stream: Any = io.BytesIO(data) if whole else stream_of(memoryview(data), header.parts)
         image = header.opener(stream)
         for width, height in ((header.width, header.height), image.size):
             if width * height > MAX_MASK_PIXELS:
