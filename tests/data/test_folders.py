@@ -116,6 +116,18 @@ def test_fakeclue_takes_zero_for_fake_and_face_swaps_for_tampered(build):
     assert first.label is SYNTHETIC
 
 
+def test_the_pictures_of_fakeclue_may_lie_in_a_folder_of_their_own(build, tmp_path):
+    record = fakeclue(build, 0, "This is a fake image.")
+    elsewhere = tmp_path / "disk" / record["image"]
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.write_bytes(build.bytes())
+    build.json("data_json/train.json", [record, {**record, "image": "../set/data_json/train.json"}])
+    data = open_data(build.root, images=str(tmp_path / "disk"))
+    (sample,) = data
+    assert sample.open().width == 48
+    assert data.left_out == {"path outside the folder of the set": 1}
+
+
 def test_loki_yields_a_picture_once_though_it_is_asked_of_twice(build):
     rows = []
     for label, name in (("real", "a.png"), ("fake", "b.jpg")):

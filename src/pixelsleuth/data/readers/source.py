@@ -80,7 +80,7 @@ class Source:
 
     def inside(self, name: str, folder: Path | None = None) -> Path | None:
         """The file that an untrusted `name` (in a manifest, a JSON record) stands for, relative to `folder` (the root);
-        None, and counted, where it leads outside the root.
+        None, and counted, where it leads outside that folder. `folder` itself is the user's choice.
         """
         folder = folder or self.root
         pure = PurePosixPath(name.replace("\\", "/"))
@@ -88,7 +88,7 @@ class Source:
             self.leave_out(OUTSIDE)
             return None
         path = folder / pure
-        real, root = os.path.realpath(path), _real(str(self.root))
+        real, root = os.path.realpath(path), _real(str(folder))
         if real != root and not real.startswith(root.rstrip(os.sep) + os.sep):
             self.leave_out(OUTSIDE)
             return None
