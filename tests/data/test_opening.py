@@ -125,6 +125,18 @@ def test_an_unknown_layout_names_the_ways_out(build):
         open_data(build.root)
 
 
+def test_a_layout_is_recognised_in_one_pass_and_its_marks_are_not_lost_among_many_files(build, monkeypatch):
+    monkeypatch.setattr(registry, "MAX_FILES", 5)
+    for number in range(40):
+        build.file(f"Train/{number}.jpg", b"")
+    build.json("Train/Train_poly.json", {})
+    listed, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
+    spec, root = registry.of_folder(build.root)
+    assert (spec.name, root) == ("openforensics", build.root)
+    assert len(listed) == len(set(map(str, listed))) == 2
+
+
 def test_a_reader_can_be_forced(build):
     build.picture("0_real/a.png")
     build.picture("1_fake/b.png")
