@@ -19,21 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from pixelsleuth.compact.detector import CompactDetector, _upsample
-from pixelsleuth.core.images import open_picture
 from pixelsleuth.data.equalise import equalise
-from pixelsleuth.data.sample import LABELS, Sample, hold_out, read_manifest, without_groups_of
+from pixelsleuth.data.readers import open_data
+from pixelsleuth.data.sample import LABELS, Sample, hold_out, without_groups_of
 
 Row = dict[str, Any]
 
 
 def judge(detector: CompactDetector, sample: Sample, *, raw: bool) -> Row:
     """Probabilities of the three classes, and pixel figures where the picture is tampered."""
-    pixels = open_picture(sample.path).pixels
-    pixels = pixels if raw else np.ascontiguousarray(equalise(pixels))
+    picture, truth = sample.load()
+    pixels = picture.pixels if raw else np.ascontiguousarray(equalise(picture.pixels))
     classes, logits = detector.read(*detector.encode(pixels))
     chance = _upsample(detector._mask_probability(logits, pixels.shape[:2]), pixels.shape[1], pixels.shape[0])
     row: Row = {
@@ -46,9 +45,8 @@ def judge(detector: CompactDetector, sample: Sample, *, raw: bool) -> Row:
         "alarm": (chance >= 128).mean(),
     }
     row["generator"] = sample.generator
-    if sample.mask is not None:
-        mask = Image.open(sample.mask).convert("L").resize(pixels.shape[1::-1], Image.Resampling.NEAREST)
-        row |= pixel_scores(chance, np.asarray(mask) > 127)
+    if truth is not None:
+        row |= pixel_scores(chance, truth.pixels)
     return row
 
 
@@ -164,8 +162,8 @@ def main() -> None:
     from pixelsleuth.compact.detector import load
 
     detector = CompactDetector(options.folder) if options.folder else load()
-    held = read_manifest(options.manifest, split="eval")
-    train = without_groups_of(read_manifest(options.manifest, split="train"), held)
+    held = list(open_data(options.manifest, split="eval"))
+    train = without_groups_of(open_data(options.manifest, split="train"), held)
     parts = {"validation": hold_out(train)[1], "eval": held}
     chosen = parts if options.part == "both" else {options.part: parts[options.part]}
     output: dict[str, Any] = {

@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": ("pixelsleuth.cli.demo:demo", "Forge some photographs, check them all, write a report."),
     "models": ("pixelsleuth.cli.models:models", "List the detectors and what they need."),
     "chat": ("pixelsleuth.cli.chat:chat", "Talk with a vision-language model about a picture."),
+    "datasets": ("pixelsleuth.cli.datasets:datasets", "List the data sets that can be read; verify one."),
     "export": ("pixelsleuth.cli.export:export", "Turn a trained checkpoint into an ONNX detector."),
     "merge": ("pixelsleuth.cli.merge:merge", "Fold LoRA and training folders into one checkpoint."),
 }

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelsleuth.core.images import open_picture
-from pixelsleuth.data.sample import LABELS, Sample, hold_out, read_manifest, without_groups_of
+from pixelsleuth.data.readers import open_data
+from pixelsleuth.data.sample import LABELS, Sample, hold_out, without_groups_of
 
 STACK_SHARE = 0.25
 """Share of the training groups that the fusion learns on."""
@@ -38,8 +38,9 @@ class CachedPicture:
 
 def build_cache(manifest: Path, out: Path) -> None:
     """Write `out/pictures.bin` and `out/index.json` for the manifest's split `train`."""
-    samples = read_manifest(manifest, split="train")
-    samples = without_groups_of(samples, read_manifest(manifest, split="eval"))
+    members = list(open_data(manifest))
+    held = [sample for sample in members if sample.split == "eval"]
+    samples = without_groups_of([sample for sample in members if sample.split == "train"], held)
     training, validation = hold_out(samples)
     fit, stack = hold_out(training, share=STACK_SHARE, salt="stack")
     parts = {"fit": fit, "stack": stack, "validation": validation}
@@ -48,8 +49,8 @@ def build_cache(manifest: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     index, offset = [], 0
     with (out / "pictures.bin").open("wb") as store:
-        for split, members in parts.items():
-            for sample in members:
+        for split, part in parts.items():
+            for sample in part:
                 row, blob = _entry(sample, manifest.parent, objects)
                 index.append({"split": split, "offset": offset, **row})
                 store.write(blob)
@@ -58,17 +59,11 @@ def build_cache(manifest: Path, out: Path) -> None:
 
 
 def _entry(sample: Sample, root: Path, objects: dict) -> tuple[dict, bytes]:
-    from PIL import Image
-
-    pixels = open_picture(sample.path).pixels
-    blob, has_mask = pixels.tobytes(), sample.mask is not None
-    if sample.mask is not None:
-        mask = (
-            Image.open(sample.mask)
-            .convert("L")
-            .resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.NEAREST)
-        )
-        blob += ((np.asarray(mask) > 127) * np.uint8(255)).tobytes()
+    picture, mask = sample.load()
+    pixels = picture.pixels
+    blob, has_mask = pixels.tobytes(), mask is not None
+    if mask is not None:
+        blob += (mask.pixels * np.uint8(255)).tobytes()
     name = sample.path.relative_to(root).as_posix()
     polygons = [p for o in objects.get(name, {}).get("objs", []) for p in o["polygons"] if len(p) >= 8]
     row = {"name": name, "height": pixels.shape[0], "width": pixels.shape[1], "mask": has_mask}
