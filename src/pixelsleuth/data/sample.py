@@ -1,7 +1,7 @@
 """`Sample`, one labelled picture of a data set, and the manifest reader.
 
-A manifest is a CSV file with at least the columns `path` and `label`; `mask`, `source`, `generator`, `tamper` and
-`group` are used when present. Paths are relative to the manifest's folder.
+A manifest is a CSV file with at least the columns `path` and `label`; `mask`, `source`, `generator`, `tamper`,
+`group` and `description` are used when present. Paths are relative to the manifest's folder.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.formats import SUFFIXES
 from pixelsleuth.core.verdict import Label
 
 LABELS = (Label.REAL, Label.FULL_SYNTHETIC, Label.TAMPERED)
@@ -30,6 +31,7 @@ class Sample:
     generator: str = ""
     tamper: str = ""
     group: str = ""
+    description: str = ""
 
     @property
     def unit(self) -> str:
@@ -59,8 +61,29 @@ def _sample(row: dict[str, str], manifest: Path) -> Sample:
         names = ", ".join(LABELS)
         raise UsageError(f"{manifest}: unknown label {row['label']!r}; use one of {names}.") from None
     mask = row.get("mask")
-    extra = {key: row.get(key) or "" for key in ("source", "generator", "tamper", "group")}
+    extra = {key: row.get(key) or "" for key in ("source", "generator", "tamper", "group", "description")}
     return Sample(manifest.parent / row["path"], label, manifest.parent / mask if mask else None, **extra)
+
+
+def read_folder(folder: Path, *, split: str | None = None) -> list[Sample]:
+    """Samples of a folder with one sub-folder a class (`fake` counts as full synthetic), or with such folders in
+    `train`, `validation` or `test`; `masks/{name}_mask.png` beside the classes is found.
+    A manifest in it goes first."""
+    if (folder / "manifest.csv").is_file():
+        return read_manifest(folder / "manifest.csv", split=split)
+    names = {**{str(label): label for label in LABELS}, "fake": Label.FULL_SYNTHETIC}
+    roots = [folder] if split is None else []
+    roots += [
+        one for one in sorted(folder.iterdir()) if one.is_dir() and (split is None or one.name == split)
+    ]
+    found = []
+    for root in roots:
+        for name, label in names.items():
+            for file in sorted((root / name).rglob("*")) if (root / name).is_dir() else []:
+                if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
+                    mask = root / "masks" / f"{file.stem}_mask.png"
+                    found.append(Sample(file, label, mask if mask.is_file() else None))
+    return found
 
 
 def hold_out(
