@@ -1,4 +1,4 @@
-"""`pixelsleuth forge`: build a labelled data set of forgeries from photographs; `--review` opens the page for people."""
+"""`pixelsleuth forge`: build a labelled data set from photographs; `--review` opens the page for people."""
 
 from __future__ import annotations
 

@@ -24,40 +24,53 @@ def data_card(lines: Path, config: ForgeConfig, counts: dict[str, int], told: di
     form = (
         "PNG" if quality is None else f"JPEG, quality {quality[0]} to {quality[1]}, drawn blind to the label"
     )
+    how = [
+        f"Size: {config.size}; sides from {_range(sizes, 0)} x {_range(sizes, 1)} pixels. File: {form}; no metadata.",
+        "Splits go by group: a photograph, its forgeries and the donors of its splices stand on one side.",
+        f"Edits: {_edits(config)}. Masks: {config.masks.method}.",
+        f"Full synthesis: {config.synthesis.method}.",
+        f"Descriptions: {config.descriptions.method}, style {config.descriptions.style}.",
+        f"Without a result: {told.get('rejected', 0)} edits, {told.get('unreadable', 0)} photographs.",
+    ]
     parts = [
         _head(counts, len(rows)),
         f"# {config.output.title}\n",
         f"{len(rows)} pictures from {len(groups)} photographs or scenes, made by PixelSleuth's forge.\n",
-        _table("| split | class | pictures |\n|---|---|---:|", [(*name.split("/"), n) for name, n in sorted(counts.items())]),
+        _table(("split", "class", "pictures"), [(*name.split("/"), n) for name, n in sorted(counts.items())]),
         "## How it was made\n",
-        f"* Size: {config.size}; sides from {_range(sizes, 0)} x {_range(sizes, 1)} pixels. File: {form}; no metadata.",
-        "* Splits go by group: a photograph, its forgeries and the donors of its splices stand on one side.",
-        f"* Edits: {config.edit.method}" + (f", {config.edit.pipeline} {config.edit.model}, paste-back "
-        f"{config.edit.paste_back}" if config.edit.method == "inpaint" else "") + f". Masks: {config.masks.method}.",
-        f"* Full synthesis: {config.synthesis.method}.",
-        f"* Descriptions: {config.descriptions.method}, style {config.descriptions.style}.",
-        f"* Without a result: {told.get('rejected', 0)} edits, {told.get('unreadable', 0)} photographs; the reasons stand in "
-        "the JSONL files of the stages.\n",
-        _table("| operation | pictures |\n|---|---:|", operations.most_common()),
-    ]  # fmt: skip
+        "".join(f"* {line}\n" for line in how),
+        _table(("operation", "pictures"), operations.most_common()),
+    ]
     if areas:
-        share = [areas[int(q * (len(areas) - 1))] for q in (0.1, 0.5, 0.9)]
+        low, middle, high = (areas[int(q * (len(areas) - 1))] for q in (0.1, 0.5, 0.9))
         parts.append(
-            f"Mask area, requested: median {share[1]:.1%}, from {share[0]:.1%} to {share[2]:.1%} (10th, 90th percentile).\n"
+            f"Mask area as requested: median {middle:.1%}, 10th to 90th percentile {low:.1%} to {high:.1%}\n"
         )
     if pairs:
-        rows_of = [(f"{a} -> {b}", n) for (a, b), n in pairs.most_common(15)]
-        parts.append(_table("| most frequent replacement | pictures |\n|---|---:|", rows_of))
+        replaced = [(f"{a} -> {b}", n) for (a, b), n in pairs.most_common(15)]
+        parts.append(_table(("most frequent replacements", "pictures"), replaced))
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(told.get("versions", {}).items()))
     parts += [
-        _table("| licence of the photograph | pictures |\n|---|---:|", licences.most_common()),
+        _table(("licence of the photograph", "pictures"), licences.most_common()),
         "## What it cannot show\n",
-        "Masks mark what was changed on purpose. Where paste-back is `none`, every pixel went through the model's decoder. "
-        "Descriptions from the record are true but plain; those by models were written knowing the label. Audit the set "
-        "with `pixelsleuth audit` before reporting a score on it.\n",
-        "## Settings\n\n```json\n" + json.dumps(_told(config), indent=1, sort_keys=True) + "\n```\n",
-        "Versions: " + ", ".join(f"{k} {v}" for k, v in sorted(told.get("versions", {}).items())) + ".\n",
+        LIMITS,
+        f"## Settings\n\n```json\n{json.dumps(_told(config), indent=1, sort_keys=True)}\n```\n",
+        f"Versions: {versions}.\n",
     ]
     return "\n".join(parts)
+
+
+LIMITS = """Masks mark what was changed on purpose. Where paste-back is `none`, all pixels went through the decoder.
+Descriptions from the record are true but plain; those by models were written knowing the label. Audit the set with
+`pixelsleuth audit` before reporting a score on it.
+"""
+
+
+def _edits(config: ForgeConfig) -> str:
+    edit = config.edit
+    if edit.method != "inpaint":
+        return edit.method
+    return f"inpainting by {edit.pipeline} {edit.model}, paste-back {edit.paste_back}"
 
 
 def _head(counts: dict[str, int], total: int) -> str:
@@ -87,13 +100,23 @@ def _range(sizes: list[tuple[int, int]], axis: int) -> str:
     return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
 
 
-def _table(head: str, rows: list[tuple[Any, ...]]) -> str:
-    return head + "\n" + "".join("| " + " | ".join(map(str, row)) + " |\n" for row in rows)
+def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    if not rows:
+        return ""
+    line = "|---" * (len(head) - 1) + "|---:|\n"
+    return (
+        "| "
+        + " | ".join(head)
+        + " |\n"
+        + line
+        + "".join("| " + " | ".join(map(str, row)) + " |\n" for row in rows)
+    )
 
 
 def _told(config: ForgeConfig) -> dict[str, Any]:
-    """The settings without places of this machine."""
+    """The settings that decide what is in the set: not where it lies and how many processes made it."""
     found = settings(config)
-    for key in ("out", "photographs", "captions", "instances"):
+    del found["out"], found["workers"]
+    for key in ("photographs", "captions", "instances"):
         found[key] = Path(found[key]).name
     return found

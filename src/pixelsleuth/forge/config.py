@@ -53,8 +53,8 @@ class ObjectsConfig:
 class MasksConfig:
     """Stage 2. `shapes`: free shapes; `polygons`: those of the instances file; `grounded`: Grounding DINO, then SAM.
 
-    `boxes` says which boxes count: the best, or the union of all above the threshold. `smallest` and `largest` bound the
-    mask's share of the picture. UNKNOWN in the paper: thresholds and box rule; these defaults are LangSAM's.
+    `boxes` says which boxes count: the best, or the union of all above the threshold. `smallest` and `largest` bound
+    the mask's share of the picture. UNKNOWN in the paper: thresholds and box rule; these defaults are LangSAM's.
     """
 
     method: str = "shapes"
@@ -81,8 +81,8 @@ class ChoicesConfig:
 class EditConfig:
     """Stage 4. `classical` operations, or `inpaint` with a diffusers pipeline.
 
-    `paste_back`: `none` keeps the whole decoded picture, `hard` and `feather` bring the original pixels back outside the
-    mask. `dilate` grows the mask that the model is given, `grid` rounds sides. UNKNOWN in the paper: model, steps,
+    `paste_back`: `none` keeps the whole decoded picture, `hard` and `feather` bring the original pixels back outside
+    the mask. `dilate` grows the mask that the model is given. UNKNOWN in the paper: model, steps,
     guidance, dilation, paste-back; None takes the pipeline's own default.
     """
 

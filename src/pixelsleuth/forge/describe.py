@@ -1,9 +1,9 @@
 """Stage 6: what is said about each picture.
 
-`record` writes only what the forge did or measured, so every claim is true by construction, in SIDA's structured form, in
-FakeClue's form, or as prose. `llm` lets a chat model fill SIDA's sections from the picture and the record; `annotators` has
-several models list points and another merge them (points that two or more name stay). Models see the true label, so
-their words are explanations after the fact; the record says who wrote them.
+`record` writes only what the forge did or measured, so every claim is true by construction, in SIDA's structured form,
+in FakeClue's form, or as prose. `llm` lets a chat model fill SIDA's sections from the picture and the record;
+`annotators` has several models list points and another merge them (points that two or more name stay). Models see the
+true label, so their words are explanations after the fact; the record says who wrote them.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def _merged(row: Row, claims: dict[str, Any], context: Context) -> tuple[str, li
         lists.append(_ask_points(one, system, prompt, image, row))
         by.append(one.model)
     merge = (
-        "Several examiners described the same picture. Keep every point that at least two of them make, in one wording; drop "
+        "Several examiners described the same picture. Keep every point that at least two of them make, once; drop "
         'what only one says. Order them from the whole to details. Answer with one JSON object: {"points": [...]}.'
     )
     points = _ask_points(config.llm, merge, json.dumps(lists), None, row)

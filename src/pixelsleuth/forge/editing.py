@@ -1,9 +1,9 @@
 """Stage 4: the edit itself, and the proof that something was edited.
 
-Every edit leaves three masks: *requested* (the object), *given* (what was handed to the operation: moved, dilated or
-rounded), *changed* (where the pixels differ by more than `changed_above`). The truth of the data set is *given*, widened
-by the soft border of a feathered paste. An edit that hardly changes anything, or came back black from a safety checker, is tried
-again with another seed, and given up after `attempts`.
+Every edit leaves three masks: *requested* (the object), *given* (what was handed to the operation: moved or dilated),
+*changed* (where the pixels differ by more than `changed_above`). The truth of the data set is *given*, widened by the
+soft border of a feathered paste. An edit that hardly changes anything, or came back black from a safety checker, is
+tried again with another seed, and given up after `attempts`.
 """
 
 from __future__ import annotations

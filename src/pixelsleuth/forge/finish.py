@@ -1,5 +1,5 @@
-"""The last step of every picture, one for all classes: the same container and a draw of compression that is blind to the
-label."""
+"""The last step of every picture, one for all classes: the same container, and a draw of compression that is blind to
+the label."""
 
 from __future__ import annotations
 

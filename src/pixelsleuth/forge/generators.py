@@ -1,7 +1,7 @@
 """Stage 5: whole pictures by generators, and a registry of those that the So-Fake tables name.
 
-The tables name methods, not checkpoints. Where a public checkpoint of that name is usual it stands here as `model`, to be
-changed by `synthesis.model`; where there is none that diffusers runs, `model` is empty and asking for it says so.
+The tables name methods, not checkpoints. Where a public checkpoint of that name is usual it stands here as `model`;
+`synthesis.model` names another. Where diffusers runs none, `model` is empty and asking for it says so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pixelsleuth.forge.stages import Row, write_bytes
 
 @dataclass(frozen=True)
 class Generator:
-    """One method of the tables. `part`: Set or OOD; `makes`: F full synthetic, T tampered. `model` empty: bring your own."""
+    """One method of the tables. `part`: Set or OOD; `makes`: F full synthetic, T tampered; `model`: a checkpoint."""
 
     name: str
     family: str
@@ -50,7 +50,7 @@ REGISTRY: dict[str, Generator] = {
         Generator("Latent diffusion", "diffusion", "Set", "F&T", "CompVis/ldm-text2im-large-256", "DiffusionPipeline"),
         Generator("playground", "diffusion", "Set", "F", "playgroundai/playground-v2.5-1024px-aesthetic",
                   note="version not told"),
-        Generator("SD-3.5", "diffusion", "Set", "F", "stabilityai/stable-diffusion-3.5-large", note="gated; size not told"),
+        Generator("SD-3.5", "diffusion", "Set", "F", "stabilityai/stable-diffusion-3.5-large", note="gated"),
         Generator("SD-XL", "diffusion", "Set", "F&T", "stabilityai/stable-diffusion-xl-base-1.0"),
         Generator("Realistic Vision", "diffusion", "Set", "F", "SG161222/Realistic_Vision_V5.1_noVAE",
                   note="version not told"),
@@ -131,15 +131,20 @@ def _generated(row: Row, name: str, number: int, context: Context) -> tuple[np.n
     if int(pixels.max()) <= 2:
         raise Rejected(f"{row['id']}: the picture came back black, as from a safety checker.")
     record = {"generator": chosen.name, "model": chosen.model, "pipeline": chosen.pipeline, "prompt": prompt}
-    return pixels, record | {"settings": {k: v for k, v in settings.items() if v is not None}, "synthesis_seed": seed}
+    return pixels, record | {
+        "settings": {k: v for k, v in settings.items() if v is not None},
+        "synthesis_seed": seed,
+    }
 
 
 def chosen_generator(config: SynthesisConfig, name: str, number: int, seed: int) -> Generator:
-    """The generator of one picture: drawn evenly from `generators`; `model` alone, or in place of the usual checkpoint."""
+    """The generator of one picture: drawn evenly from `generators`, or the one that `model` names."""
     if not config.generators:
         if not config.model:
             raise UsageError("synthesis.method=diffusers needs synthesis.generators or synthesis.model.")
-        return Generator(config.model.rstrip("/").rsplit("/", 1)[-1], "diffusion", "", "F", config.model, config.pipeline)
+        return Generator(
+            config.model.rstrip("/").rsplit("/", 1)[-1], "diffusion", "", "F", config.model, config.pipeline
+        )
     drawn = random_for(f"generator/{name}/{number}", seed).integers(len(config.generators))
     return find_generator(config.generators[int(drawn)])
 
@@ -160,5 +165,7 @@ def _family(folder: str) -> dict[str, Any]:
 
     family = load_family(Path(folder)) if folder else {}
     if not family:
-        raise UsageError(f"synthesis.model={folder!r}: name a folder of trained autoencoders (docs/training.md makes them).")
+        raise UsageError(
+            f"synthesis.model={folder!r}: name a folder of trained autoencoders (docs/training.md makes them)."
+        )
     return family

@@ -43,7 +43,9 @@ def grounded_mask(
     return mask, record
 
 
-def find_boxes(pixels: np.ndarray, name: str, config: MasksConfig, device: str) -> tuple[np.ndarray, np.ndarray]:
+def find_boxes(
+    pixels: np.ndarray, name: str, config: MasksConfig, device: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (N, 4) x0, y0, x1, y1 in pixels, and their scores (N)."""
     import torch
     from PIL import Image
@@ -74,7 +76,9 @@ def segment(pixels: np.ndarray, boxes: np.ndarray, name: str, device: str) -> np
         if processor is not None:
             from PIL import Image
 
-            inputs = processor(images=Image.fromarray(pixels), input_boxes=[boxes.tolist()], return_tensors="pt")
+            inputs = processor(
+                images=Image.fromarray(pixels), input_boxes=[boxes.tolist()], return_tensors="pt"
+            )
             outputs = model(**inputs.to(device), multimask_output=False)
             masks = processor.post_process_masks(
                 outputs.pred_masks.cpu(), inputs["original_sizes"].cpu(), inputs["reshaped_input_sizes"].cpu()

@@ -20,8 +20,8 @@ def inpaint(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Redraw `mask` (H, W) of `pixels` (H, W, 3), both uint8, by `prompt`.
 
-    Returns the picture at the same size, the mask that the model was given (dilated by `config.dilate`), and a record of
-    model, settings and sizes. The picture is not pasted back. Raises UsageError where the model cannot be loaded.
+    Returns the picture at the same size, the mask that the model was given (dilated by `config.dilate`), and a record
+    of model, settings and sizes. The picture is not pasted back. Raises UsageError where the model cannot be loaded.
     """
     import torch
     from PIL import Image

@@ -6,6 +6,7 @@ while (no connection, time-out, 408, 409, 429, 5xx, an answer that is cut off) i
 404) ends the run. The key comes from the environment variable that the settings name, and is never written anywhere.
 """
 
+# ruff: noqa: N818  (the names are what went wrong)
 from __future__ import annotations
 
 import base64
@@ -35,7 +36,7 @@ class Malformed(ValueError):
     """The model's answer is not what was asked for."""
 
 
-class _Retry(Exception):  # noqa: N818
+class _Retry(Exception):
     """Try again after `pause` seconds (None: the usual pause)."""
 
     def __init__(self, why: str, pause: float | None = None) -> None:
@@ -204,7 +205,7 @@ def estimate(config: LlmConfig, requests: int, characters: int, *, images: bool)
     """
     each = characters / 4 + (config.image_tokens if images else 0)
     incoming, outgoing = requests * each, requests * config.max_tokens / 2
-    text = f"{requests} requests to {config.model}, about {incoming / 1e3:.0f} thousand tokens in, {outgoing / 1e3:.0f} out"
+    text = f"{requests} requests to {config.model}, {incoming / 1e3:.0f} k tokens in and {outgoing / 1e3:.0f} k out"
     if config.input_price is None or config.output_price is None:
         if config.max_cost is not None:
             raise UsageError("llm.max_cost needs llm.input_price and llm.output_price (per million tokens).")

@@ -29,7 +29,9 @@ def loading(name: str, package: str) -> Iterator[None]:
         raise MissingExtra(getattr(error, "name", None) or package, "forge") from error
     except (OSError, ValueError, KeyError) as error:
         told = " ".join(str(error).split())[:200]
-        raise UsageError(f"{name} cannot be loaded ({told}); name a folder or a hub id that you have access to.") from error
+        raise UsageError(
+            f"{name} cannot be loaded ({told}); name a folder or a hub id that you have access to."
+        ) from error
 
 
 @functools.lru_cache(maxsize=2)
@@ -45,7 +47,10 @@ def diffusion_pipeline(kind: str, model: str, revision: str | None, dtype: str, 
         pipeline_class = getattr(diffusers, kind, None)
         if pipeline_class is None or not hasattr(pipeline_class, "from_pretrained") or "Pipeline" not in kind:
             raise UsageError(f"{kind} is no pipeline of diffusers {diffusers.__version__}.")
-        options: dict[str, Any] = {"torch_dtype": getattr(torch, dtype), "local_files_only": os.path.isdir(model)}
+        options: dict[str, Any] = {
+            "torch_dtype": getattr(torch, dtype),
+            "local_files_only": os.path.isdir(model),
+        }
         if revision:
             options["revision"] = revision
         pipe = pipeline_class.from_pretrained(model, **options)

@@ -1,9 +1,10 @@
-"""Stage 0: which photographs there are, with their captions, outlines, licences and the side of the split they stand on.
+"""Stage 0: which photographs there are, with captions, outlines, licences and the side of the split they stand on.
 
 The split goes by a hash of the group, before anything is made, so that a splice takes its donor from its own side and
 no scene stands on both. The same bytes twice are one photograph.
 """
 
+# ruff: noqa: N818  (the names are what went wrong)
 from __future__ import annotations
 
 import csv

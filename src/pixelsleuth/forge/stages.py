@@ -7,6 +7,7 @@ gives the same files as one that was left in peace. Changed settings or input gi
 starts anew.
 """
 
+# ruff: noqa: N818  (the names are what went wrong)
 from __future__ import annotations
 
 import contextlib

@@ -1,7 +1,7 @@
 """What reviewers decided, kept as JSON lines that are only ever appended to; the last word of each reviewer counts.
 
-A picture is accepted when more reviewers accept it than reject it, rejected when it is the other way round, and disputed
-when they are even. A corrected text or mask is taken from the reviewer who spoke last.
+A picture is accepted when more reviewers accept it than reject it, rejected when it is the other way round, and
+disputed when they are even. A corrected text or mask is taken from the reviewer who spoke last.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def outcome(decisions: Iterable[Decision]) -> str:
 
 
 def apply_decisions(lines: Path, folder: Path) -> Path:
-    """Write `reviewed.jsonl`: rejected and disputed pictures left out, corrections put in. Without a review, everything."""
+    """Write `reviewed.jsonl`: rejected and disputed pictures left out, corrections put in; unseen ones stay."""
     decisions = read_decisions(folder)
     target = folder / "reviewed.jsonl"
     kept: list[str] = []
