@@ -74,7 +74,8 @@ def timed(words: list[str]) -> float:
 
 def disturb(words: list[str], out: Path, seconds: float, options: argparse.Namespace) -> list[str]:
     """Kill the run until it was killed often enough, then let it finish; where it stood at each kill."""
-    moment, stood = random.Random(options.seed), []
+    moment = random.Random(options.seed)
+    stood: list[str] = []
     while len(stood) < options.kills:
         process = subprocess.Popen(words, env=environment())
         try:

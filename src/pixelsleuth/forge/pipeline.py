@@ -20,7 +20,7 @@ from pixelsleuth.forge.config import ForgeConfig, settings
 from pixelsleuth.forge.llm import estimate
 from pixelsleuth.forge.review.decisions import apply_decisions
 from pixelsleuth.forge.sources import Context
-from pixelsleuth.forge.stages import Row, Stage, locked, read_rows, run_stage, write_text
+from pixelsleuth.forge.stages import Processes, Row, Stage, locked, read_rows, run_stage, write_text
 
 Say = Callable[[str], None]
 
@@ -34,18 +34,20 @@ def run_forge(config: ForgeConfig, *, say: Say = print, quiet: bool = False) -> 
     sources.size_policy(config)
     if config.edit.method == "none" and config.synthesis.method == "none":
         raise UsageError("Nothing would be forged: set edit.method or synthesis.method.")
-    with locked(folder):
-        return _run(Context(config, folder), say, quiet)
+    with locked(folder), Processes(config.workers) as processes:
+        return _run(Context(config, folder), say, quiet, processes)
 
 
-def _run(context: Context, say: Say, quiet: bool) -> dict[str, int]:
+def _run(context: Context, say: Say, quiet: bool, processes: Processes) -> dict[str, int]:
     config, folder = context.config, context.folder
 
     def carry_out(stage: Stage, source: Path) -> Path:
         serial = stage.kind == "serial"
         threads = config.objects.llm.parallel if stage.name == "objects" else config.descriptions.llm.parallel
         workers = 1 if serial else threads if stage.kind == "thread" else config.workers
-        return run_stage(stage, source, folder, context, workers=workers, say=say, quiet=quiet)
+        return run_stage(
+            stage, source, folder, context, workers=workers, say=say, quiet=quiet, processes=processes
+        )
 
     listed = folder / "listed.jsonl"
     say(f"photographs: {sources.list_photographs(config, listed)} listed")

@@ -49,7 +49,7 @@ def list_photographs(config: ForgeConfig, target: Path) -> int:
     place = Path(config.photographs)
     if place.is_dir():
         root = place
-        rows = [{"path": os.path.relpath(file, place)} for file in find_pictures([place])]
+        rows: list[Row] = [{"path": os.path.relpath(file, place)} for file in find_pictures([place])]
     elif place.is_file():
         root = place.parent
         rows = _manifest(place)

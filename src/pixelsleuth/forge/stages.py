@@ -69,8 +69,10 @@ def run_stage(
     workers: int,
     say: Callable[[str], None],
     quiet: bool = False,
+    processes: Processes | None = None,
 ) -> Path:
-    """Carry out `stage` on the lines of `source`; returns `folder/name.jsonl`. Raises Unfinished."""
+    """Carry out `stage` on the lines of `source`; returns `folder/name.jsonl`. `processes` are shared between stages.
+    Raises Unfinished."""
     target = folder / f"{stage.name}.jsonl"
     mark = fingerprint(stage, source)
     if _stamp(target) == mark:
@@ -81,7 +83,7 @@ def run_stage(
     failed: list[PixelSleuthError] = []
     pending = (row for row in read_rows(source) if row["id"] not in journal.places)
     with _bar(stage.name, total, len(journal.places), quiet) as step:
-        for row, result in _results(stage, pending, context, workers):
+        for row, result in _results(stage, pending, context, workers, processes):
             if isinstance(result, PixelSleuthError):
                 failed.append(result)
             else:
@@ -165,14 +167,36 @@ class Journal:
         return rows, errors
 
 
+class Processes:
+    """Worker processes that start when first needed and serve every stage: starting them takes seconds."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def pool(self) -> ProcessPoolExecutor:
+        # Spawned, not forked: a fork beside OpenCV's and the progress bar's threads may hang.
+        if self._pool is None:
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.count, spawn, initializer=_begin_worker)
+        return self._pool
+
+
 def _results(
-    stage: Stage, pending: Iterator[Row], context: Any, workers: int
+    stage: Stage, pending: Iterator[Row], context: Any, workers: int, processes: Processes | None
 ) -> Iterator[tuple[Row, list[Row] | PixelSleuthError]]:
     if stage.kind == "serial" or workers <= 1:
         for row in pending:
             yield row, attempt(stage.work, row, context)
         return
-    with _pool(stage.kind, workers) as pool:
+    with _pool(stage.kind, workers, processes) as pool:
         running: dict[Future[list[Row] | PixelSleuthError], Row] = {}
         try:
             for row in pending:
@@ -181,9 +205,9 @@ def _results(
                     yield from _done(running)
             while running:
                 yield from _done(running)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        finally:
+            for future in running:
+                future.cancel()
 
 
 def _done(
@@ -207,11 +231,16 @@ def attempt(work: Work, row: Row, context: Any) -> list[Row] | PixelSleuthError:
         return [{**row, "error": error.to_dict()}]
 
 
-def _pool(kind: str, workers: int) -> Executor:
+@contextlib.contextmanager
+def _pool(kind: str, workers: int, processes: Processes | None) -> Iterator[Executor]:
     if kind == "thread":
-        return ThreadPoolExecutor(workers)
-    # Spawned, not forked: a fork beside OpenCV's and the progress bar's threads may hang.
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_worker)
+        with ThreadPoolExecutor(workers) as threads:
+            yield threads
+    elif processes is not None:
+        yield processes.pool()
+    else:
+        with Processes(workers) as own:
+            yield own.pool()
 
 
 def _begin_worker() -> None:

@@ -5,6 +5,7 @@ Source: ITU-T T.81, annex B; Exif 2.32; CIPA DC-007 (MPO).
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from typing import TYPE_CHECKING
@@ -222,8 +223,13 @@ def _describe(walk: _Walk, marker: int, components: list[tuple[int, ...]]) -> di
 
 def _quality(table: list[int] | None) -> str | None:
     """Estimate the IJG quality 1..100: the scaled copy of the standard's table nearest to this one."""
-    if table is None:
-        return None
+    return None if table is None else _nearest_quality(tuple(table))
+
+
+@functools.lru_cache(
+    maxsize=512
+)  # a set of pictures shares a handful of tables, and a search is 6,400 differences
+def _nearest_quality(table: tuple[int, ...]) -> str:
     base = [int(value) for value in _LUMINANCE.split()]
     best, distance = 0, 1 << 30
     for quality in range(1, 101):

@@ -74,7 +74,8 @@ def header_features(data: bytes | bytearray | memoryview, name: str = "") -> dic
 
 
 def _jpeg(head: bytes, found: dict[str, float]) -> None:
-    at, tables = 2, {}
+    at = 2
+    tables: dict[int, tuple[int, ...]] = {}
     for _ in range(MAX_PARTS):
         if at + 4 > len(head) or head[at] != 0xFF:
             break

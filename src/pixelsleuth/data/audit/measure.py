@@ -113,7 +113,7 @@ def _in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterator, *, ahead
 
 def _features(sample: Sample, treatment: Treatment | None) -> tuple[np.ndarray, np.ndarray, bool]:
     name, grown = str(sample.path), False
-    data: bytes | bytearray = read_file(name, name)
+    data = bytes(read_file(name, name))
     if treatment is not None:
         how = draw_for(_stable(sample), treatment.seed, low=treatment.low, high=treatment.high)
         result = equalised(data, how, size=treatment.size, name=name)
