@@ -113,6 +113,51 @@ def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "model"
 
 
+@pytest.fixture(scope="session")
+def tiny_flux_fill(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A FluxFillPipeline with random weights: two text encoders, another grid than Stable Diffusion."""
+    pytest.importorskip("diffusers", reason="needs the extra forge")
+    import torch
+    from diffusers import (
+        AutoencoderKL,
+        FlowMatchEulerDiscreteScheduler,
+        FluxFillPipeline,
+        FluxTransformer2DModel,
+    )
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import T5Config, T5EncoderModel, T5TokenizerFast
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("flux")
+    text, tokenizer = _clip_text(folder / "text")
+    pieces = [
+        ("<pad>", 0.0),
+        ("</s>", 0.0),
+        ("<unk>", 0.0),
+        *((c, -1.0) for c in "\u2581abcdefghijklmnopqrstuvwxyz"),
+    ]
+    letters = Tokenizer(models.Unigram(pieces, unk_id=2))
+    letters.pre_tokenizer = pre_tokenizers.Metaspace()
+    second = T5TokenizerFast(
+        tokenizer_object=letters, eos_token="</s>", unk_token="<unk>", pad_token="<pad>", extra_ids=0, model_max_length=24
+    )  # fmt: skip
+    t5 = T5Config(vocab_size=len(pieces), d_model=32, d_kv=8, d_ff=37, num_layers=1, num_heads=4)
+    vae = AutoencoderKL(
+        block_out_channels=[32, 64], in_channels=3, out_channels=3, latent_channels=4, shift_factor=0.06, scaling_factor=1.5,
+        use_quant_conv=False, use_post_quant_conv=False,
+        down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2,
+    )  # fmt: skip
+    transformer = FluxTransformer2DModel(
+        patch_size=1, in_channels=48, out_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=(4, 4, 8),
+    )  # fmt: skip
+    FluxFillPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(), vae=vae, text_encoder=text, tokenizer=tokenizer,
+        text_encoder_2=T5EncoderModel(t5).eval(), tokenizer_2=second, transformer=transformer,
+    ).save_pretrained(folder / "model")  # fmt: skip
+    return folder / "model"
+
+
 @dataclass
 class ChatServer:
     """A local server of the chat API. `behave(body, number)` gives (status, text or bytes, headers, delay)."""

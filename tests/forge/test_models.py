@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -46,6 +47,25 @@ def test_inpainting_is_seeded_and_keeps_the_size(tiny_inpainter: Path) -> None:
     assert record["resampled"]
     assert np.array_equal(made, inpaint(picture(), mask, "a cat", 5, config, "cpu")[0])
     assert not np.array_equal(made, inpaint(picture(), mask, "a cat", 6, config, "cpu")[0])
+
+
+def test_flux_fill_works_on_its_own_grid_and_says_what_it_does_not_take(tiny_flux_fill: Path) -> None:
+    from pixelsleuth.forge.inpainting import grid_of, inpaint, round_trip
+    from pixelsleuth.forge.loading import diffusion_pipeline
+
+    config = EditConfig(
+        method="inpaint", pipeline="FluxFillPipeline", model=str(tiny_flux_fill), steps=2, side=64
+    )
+    mask = np.zeros((48, 64), np.uint8)
+    mask[10:30, 20:50] = 255
+    made, _, record = inpaint(picture(), mask, "a cat", 5, config, "cpu")
+    assert made.shape == (48, 64, 3)
+    assert record["worked_at"] == [64, 48]
+    # Two for the autoencoder, two for the transformer's patches.
+    assert grid_of(diffusion_pipeline("FluxFillPipeline", str(tiny_flux_fill), None, "float32", "cpu")) == 4
+    assert round_trip(picture(), config, "cpu").shape == (48, 64, 3)
+    with pytest.raises(UsageError, match="FluxFillPipeline does not take negative_prompt"):
+        inpaint(picture(), mask, "a cat", 5, dataclasses.replace(config, negative_prompt="bad"), "cpu")
 
 
 def test_a_round_trip_changes_every_region_a_little(tiny_inpainter: Path) -> None:

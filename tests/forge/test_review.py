@@ -6,7 +6,9 @@ import base64
 import http.client
 import io
 import json
+import re
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,6 +178,28 @@ def test_agreement_is_that_of_scikit_learn_and_the_last_word_counts(tmp_path: Pa
     assert pair["pictures"] == 30
     assert pair["kappa"] == pytest.approx(cohen_kappa_score(words[0], words[1]), abs=1e-4)
     assert pair["same"] == pytest.approx((words[0] == words[1]).mean(), abs=1e-4)
+
+
+def test_the_page_shows_a_picture_in_a_real_browser(config: ForgeConfig, tmp_path: Path) -> None:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if browser is None:
+        pytest.skip("no chromium on this machine (Debian: apt install chromium)")
+    server = make_server(config)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
+               "--virtual-time-budget=8000", "--dump-dom", f"http://127.0.0.1:{server.server_port}/"]  # fmt: skip
+    try:
+        page = subprocess.run(command, capture_output=True, text=True, timeout=90).stdout
+    finally:
+        server.shutdown()
+        server.server_close()
+    first = next(iter(Review(config).rows.values()))
+    assert f'<h1 id="title">{first["id"]}</h1>' in page
+    assert f"0 of {len(Review(config).rows)} judged by you" in page
+    width = re.search(r'<canvas id="canvas" width="(\d+)"', page)
+    assert width is not None
+    assert int(width[1]) == first["width"]
 
 
 def test_nothing_to_review_is_said(tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ def edit(row: Row, context: Context) -> list[Row]:
 def changed_pixels(before: np.ndarray, after: np.ndarray, above: int) -> np.ndarray:
     """(H, W) uint8 0/255: where any channel differs by more than `above` levels."""
     apart = cv2.absdiff(before, after)
-    most = np.maximum(np.maximum(apart[..., 0], apart[..., 1]), apart[..., 2])  # three times as fast as max(axis=2)
+    most = np.maximum(
+        np.maximum(apart[..., 0], apart[..., 1]), apart[..., 2]
+    )  # three times as fast as max(axis=2)
     return ((most > above) * np.uint8(255)).astype(np.uint8)
 
 
