@@ -233,6 +233,21 @@ def test_wrong_policies_and_sets_are_refused(tmp_path: Path) -> None:
         samples_of(tmp_path)
 
 
+def test_splits_are_audited_together_and_each(tmp_path: Path) -> None:
+    manifest = data_set(tmp_path / "set", png_when_fake, 40)
+    rows = list(csv.DictReader(manifest.open()))
+    with manifest.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, [*rows[0], "split"])
+        writer.writeheader()
+        writer.writerows(row | {"split": "train" if index < 24 else "eval"} for index, row in enumerate(rows))
+    found = audited(manifest, tmp_path / "out", equalise=False)
+    assert {name: part["pictures"] for name, part in found["splits"].items()} == {"eval": 16, "train": 24}
+    assert found["pictures"] == 40
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Split train" in page
+    assert "All splits together" in page
+
+
 def test_a_folder_with_a_folder_a_class_is_read(tmp_path: Path) -> None:
     for name in ("real", "fake", "masks"):
         (tmp_path / name).mkdir()

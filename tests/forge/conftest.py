@@ -139,11 +139,13 @@ def tiny_flux_fill(tmp_path_factory: pytest.TempPathFactory) -> Path:
     letters = Tokenizer(models.Unigram(pieces, unk_id=2))
     letters.pre_tokenizer = pre_tokenizers.Metaspace()
     second = T5TokenizerFast(
-        tokenizer_object=letters, eos_token="</s>", unk_token="<unk>", pad_token="<pad>", extra_ids=0, model_max_length=24
+        tokenizer_object=letters, eos_token="</s>", unk_token="<unk>", pad_token="<pad>",
+        extra_ids=0, model_max_length=24,
     )  # fmt: skip
     t5 = T5Config(vocab_size=len(pieces), d_model=32, d_kv=8, d_ff=37, num_layers=1, num_heads=4)
     vae = AutoencoderKL(
-        block_out_channels=[32, 64], in_channels=3, out_channels=3, latent_channels=4, shift_factor=0.06, scaling_factor=1.5,
+        block_out_channels=[32, 64], in_channels=3, out_channels=3, latent_channels=4, shift_factor=0.06,
+        scaling_factor=1.5,
         use_quant_conv=False, use_post_quant_conv=False,
         down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2,
     )  # fmt: skip

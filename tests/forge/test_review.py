@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import http.client
 import io
 import json
@@ -115,6 +116,10 @@ def test_accepted_corrected_and_rejected_pictures_in_the_data_set(talk: Any, con
     kept = np.asarray(Image.open(Path(config.out) / "dataset" / found[good["id"]]["mask_path"]))
     assert np.array_equal(kept, mask)
     assert not (Path(config.out) / "dataset" / f"{bad['split']}/tampered/{bad['id']}.jpg").exists()
+    only = dataclasses.replace(config, output=OutputConfig(parquet=False, balance=False, reviewed_only=True))
+    run_forge(only, **quiet)
+    rows = list(read_rows(Path(config.out) / "dataset" / "records.jsonl"))
+    assert [row["id"] for row in rows] == [good["id"]]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ import click
     metavar="DIR",
     help="Gets audit.json and report.html.",
 )
-@click.option("--split", metavar="NAME", help="Audit this split alone, such as train.")
+@click.option(
+    "--split", metavar="NAME", help="Audit this split alone, such as train. Default: all, and each."
+)
 @click.option(
     "--equalise/--no-equalise",
     default=True,

@@ -45,52 +45,74 @@ def run_audit(options: AuditOptions) -> int:
     ):
         if find_spec(module) is None:
             raise MissingExtra(package, "eval")
-    from pixelsleuth.data.audit.measure import Treatment, samples_of
+    from pixelsleuth.data.audit.measure import Treatment, samples_of, splits_of
 
     low, high = _quality(options.quality)
     treatment = Treatment(_size(options.size), low, high, options.seed)
-    samples = samples_of(options.data, options.split)
-    chosen = _drawn(samples, options.limit, options.seed) if options.limit else samples
+    names = [options.split] if options.split else splits_of(options.data)
+    parts = {name: samples_of(options.data, name) for name in names} or {None: samples_of(options.data)}
+    total = sum(map(len, parts.values()))
+    if options.limit:
+        parts = {
+            name: _drawn(part, options.limit // len(parts) or 1, options.seed) for name, part in parts.items()
+        }
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"{options.out} cannot be made ({error.strerror}); choose another folder."
         ) from error
-    result = _measure(chosen, options, treatment)
-    result |= {"data": _named(options.data), "split": options.split, "of": len(samples), "seed": options.seed}
+    result = _measure(parts, options, treatment)
+    result |= {"data": _named(options.data), "split": options.split, "of": total, "seed": options.seed}
     _write(result, options.out)
     from pixelsleuth.reporting.audit import sentences
 
     for line in sentences(result):
         _say(line)
+    for name, part in result["splits"].items():
+        _say(f"\n{name}:")
+        for line in sentences(part):
+            _say(line)
     _say(f"Report: {options.out / 'report.html'}")
     return 1 if result["skipped"] else 0
 
 
-def _measure(samples: list[Sample], options: AuditOptions, treatment: Treatment) -> dict[str, Any]:
-    from pixelsleuth.data.audit.measure import look
+def _measure(
+    parts: dict[str | None, list[Sample]], options: AuditOptions, treatment: Treatment
+) -> dict[str, Any]:
+    """Look at every part once, or twice with `equalise`; figures of all together, and of each where there are more."""
+    from pixelsleuth.data.audit.measure import look, together
 
     passes = 2 if options.equalise else 1
-    with _bar(len(samples) * passes, options.quiet) as step:
-        looked = look(samples, workers=options.workers, step=step)
-        again = (
-            look(samples, treatment=treatment, workers=options.workers, step=step)
-            if options.equalise
-            else None
-        )
+    raw: list[Looked] = []
+    treated: list[Looked] = []
+    with _bar(sum(map(len, parts.values())) * passes, options.quiet) as step:
+        for part in parts.values():
+            raw.append(look(part, workers=options.workers, step=step))
+            if options.equalise:
+                treated.append(look(part, treatment=treatment, workers=options.workers, step=step))
+    result: dict[str, Any] = {"schema": "pixelsleuth.audit/1"}
+    result |= _figures(together(raw), together(treated) if treated else None, options.seed, treatment)
+    result["splits"] = {
+        str(name): _figures(raw[i], treated[i] if treated else None, options.seed, treatment)
+        for i, name in enumerate(parts)
+        if len(parts) > 1
+    }
+    return result
+
+
+def _figures(looked: Looked, again: Looked | None, seed: int, treatment: Treatment) -> dict[str, Any]:
     names = sorted(set(looked.labels.label.tolist()))
     result: dict[str, Any] = {
-        "schema": "pixelsleuth.audit/1",
         "pictures": len(looked.texts),
         "classes": {name: int((looked.labels.label == name).sum()) for name in names},
         "groups": len(set(looked.labels.unit.tolist())),
-        **_three(looked, options.seed),
+        **_three(looked, seed),
         "skipped": looked.skipped,
         "equalised": None,
     }
     if again is not None:
-        parts = _three(again, options.seed)
+        parts = _three(again, seed)
         del parts["text"]  # the texts stay what they are
         result["equalised"] = {"treatment": treatment.tell(), "enlarged": again.enlarged, **parts}
     return result

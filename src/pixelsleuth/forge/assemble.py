@@ -168,7 +168,8 @@ def _shard_row(row: Row, folder: Path) -> dict[str, Any]:
     if row["mask_path"]:
         mask = {"bytes": (folder / row["mask_path"]).read_bytes(), "path": Path(row["mask_path"]).name}
     return {
-        "img_id": row["id"],
+        # The hub names real pictures by their own id, the others with their class before it.
+        "img_id": row["id"] if row["label"] == "real" else f"{row['label']}_{row['id']}",
         "image": {"bytes": (folder / row["path"]).read_bytes(), "path": Path(row["path"]).name},
         "mask": mask,
         "width": row["width"],

@@ -112,21 +112,12 @@ def write_report(result: dict[str, Any], path: Path) -> None:
         "version": __version__,
         "date": f"{now.day} {now:%B %Y, %H:%M %Z}".strip(),
         "result": result,
-        "lines": sentences(result),
         "kinds": KINDS,
         "meaning": MEANING,
-        "states": {
-            kind: STATES[strength(result[kind]["auroc"])]
-            for kind in KINDS
-            if result[kind]["auroc"] is not None
-        },
-        "words": {
-            kind: strength(result[kind]["auroc"]) for kind in KINDS if result[kind]["auroc"] is not None
-        },
-        "plots": _plots(result),
-        "rows": source_rows(result),
-        "pairs": pair_rows(result),
-        "telling": result["text"].get("words"),
+        "parts": [
+            _part("", result),
+            *(_part(f"Split {name}", part) for name, part in result["splits"].items()),
+        ],
     }
     try:
         file.write(_environment().get_template("audit.html.j2").render(values))
@@ -134,6 +125,22 @@ def write_report(result: dict[str, Any], path: Path) -> None:
         file.discard()
         raise
     file.commit()
+
+
+def _part(title: str, result: dict[str, Any]) -> dict[str, Any]:
+    """What the page shows of the whole set, or of one split."""
+    words = {kind: strength(result[kind]["auroc"]) for kind in KINDS if result[kind]["auroc"] is not None}
+    return {
+        "title": title,
+        "result": result,
+        "lines": sentences(result),
+        "words": words,
+        "states": {kind: STATES[word] for kind, word in words.items()},
+        "plots": _plots(result),
+        "rows": source_rows(result),
+        "pairs": pair_rows(result),
+        "telling": result["text"].get("words"),
+    }
 
 
 def pair_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -224,6 +231,7 @@ def _picture(draw: Any, result: dict[str, Any], *, dark: bool) -> str:
         axes.set_xlim(0, 1.02)
         axes.set_xlabel("AUROC: 0.5 chance, 1 the label is given away")
         axes.grid(axis="x", linewidth=0.6)
+        axes.set_axisbelow(True)
         axes.tick_params(length=0)
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)

@@ -9,6 +9,7 @@ Run: `pixelsleuth audit DATA --out DIR`
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from pixelsleuth.data.equalise import SizePolicy, draw_for, equalised
 from pixelsleuth.data.sample import Sample
 
 THUMBNAIL = 24
+SPLITS = ("train", "training", "validation", "val", "eval", "test")
 COMPONENTS = 48
 """Principal components of the thumbnails that the classifier gets."""
 
@@ -62,6 +64,21 @@ class Looked:
     texts: list[str]
     skipped: list[dict[str, str]]
     enlarged: int = 0
+
+
+def together(parts: list[Looked]) -> Looked:
+    """Several parts of a data set as one."""
+    labels = [part.labels for part in parts]
+    return Looked(
+        Labels(
+            *(np.concatenate([getattr(one, name) for one in labels]) for name in ("label", "source", "unit"))
+        ),
+        np.concatenate([part.headers for part in parts]),
+        np.concatenate([part.thumbnails for part in parts]),
+        [text for part in parts for text in part.texts],
+        [one for part in parts for one in part.skipped],
+        sum(part.enlarged for part in parts),
+    )
 
 
 def look(
@@ -98,7 +115,7 @@ def look(
     )
     headers = np.array(rows, dtype=np.float64).reshape(len(kept), len(FEATURES))
     thumbs = np.array(small, dtype=np.uint8).reshape(len(kept), THUMBNAIL, THUMBNAIL, 3)
-    return Looked(labels, _ranked_tables(headers), thumbs, [s.description for s in kept], skipped, enlarged)
+    return Looked(labels, headers, thumbs, [s.description for s in kept], skipped, enlarged)
 
 
 def _in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterator, *, ahead: int) -> Iterator[Any]:
@@ -113,7 +130,7 @@ def _in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterator, *, ahead
 
 def _features(sample: Sample, treatment: Treatment | None) -> tuple[np.ndarray, np.ndarray, bool]:
     name, grown = str(sample.path), False
-    data = bytes(read_file(name, name))
+    data = getattr(sample, "data", None) or bytes(read_file(name, name))  # readers of shards give the bytes
     if treatment is not None:
         how = draw_for(_stable(sample), treatment.seed, low=treatment.low, high=treatment.high)
         result = equalised(data, how, size=treatment.size, name=name)
@@ -136,18 +153,20 @@ def _ranked_tables(headers: np.ndarray) -> np.ndarray:
     column = FEATURES.index("table_id")
     common = [value for value, _ in Counter(headers[:, column].tolist()).most_common() if value]
     rank = {value: index + 1.0 for index, value in enumerate(common)}
+    headers = headers.copy()
     headers[:, column] = [rank.get(value, 0.0) for value in headers[:, column]]
     return headers
 
 
 def audit_headers(looked: Looked, *, seed: int = 0) -> dict[str, Any]:
     """All header features together, and each kind of them alone (`by_kind`)."""
-    found = leak(looked.headers, looked.labels, boosted, seed=seed)
+    headers = _ranked_tables(looked.headers)
+    found = leak(headers, looked.labels, boosted, seed=seed)
     if found["auroc"] is not None:
         kinds = {}
         for kind, names in GROUPS.items():
             columns = [FEATURES.index(name) for name in names]
-            part = looked.headers[:, columns]
+            part = headers[:, columns]
             varies = bool((part != part[:1]).any())
             kinds[kind] = leak(part, looked.labels, boosted, seed=seed)["auroc"] if varies else 0.5
         found["by_kind"] = kinds
@@ -222,6 +241,17 @@ def _telling_words(texts: np.ndarray, labels: Labels, seed: int) -> dict[str, li
         str(name): [str(names[i]) for i in np.argsort(-row)[:8]]
         for name, row in zip(model[1].classes_, weights, strict=True)
     }
+
+
+def splits_of(data: Path) -> list[str]:
+    """The names of the splits of a CSV manifest (column `split`) or of a folder (`train`, `test`, ...), sorted."""
+    manifest = data / "manifest.csv" if data.is_dir() else data
+    if manifest.is_file():
+        with manifest.open(newline="", encoding="utf-8") as handle:
+            return sorted({row.get("split") or "" for row in csv.DictReader(handle)} - {""})
+    if data.is_dir():
+        return sorted(one.name for one in data.iterdir() if one.name in SPLITS and one.is_dir())
+    return []
 
 
 def samples_of(data: Path, split: str | None = None) -> list[Sample]:
