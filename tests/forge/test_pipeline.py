@@ -318,6 +318,47 @@ def test_captions_and_outlines_in_cocos_own_form(photos: Path, tmp_path: Path) -
     assert row["licence"] == "CC0"
 
 
+def test_of_a_labelled_manifest_only_the_real_pictures_of_the_split_are_forged(
+    photos: Path, tmp_path: Path
+) -> None:
+    from pixelsleuth.forge.sources import list_photographs
+
+    lines = ["path,label,split,group", "photo-00.jpg,real,train,a", "photo-01.jpg,tampered,train,b",
+             "photo-02.jpg,real,eval,c"]  # fmt: skip
+    (photos / "list.csv").write_text("\n".join(lines))
+    config = ForgeConfig(photographs=str(photos / "list.csv"), split="train")
+    list_photographs(config, tmp_path / "listed.jsonl")
+    (photos / "list.csv").unlink()
+    assert [(row["path"], row["group"]) for row in read_rows(tmp_path / "listed.jsonl")] == [
+        ("photo-00.jpg", "a")
+    ]
+
+
+def test_autoencoders_make_full_synthetic_pictures_without_any_download(photos: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra forge")
+    from safetensors.torch import save_file
+
+    from pixelsleuth.forge.autoencoders import FAMILY, Autoencoder
+
+    torch.manual_seed(0)
+    (tmp_path / "family").mkdir()
+    for name in ("nearest2", "shuffle4"):
+        save_file(Autoencoder(FAMILY[name]).state_dict(), tmp_path / "family" / f"{name}.safetensors")
+    arguments = [f"photographs={photos}", f"out={tmp_path / 'run'}", "limit=5", "workers=1", "synthesis.method=autoencoders",
+                 f"synthesis.model={tmp_path / 'family'}", "output.parquet=false", "output.balance=false"]  # fmt: skip
+    counts = run_forge(read_config(RECIPE, arguments), **quiet)
+    assert sum(n for name, n in counts.items() if name.endswith("full_synthetic")) == 4
+    rows = list(read_rows(tmp_path / "run" / "dataset" / "records.jsonl"))
+    made = [row for row in rows if row["label"] == "full_synthetic"]
+    assert all(row["generator"].startswith("autoencoder ") for row in made)
+    assert all("{synthetic}" in row["description"] for row in made)
+    real = {row["group"]: row for row in rows if row["label"] == "real"}
+    assert all(
+        (row["width"], row["height"]) == (real[row["group"]]["width"], real[row["group"]]["height"])
+        for row in made
+    )
+
+
 def test_a_manifest_that_leads_out_of_its_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "manifest.csv").write_text("path\n../secret.jpg\n")

@@ -50,7 +50,8 @@ def run_audit(options: AuditOptions) -> int:
     low, high = _quality(options.quality)
     treatment = Treatment(_size(options.size), low, high, options.seed)
     names = [options.split] if options.split else splits_of(options.data)
-    parts = {name: samples_of(options.data, name) for name in names} or {None: samples_of(options.data)}
+    wanted: list[str | None] = [*names] or [None]
+    parts = {name: samples_of(options.data, name) for name in wanted}
     total = sum(map(len, parts.values()))
     if options.limit:
         parts = {

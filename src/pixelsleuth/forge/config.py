@@ -148,10 +148,12 @@ class OutputConfig:
 
 @dataclass(frozen=True)
 class ForgeConfig:
-    """A whole run. `photographs`: a folder, or a CSV manifest (path; optionally caption, licence, group, source)."""
+    """A whole run. `photographs`: a folder, or a CSV manifest (path; optionally caption, licence, group, source);
+    `split` takes the rows of that split of a manifest alone."""
 
     out: str = "runs/forge"
     photographs: str = ""
+    split: str = ""
     captions: str = ""
     instances: str = ""
     licence: str = ""

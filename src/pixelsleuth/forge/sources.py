@@ -52,7 +52,7 @@ def list_photographs(config: ForgeConfig, target: Path) -> int:
         rows: list[Row] = [{"path": os.path.relpath(file, place)} for file in find_pictures([place])]
     elif place.is_file():
         root = place.parent
-        rows = _manifest(place)
+        rows = _manifest(place, config.split)
     else:
         raise UsageError(f"photographs={place}: there is no such folder or manifest.")
     captions = _captions(Path(config.captions)) if config.captions else {}
@@ -121,7 +121,7 @@ def photographs(folder: Path) -> dict[str, list[Row]]:
     return found
 
 
-def _manifest(path: Path) -> list[Row]:
+def _manifest(path: Path, split: str) -> list[Row]:
     with path.open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     if rows and "path" not in rows[0]:
@@ -129,6 +129,7 @@ def _manifest(path: Path) -> list[Row]:
     keep = ("path", "caption", "licence", "group", "source")
     # A manifest of a labelled set: only its real pictures are photographs.
     rows = [row for row in rows if (row.get("label") or "real") == "real"]
+    rows = [row for row in rows if not split or row.get("split") == split]
     return [{key: row[key] for key in keep if row.get(key)} for row in rows]
 
 
