@@ -344,7 +344,8 @@ def test_autoencoders_make_full_synthetic_pictures_without_any_download(photos: 
     (tmp_path / "family").mkdir()
     for name in ("nearest2", "shuffle4"):
         save_file(Autoencoder(FAMILY[name]).state_dict(), tmp_path / "family" / f"{name}.safetensors")
-    arguments = [f"photographs={photos}", f"out={tmp_path / 'run'}", "limit=5", "workers=1", "synthesis.method=autoencoders",
+    arguments = [f"photographs={photos}", f"out={tmp_path / 'run'}", "limit=5", "workers=1",
+                 "synthesis.method=autoencoders",
                  f"synthesis.model={tmp_path / 'family'}", "output.parquet=false", "output.balance=false"]  # fmt: skip
     counts = run_forge(read_config(RECIPE, arguments), **quiet)
     assert sum(n for name, n in counts.items() if name.endswith("full_synthetic")) == 4
