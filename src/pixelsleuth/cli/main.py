@@ -17,6 +17,11 @@ COMMANDS = {
         "Judge pictures: real, wholly generated or tampered; where and why.",
     ),
     "demo": ("pixelsleuth.cli.demo:demo", "Forge some photographs, check them all, write a report."),
+    "audit": (
+        "pixelsleuth.cli.audit:audit",
+        "How much of a data set's labels do its files give away?",
+    ),
+    "forge": ("pixelsleuth.cli.forge:forge", "Build a labelled data set of forgeries from photographs."),
     "models": ("pixelsleuth.cli.models:models", "List the detectors and what they need."),
     "chat": ("pixelsleuth.cli.chat:chat", "Talk with a vision-language model about a picture."),
     "datasets": ("pixelsleuth.cli.datasets:datasets", "List the data sets that can be read; verify one."),
