@@ -22,10 +22,12 @@ import numpy as np
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from pixelsleuth.compact.detector import CompactDetector, _upsample
+from pixelsleuth.data.cache import parts_of
 from pixelsleuth.data.equalise import equalise
 from pixelsleuth.data.readers import open_data
-from pixelsleuth.data.sample import LABELS, Sample, hold_out, without_groups_of
+from pixelsleuth.data.sample import LABELS, Sample
 
+PARTS = Path(__file__).parents[1] / "recipes" / "compact" / "parts.json"
 Row = dict[str, Any]
 
 
@@ -149,6 +151,13 @@ def print_table(title: str, figures: dict[str, dict[str, Any]]) -> None:
         print(f"| {name} | " + " | ".join(shown) + " |")
 
 
+def samples_of(manifest: Path, part: str) -> list[Sample]:
+    """The evaluation split, or the pictures that the shipped weights' training never saw."""
+    return (
+        list(open_data(manifest, split="eval")) if part == "eval" else parts_of(manifest, PARTS)["validation"]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -162,10 +171,8 @@ def main() -> None:
     from pixelsleuth.compact.detector import load
 
     detector = CompactDetector(options.folder) if options.folder else load()
-    held = list(open_data(options.manifest, split="eval"))
-    train = without_groups_of(open_data(options.manifest, split="train"), held)
-    parts = {"validation": hold_out(train)[1], "eval": held}
-    chosen = parts if options.part == "both" else {options.part: parts[options.part]}
+    wanted = ("validation", "eval") if options.part == "both" else (options.part,)
+    chosen = {name: samples_of(options.manifest, name) for name in wanted}
     output: dict[str, Any] = {
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "raw": options.raw,

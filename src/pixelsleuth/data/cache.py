@@ -36,14 +36,30 @@ class CachedPicture:
     polygons: tuple[np.ndarray, ...] = ()
 
 
-def build_cache(manifest: Path, out: Path) -> None:
-    """Write `out/pictures.bin` and `out/index.json` for the manifest's split `train`."""
+def parts_of(manifest: Path, known: Path | None = None) -> dict[str, list[Sample]]:
+    """The split `train` of a manifest as `fit`, `stack` and `validation`, less the groups of `eval`.
+
+    `known` is a JSON file that names the pictures of `stack` and `validation` (relative to the manifest's folder): the
+    parts that shipped weights were made with. Without it a hash of each group decides.
+    """
     members = list(open_data(manifest))
     held = [sample for sample in members if sample.split == "eval"]
     samples = without_groups_of([sample for sample in members if sample.split == "train"], held)
-    training, validation = hold_out(samples)
-    fit, stack = hold_out(training, share=STACK_SHARE, salt="stack")
-    parts = {"fit": fit, "stack": stack, "validation": validation}
+    root = manifest.parent
+    if known is None:
+        training, validation = hold_out(samples, root=root)
+        fit, stack = hold_out(training, share=STACK_SHARE, salt="stack", root=root)
+        return {"fit": fit, "stack": stack, "validation": validation}
+    part_of = {name: part for part, names in json.loads(known.read_text()).items() for name in names}
+    parts: dict[str, list[Sample]] = {"fit": [], "stack": [], "validation": []}
+    for sample in samples:
+        parts[part_of.get(sample.path.relative_to(root).as_posix(), "fit")].append(sample)
+    return parts
+
+
+def build_cache(manifest: Path, out: Path, known: Path | None = None) -> None:
+    """Write `out/pictures.bin` and `out/index.json` for the manifest's split `train` (`known`: see `parts_of`)."""
+    parts = parts_of(manifest, known)
     objects_file = manifest.parent / "coco_instances.json"
     objects = json.loads(objects_file.read_text()) if objects_file.is_file() else {}
     out.mkdir(parents=True, exist_ok=True)
@@ -95,8 +111,11 @@ def main() -> None:
     )
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--parts", type=Path, help="JSON file that names the pictures of stack and validation"
+    )
     options = parser.parse_args()
-    build_cache(options.manifest, options.out)
+    build_cache(options.manifest, options.out, options.parts)
 
 
 if __name__ == "__main__":

@@ -89,9 +89,11 @@ def label_named(text: str) -> Label | None:
 
 
 def hold_out(
-    samples: Iterable[Sample], *, share: float = 0.12, salt: str = "pixelsleuth"
+    samples: Iterable[Sample], *, share: float = 0.12, salt: str = "pixelsleuth", root: Path | None = None
 ) -> tuple[list[Sample], list[Sample]]:
     """Split into (training, validation) by group: a stable hash of the group decides, so no group is ever split.
+
+    A sample without a group is known by its path relative to `root`, so that the split is the same wherever the set lies.
 
     >>> a, b = hold_out([Sample(Path(f"{i}.png"), Label.REAL, group=str(i % 7)) for i in range(70)], share=0.3)
     >>> {s.group for s in a} & {s.group for s in b}
@@ -100,7 +102,10 @@ def hold_out(
     training: list[Sample] = []
     validation: list[Sample] = []
     for sample in samples:
-        digest = hashlib.sha256(f"{salt}/{sample.unit}".encode()).digest()
+        unit = sample.unit
+        if root is not None and not sample.group and sample.path.is_relative_to(root):
+            unit = sample.path.relative_to(root).as_posix()
+        digest = hashlib.sha256(f"{salt}/{unit}".encode()).digest()
         (validation if int.from_bytes(digest[:8], "big") < share * 2**64 else training).append(sample)
     return training, validation
 
