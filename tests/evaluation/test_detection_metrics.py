@@ -30,7 +30,7 @@ def cases() -> list[tuple[np.ndarray, np.ndarray]]:
 CASES = cases()
 
 
-@pytest.mark.parametrize(("truth", "p"), CASES)
+@pytest.mark.parametrize("truth, p", CASES)
 def test_figures_of_the_confusion_matrix_equal_scikit_learn(truth: np.ndarray, p: np.ndarray) -> None:
     said = p.argmax(1)
     matrix = detection.confusion_matrix(truth, said, 3)
@@ -53,7 +53,7 @@ def test_figures_of_the_confusion_matrix_equal_scikit_learn(truth: np.ndarray, p
     )
 
 
-@pytest.mark.parametrize(("truth", "p"), CASES)
+@pytest.mark.parametrize("truth, p", CASES)
 def test_ranking_figures_equal_scikit_learn_with_ties(truth: np.ndarray, p: np.ndarray) -> None:
     fake, score = truth > 0, 1 - p[:, 0]
     if len(set(fake.tolist())) == 2:

@@ -32,7 +32,7 @@ def maps() -> list[tuple[np.ndarray, np.ndarray]]:
 MAPS = maps()
 
 
-@pytest.mark.parametrize(("score", "truth"), MAPS)
+@pytest.mark.parametrize("score, truth", MAPS)
 def test_figures_of_one_picture_equal_the_independent_ones(score: np.ndarray, truth: np.ndarray) -> None:
     coco = pytest.importorskip("pycocotools.mask")
     figures = loc.Localization().update(score, truth)
@@ -88,9 +88,7 @@ def test_streams_merge_to_what_one_stream_says() -> None:
     assert merged == pytest.approx(whole.compute())
 
 
-@pytest.mark.parametrize(
-    ("empty", "clean", "alarm"), [("skip", None, None), ("one", 1.0, 0.0), ("zero", 0.0, 0.0)]
-)
+@pytest.mark.parametrize("empty, clean, alarm", [("skip", None, None), ("one", 1.0, 0.0), ("zero", 0.0, 0.0)])
 def test_the_policy_for_empty_masks_is_explicit(empty: str, clean: float | None, alarm: float | None) -> None:
     nothing = np.zeros((4, 4), bool)
     for predicted, expected in ((nothing, clean), (~nothing, alarm)):

@@ -1,9 +1,9 @@
 """Perturbations: what sharing does to a picture, with the mask kept in step.
 
-A perturbation is written `name:value:option...`; several are chained with `+`: `resize:0.5+jpeg:70`. `parse` reads such a
-text into a `Chain`, `Chain.apply` changes (H, W, 3) uint8 pixels and a (H, W) bool mask. The mask follows geometry
-(nearest neighbour) and nothing else. Random ones are seeded by the picture's name, so that a rerun draws the same noise.
-`docs/evaluation.md` lists them with defaults and says what the papers leave open.
+A perturbation is written `name:value:option...`; several are chained with `+`: `resize:0.5+jpeg:70`. `parse` reads
+such a text into a `Chain`, `Chain.apply` changes (H, W, 3) uint8 pixels and a (H, W) bool mask. The mask follows
+geometry (nearest neighbour) and nothing else. Random ones are seeded by the picture's name, so that a rerun draws
+the same noise. `docs/evaluation.md` lists them with defaults and says what the papers leave open.
 """
 
 from __future__ import annotations

@@ -54,7 +54,9 @@ def risk_coverage(confidence: Any, right: Any) -> tuple[Floats, Floats]:
 
 
 def area_under_risk_coverage(confidence: Any, right: Any) -> float:
-    """Mean risk over coverages 1/N, 2/N, ..., 1; NaN without a picture. A step holds between two distinct confidences."""
+    """Mean risk over coverages 1/N, 2/N, ..., 1; NaN without a picture. A step holds between two distinct
+    confidences.
+    """
     coverage, risk = risk_coverage(confidence, right)
     if not coverage.size:
         return float("nan")

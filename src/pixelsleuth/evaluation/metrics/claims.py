@@ -1,9 +1,10 @@
 """Claim accuracy: does an explanation say what was done, where, how much, to what?
 
-`claims_of` takes the statements out of a text: exactly where it is of the compact model's grammar, else by the words that
-stand for a place, a size, an operation. `truth_of` gives the same kinds from the forge's record, or from the mask and the
-manifest. A claim is then right, wrong, or cannot be checked (the record is silent); a kind that the record knows and the
-text leaves out is *unsaid*. Saying little is not punished by the accuracy but shows in the coverage beside it.
+`claims_of` takes the statements out of a text: exactly where it is of the compact model's grammar, else by the
+words that stand for a place, a size, an operation. `truth_of` gives the same kinds from the forge's record, or from
+the mask and the manifest. A claim is then right, wrong, or cannot be checked (the record is silent); a kind that
+the record knows and the text leaves out is *unsaid*. Saying little is not punished by the accuracy but shows in the
+coverage beside it.
 """
 
 from __future__ import annotations

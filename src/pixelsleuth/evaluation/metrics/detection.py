@@ -1,8 +1,9 @@
 """Detection: what a confusion matrix, a ROC curve and a precision-recall curve say.
 
-Every function takes `weights` of shape (..., N), one weight a picture, and then gives an array of shape (...): a bootstrap
-of a thousand resamples is one call (see `resampling`). Without weights the answer is a plain float or one matrix.
-Source: Fawcett 2006 (ROC); the step-wise definition of average precision; Brodersen et al. 2010 (balanced accuracy).
+Every function takes `weights` of shape (..., N), one weight a picture, and then gives an array of shape (...): a
+bootstrap of a thousand resamples is one call (see `resampling`). Without weights the answer is a plain float or one
+matrix. Source: Fawcett 2006 (ROC); the step-wise definition of average precision; Brodersen et al. 2010 (balanced
+accuracy).
 """
 
 from __future__ import annotations

@@ -104,7 +104,9 @@ def with_baselines(
     *,
     seed: int = 0,
 ) -> dict[str, Floats]:
-    """(N,) of `measure` for the texts, for one constant text, for shuffled texts, and for references of a wrong class."""
+    """(N,) of `measure` for the texts, for one constant text, for shuffled texts, and for references of a wrong
+    class.
+    """
     constant = constant_text(references)
     return {
         "value": measure(said, references),

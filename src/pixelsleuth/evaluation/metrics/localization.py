@@ -1,8 +1,8 @@
 """Localization: a score map against a mask, one picture at a time in constant memory.
 
-A score map is (H, W) uint8 (probability times 255) or floats in 0..1. Everything comes from two histograms of 256 levels,
-one of the tampered pixels and one of the others, so a picture of any size costs one pass. For uint8 maps that is exact,
-ties at half weight; for floats `auc_bound` says how far the exact area can lie from the given one.
+A score map is (H, W) uint8 (probability times 255) or floats in 0..1. Everything comes from two histograms of 256
+levels, one of the tampered pixels and one of the others, so a picture of any size costs one pass. For uint8 maps
+that is exact, ties at half weight; for floats `auc_bound` says how far the exact area can lie from the given one.
 
 Empty masks: where nothing was tampered with, F1, IoU and AUC are not defined. `Empty.SKIP` (the default) leaves such
 pictures out, `ONE` counts F1 and IoU as 1 where nothing was marked either and 0 otherwise, `ZERO` counts 0.
@@ -145,8 +145,8 @@ def alarm_area(histogram: Any, threshold: int = HALF) -> float:
 class Localization:
     """Streams score maps; constant memory, mergeable.
 
-    Per-image means are over pictures that count (see `Empty`), pooled figures over all their pixels. gIoU is the mean of
-    per-image IoU, cIoU the pooled one. With `Empty.SKIP` a picture without a tampered pixel is measured by its
+    Per-image means are over pictures that count (see `Empty`), pooled figures over all their pixels. gIoU is the
+    mean of per-image IoU, cIoU the pooled one. With `Empty.SKIP` a picture without a tampered pixel is measured by its
     false-alarm area alone.
     """
 

@@ -1,13 +1,13 @@
 """Confidence intervals by a bootstrap over groups: what belongs together is drawn together.
 
-Pictures of one scene, product or prompt are not independent, so groups are drawn, not pictures (Efron and Tibshirani 1993,
-percentile interval). A statistic takes weights (..., N), one for each picture, and gives (...): all resamples are one matrix
-product.
+Pictures of one scene, product or prompt are not independent, so groups are drawn, not pictures (Efron and
+Tibshirani 1993, percentile interval). A statistic takes weights (..., N), one for each picture, and gives (...):
+all resamples are one matrix product.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,16 @@ class Bootstrap:
         if self.groups == 0:
             return np.zeros(0)
         return np.concatenate([np.atleast_1d(statistic(block)) for block in self.weights()])
+
+    def table(self, statistics: Mapping[str, Statistic]) -> dict[str, Floats]:
+        """(resamples,) of every statistic, all on the same draws; empty where there are not two groups."""
+        if self.groups < 2 or not statistics:
+            return {name: np.zeros(0) for name in statistics}
+        found: dict[str, list[Floats]] = {name: [] for name in statistics}
+        for block in self.weights():
+            for name, statistic in statistics.items():
+                found[name].append(np.atleast_1d(statistic(block)))
+        return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def interval(self, statistic: Statistic, level: float = LEVEL) -> tuple[float, float]:
         """(low, high) percentiles; NaN where fewer than two groups or only undefined resamples exist."""
