@@ -17,6 +17,14 @@ COMMANDS = {
         "Judge pictures: real, wholly generated or tampered; where and why.",
     ),
     "demo": ("pixelsleuth.cli.demo:demo", "Forge some photographs, check them all, write a report."),
+    "evaluate": (
+        "pixelsleuth.cli.evaluate:evaluate",
+        "Measure detectors on labelled pictures: figures, predictions, a report.",
+    ),
+    "compare": (
+        "pixelsleuth.cli.compare:compare",
+        "Paired differences of two evaluations, with intervals.",
+    ),
     "models": ("pixelsleuth.cli.models:models", "List the detectors and what they need."),
     "export": ("pixelsleuth.cli.export:export", "Turn a trained checkpoint into an ONNX detector."),
 }

@@ -65,8 +65,8 @@ PROTOCOLS = {
                 "sida_pixel_accuracy",
             ),
             notes=(
-                "sida_f1 is the harmonic mean of cIoU and classification accuracy, sida_auc is mean precision times "
-                "mean recall of the classes, sida_pixel_accuracy is cIoU times 100: the names are the release's.",
+                "sida_f1 is the harmonic mean of cIoU and classification accuracy; the names are the release's.",
+                "sida_auc is mean precision times mean recall of the classes, sida_pixel_accuracy is cIoU times 100.",
                 "Only mask pixels that are fully white count as tampered, as in the release's integer conversion.",
             ),
         ),
@@ -91,8 +91,8 @@ PROTOCOLS = {
             equalise=False,
             own=("so_fake_acc", "so_fake_f1", "so_fake_loc_iou", "so_fake_loc_f1"),
             notes=(
-                "The paper names neither the averaging of its F1 (macro here) nor whether pictures of a wrongly named "
-                "class count for localization (all tampered pictures count here).",
+                "The paper does not name the averaging of its F1: macro here.",
+                "Nor whether pictures of a wrongly named class count for localization: all tampered pictures do here.",
             ),
         ),
         Protocol(
