@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 def evaluate(ctx: click.Context, /, recipe: Path | None, **options: Any) -> None:
     """Measure detectors on labelled pictures.
 
-    Writes predictions.jsonl, metrics.json and report.html to DIR. A run that was stopped goes on when it is started again
-    with the same options; models and perturbations may be added to a finished one.
+    Writes predictions.jsonl, metrics.json and report.html to DIR. A run that was stopped goes on when it is
+    started again with the same options; models and perturbations may be added to a finished one.
 
     \b
     Exit status: 0 every picture was judged, 1 some could not be (they are named in the report),

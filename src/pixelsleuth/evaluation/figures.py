@@ -131,13 +131,20 @@ def _detection(frame: Frame) -> dict[str, Statistic]:
     for positive in (1, 2):
         found[f"auroc_{NAMES[positive]}"] = _pair_auroc(frame, positive)
     for index, name in enumerate(NAMES):
-        found[f"recall_{name}"] = lambda w, i=index: detection.recalls(matrix(w))[..., i]
-        found[f"precision_{name}"] = lambda w, i=index: detection.precisions(matrix(w))[..., i]
-        found[f"f1_{name}"] = lambda w, i=index: detection.f1_scores(matrix(w))[..., i]
+        for told, measure in (
+            ("recall", detection.recalls),
+            ("precision", detection.precisions),
+            ("f1", detection.f1_scores),
+        ):
+            found[f"{told}_{name}"] = _of_class(matrix, measure, index)
     found["ece"] = lambda w: calibration.expected_calibration_error(frame.confidence, frame.right, weights=w)
     found["coverage"] = weighted_mean(~frame.inconclusive)
     found["conclusive_accuracy"] = weighted_mean(np.where(frame.inconclusive, np.nan, frame.right))
     return found
+
+
+def _of_class(matrix: Statistic, measure: Any, index: int) -> Statistic:
+    return lambda w: measure(matrix(w))[..., index]
 
 
 def _pair_auroc(frame: Frame, positive: int) -> Statistic:

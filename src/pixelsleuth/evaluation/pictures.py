@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def open_samples(spec: str, *, split: str | None = None, reader: str | None = None) -> Iterable[Sample]:
     """Samples of a manifest, or of anything that `data.readers` can open. Raises UsageError."""
     try:
-        from pixelsleuth.data.readers import open_data
+        open_data: Any = import_module("pixelsleuth.data.readers").open_data
     except ImportError:
         from pixelsleuth.data.sample import read_manifest
 

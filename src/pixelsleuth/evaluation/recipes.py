@@ -73,9 +73,10 @@ def _checked(found: Any, path: Path) -> Recipe:
             f"The recipe {path} holds unknown keys ({', '.join(unknown)}); known: {', '.join(known)}."
         )
     try:
-        recipe = Recipe(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
-        )
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in found.items()
+        }
+        recipe = Recipe(**fields)
         get_protocol(recipe.protocol)
         for spec in recipe.perturb:
             perturbations.parse(spec)

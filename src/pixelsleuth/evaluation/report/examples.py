@@ -26,7 +26,7 @@ def examples_of(frame: Frame, pictures: Pictures, protocol: Protocol) -> list[di
     order = measured[np.argsort(f1[measured], kind="stable")]
     wrong = np.flatnonzero(~frame.right)
     real = np.flatnonzero((frame.truth == 0) & ~np.isnan(area))
-    groups = [
+    groups: list[tuple[str, Any]] = [
         ("Best localized", order[::-1][:EACH]),
         ("Worst localized", [i for i in order[:EACH] if i not in set(order[::-1][:EACH].tolist())]),
         ("Surest errors", wrong[np.argsort(-frame.confidence[wrong], kind="stable")][:EACH]),

@@ -57,7 +57,8 @@ def write_report(folder: Path, pictures: Pictures) -> Path:
     """Write `folder/report.html`. Raises OutputError where that cannot be done."""
     result = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     told = {key: value for key, value in result["protocol"].items() if key in Protocol.__dataclass_fields__}
-    protocol = Protocol(**{key: tuple(v) if isinstance(v, list) else v for key, v in told.items()})
+    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in told.items()}
+    protocol = Protocol(**fields)
     rows: dict[tuple[str, str], list[records.Row]] = {}
     wanted = {index for index, _ in pictures}
     for row in records.read_rows(folder / "predictions.jsonl"):
@@ -89,7 +90,7 @@ def write_report(folder: Path, pictures: Pictures) -> Path:
 
 def figure(row: dict[str, Any] | None) -> str:
     """A figure as a reader sees it: three digits, a dash where it is not defined."""
-    return "–" if row is None or row.get("value") is None else f"{row['value']:.3f}"
+    return "-" if row is None or row.get("value") is None else f"{row['value']:.3f}"
 
 
 def interval(row: dict[str, Any] | None) -> str:
@@ -99,7 +100,7 @@ def interval(row: dict[str, Any] | None) -> str:
 
 def number(value: float | None, digits: int = 3) -> str:
     """A bare number, a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def shade(share: float) -> str:

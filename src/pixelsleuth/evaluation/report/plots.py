@@ -66,7 +66,7 @@ def _svg(draw: Draw, colours: dict[str, str], series: tuple[str, ...], x: str, y
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    settings = {"svg.hashsalt": "pixelsleuth", "svg.fonttype": "none", "font.family": "sans-serif",
+    settings: Any = {"svg.hashsalt": "pixelsleuth", "svg.fonttype": "none", "font.family": "sans-serif",
                 "font.sans-serif": ["DejaVu Sans"], "font.size": 9}  # fmt: skip
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(width, 3.5), layout="constrained")
