@@ -90,12 +90,11 @@ def test_figures_equal_those_that_scikit_learn_computes_from_the_files(
 def test_a_killed_run_goes_on_to_the_same_bytes(data: Path, tmp_path: Path) -> None:
     def start(out: Path, **environment: str) -> int:
         paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests" / "fakes")])
-        command = [sys.executable, "-m", "pixelsleuth", "evaluate", "--model", "eval_detectors:load", "--data", data,
-                   "--out", out, "--perturb", "jpeg:70", "--perturb", "noise:5", "--batch-size", "4", *QUICK, "-q"]  # fmt: skip
-        done = subprocess.run(
-            list(map(str, command)), env={**os.environ, "PYTHONPATH": paths, **environment}, capture_output=True,
-            timeout=120, check=False,
-        )  # fmt: skip
+        command = [sys.executable, "-m", "pixelsleuth", "evaluate", "--model", "eval_detectors:load"]
+        command += ["--data", str(data), "--out", str(out), "--perturb", "jpeg:70", "--perturb", "noise:5"]
+        command += ["--batch-size", "4", *QUICK, "-q"]
+        told = {**os.environ, "PYTHONPATH": paths, **environment}
+        done = subprocess.run(command, env=told, capture_output=True, timeout=120, check=False)
         return done.returncode
 
     assert start(tmp_path / "whole") == 0
