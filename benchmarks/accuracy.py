@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from pixelsleuth.compact.detector import CompactDetector, _upsample
 from pixelsleuth.data.cache import parts_of
 from pixelsleuth.data.equalise import equalise
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.evaluation.metrics import detection, localization
 
 PARTS = Path(__file__).parents[1] / "recipes" / "compact" / "parts.json"
 Row = dict[str, Any]
@@ -53,28 +53,20 @@ def judge(detector: CompactDetector, sample: Sample, *, raw: bool) -> Row:
 
 
 def pixel_scores(chance: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """F1 and IoU at 0.5, pixel AUROC of one picture (ties at half weight), and F1 at the picture's best threshold."""
-    predicted = chance >= 128
-    both = int((predicted & truth).sum())
-    f1 = 2 * both / max(1, int(predicted.sum()) + int(truth.sum()))
-    iou = both / max(1, int((predicted | truth).sum()))
-    inside, outside = (np.bincount(chance[where], minlength=256).astype(float) for where in (truth, ~truth))
-    below = np.cumsum(outside) - outside
-    auc = float((inside * (below + outside / 2)).sum() / max(1.0, inside.sum() * outside.sum()))
-    hits, alarms = inside[::-1].cumsum(), outside[::-1].cumsum()
-    best = float((2 * hits / (hits + alarms + truth.sum())).max())
-    return {"f1": f1, "iou": iou, "auc": auc, "best_f1": best}
+    """F1 and IoU at 0.5, pixel AUROC of one picture (ties at half weight), and F1 at the picture's best threshold; 0
+    where a figure is not defined.
+    """
+    figures = localization.picture_figures(localization.histograms(chance, truth), localization.Empty.ZERO)
+    return {name: float(np.nan_to_num(figures[name])) for name in ("f1", "iou", "auc", "best_f1")}
 
 
 def auroc(rows: list[Row], positive: int) -> float:
     """AUROC of class `positive` against real, by its probability relative to real's."""
     kept = [r for r in rows if r["label"] in (0, positive)]
-    truth = [r["label"] == positive for r in kept]
-    values = [
-        r["probabilities"][positive] / (r["probabilities"][0] + r["probabilities"][positive] + 1e-12)
-        for r in kept
-    ]
-    return float(roc_auc_score(truth, values)) if len(set(truth)) == 2 else float("nan")
+    if not kept:
+        return float("nan")
+    scores = detection.relative_score(np.array([r["probabilities"] for r in kept]), positive)
+    return float(detection.auroc([r["label"] == positive for r in kept], scores))
 
 
 def summarise(rows: list[Row]) -> dict[str, Any]:
@@ -83,12 +75,11 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
     predicted = [int(np.argmax(r["probabilities"])) for r in rows]
     tampered = [r for r in rows if "f1" in r]
     authentic = [r for r in rows if r["label"] != 2]
+    matrix = detection.confusion_matrix(truth, predicted, len(LABELS))
     figures: dict[str, Any] = {
         "pictures": len(rows),
-        "accuracy": float(np.mean(np.equal(truth, predicted))),
-        "balanced_accuracy": float(balanced_accuracy_score(truth, predicted))
-        if len(set(truth)) > 1
-        else None,
+        "accuracy": detection.accuracy(matrix),
+        "balanced_accuracy": detection.balanced_accuracy(matrix) if len(set(truth)) > 1 else None,
         "auroc_synthetic": auroc(rows, 1),
         "auroc_tampered": auroc(rows, 2),
         "false_alarm_area": float(np.mean([r["alarm"] for r in authentic])) if authentic else None,

@@ -101,30 +101,22 @@ def _measure(
 
 
 def _figures(looked: Looked, again: Looked | None, seed: int, treatment: Treatment) -> dict[str, Any]:
+    from pixelsleuth.data.audit.measure import three
+
     names = sorted(set(looked.labels.label.tolist()))
     result: dict[str, Any] = {
         "pictures": len(looked.texts),
         "classes": {name: int((looked.labels.label == name).sum()) for name in names},
         "groups": len(set(looked.labels.unit.tolist())),
-        **_three(looked, seed),
+        **three(looked, seed=seed),
         "skipped": looked.skipped,
         "equalised": None,
     }
     if again is not None:
-        parts = _three(again, seed)
+        parts = three(again, seed=seed)
         del parts["text"]  # the texts stay what they are
         result["equalised"] = {"treatment": treatment.tell(), "enlarged": again.enlarged, **parts}
     return result
-
-
-def _three(looked: Looked, seed: int) -> dict[str, Any]:
-    from pixelsleuth.data.audit.measure import audit_headers, audit_text, audit_thumbnails
-
-    return {
-        "headers": audit_headers(looked, seed=seed),
-        "text": audit_text(looked, seed=seed),
-        "thumbnails": audit_thumbnails(looked, seed=seed),
-    }
 
 
 def _write(result: dict[str, Any], out: Path) -> None:

@@ -22,6 +22,14 @@ COMMANDS = {
         "How much of a data set's labels do its files give away?",
     ),
     "forge": ("pixelsleuth.cli.forge:forge", "Build a labelled data set of forgeries from photographs."),
+    "evaluate": (
+        "pixelsleuth.cli.evaluate:evaluate",
+        "Measure detectors on labelled pictures: figures, predictions, a report.",
+    ),
+    "compare": (
+        "pixelsleuth.cli.compare:compare",
+        "Paired differences of two evaluations, with intervals.",
+    ),
     "models": ("pixelsleuth.cli.models:models", "List the detectors and what they need."),
     "chat": ("pixelsleuth.cli.chat:chat", "Talk with a vision-language model about a picture."),
     "datasets": ("pixelsleuth.cli.datasets:datasets", "List the data sets that can be read; verify one."),

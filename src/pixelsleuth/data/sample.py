@@ -93,7 +93,7 @@ def hold_out(
 ) -> tuple[list[Sample], list[Sample]]:
     """Split into (training, validation) by group: a stable hash of the group decides, so no group is ever split.
 
-    A sample without a group is known by its path relative to `root`, so that the split is the same wherever the set lies.
+    A sample without a group is known by its path relative to `root`, and so wherever the set lies.
 
     >>> a, b = hold_out([Sample(Path(f"{i}.png"), Label.REAL, group=str(i % 7)) for i in range(70)], share=0.3)
     >>> {s.group for s in a} & {s.group for s in b}

@@ -221,7 +221,7 @@ def _picture(draw: Any, result: dict[str, Any], *, dark: bool) -> str:
         "font.family": "sans-serif",
         "ytick.labelcolor": ink,
     }
-    with rc_context(style):  # type: ignore[arg-type]
+    with rc_context(style):
         figure = Figure(figsize=(8.4, 3), layout="constrained")
         figure.patch.set_alpha(0)
         axes = figure.add_subplot()

@@ -1,0 +1,90 @@
+"""`pixelsleuth evaluate`: measure detectors on labelled pictures. Parsing only; the run is `evaluation.run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pixelsleuth.evaluation.recipes import Recipe
+
+
+@click.command(short_help="Measure detectors on labelled pictures: figures, predictions, a report.")
+@click.option(
+    "--model", "models", multiple=True, metavar="NAME", help="Detector; may be given several times."
+)
+@click.option("--data", metavar="DATA", help="A manifest, a folder in a known layout, or hf:owner/name.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where the files go."
+)
+@click.option("--split", metavar="NAME", help="Only this part of the data.")
+@click.option("--reader", metavar="NAME", help="How to read the data, where that cannot be told from them.")
+@click.option(
+    "--perturb", multiple=True, metavar="SPEC", help="Also after this change, such as jpeg:70 or resize:0.5."
+)
+@click.option("--protocol", metavar="NAME", help="standard (default), sida, fakevlm, so_fake or imdl.")
+@click.option("--raw", is_flag=True, help="Judge the files' own pixels: nothing is equalised.")
+@click.option(
+    "--recipe", type=click.Path(path_type=Path), metavar="FILE", help="A published table to set ours beside."
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="N pictures, evenly over the classes.")
+@click.option(
+    "--batch-size", type=click.IntRange(1, 1024), default=8, show_default=True, help="Pictures at once."
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--explain/--no-explain", default=True, show_default=True, help="Also judge what is said.")
+@click.option("--css-encoder", "encoder", metavar="ID", help="A sentence-transformers id or folder for CSS.")
+@click.option(
+    "--resamples", type=click.IntRange(10, 100_000), default=1000, show_default=True, help="Of the bootstrap."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of noise and bootstrap."
+)
+@click.option("--save-maps", is_flag=True, help="Also write every score map as PNG.")
+@click.option(
+    "--audit/--no-audit", default=True, show_default=True, help="Also audit the data for shortcuts."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
+@click.pass_context
+def evaluate(ctx: click.Context, /, recipe: Path | None, **options: Any) -> None:
+    """Measure detectors on labelled pictures.
+
+    Writes predictions.jsonl, metrics.json and report.html to DIR. A run that was stopped goes on when it is
+    started again with the same options; models and perturbations may be added to a finished one.
+
+    \b
+    Exit status: 0 every picture was judged, 1 some could not be (they are named in the report),
+    2 wrong usage, 130 interrupted.
+    """
+    from pixelsleuth.evaluation.run import EvaluateOptions, run_evaluate
+
+    if recipe is not None:
+        from pixelsleuth.evaluation.recipes import read_recipe
+
+        options = _with_recipe(options, read_recipe(recipe))
+    if not options["data"]:
+        raise click.UsageError(
+            "No data were given; name them with --data (a manifest, a folder, or hf:owner/name)."
+        )
+    options["models"] = options["models"] or ("compact",)
+    options["protocol"] = options["protocol"] or "standard"
+    chosen = EvaluateOptions(**options)
+    status = run_evaluate(chosen)
+    if not chosen.quiet:
+        for name in ("metrics.json", "predictions.jsonl", "report.html"):
+            click.echo(str(chosen.out / name))
+    ctx.exit(status)
+
+
+def _with_recipe(options: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """What the command line leaves open, the recipe decides; its own data are taken only where none are named."""
+    told = dict(options)
+    if not told["data"]:
+        told["data"], told["split"] = recipe.data.get("spec"), told["split"] or recipe.data.get("split")
+        told["reader"] = told["reader"] or recipe.data.get("reader")
+    told["models"] = told["models"] or tuple(recipe.models)
+    told["perturb"] = tuple(dict.fromkeys((*recipe.perturb, *told["perturb"])))
+    told["protocol"] = told["protocol"] or recipe.protocol
+    return {**told, "recipe": recipe}

@@ -1,0 +1,224 @@
+"""Judging: batches of pictures through every condition of one detector, each verdict turned into a row.
+
+While the detector works on one batch, a thread decodes and equalises the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pixelsleuth.core import rle
+from pixelsleuth.core.detector import Capability, Detector
+from pixelsleuth.core.errors import PictureError
+from pixelsleuth.core.images import Picture
+from pixelsleuth.core.verdict import Verdict, printable
+from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.evaluation.metrics import claims, localization
+from pixelsleuth.evaluation.perturbations import Chain
+from pixelsleuth.evaluation.pictures import Loaded, Pictures, load
+from pixelsleuth.evaluation.protocols import Protocol
+from pixelsleuth.evaluation.records import Row, key_of, pack_histogram
+
+CLEAN = "clean"
+Item = tuple[int, Sample]
+
+
+@dataclass
+class Judge:
+    """One detector under one protocol. `conditions` maps a name to its perturbation (None: the picture as it is)."""
+
+    detector: Detector
+    pictures: Pictures
+    protocol: Protocol
+    conditions: dict[str, Chain | None]
+    batch_size: int = 8
+    explain: bool = True
+    seed: int = 0
+    maps: Path | None = None
+
+    @property
+    def can_localize(self) -> bool:
+        return Capability.LOCALIZE in self.detector.capabilities
+
+    @property
+    def forced(self) -> bool:
+        """The true answer is given to the detector: the protocol asks for it, and the detector can take it."""
+        return self.protocol.teacher_forced and hasattr(self.detector, "judge_teacher_forced")
+
+    def rows(self, done: Callable[[Row], bool]) -> Iterator[list[Row]]:
+        """Rows of one batch after the other, without those that `done` knows already."""
+        with ThreadPoolExecutor(1) as ahead:
+            batches = self._batches(done)
+            batch = next(batches, None)
+            waiting = ahead.submit(self._load, batch) if batch else None
+            while batch is not None and waiting is not None:
+                loaded = waiting.result()
+                following = next(batches, None)
+                waiting = ahead.submit(self._load, following) if following else None
+                yield self._judge(batch, loaded, done)
+                batch = following
+
+    def _stub(self, item: Item, condition: str) -> Row:
+        index, sample = item
+        told = {key: printable(getattr(sample, key)) for key in ("source", "generator", "tamper", "group")}
+        return {
+            "model": self.detector.name,
+            "version": self.detector.version,
+            "condition": condition,
+            "index": index,
+            "path": printable(self.pictures.name(sample)),
+            "label": str(sample.label),
+            **told,
+        }
+
+    def _batches(self, done: Callable[[Row], bool]) -> Iterator[list[Item]]:
+        batch: list[Item] = []
+        for item in self.pictures:
+            if all(done(self._stub(item, condition)) for condition in self.conditions):
+                continue
+            batch.append(item)
+            if len(batch) == self.batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _load(self, batch: Sequence[Item]) -> list[Loaded | PictureError]:
+        loaded: list[Loaded | PictureError] = []
+        for _, sample in batch:
+            try:
+                loaded.append(load(sample, self.protocol))
+            except PictureError as error:
+                loaded.append(error)
+        return loaded
+
+    def _judge(
+        self, batch: Sequence[Item], loaded: Sequence[Loaded | PictureError], done: Callable[[Row], bool]
+    ) -> list[Row]:
+        rows: list[Row] = []
+        for condition, chain in self.conditions.items():
+            todo = [
+                (self._stub(item, condition), item[1], one)
+                for item, one in zip(batch, loaded, strict=True)
+                if not done(self._stub(item, condition))
+            ]
+            rows += [
+                {**stub, "error": one.to_dict()} for stub, _, one in todo if isinstance(one, PictureError)
+            ]
+            good = [(stub, sample, one) for stub, sample, one in todo if isinstance(one, Loaded)]
+            changed = [self._perturbed(stub, one, chain) for stub, _, one in good]
+            verdicts = self._verdicts([picture for picture, _ in changed], [sample for _, sample, _ in good])
+            for (stub, sample, one), (picture, mask), verdict in zip(good, changed, verdicts, strict=True):
+                rows.append(self._row(stub, sample, one, picture, mask, verdict))
+        return rows
+
+    def _perturbed(
+        self, stub: Row, one: Loaded, chain: Chain | None
+    ) -> tuple[Picture, NDArray[np.bool_] | None]:
+        if chain is None:
+            return one.picture, one.mask
+        pixels, mask = chain.apply(one.picture.pixels, one.mask, key=stub["path"], seed=self.seed)
+        return replace(one.picture, pixels=pixels), mask
+
+    def _verdicts(self, pictures: list[Picture], samples: list[Sample]) -> list[Verdict]:
+        if self.forced and pictures:
+            detector: Any = self.detector
+            forced: list[Verdict] = detector.judge_teacher_forced(
+                pictures, [sample.label for sample in samples], explain=self.explain
+            )
+            return forced
+        return list(
+            self.detector.check_many(pictures, explain=self.explain, batch_size=max(1, len(pictures)))
+        )
+
+    def _row(
+        self,
+        stub: Row,
+        sample: Sample,
+        one: Loaded,
+        picture: Picture,
+        mask: NDArray[np.bool_] | None,
+        verdict: Verdict,
+    ) -> Row:
+        row = {**stub, "width": picture.width, "height": picture.height, "error": verdict.error}
+        row["elapsed_ms"] = round(verdict.elapsed_ms, 1)
+        if verdict.probabilities is None:
+            return row
+        row |= {
+            "predicted": str(verdict.label),
+            "probabilities": [round(float(verdict.probabilities[label]), 6) for label in LABELS],
+            "inconclusive": verdict.inconclusive,
+            "mask_resized": one.resized,
+            "has_mask": mask is not None,
+        }
+        if self.can_localize and mask is not None:
+            row |= self._pixels(row, picture, mask, verdict)
+        if verdict.explanation is not None:
+            row["explanation"] = printable(verdict.explanation)
+            row["claims"] = claims.check_claims(verdict.explanation, _known(sample, mask))
+        reference = getattr(sample, "description", "")
+        return row | ({"reference": printable(reference)} if reference else {})
+
+    def _pixels(self, row: Row, picture: Picture, mask: NDArray[np.bool_], verdict: Verdict) -> Row:
+        levels = score_map(verdict, picture.width, picture.height)
+        if self.maps is not None:
+            _save_map(self.maps / map_name(row), levels)
+        histogram = localization.histograms(levels, mask)
+        marked = levels >= localization.HALF
+        delivered = verdict.mask if verdict.mask is not None else np.zeros_like(mask)
+        return {
+            "mask": rle.encode(marked),
+            "histogram": pack_histogram(histogram),
+            "delivered": [int(n) for n in localization.mask_counts(delivered, mask)],
+        }
+
+
+def score_map(verdict: Verdict, width: int, height: int) -> NDArray[np.uint8]:
+    """(height, width) uint8, the tampering probability times 255: the heat map enlarged (bilinear), else the mask,
+    else nothing marked.
+    """
+    if verdict.heatmap is not None:
+        levels = localization.as_levels(np.nan_to_num(verdict.heatmap, nan=0.0).clip(0, 1))
+        if levels.shape == (height, width):
+            return levels
+        return np.asarray(Image.fromarray(levels).resize((width, height), Image.Resampling.BILINEAR))
+    if verdict.mask is not None:
+        return localization.as_levels(verdict.mask)
+    return np.zeros((height, width), np.uint8)
+
+
+def map_name(row: Row) -> str:
+    """Where the score map of a row lies under the folder of maps: by number, so that no name leads out of it."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in f"{row['model']}-{row['condition']}")
+    return f"{safe}/{int(row['index']):07d}.png"
+
+
+def _save_map(path: Path, levels: NDArray[np.uint8]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(levels).save(path, "PNG", compress_level=1)
+
+
+def _known(sample: Sample, mask: NDArray[np.bool_] | None) -> dict[str, Any]:
+    """What is known of a sample: the forge's record where the data carry one, else label, operation and mask.
+
+    Place and size are measured on the mask as it lies after the perturbation.
+    """
+    record: Any = (getattr(sample, "extra", None) or {}).get("claims")
+    told = dict(record) if isinstance(record, dict) else {}
+    told["label"] = str(sample.label)
+    if sample.tamper and "operation" not in told:
+        told["operation"] = sample.tamper
+    if mask is not None and mask.any():
+        told = {key: value for key, value in told.items() if key not in ("place", "size")}
+    return claims.truth_of(told, mask)
+
+
+__all__ = ["CLEAN", "Judge", "key_of", "map_name", "score_map"]

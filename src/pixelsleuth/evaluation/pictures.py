@@ -1,0 +1,133 @@
+"""The pictures of an evaluation: samples of a data set, decoded with their masks, equalised for a protocol."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelsleuth.core.errors import CorruptPicture, NoPictures, PictureError
+from pixelsleuth.data.readers import open_data
+from pixelsleuth.data.sample import LABELS, Sample
+
+if TYPE_CHECKING:
+    from pixelsleuth.core.images import Picture
+    from pixelsleuth.evaluation.protocols import Protocol
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The samples that are judged, each with its index in the data set. Iterable more than once."""
+
+    spec: str
+    split: str | None
+    reader: str | None
+    kept: tuple[tuple[int, Sample], ...]
+
+    def __iter__(self) -> Iterator[tuple[int, Sample]]:
+        return iter(self.kept)
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over names and labels: tells whether two runs saw the same pictures."""
+        told = "\n".join(f"{index}\t{self.name(sample)}\t{sample.label}" for index, sample in self.kept)
+        return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def name(self, sample: Sample) -> str:
+        """The sample's path relative to the data, so that results do not carry a machine's folders."""
+        root = Path(self.spec).parent if Path(self.spec).is_file() else Path(self.spec)
+        try:
+            return sample.path.relative_to(root).as_posix()
+        except ValueError:
+            return sample.path.as_posix()
+
+
+def choose(
+    spec: str,
+    protocol: Protocol,
+    *,
+    split: str | None = None,
+    reader: str | None = None,
+    limit: int | None = None,
+) -> Pictures:
+    """The samples that `protocol` judges; with `limit`, so many of them, evenly over the classes, by a stable hash.
+
+    Sets that keep pictures inside shards are held as bytes: give `limit`, or split such a set first. Raises NoPictures.
+    """
+    samples = enumerate(open_data(spec, reader=reader, split=split))
+    kept = [(index, sample) for index, sample in samples if str(sample.label) in protocol.labels]
+    if not kept:
+        part = f" in the split {split!r}" if split else ""
+        raise NoPictures(f"{spec} holds no picture{part} that the protocol {protocol.name} judges.")
+    chosen = Pictures(spec, split, reader, tuple(kept))
+    return chosen if limit is None or limit >= len(kept) else replace(chosen, kept=_even(chosen, limit))
+
+
+def _even(pictures: Pictures, limit: int) -> tuple[tuple[int, Sample], ...]:
+    def draw(item: tuple[int, Sample]) -> str:
+        return hashlib.sha256(pictures.name(item[1]).encode("utf-8", "surrogateescape")).hexdigest()
+
+    queues = [sorted((i for i in pictures if i[1].label == label), key=draw) for label in LABELS]
+    taken: list[tuple[int, Sample]] = []
+    for place in range(max(map(len, queues))):
+        taken += [queue[place] for queue in queues if place < len(queue)]
+    return tuple(sorted(taken[:limit], key=lambda item: item[0]))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A decoded picture; `mask` (H, W) bool is the truth (all False where nothing was tampered with), None where a
+    tampered picture has no mask; `resized`: the stored mask had another size.
+    """
+
+    picture: Picture
+    mask: NDArray[np.bool_] | None
+    resized: bool = False
+
+
+def load(sample: Sample, protocol: Protocol) -> Loaded:
+    """Decode one sample and equalise it where the protocol says so. Raises PictureError."""
+    picture, mask, resized = _decoded(sample, protocol.mask_level)
+    if str(sample.label) != "tampered":
+        mask = np.zeros(picture.pixels.shape[:2], bool)  # nothing was edited in place
+    if protocol.equalise:
+        from pixelsleuth.data.equalise import equalise
+
+        picture = replace(picture, pixels=np.ascontiguousarray(equalise(picture.pixels)))
+    return Loaded(picture, mask, resized)
+
+
+def _decoded(sample: Sample, level: int) -> tuple[Picture, NDArray[np.bool_] | None, bool]:
+    if not isinstance(sample.mask, Path) or level == 128:
+        try:
+            picture, reading = sample.load()
+        except PictureError as error:
+            sample.open()  # raises where it is the picture's own fault
+            raise CorruptPicture(f"The mask of {sample.path} cannot be read ({error.code}): {error}") from error
+        return picture, None if reading is None else reading.pixels, bool(reading and reading.resized)
+    picture, mask = sample.open(), _read_mask(sample.mask, level)
+    size = (picture.width, picture.height)
+    if mask.shape == size[::-1]:
+        return picture, mask, False
+    from pixelsleuth.evaluation.perturbations import resize_mask
+
+    return picture, resize_mask(mask, size), True
+
+
+def _read_mask(path: Path, level: int) -> NDArray[np.bool_]:
+    """(H, W) bool, grey levels from `level` on; read with the care of any untrusted picture."""
+    from pixelsleuth.core.images import open_picture
+
+    try:
+        pixels = open_picture(path).pixels
+    except PictureError as error:
+        raise CorruptPicture(f"The mask {path} cannot be read ({error.code}): {error}") from error
+    return pixels.max(axis=2) >= level

@@ -1,0 +1,131 @@
+"""Protocols: the rules of one evaluation, each a small object with a name and a version that results carry.
+
+`standard` is the default and means what its figures' names say. The others follow published works as their code or
+papers compute, and put those figures beside the standard ones under names of their own (`sida_f1`, `fakevlm_acc`,
+...), never in their place. What a paper leaves open is said in `notes`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pixelsleuth.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The rules: `equalise` every picture the same way before it is judged; `teacher_forced` gives the detector the
+    true answer where it can take it; `sentence` reads the class out of the text, not out of probabilities;
+    `mask_level` is the grey level from which a stored mask counts as tampered; `labels` restricts which classes are
+    judged at all; `own` names the figures that this protocol adds (`figures.OWN`).
+    """
+
+    name: str
+    version: int
+    summary: str
+    equalise: bool = True
+    teacher_forced: bool = False
+    sentence: bool = False
+    mask_level: int = 128
+    labels: tuple[str, ...] = ("real", "full_synthetic", "tampered")
+    own: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As results carry it."""
+        return asdict(self)
+
+
+PROTOCOLS = {
+    one.name: one
+    for one in (
+        Protocol(
+            "standard",
+            1,
+            "Every picture is decoded, turned upright, brought to sRGB and given one JPEG pass (quality 90, "
+            "4:2:0) at its own size, whatever its class; the detector sees nothing but pixels. Pixel figures are "
+            "means over tampered pictures at threshold 0.5, whatever class was named.",
+        ),
+        Protocol(
+            "sida",
+            1,
+            "As the release of SIDA validates: pixels of the files as they are, the true answer given to the model "
+            "where it can take it (teacher forcing), masks at logit 0, IoU on tampered pictures only.",
+            equalise=False,
+            teacher_forced=True,
+            mask_level=255,
+            own=(
+                "sida_giou",
+                "sida_ciou",
+                "sida_accuracy",
+                "sida_f1",
+                "sida_auc",
+                "sida_pixel_accuracy",
+            ),
+            notes=(
+                "sida_f1 is the harmonic mean of cIoU and classification accuracy; the names are the release's.",
+                "sida_auc is mean precision times mean recall of the classes, sida_pixel_accuracy is cIoU times 100.",
+                "Only mask pixels that are fully white count as tampered, as in the release's integer conversion.",
+            ),
+        ),
+        Protocol(
+            "fakevlm",
+            1,
+            "As the release of FakeVLM evaluates: files as they are; the class is read out of the answer's first two "
+            "sentences by the words real and fake. An answer with neither is counted as unparsable and as wrong.",
+            equalise=False,
+            sentence=True,
+            own=("fakevlm_acc", "fakevlm_f1", "fakevlm_unparsable"),
+            notes=(
+                "The positive class of fakevlm_f1 is real, as the published figures imply.",
+                "The release draws an unparsable answer at random; here it is wrong, so a score can only be lower.",
+                "The rule is a substring test: unrealistic counts as real, as in the release.",
+            ),
+        ),
+        Protocol(
+            "so_fake",
+            1,
+            "As So-Fake reports: three classes, files as they are, pixel F1 and IoU over all tampered pictures.",
+            equalise=False,
+            own=("so_fake_acc", "so_fake_f1", "so_fake_loc_iou", "so_fake_loc_f1"),
+            notes=(
+                "The paper does not name the averaging of its F1: macro here.",
+                "Nor whether pictures of a wrongly named class count for localization: all tampered pictures do here.",
+            ),
+        ),
+        Protocol(
+            "imdl",
+            1,
+            "As benchmarks of manipulation localization do: tampered pictures only, files as they are, threshold "
+            "0.5, mean over pictures.",
+            equalise=False,
+            labels=("tampered",),
+            own=("imdl_f1", "imdl_iou", "imdl_auc"),
+            notes=("Ties in imdl_auc count half; the best of a map and its inverse is never taken.",),
+        ),
+    )
+}
+
+
+def get_protocol(name: str) -> Protocol:
+    """The protocol called `name`. Raises UsageError with the names there are."""
+    if name not in PROTOCOLS:
+        raise UsageError(f"There is no protocol {name!r}; choose from {', '.join(PROTOCOLS)}.")
+    return PROTOCOLS[name]
+
+
+def parse_answer(text: str | None) -> str | None:
+    """ "real", "fake" or None of an answer by FakeVLM's rule: its first sentence, else its second.
+
+    >>> parse_answer("This is a fake image. The hands are not realistic."), parse_answer("I cannot tell.")
+    ('fake', None)
+    """
+    sentences = [one for one in re.split(r"\.", (text or "").lower()) if one.strip()]
+    for sentence in sentences[:2]:
+        if "real" in sentence:
+            return "real"
+        if "fake" in sentence:
+            return "fake"
+    return None

@@ -1,0 +1,135 @@
+"""Recipes: YAML files that name the data, the models, the protocol and the perturbations of one published table,
+and the figures that were published, so that ours stand beside them.
+
+    title: SIDA, table 3
+    source: {paper: ..., table: ...}
+    data: {spec: hf:saberzl/SID_Set, split: validation, download: what to get first}
+    models: [sida-7b]
+    protocol: sida
+    perturb: [jpeg:70]
+    columns: {Acc: accuracy, F1: macro_f1}     # column of the table -> our figure
+    scale: 100                                 # published figures are in percent
+    published:
+      - {method: SIDA-7B, condition: clean, figures: {Acc: 93.5}}
+    notes: [...]
+
+A figure that is not known stays out: no recipe holds an invented number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pixelsleuth.core.errors import MissingExtra, UsageError
+from pixelsleuth.evaluation import perturbations
+from pixelsleuth.evaluation.protocols import get_protocol
+
+LARGEST = 1 << 20
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One table. `published` rows: method, condition, figures by column, note."""
+
+    title: str
+    protocol: str
+    data: dict[str, Any] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    perturb: tuple[str, ...] = ()
+    columns: dict[str, str] = field(default_factory=dict)
+    scale: float = 1.0
+    published: tuple[dict[str, Any], ...] = ()
+    source: dict[str, Any] = field(default_factory=dict)
+    group_by: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe. Raises UsageError for what it should not hold, MissingExtra without PyYAML."""
+    try:
+        import yaml
+    except ImportError:
+        raise MissingExtra("pyyaml", "eval") from None
+    try:
+        if path.stat().st_size > LARGEST:
+            raise UsageError(f"{path} is too large for a recipe.")
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"The recipe {path} cannot be read ({error.strerror}); name a YAML file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"The recipe {path} is no YAML ({str(error).splitlines()[0]}).") from error
+    return _checked(found, path)
+
+
+def _checked(found: Any, path: Path) -> Recipe:
+    known = set(Recipe.__dataclass_fields__)
+    if not isinstance(found, dict) or not {"title", "protocol"} <= found.keys():
+        raise UsageError(f"The recipe {path} needs at least title and protocol.")
+    unknown = sorted(set(map(str, found)) - known)
+    if unknown:
+        raise UsageError(
+            f"The recipe {path} holds unknown keys ({', '.join(unknown)}); known: {', '.join(known)}."
+        )
+    try:
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in found.items()
+        }
+        recipe = Recipe(**fields)
+        get_protocol(recipe.protocol)
+        for spec in recipe.perturb:
+            perturbations.parse(spec)
+        for row in recipe.published:
+            strangers = set(row["figures"]) - set(recipe.columns)
+            if strangers or not all(isinstance(v, int | float) for v in row["figures"].values()):
+                raise UsageError(f"The recipe {path}: {row['method']} has figures without a column or value.")
+    except (TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"The recipe {path} is not built as a recipe ({error}).") from error
+    return recipe
+
+
+def beside(recipe: Recipe, models: list[dict[str, Any]]) -> dict[str, Any]:
+    """The published table and ours: rows of {kind: published|measured, method, condition, figures by column}.
+
+    Measured figures are in the table's own scale.
+    """
+    rows: list[dict[str, Any]] = [
+        {
+            "kind": "published",
+            "method": row["method"],
+            "condition": row.get("condition", "clean"),
+            "figures": dict(row["figures"]),
+            "note": row.get("note", ""),
+        }
+        for row in recipe.published
+    ]
+    for model in models:
+        for condition, result in model["conditions"].items():
+            figures = {
+                column: _measured(result, path, recipe.scale) for column, path in recipe.columns.items()
+            }
+            told = {
+                "kind": "measured",
+                "method": f"{model['name']} {model['version']}",
+                "condition": condition,
+            }
+            rows.append({**told, "figures": figures, "note": ""})
+    return {
+        "title": recipe.title,
+        "source": recipe.source,
+        "columns": dict(recipe.columns),
+        "rows": rows,
+        "notes": list(recipe.notes),
+        "download": recipe.data.get("download", ""),
+    }
+
+
+def _measured(result: dict[str, Any], path: str, scale: float) -> float:
+    """The figure at `path`: a name among the figures, or dots into the result (`by_source.a.figures.accuracy`)."""
+    found: Any = result["figures"].get(path) if "." not in path else result
+    if "." in path:
+        for step in path.split("."):
+            found = found.get(step) if isinstance(found, dict) else None
+    value = found.get("value") if isinstance(found, dict) else found
+    return float("nan") if value is None else float(value) * scale

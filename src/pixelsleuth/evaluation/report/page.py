@@ -1,0 +1,142 @@
+"""`report.html` of an evaluation, from `metrics.json` and `predictions.jsonl`: one file, no script, nothing from
+elsewhere.
+
+The look is that of the reports of `check` (`reporting/templates/report.css`) with a few rules of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixelsleuth import __version__
+from pixelsleuth.core.errors import OutputError
+from pixelsleuth.evaluation import records
+from pixelsleuth.evaluation.figures import Frame
+from pixelsleuth.evaluation.pictures import Pictures
+from pixelsleuth.evaluation.protocols import Protocol
+from pixelsleuth.evaluation.report.examples import examples_of
+from pixelsleuth.evaluation.report.plots import plots_of
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HEADLINE = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_f1": "Macro F1",
+    "auroc": "AUROC fake / real",
+    "auroc_full_synthetic": "AUROC synthetic / real",
+    "auroc_tampered": "AUROC tampered / real",
+    "ece": "Calibration error",
+    "pixel_f1": "Pixel F1",
+    "pixel_iou": "Pixel IoU",
+    "pixel_auc": "Pixel AUC",
+    "false_alarm_area": "False-alarm area",
+}
+PARTS = {
+    "accuracy": "Accuracy",
+    "auroc": "AUROC fake / real",
+    "auroc_against_all_real": "AUROC against all real",
+    "pixel_f1": "Pixel F1",
+    "pixel_iou": "Pixel IoU",
+    "pixel_auc": "Pixel AUC",
+    "false_alarm_area": "False-alarm area",
+}
+LABELS = {"real": "Real", "full_synthetic": "Full synthetic", "tampered": "Tampered"}
+
+
+def write_report(folder: Path, pictures: Pictures) -> Path:
+    """Write `folder/report.html`. Raises OutputError where that cannot be done."""
+    result = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    told = {key: value for key, value in result["protocol"].items() if key in Protocol.__dataclass_fields__}
+    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in told.items()}
+    protocol = Protocol(**fields)
+    rows: dict[tuple[str, str], list[records.Row]] = {}
+    wanted = {index for index, _ in pictures}
+    for row in records.read_rows(folder / "predictions.jsonl"):
+        if row["condition"] == "clean" and row["index"] in wanted:
+            rows.setdefault((row["model"], row["version"]), []).append(row)
+    frames = [Frame(rows.get((model["name"], model["version"]), [])) for model in result["models"]]
+    values = {
+        "r": result,
+        "style": _style(),
+        "style_hash": _hash(_style()),
+        "version": __version__,
+        "headline": HEADLINE,
+        "parts": PARTS,
+        "labels": LABELS,
+        "plots": plots_of(result),
+        "examples": [examples_of(frame, pictures, protocol) for frame in frames],
+        "speed": [_speed(frame) for frame in frames],
+        "conditions": list(result["models"][0]["conditions"]),
+    }
+    path = folder / "report.html"
+    part = path.with_name(".report.html.part")
+    try:
+        part.write_text(_environment().get_template("evaluation.html.j2").render(values), encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); make room and run again.") from error
+    return path
+
+
+def figure(row: dict[str, Any] | None) -> str:
+    """A figure as a reader sees it: three digits, a dash where it is not defined."""
+    return "-" if row is None or row.get("value") is None else f"{row['value']:.3f}"
+
+
+def interval(row: dict[str, Any] | None) -> str:
+    """Its interval, or nothing."""
+    return "" if row is None or row.get("low") is None else f"{row['low']:.3f} to {row['high']:.3f}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A bare number, a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def shade(share: float) -> str:
+    """The class of a cell's shade, s0 to s9."""
+    return f"s{min(9, int(10 * share))}"
+
+
+def _speed(frame: Frame) -> dict[str, float] | None:
+    times = [float(row["elapsed_ms"]) for row in frame.rows if "elapsed_ms" in row]
+    return {"mean": sum(times) / len(times), "count": len(times)} if times else None
+
+
+@functools.cache
+def _style() -> str:
+    from markupsafe import Markup
+
+    base = files("pixelsleuth.reporting").joinpath("templates/report.css").read_text("utf-8")
+    own = files("pixelsleuth.evaluation.report").joinpath("templates/evaluation.css").read_text("utf-8")
+    without_comments = re.sub(r"/\*.*?\*/", "", base + own, flags=re.DOTALL)
+    return Markup(re.sub(r"\s*\n\s*", "\n", without_comments).strip())
+
+
+def _hash(style: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+
+
+@functools.cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("pixelsleuth.evaluation.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"figure": figure, "interval": interval, "number": number, "shade": shade}
+    return environment

@@ -1,0 +1,255 @@
+"""One run of `pixelsleuth evaluate`: choose the pictures, judge them, sum up, write the report.
+
+Stages leave files: `predictions.jsonl` grows with every batch, `metrics.json` and `report.html` are written at the
+end and from that file alone. A run that was stopped goes on where it was, a finished one only sums up again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixelsleuth.core.detector import Detector
+from pixelsleuth.core.errors import OutputError, UsageError
+from pixelsleuth.evaluation import perturbations, records
+from pixelsleuth.evaluation.audit import audit_of
+from pixelsleuth.evaluation.compare import paired_differences
+from pixelsleuth.evaluation.environment import stamp
+from pixelsleuth.evaluation.judging import CLEAN, Judge
+from pixelsleuth.evaluation.pictures import Pictures, choose
+from pixelsleuth.evaluation.protocols import Protocol, get_protocol
+from pixelsleuth.evaluation.recipes import Recipe, beside
+from pixelsleuth.evaluation.summary import SCHEMA, Settings, as_json, condition_result
+
+ALL_JUDGED, SOME_FAILED = 0, 1
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """The options of one run; the defaults are those of the command."""
+
+    data: str
+    out: Path
+    models: tuple[str, ...] = ("compact",)
+    split: str | None = None
+    reader: str | None = None
+    perturb: tuple[str, ...] = ()
+    protocol: str = "standard"
+    raw: bool = False
+    limit: int | None = None
+    batch_size: int = 8
+    device: str = "auto"
+    explain: bool = True
+    resamples: int = 1000
+    seed: int = 0
+    encoder: str | None = None
+    save_maps: bool = False
+    audit: bool = True
+    quiet: bool = False
+    recipe: Recipe | None = None
+
+
+def run_evaluate(options: EvaluateOptions) -> int:
+    """Do all of it and return the exit status: 1 where some picture could not be judged. Raises UsageError."""
+    from pixelsleuth.core.registry import load
+
+    protocol = protocol_of(options)
+    conditions = conditions_of(options.perturb)
+    pictures = choose(options.data, protocol, split=options.split, reader=options.reader, limit=options.limit)
+    encoder = _encoder(options)
+    # Detectors first: one that cannot be loaded is told before hours of work, not after.
+    detectors = [load(name, device=options.device) for name in options.models]
+    named = {(one.name, one.version) for one in detectors}
+    if len(named) < len(detectors):
+        raise UsageError("Two of the models are the same name and version; results could not be told apart.")
+    log = records.PredictionLog(options.out, _about(options, protocol, pictures))
+    try:
+        with _progress(len(pictures) * len(conditions) * len(detectors), options.quiet) as step:
+            step(len(log.done))
+            forced = [
+                _judge_all(one, pictures, protocol, conditions, options, log, step) for one in detectors
+            ]
+    finally:
+        log.close()
+    settings = Settings(protocol, options.resamples, options.seed, encoder)
+    result = summarise(options, settings, pictures, list(conditions), detectors, forced)
+    _write(options.out / "metrics.json", as_json(result))
+    from pixelsleuth.evaluation.report.page import write_report
+
+    write_report(options.out, pictures)
+    failed = sum(
+        one["not_judged"]["count"] for model in result["models"] for one in model["conditions"].values()
+    )
+    return SOME_FAILED if failed else ALL_JUDGED
+
+
+def protocol_of(options: EvaluateOptions) -> Protocol:
+    """The protocol, with `--raw` taking equalisation away."""
+    from dataclasses import replace
+
+    protocol = get_protocol(options.protocol)
+    return replace(protocol, equalise=False) if options.raw else protocol
+
+
+def conditions_of(specs: tuple[str, ...]) -> dict[str, perturbations.Chain | None]:
+    """`clean` and every perturbation, each once. Raises UsageError."""
+    found: dict[str, perturbations.Chain | None] = {CLEAN: None}
+    for spec in specs:
+        chain = perturbations.parse(spec)
+        found[chain.spec] = chain
+    return found
+
+
+def summarise(
+    options: EvaluateOptions,
+    settings: Settings,
+    pictures: Pictures,
+    conditions: list[str],
+    detectors: list[Detector],
+    forced: list[bool],
+) -> dict[str, Any]:
+    """`metrics.json` as a dictionary, from `predictions.jsonl` alone."""
+    wanted = {index for index, _ in pictures}
+    rows: dict[tuple[str, str], dict[str, list[records.Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in records.read_rows(options.out / "predictions.jsonl"):
+        if row["index"] in wanted:
+            rows[row["model"], row["version"]][row["condition"]].append(row)
+    models = []
+    for detector, was_forced in zip(detectors, forced, strict=True):
+        mine = rows[detector.name, detector.version]
+        models.append(
+            {
+                "name": detector.name,
+                "version": detector.version,
+                "capabilities": sorted(str(one) for one in detector.capabilities),
+                "notes": _notes(detector, settings.protocol, was_forced),
+                "conditions": {name: condition_result(mine[name], settings) for name in conditions},
+            }
+        )
+    result: dict[str, Any] = {
+        "schema": SCHEMA,
+        "protocol": settings.protocol.to_dict() | {"equalised": settings.protocol.equalise},
+        "data": _data(options, pictures),
+        "settings": {
+            "resamples": settings.resamples,
+            "interval": "95 % percentile bootstrap over groups",
+            "seed": settings.seed,
+            "css_encoder": options.encoder,
+        },
+        "environment": stamp(),
+        "audit": audit_of(pictures, seed=settings.seed) if options.audit else {"skipped": "Not asked for."},
+        "models": models,
+        "differences": [
+            paired_differences(
+                rows[a.name, a.version][CLEAN], rows[b.name, b.version][CLEAN], settings, (a.name, b.name)
+            )
+            for i, a in enumerate(detectors)
+            for b in detectors[i + 1 :]
+        ],
+    }
+    return result | ({"table": beside(options.recipe, models)} if options.recipe else {})
+
+
+def _judge_all(
+    detector: Detector,
+    pictures: Pictures,
+    protocol: Protocol,
+    conditions: dict[str, perturbations.Chain | None],
+    options: EvaluateOptions,
+    log: records.PredictionLog,
+    step: Callable[[int], None],
+) -> bool:
+    maps = options.out / "maps" if options.save_maps else None
+    judge = Judge(
+        detector, pictures, protocol, conditions,
+        batch_size=options.batch_size, explain=options.explain, seed=options.seed, maps=maps,
+    )  # fmt: skip
+    for batch in judge.rows(lambda row: records.key_of(row) in log.done):
+        log.append(batch)
+        step(len(batch))
+    return judge.forced
+
+
+def _about(options: EvaluateOptions, protocol: Protocol, pictures: Pictures) -> dict[str, Any]:
+    """What must be the same for a rerun to go on: the pictures and what is done to them. Models and perturbations
+    may be added later, so they stand in the rows.
+    """
+    return {
+        "protocol": protocol.name,
+        "protocol_version": protocol.version,
+        "equalise": protocol.equalise,
+        "data": Path(options.data).name,
+        "split": options.split,
+        "pictures": pictures.digest,
+        "seed": options.seed,
+        "explain": options.explain,
+    }
+
+
+def _notes(detector: Detector, protocol: Protocol, forced: bool) -> list[str]:
+    notes = []
+    if protocol.teacher_forced and not forced:
+        notes.append(
+            f"{detector.name} cannot be given the true answer, so it was free-running: the published figures of this "
+            "protocol had an easier task."
+        )
+    if "localize" not in {str(one) for one in detector.capabilities}:
+        notes.append(f"{detector.name} draws no masks, so there are no localization figures.")
+    return notes
+
+
+def _data(options: EvaluateOptions, pictures: Pictures) -> dict[str, Any]:
+    labels: dict[str, int] = defaultdict(int)
+    for _, sample in pictures:
+        labels[str(sample.label)] += 1
+    groups = {sample.unit for _, sample in pictures}
+    return {
+        "name": Path(options.data).name,
+        "split": options.split,
+        "reader": options.reader,
+        "limit": options.limit,
+        "pictures": len(pictures),
+        "labels": dict(sorted(labels.items())),
+        "groups": len(groups),
+        "digest": pictures.digest,
+    }
+
+
+def _encoder(options: EvaluateOptions) -> Any:
+    if options.encoder is None:
+        return None
+    from pixelsleuth.evaluation.metrics.explanation import SentenceEncoder
+
+    return SentenceEncoder(options.encoder)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); make room and run again.") from error
+
+
+@contextlib.contextmanager
+def _progress(total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, where someone is there to see it."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from pixelsleuth.reporting.terminal import console_for
+
+    columns = (TextColumn("Evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    with Progress(*columns, console=console_for(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda count: bar.advance(task, count)

@@ -1,0 +1,184 @@
+"""From rows to `metrics.json`: figures with intervals, breakdowns, curves, and what could not be judged.
+
+The result depends on the rows and the settings alone, so the same predictions give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pixelsleuth.evaluation.figures import NAMES, Frame, pooled_curves, statistics
+from pixelsleuth.evaluation.metrics import calibration, detection
+from pixelsleuth.evaluation.metrics.resampling import RESAMPLES, Bootstrap, interval_of
+from pixelsleuth.evaluation.protocols import Protocol
+from pixelsleuth.evaluation.records import Row
+from pixelsleuth.evaluation.texts import explanation_figures
+
+SCHEMA = "pixelsleuth.metrics/1"
+BREAKDOWN = ("accuracy", "balanced_accuracy", "auroc", "auroc_full_synthetic", "auroc_tampered", "pixel_f1",
+             "pixel_iou", "pixel_auc", "pixel_best_f1", "false_alarm_area", "conclusive_accuracy")  # fmt: skip
+CURVE_POINTS = 200
+LISTED = 50
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a summary depends on besides the rows."""
+
+    protocol: Protocol
+    resamples: int = RESAMPLES
+    seed: int = 0
+    encoder: Any = None
+
+
+def figure_table(frame: Frame, settings: Settings, only: Sequence[str] | None = None) -> dict[str, Any]:
+    """`{name: {"value", "low", "high"}}` with 95 % percentile intervals over groups."""
+    chosen = {
+        name: statistic
+        for name, statistic in statistics(frame, settings.protocol).items()
+        if only is None or name in only
+    }
+    draws = Bootstrap(frame.groups, resamples=settings.resamples, seed=settings.seed)
+    resampled = draws.table(chosen)
+    table = {}
+    for name, statistic in chosen.items():
+        low, high = interval_of(resampled[name])
+        table[name] = {"value": float(statistic(np.ones(len(frame)))), "low": low, "high": high}
+    return table
+
+
+def condition_result(rows: Iterable[Row], settings: Settings) -> dict[str, Any]:
+    """Everything about one detector under one condition."""
+    frame = Frame(list(rows))
+    result: dict[str, Any] = {
+        "pictures": len(frame),
+        "not_judged": _failures(frame),
+        "masks": _masks(frame),
+        "figures": figure_table(frame, settings) if len(frame) else {},
+    }
+    if not len(frame):
+        return result
+    if frame.localized:
+        result["pooled"] = pooled_curves(frame)
+    result |= _curves(frame)
+    texts = explanation_figures(
+        frame, encoder=settings.encoder, resamples=settings.resamples, seed=settings.seed
+    )
+    if texts is not None:
+        result["explanation"] = texts
+    for kind in ("source", "generator", "tamper"):
+        result[f"by_{kind}"] = breakdown(frame, kind, settings)
+    return result
+
+
+def breakdown(frame: Frame, kind: str, settings: Settings) -> dict[str, Any]:
+    """Figures of every part that shares `kind`; pictures without one are left out. A generator or an operation has no
+    real pictures of its own, so it gets its recall, its pixel figures, and its AUROC against all real pictures.
+    """
+    parts: dict[str, list[Row]] = defaultdict(list)
+    for row in frame.rows:
+        if row.get(kind):
+            parts[str(row[kind])].append(row)
+    real = [row for row in frame.rows if row["label"] == "real"]
+    result = {}
+    for name in sorted(parts):
+        part = Frame(parts[name])
+        figures = figure_table(part, settings, BREAKDOWN)
+        if kind != "source" and real and not (part.truth == 0).any():
+            against = figure_table(Frame([*parts[name], *real]), settings, ("auroc",))
+            figures["auroc_against_all_real"] = against.get("auroc")
+        labels = {label: int((part.truth == i).sum()) for i, label in enumerate(NAMES)}
+        result[name] = {"pictures": len(part), "labels": labels, "figures": figures}
+    return result
+
+
+def _failures(frame: Frame) -> dict[str, Any]:
+    listed = [
+        {"path": row["path"], "code": row["error"]["code"], "message": row["error"]["message"]}
+        for row in frame.failed
+    ]
+    return {"count": len(listed), "listed": listed[:LISTED]}
+
+
+def _masks(frame: Frame) -> dict[str, Any]:
+    tampered = [row for row in frame.rows if row["label"] == "tampered"]
+    return {
+        "localized": frame.localized,
+        "tampered": len(tampered),
+        "tampered_without_mask": sum(not row["has_mask"] for row in tampered),
+        "empty_masks": sum(
+            h is not None and not h[1].any() and row["label"] == "tampered"
+            for h, row in zip(frame.histograms, frame.rows, strict=True)
+        ),
+        "resized": sum(bool(row["mask_resized"]) for row in frame.rows),
+        "policy": "skip: a picture without a tampered pixel has no F1, IoU or AUC",
+    }
+
+
+def _curves(frame: Frame) -> dict[str, Any]:
+    matrix = detection.confusion_matrix(frame.truth, frame.predicted, len(NAMES))
+    bins = calibration.calibration_bins(frame.confidence, frame.right)
+    coverage, risk = calibration.risk_coverage(frame.confidence, frame.right)
+    thin = np.unique(np.linspace(0, len(coverage) - 1, CURVE_POINTS).round().astype(int))
+    curves = {}
+    for name, positives in (("fake", (1, 2)), ("full_synthetic", (1,)), ("tampered", (2,))):
+        kept = (frame.truth == 0) | np.isin(frame.truth, positives)
+        truth = frame.truth[kept] > 0
+        if truth.any() and not truth.all():
+            score = (
+                1 - frame.probabilities[kept, 0]
+                if name == "fake"
+                else detection.relative_score(frame.probabilities[kept], positives[0])
+            )
+            x, y = detection.roc_curve(truth, score, points=CURVE_POINTS)
+            curves[name] = {"false_alarms": x.tolist(), "hits": y.tolist()}
+    return {
+        "labels": {label: int((frame.truth == i).sum()) for i, label in enumerate(NAMES)},
+        "missing_classes": [label for i, label in enumerate(NAMES) if not (frame.truth == i).any()],
+        "confusion": matrix.astype(int).tolist(),
+        "roc": curves,
+        "calibration": [
+            {"pictures": int(n), "confidence": float(c / n), "accuracy": float(r / n)}
+            for n, c, r in bins
+            if n
+        ],
+        "risk_coverage": {
+            "coverage": coverage[thin].tolist(),
+            "risk": risk[thin].tolist(),
+            "area": calibration.area_under_risk_coverage(frame.confidence, frame.right),
+        },
+        "what_size_tells": _size_auroc(frame),
+    }
+
+
+def _size_auroc(frame: Frame) -> float:
+    """AUROC of the picture's number of pixels for fake against real, 0.5 (tells nothing) to 1: what equalising the
+    compression leaves of the shortcut.
+    """
+    pixels = [row["width"] * row["height"] for row in frame.rows]
+    value = detection.auroc(frame.truth > 0, pixels)
+    return float(max(value, 1 - value))
+
+
+def as_json(result: Mapping[str, Any]) -> str:
+    """Text of a result: NaN as null, floats to six decimals, keys in their order."""
+    return json.dumps(_plain(result), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(one) for one in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, float | np.floating):
+        return round(float(value), 6) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

@@ -1,0 +1,309 @@
+"""`pixelsleuth evaluate` and `compare` as a user runs them: figures that can be recomputed, runs that can be killed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+from PIL import Image
+
+from pixelsleuth.core import rle
+from pixelsleuth.evaluation.judging import map_name
+
+sk = pytest.importorskip("sklearn.metrics")
+pytest.importorskip("cv2")
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ["real", "full_synthetic", "tampered"]
+QUICK = ("--resamples", "20")
+Cli = Callable[..., Result]
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text("utf-8"))
+    return found
+
+
+def rows(folder: Path, condition: str = "clean") -> list[dict[str, Any]]:
+    lines = (folder / "predictions.jsonl").read_text("utf-8").splitlines()[1:]
+    return [row for row in map(json.loads, lines) if row["condition"] == condition]
+
+
+def evaluate(cli: Cli, data: Path, out: Path, *more: object) -> Result:
+    result = cli(
+        "evaluate", "--model", "fake", "--data", data, "--split", "eval", "--out", out, *QUICK, *more
+    )
+    assert result.exit_code in (0, 1), result.output
+    return result
+
+
+def test_figures_equal_those_that_scikit_learn_computes_from_the_files(
+    cli: Cli, data: Path, tmp_path: Path
+) -> None:
+    evaluate(cli, data, tmp_path, "--save-maps", "--perturb", "rotate:90", "--perturb", "jpeg:70")
+    found = metrics(tmp_path)["models"][0]
+    for condition in ("clean", "rotate:90", "jpeg:70"):
+        lines = rows(tmp_path, condition)
+        figures = {k: v["value"] for k, v in found["conditions"][condition]["figures"].items()}
+        truth = np.array([NAMES.index(row["label"]) for row in lines])
+        p = np.array([row["probabilities"] for row in lines])
+        said = p.argmax(1)
+        assert figures["accuracy"] == pytest.approx(sk.accuracy_score(truth, said), abs=1e-6)
+        assert figures["balanced_accuracy"] == pytest.approx(
+            sk.balanced_accuracy_score(truth, said), abs=1e-6
+        )
+        assert figures["macro_f1"] == pytest.approx(sk.f1_score(truth, said, average="macro"), abs=1e-6)
+        assert figures["auroc"] == pytest.approx(sk.roc_auc_score(truth > 0, 1 - p[:, 0]), abs=1e-6)
+        theirs = sk.average_precision_score(truth > 0, 1 - p[:, 0])
+        assert figures["average_precision"] == pytest.approx(theirs, abs=1e-6)
+        pixel: dict[str, list[float]] = {"f1": [], "iou": [], "auc": []}
+        alarms = []
+        for row in lines:
+            levels = np.asarray(Image.open(tmp_path / "maps" / map_name(row)))
+            marked = rle.decode(row["mask"])
+            assert np.array_equal(marked, levels >= 128)
+            if row["label"] == "tampered":
+                mask = np.asarray(Image.open(data.parent / f"mask-{row['path'].split('-')[1]}")) > 127
+                mask = np.rot90(mask) if condition == "rotate:90" else mask
+                pixel["f1"].append(sk.f1_score(mask.ravel(), marked.ravel(), zero_division=0))
+                pixel["iou"].append(sk.jaccard_score(mask.ravel(), marked.ravel(), zero_division=0))
+                pixel["auc"].append(sk.roc_auc_score(mask.ravel(), levels.ravel()))
+            elif row["label"] == "real":
+                alarms.append(marked.mean())
+        for name, values in pixel.items():
+            assert figures[f"pixel_{name}"] == pytest.approx(np.mean(values), abs=1e-6)
+        assert figures["false_alarm_area"] == pytest.approx(np.mean(alarms), abs=1e-6)
+        assert found["conditions"][condition]["confusion"] == sk.confusion_matrix(truth, said).tolist()
+    assert figures["pixel_f1"] > 0.3  # the stand-in finds paint: a test of zeros would prove nothing
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(data: Path, tmp_path: Path) -> None:
+    def start(out: Path, **environment: str) -> int:
+        paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests" / "fakes")])
+        command = [sys.executable, "-m", "pixelsleuth", "evaluate", "--model", "eval_detectors:load"]
+        command += ["--data", str(data), "--out", str(out), "--perturb", "jpeg:70", "--perturb", "noise:5"]
+        command += ["--batch-size", "4", *QUICK, "-q"]
+        told = {**os.environ, "PYTHONPATH": paths, **environment}
+        done = subprocess.run(command, env=told, capture_output=True, timeout=120, check=False)
+        return done.returncode
+
+    assert start(tmp_path / "whole") == 0
+    assert start(tmp_path / "killed", PIXELSLEUTH_TEST_DIE_AFTER="31") == 9
+    log = tmp_path / "killed" / "predictions.jsonl"
+    before = log.read_text("utf-8")
+    assert not (tmp_path / "killed" / "metrics.json").exists()
+    assert 1 < before.count("\n") < 73
+    log.write_text(before + '{"model": "fake", "torn', "utf-8")  # a line that was cut off in the middle
+    assert start(tmp_path / "killed") == 0
+    assert log.read_text("utf-8").startswith(before)
+    whole, resumed = (tmp_path / name / "metrics.json" for name in ("whole", "killed"))
+    assert whole.read_bytes() == resumed.read_bytes()
+
+
+def test_models_and_perturbations_may_be_added_and_nothing_is_judged_twice(
+    cli: Cli, data: Path, tmp_path: Path
+) -> None:
+    evaluate(cli, data, tmp_path)
+    first = (tmp_path / "predictions.jsonl").read_bytes()
+    evaluate(cli, data, tmp_path, "--model", "other", "--perturb", "resize:0.5")
+    assert (tmp_path / "predictions.jsonl").read_bytes().startswith(first)
+    assert len(rows(tmp_path)) == 48
+    assert len(rows(tmp_path, "resize:0.5")) == 48
+    found = metrics(tmp_path)
+    assert [model["name"] for model in found["models"]] == ["fake", "other"]
+    difference = found["differences"][0]["figures"]["accuracy"]
+    values = [model["conditions"]["clean"]["figures"]["accuracy"]["value"] for model in found["models"]]
+    assert difference["difference"] == pytest.approx(values[1] - values[0], abs=1e-5)
+    assert difference["low"] <= difference["difference"] <= difference["high"]
+
+
+def test_compare_gives_paired_differences_of_two_folders(cli: Cli, data: Path, tmp_path: Path) -> None:
+    evaluate(cli, data, tmp_path / "a")
+    result = cli(
+        "evaluate", "--model", "other", "--data", data, "--split", "eval", "--out", tmp_path / "b", *QUICK
+    )
+    assert result.exit_code == 0, result.output
+    result = cli("compare", tmp_path / "a", tmp_path / "b", "--format", "json", *QUICK)
+    assert result.exit_code == 0, result.output
+    (one,) = json.loads(result.output)["differences"]
+    assert one["pictures"] == 24
+    assert one["figures"]["ece"]["first"] != one["figures"]["ece"]["second"]
+    assert "accuracy" in cli("compare", tmp_path / "a", tmp_path / "b", *QUICK).output
+    evaluate(cli, data, tmp_path / "c", "--raw")
+    refused = cli("compare", tmp_path / "a", tmp_path / "c", *QUICK)
+    assert refused.exit_code == 2
+    assert "equalise" in refused.output
+
+
+def test_bad_pictures_are_counted_named_and_the_rest_goes_on(cli: Cli, data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(data.parent, folder)
+    with (folder / "manifest.csv").open(newline="") as stream:
+        told = list(csv.DictReader(stream))
+    (folder / told[0]["path"]).write_bytes(b"no picture")
+    (folder / told[1]["path"]).unlink()
+    fault = np.asarray(Image.open(folder / told[3]["path"])).copy()
+    fault[0, 0] = (1, 2, 3)
+    Image.fromarray(fault).save(folder / told[3]["path"])
+    small = Image.open(folder / told[2]["mask"]).resize((48, 30))
+    small.save(folder / told[2]["mask"])
+    told[5]["mask"] = ""
+    (folder / told[8]["mask"]).write_bytes(b"\x89PNG broken")
+    with (folder / "manifest.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(told[0]))
+        writer.writeheader()
+        writer.writerows(told)
+    result = evaluate(cli, folder / "manifest.csv", tmp_path / "out", "--raw")
+    assert result.exit_code == 1
+    clean = metrics(tmp_path / "out")["models"][0]["conditions"]["clean"]
+    assert clean["not_judged"]["count"] == 4
+    codes = {one["path"]: one["code"] for one in clean["not_judged"]["listed"]}
+    assert codes == {told[0]["path"]: "not_a_picture", told[1]["path"]: "picture_not_found",
+                     told[3]["path"]: "internal_error", told[8]["path"]: "corrupt_picture"}  # fmt: skip
+    assert clean["masks"]["resized"] == 1
+    assert clean["masks"]["tampered_without_mask"] == 1
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert all(path in page for path in codes)
+    assert clean["pictures"] == 20
+
+
+def test_a_class_that_is_missing_and_a_detector_without_masks_are_told(
+    cli: Cli, data: Path, tmp_path: Path
+) -> None:
+    with data.open(newline="") as stream:
+        told = [row for row in csv.DictReader(stream) if row["label"] != "full_synthetic"]
+    manifest = data.parent / "two.csv"
+    with manifest.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(told[0]))
+        writer.writeheader()
+        writer.writerows(told)
+    result = cli("evaluate", "--model", "blind", "--data", manifest, "--out", tmp_path, *QUICK)
+    assert result.exit_code == 0, result.output
+    model = metrics(tmp_path)["models"][0]
+    clean = model["conditions"]["clean"]
+    assert clean["missing_classes"] == ["full_synthetic"]
+    assert clean["figures"]["auroc_full_synthetic"]["value"] is None
+    assert clean["figures"]["recall_full_synthetic"]["value"] is None
+    assert clean["figures"]["auroc"]["value"] is not None
+    assert "pixel_f1" not in clean["figures"]
+    assert any("draws no masks" in note for note in model["notes"])
+    manifest.unlink()
+
+
+def test_what_cannot_be_run_is_refused_in_one_sentence(cli: Cli, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for arguments, told in (
+        (["--perturb", "blurr:2"], "no perturbation 'blurr'"),
+        (["--protocol", "mine"], "no protocol 'mine'"),
+        (["--split", "nowhere"], "nowhere"),
+        (["--model", "nobody"], "no model 'nobody'"),
+        (["--recipe", tmp_path / "none.yaml"], "cannot be read"),
+    ):
+        result = cli("evaluate", "--model", "fake", "--data", data, "--out", out, *arguments)
+        assert result.exit_code == 2, arguments
+        assert told in result.output
+        assert "Traceback" not in result.output
+    assert cli("evaluate", "--out", out).exit_code == 2
+    evaluate(cli, data, out)
+    refused = cli("evaluate", "--model", "fake", "--data", data, "--split", "eval", "--out", out, "--raw")
+    assert refused.exit_code == 2
+    assert "another evaluation" in refused.output
+
+
+def test_a_limit_draws_evenly_from_the_classes_and_always_the_same(
+    cli: Cli, data: Path, tmp_path: Path
+) -> None:
+    evaluate(cli, data, tmp_path, "--limit", "7")
+    drawn = [(row["label"], row["path"]) for row in rows(tmp_path)]
+    assert sorted(label for label, _ in drawn).count("real") == 3
+    assert len(drawn) == 7
+    evaluate(cli, data, tmp_path / "again", "--limit", "7")
+    assert drawn == [(row["label"], row["path"]) for row in rows(tmp_path / "again")]
+
+
+def test_the_page_is_whole_and_asks_for_nothing(
+    cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import re
+
+    from pixelsleuth.evaluation.report import page as page_module
+    from pixelsleuth.evaluation.report.plots import plots_of
+
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(page_module, "plots_of", plots_of)
+    evaluate(cli, data, tmp_path, "--perturb", "jpeg:70")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert page.rstrip().endswith("</html>")
+    assert not re.search(r"(?:src|href|srcset)=\"(?!data:)", page)
+    assert "<script" not in page
+    assert page.count("data:image/svg+xml") == 12
+    assert "style=" not in page
+    for told in ("Balanced accuracy", "By source", "Worst localized", "jpeg:70", "What was named what"):
+        assert told in page
+
+
+@pytest.mark.parametrize("protocol", ["sida", "fakevlm", "so_fake", "imdl"])
+def test_every_protocol_adds_its_own_figures_under_its_own_names(
+    cli: Cli, data: Path, tmp_path: Path, protocol: str
+) -> None:
+    evaluate(cli, data, tmp_path, "--protocol", protocol)
+    found = metrics(tmp_path)
+    figures = {k: v["value"] for k, v in found["models"][0]["conditions"]["clean"]["figures"].items()}
+    assert found["protocol"]["name"] == protocol
+    assert set(found["protocol"]["own"]) <= set(figures)
+    lines = rows(tmp_path)
+    if protocol == "sida":
+        acc, ciou = figures["sida_accuracy"], figures["sida_ciou"]
+        assert figures["sida_f1"] == pytest.approx(2 * acc * ciou / (acc + ciou), abs=1e-5)
+        assert figures["sida_pixel_accuracy"] == pytest.approx(100 * ciou, abs=1e-3)
+        truth, said = ([NAMES.index(row[key]) for row in lines] for key in ("label", "predicted"))
+        product = sk.precision_score(truth, said, average="macro", zero_division=0) * sk.recall_score(
+            truth, said, average="macro"
+        )
+        assert figures["sida_auc"] == pytest.approx(product, abs=1e-5)
+        assert "free-running" in found["models"][0]["notes"][0]
+    if protocol == "fakevlm":
+        unparsable = [
+            ("real" not in row["explanation"]) and ("fake" not in row["explanation"]) for row in lines
+        ]
+        assert figures["fakevlm_unparsable"] == pytest.approx(np.mean(unparsable), abs=1e-6)
+        assert 0 < figures["fakevlm_unparsable"] < 1
+        right = ["real" in row["explanation"] and row["label"] == "real" for row in lines]
+        assert figures["fakevlm_acc"] == pytest.approx(np.mean(right), abs=1e-6)
+    if protocol == "imdl":
+        assert {row["label"] for row in lines} == {"tampered"}
+        assert "accuracy" not in figures
+
+
+def test_the_true_answer_is_given_only_where_the_protocol_says_so(
+    cli: Cli, data: Path, tmp_path: Path
+) -> None:
+    for protocol, accuracy in (("sida", 1.0), ("so_fake", None)):
+        out = tmp_path / protocol
+        result = cli("evaluate", "--model", "eval_detectors:load_forced", "--data", data, "--out", out, *QUICK,
+                     "--protocol", protocol)  # fmt: skip
+        assert result.exit_code == 0, result.output
+        value = metrics(out)["models"][0]["conditions"]["clean"]["figures"]["accuracy"]["value"]
+        assert value == accuracy if accuracy else value < 1
+
+
+def test_equalising_leaves_no_trace_of_the_container(data: Path) -> None:
+    from pixelsleuth.data.equalise import equalise
+    from pixelsleuth.evaluation.pictures import choose, load
+    from pixelsleuth.evaluation.protocols import get_protocol
+
+    standard, raw = get_protocol("standard"), get_protocol("so_fake")
+    for _, sample in list(choose(str(data), standard))[:3]:
+        plain = np.asarray(Image.open(sample.path).convert("RGB"))
+        assert np.array_equal(load(sample, raw).picture.pixels, plain)
+        assert np.array_equal(load(sample, standard).picture.pixels, equalise(plain))
