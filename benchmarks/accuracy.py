@@ -19,21 +19,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from pixelsleuth.compact.detector import CompactDetector, _upsample
-from pixelsleuth.core.images import open_picture
+from pixelsleuth.data.cache import parts_of
 from pixelsleuth.data.equalise import equalise
-from pixelsleuth.data.sample import LABELS, Sample, hold_out, read_manifest, without_groups_of
+from pixelsleuth.data.readers import open_data
+from pixelsleuth.data.sample import LABELS, Sample
 from pixelsleuth.evaluation.metrics import detection, localization
 
+PARTS = Path(__file__).parents[1] / "recipes" / "compact" / "parts.json"
 Row = dict[str, Any]
 
 
 def judge(detector: CompactDetector, sample: Sample, *, raw: bool) -> Row:
     """Probabilities of the three classes, and pixel figures where the picture is tampered."""
-    pixels = open_picture(sample.path).pixels
-    pixels = pixels if raw else np.ascontiguousarray(equalise(pixels))
+    picture, truth = sample.load()
+    pixels = picture.pixels if raw else np.ascontiguousarray(equalise(picture.pixels))
     classes, logits = detector.read(*detector.encode(pixels))
     chance = _upsample(detector._mask_probability(logits, pixels.shape[:2]), pixels.shape[1], pixels.shape[0])
     row: Row = {
@@ -46,9 +47,8 @@ def judge(detector: CompactDetector, sample: Sample, *, raw: bool) -> Row:
         "alarm": (chance >= 128).mean(),
     }
     row["generator"] = sample.generator
-    if sample.mask is not None:
-        mask = Image.open(sample.mask).convert("L").resize(pixels.shape[1::-1], Image.Resampling.NEAREST)
-        row |= pixel_scores(chance, np.asarray(mask) > 127)
+    if truth is not None:
+        row |= pixel_scores(chance, truth.pixels)
     return row
 
 
@@ -142,6 +142,13 @@ def print_table(title: str, figures: dict[str, dict[str, Any]]) -> None:
         print(f"| {name} | " + " | ".join(shown) + " |")
 
 
+def samples_of(manifest: Path, part: str) -> list[Sample]:
+    """The evaluation split, or the pictures that the shipped weights' training never saw."""
+    return (
+        list(open_data(manifest, split="eval")) if part == "eval" else parts_of(manifest, PARTS)["validation"]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -155,10 +162,8 @@ def main() -> None:
     from pixelsleuth.compact.detector import load
 
     detector = CompactDetector(options.folder) if options.folder else load()
-    held = read_manifest(options.manifest, split="eval")
-    train = without_groups_of(read_manifest(options.manifest, split="train"), held)
-    parts = {"validation": hold_out(train)[1], "eval": held}
-    chosen = parts if options.part == "both" else {options.part: parts[options.part]}
+    wanted = ("validation", "eval") if options.part == "both" else (options.part,)
+    chosen = {name: samples_of(options.manifest, name) for name in wanted}
     output: dict[str, Any] = {
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "raw": options.raw,

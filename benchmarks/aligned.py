@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from pixelsleuth.core.images import open_picture
 from pixelsleuth.data.equalise import equalise
-from pixelsleuth.data.sample import read_manifest
+from pixelsleuth.data.readers import open_data
 from pixelsleuth.models.encoders.statistics import StatisticsBranch
 from pixelsleuth.training.statistics import fit
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=25)
     options = parser.parse_args()
     branch = fit(options.shards, epochs=options.epochs, leave_out=tuple(options.leave_out))
-    samples = [s for s in read_manifest(options.manifest, split="eval") if s.label != "tampered"]
+    samples = [s for s in open_data(options.manifest, split="eval") if s.label != "tampered"]
     values = np.stack([heads(branch, open_picture(s.path).pixels) for s in samples])
     synthetic = np.array([s.label == "full_synthetic" for s in samples])
     source = np.array([s.source for s in samples])

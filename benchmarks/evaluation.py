@@ -1,11 +1,11 @@
 """What evaluation costs: metrics against torchmetrics, and the share of `evaluate` that is not the detector's own time.
 
 Metrics: score maps of 1024 x 1024 against masks, streamed one by one; F1 and IoU at 0.5 and the pixel AUC.
-torchmetrics gets the same maps as tensors (F1 and IoU of binary maps; AUROC with 256 thresholds), without its checks of arguments. Memory is the
-growth of the peak between the first tenth and the end. Overhead: pictures of the manifest are judged by the
-detector alone (decoding included, as `check` does), then by a run of `evaluate` with its writing of rows, figures
-and report left in. Every time is processor time of this process, all threads together, so that what else the machine
-does is not counted.
+torchmetrics gets the same maps as tensors (F1 and IoU of binary maps; AUROC with 256 thresholds), without its checks of
+arguments. Memory is the growth of the peak between the first tenth and the end. Overhead: pictures of the manifest are
+judged by the detector alone (decoding included, as `check` does), then by a run of `evaluate` with its writing of rows,
+figures and report left in. Every time is processor time of this process, all threads together, so that what else the
+machine does is not counted.
 
 Run: `python benchmarks/evaluation.py [--masks 10000] [--theirs 300] [--manifest ../shared/corpus/manifest.csv
 --limit 30]`
@@ -105,7 +105,7 @@ def overhead(manifest: Path, limit: int, model: str) -> dict[str, float]:
     detector = load(model)
     pictures = choose(str(manifest), get_protocol("standard"), split="eval", limit=limit)
     paths = [sample.path for _, sample in pictures]
-    detector.check(paths[:1], on_error="record")  # the first call warms up
+    detector.check(paths[0], on_error="record")  # the first call warms up
     started = time.process_time()
     for _ in detector.check_many(paths):
         pass

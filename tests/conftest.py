@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # before torch is imported: threads that wait for busy cores cost most
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

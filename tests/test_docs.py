@@ -60,8 +60,12 @@ def test_every_command_and_option_that_is_shown_exists(page: Path) -> None:
     for name, words in re.findall(r"\bpixelsleuth +([a-z]+)\b([^\n`|]*)", "\n".join(blocks(page, "console"))):
         command = main.get_command(context, name)
         assert command is not None, f"pixelsleuth {name}"
+        commands = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
         known = {
-            option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+            option
+            for one in commands
+            for parameter in one.params
+            for option in (*parameter.opts, *parameter.secondary_opts)
         }
         assert set(re.findall(r"(?<!\S)--[a-z][a-z-]*", words)) <= {*known, "--help"}, words
     for name in re.findall(r"`pixelsleuth ([a-z]+)[ `]", text):

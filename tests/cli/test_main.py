@@ -72,5 +72,15 @@ def test_models_as_json(cli):
     assert known["compact"]["capabilities"] == ["detect", "localize", "explain"]
     assert known["compact"]["download_bytes"] == 0
     assert set(known["fake"]) == {
-        *("name", "summary", "parameters", "download_bytes", "capabilities", "licence", "extra", "installed")
+        *(
+            "name",
+            "summary",
+            "parameters",
+            "download_bytes",
+            "memory_bytes",
+            "capabilities",
+            "licence",
+            "extra",
+        ),
+        "installed",
     }

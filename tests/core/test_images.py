@@ -352,6 +352,18 @@ def test_metadata_is_short_and_printable():
     assert (data["jpeg_quality"], data["jpeg_subsampling"]) == ("83", "4:2:0")
 
 
+@pytest.mark.parametrize("quality", [1, 2, 30, 49, 50, 51, 75, 99, 100])
+def test_the_quality_of_a_jpeg_is_told_exactly_where_its_tables_are_the_standard_ones(quality):
+    assert open_picture(saved(scene(), "JPEG", quality=quality)).metadata["jpeg_quality"] == str(quality)
+
+
+def test_a_jpeg_of_other_tables_gets_the_nearest_quality():
+    tables = [[16] * 64, [17] * 64]
+    told = open_picture(saved(scene(), "JPEG", qtables=tables)).metadata["jpeg_quality"]
+    assert told.startswith("about ")
+    assert 70 < int(told.removeprefix("about ")) < 95
+
+
 def test_text_chunks_are_named_and_not_unpacked():
     bomb = zlib.compress(bytes(50_000_000))
     chunk = struct.pack(">I", len(bomb) + 9) + b"zTXt" + b"comment\0\0" + bomb + b"\0\0\0\0"

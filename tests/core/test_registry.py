@@ -45,14 +45,22 @@ def test_a_wrong_name_gets_a_suggestion():
         registry.load("compcat")
     with pytest.raises(UnknownModel, match="known models: compact"):
         registry.load("zzz")
-    with pytest.raises(UnknownModel, match="hub id"):
+
+
+def test_a_hub_id_that_cannot_be_had_is_told(monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        UsageError, match="someone/some-model is not in the cache and the hub cannot be reached"
+    ):
         registry.load("someone/some-model")
 
 
 def test_a_folder_that_is_no_model_is_called_so(tmp_path):
     with pytest.raises(UnknownModel, match="holds no model"):
         registry.load(str(tmp_path))
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"model_type": "pixelsleuth_compact"}')
     with pytest.raises(UnknownModel, match="pixelsleuth export"):
         registry.load(str(tmp_path))
 

@@ -9,7 +9,8 @@ from PIL import Image
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.cache import build_cache, load_cache
-from pixelsleuth.data.sample import Sample, hold_out, read_manifest, without_groups_of
+from pixelsleuth.data.readers import open_data
+from pixelsleuth.data.sample import Sample, hold_out, without_groups_of
 from pixelsleuth.forge.autoencoders import FAMILY, Autoencoder, regenerate
 from pixelsleuth.training.branches import branch_loss, train_branch
 from pixelsleuth.training.mixture import REAL, SYNTHETIC, TAMPERED, Mixture
@@ -47,8 +48,8 @@ def mixture(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Mixture:
 
 
 def test_evaluation_groups_are_left_out_and_groups_stay_whole(corpus: Path, tmp_path: Path) -> None:
-    held = read_manifest(corpus, split="eval")
-    kept = without_groups_of(read_manifest(corpus, split="train"), held)
+    held = list(open_data(corpus, split="eval"))
+    kept = without_groups_of(open_data(corpus, split="train"), held)
     assert kept
     assert all(sample.group != "group-0" for sample in kept)
     training, validation = hold_out(kept, share=0.4)
@@ -68,7 +69,7 @@ def test_files_without_a_group_stand_alone() -> None:
 def test_a_manifest_that_cannot_be_used_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(UsageError):
-        read_manifest(tmp_path / "m.csv")
+        list(open_data(tmp_path / "m.csv"))
 
 
 def test_every_canvas_has_its_size_and_only_tampered_ones_a_mask(mixture: Mixture) -> None:

@@ -31,6 +31,13 @@ import click
 @click.option("--output", metavar="FILE", help="Write text or records here and not to standard output.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "int8", "int4"]),
+    default="auto",
+    show_default=True,
+    help="Of the weights of large models.",
+)
+@click.option(
     "--explain/--no-explain",
     default=True,
     show_default=True,

@@ -25,8 +25,16 @@ COMMANDS = {
         "pixelsleuth.cli.compare:compare",
         "Paired differences of two evaluations, with intervals.",
     ),
+    "audit": (
+        "pixelsleuth.cli.audit:audit",
+        "How much of a data set's labels do its files give away?",
+    ),
+    "forge": ("pixelsleuth.cli.forge:forge", "Build a labelled data set of forgeries from photographs."),
     "models": ("pixelsleuth.cli.models:models", "List the detectors and what they need."),
+    "chat": ("pixelsleuth.cli.chat:chat", "Talk with a vision-language model about a picture."),
+    "datasets": ("pixelsleuth.cli.datasets:datasets", "List the data sets that can be read; verify one."),
     "export": ("pixelsleuth.cli.export:export", "Turn a trained checkpoint into an ONNX detector."),
+    "merge": ("pixelsleuth.cli.merge:merge", "Fold LoRA and training folders into one checkpoint."),
 }
 
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pixelsleuth.core.registry import ModelSpec
+    from pixelsleuth.core.catalogue import ModelSpec
+
+
+PRECISIONS = ("fp32", "bf16", "int8", "int4")
 
 
 @click.command(short_help="List the detectors and what they need.")
@@ -36,6 +39,7 @@ def _record(spec: ModelSpec) -> dict[str, Any]:
         "licence": spec.licence,
         "extra": spec.extra,
         "installed": spec.installed,
+        "memory_bytes": spec.memory,
     }
 
 
@@ -54,25 +58,29 @@ def _print_table(known: list[ModelSpec]) -> None:
     from pixelsleuth.reporting.terminal import console_for
 
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold", pad_edge=False)
-    for heading in ("Model", "Parameters", "Download", "Can", "Licence", "Ready"):
+    for heading in ("Model", "Parameters", "Download", *PRECISIONS, "Can", "Ready"):
         table.add_column(
-            heading, justify="right" if heading in ("Parameters", "Download") else "left", overflow="fold"
+            heading,
+            justify="right" if heading in ("Parameters", "Download", *PRECISIONS) else "left",
+            overflow="fold",
         )
     for spec in known:
         table.add_row(
             spec.name,
             short_number(spec.parameters),
             "bundled" if spec.download_bytes == 0 else short_bytes(spec.download_bytes),
+            *(short_bytes(spec.memory[name]) if name in spec.memory else "" for name in PRECISIONS),
             ", ".join(_abilities(spec)),
-            spec.licence or "n/a",
-            "yes" if spec.installed else "no, see below",
+            "yes" if spec.installed else "no",
         )
     console = console_for(sys.stdout)
     console.print(table)
     console.print()
     for spec in known:
         needs = "" if spec.installed else f" Needs, in a clone: {install_command(spec.extra)}"
-        console.print(f"{spec.name}: {spec.summary}{needs}", markup=False, soft_wrap=True)
+        licence = f" Licence: {spec.licence}." if spec.licence else ""
+        console.print(f"{spec.name}: {spec.summary}{licence}{needs}", markup=False, soft_wrap=True)
+    console.print("\nfp32 to int4: memory that the model takes at this precision (estimated).")
 
 
 def short_number(value: int | None) -> str:

@@ -41,6 +41,7 @@ class CheckOptions:
     save_masks: str | None = None
     output: str | None = None
     device: str = "auto"
+    precision: str = "auto"
     explain: bool = True
     max_megapixels: float = 100.0
     batch_size: int = 1
@@ -60,7 +61,7 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
     # Outputs first: a report that cannot be written is told before minutes of work, not after.
     run.open_outputs(len(sources))
     try:
-        detector = load(options.model, device=options.device)
+        detector = load(options.model, device=options.device, precision=options.precision)
     except BaseException:
         run.discard()
         raise

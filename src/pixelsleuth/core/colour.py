@@ -100,7 +100,8 @@ def from_array(array: NDArray[Any], warnings: list[str]) -> Pixels:
 
 
 def _crop(image: Image.Image, y0: int, y1: int) -> Image.Image:
-    return image.crop((0, y0, image.width, y1))
+    whole = y0 == 0 and y1 == image.height
+    return image if whole else image.crop((0, y0, image.width, y1))
 
 
 def _grey(values: Pixels) -> Pixels:

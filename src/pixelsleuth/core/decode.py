@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pixelsleuth.core.errors import PictureError, PictureTooLarge, UnsupportedFormat
 from pixelsleuth.core.exif import read_exif
-from pixelsleuth.core.formats.base import MAX_ICC, Header, Parts, corrupt, truncated
+from pixelsleuth.core.formats.base import MAX_ICC, Header, Parts, corrupt, stream_of, truncated
 
 log = logging.getLogger("pixelsleuth")
 
@@ -29,9 +29,9 @@ def decode(
     """
     from pixelsleuth.core.colour import render
 
-    with translated(label), _quiet():
+    with translated(label), guarded():
         view = memoryview(data)
-        stream = _Contents(view, header.parts) if header.format == "TIFF" else Parts(view, header.parts)
+        stream = _Contents(view, header.parts) if header.format == "TIFF" else stream_of(view, header.parts)
         image: Any = header.opener(stream)
         check(image.width, image.height)
         _take_info(header, image.info)
@@ -106,21 +106,26 @@ def translated(label: str) -> Iterator[None]:
 _lock = threading.Lock()
 _inside = 0
 _saved: Any = None
+_tolerant = False
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Pillow's Python warnings off the terminal while any thread decodes.
+def guarded() -> Iterator[None]:
+    """Keep Pillow's Python warnings off the terminal while any thread decodes, and truncated files an error.
 
-    `warnings.catch_warnings` alone restores the filters in the wrong order when threads overlap; so the first
-    thread to enter saves them and the last to leave restores them.
+    Some libraries set Pillow's LOAD_TRUNCATED_IMAGES for the whole process, and half a picture then passes for a
+    whole one. `warnings.catch_warnings` alone restores the filters in the wrong order when threads overlap; so the
+    first thread to enter saves both and the last to leave restores them.
     """
-    global _inside, _saved
+    from PIL import ImageFile
+
+    global _inside, _saved, _tolerant
     with _lock:
         if _inside == 0:
             _saved = warnings.catch_warnings()
             _saved.__enter__()
             warnings.simplefilter("ignore")
+            _tolerant, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
         _inside += 1
     try:
         yield
@@ -129,3 +134,4 @@ def _quiet() -> Iterator[None]:
             _inside -= 1
             if _inside == 0:
                 _saved.__exit__(None, None, None)
+                ImageFile.LOAD_TRUNCATED_IMAGES = _tolerant

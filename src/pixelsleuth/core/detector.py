@@ -6,12 +6,13 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from os import PathLike
-from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, overload
 
 from pixelsleuth.core.errors import PictureError, PixelSleuthError, UsageError
-from pixelsleuth.core.verdict import Verdict
+from pixelsleuth.core.verdict import Label, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,28 @@ class Capability(StrEnum):
     DETECT = "detect"
     LOCALIZE = "localize"
     EXPLAIN = "explain"
+
+
+@dataclass
+class Turn:
+    """One answer of a conversation.
+
+    `text` as a person reads it; `label` and `probabilities` where the answer judges the picture; `mask` (H, W) bool,
+    or None with `note` saying why.
+    """
+
+    text: str
+    label: Label | None = None
+    probabilities: dict[Label, float] | None = None
+    mask: NDArray[np.bool_] | None = None
+    note: str = ""
+
+
+class Talk(Protocol):
+    """A conversation about one picture, which is encoded once however many questions follow."""
+
+    def ask(self, question: str) -> Turn:
+        """The answer to one question."""
 
 
 class InternalError(PixelSleuthError):
@@ -62,6 +85,18 @@ class Detector(ABC):
 
         The answer for a picture must not depend on the others of the batch.
         """
+
+    def converse(self, picture: Picture) -> Talk:
+        """Open a conversation about a picture.
+
+        Raises UsageError where the detector cannot talk.
+        """
+        raise UsageError(f"{self.name} cannot talk: name a model that does, for example sida-7b-description.")
+
+    @property
+    def question(self) -> str:
+        """What a conversation asks first where nothing else is asked."""
+        return ""
 
     @overload
     def check(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import functools
+import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.core.detector import Capability, Detector
+from pixelsleuth.core.catalogue import CHECKPOINTS, HUB, SPECS, ModelSpec
+from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.errors import MissingExtra, UnknownModel, UsageError
 
 if TYPE_CHECKING:
@@ -20,32 +21,7 @@ if TYPE_CHECKING:
 
 EXPORTED = "compact.json"
 DEVICES = ("auto", "cpu", "cuda")
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """What is known of a detector without loading it.
-
-    `factory` is "module:callable"; the callable takes `device` ("auto", "cpu" or "cuda") and returns a
-    Detector. `parameters` counts weights; `download_bytes` is what the first use fetches (0: it ships inside
-    the package); `extra` is the pip extra it needs, `packages` the modules that tell whether that extra is
-    installed.
-    """
-
-    name: str
-    factory: str
-    summary: str
-    parameters: int | None = None
-    download_bytes: int | None = None
-    extra: str | None = None
-    capabilities: frozenset[Capability] = frozenset({Capability.DETECT})
-    licence: str | None = None
-    packages: tuple[str, ...] = ()
-
-    @property
-    def installed(self) -> bool:
-        """True where everything it needs can be imported (nothing is imported to find out)."""
-        return all(find_spec(package) is not None for package in self.packages)
+PRECISIONS = ("auto", "fp32", "bf16", "int8", "int4")
 
 
 _SPECS: dict[str, ModelSpec] = {}
@@ -68,33 +44,66 @@ def specs() -> list[ModelSpec]:
     return list(_SPECS.values())
 
 
-def load(name: str = "compact", device: str = "auto") -> Detector:
-    """Return the detector called `name`, that a folder written by `pixelsleuth export` holds, or
-    that "module:callable" makes.
+def load(name: str = "compact", device: str = "auto", *, precision: str = "auto") -> Detector:
+    """Return the detector called `name`, that a checkpoint (a folder or a hub id, owner/name) holds, or that
+    "module:callable" makes.
 
-    Raises UnknownModel (with a suggestion), MissingExtra, or UsageError for an unknown device, and for weights
-    that are missing or damaged.
+    `precision` is that of the weights: "auto" (bf16 on a GPU, fp32 on a CPU), "fp32", "bf16", "int8" or "int4".
+
+    Raises UnknownModel (with a suggestion), MissingExtra, or UsageError for an unknown device or precision, and for
+    weights that are missing, damaged or too large.
     """
-    if device not in DEVICES:
-        raise UsageError(f"Unknown device {device!r}; choose one of {', '.join(DEVICES)}.")
+    for what, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
+        if value not in known:
+            raise UsageError(f"Unknown {what} {value!r}; choose one of {', '.join(known)}.")
+    options = {"device": device} | ({"precision": precision} if precision != "auto" else {})
     spec = _SPECS.get(name)
+    if spec is not None:
+        if precision != "auto" and precision not in spec.precisions:
+            raise UsageError(f"The model {name!r} has one precision: leave --precision out.")
+        return _make(spec.factory, spec, *spec.arguments, **options)
+    if os.path.isfile(os.path.join(name, EXPORTED)):
+        return _make("pixelsleuth.compact.detector:load_folder", None, name, device=device)
+    factory = _checkpoint(name)
+    if factory is not None:
+        return _make(factory, HUB, name, **options)
+    if ":" in name and not os.path.exists(name):
+        return _make(name, None, **options)
+    raise UnknownModel(_unknown(name))
+
+
+def _checkpoint(name: str) -> str | None:
+    """The factory for a checkpoint folder, by what its config.json says it is, or for a hub id; else None."""
+    path = os.path.join(name, "config.json")
+    if not os.path.isfile(path):
+        is_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not os.path.exists(name)
+        return HUB.factory if is_hub_id and ":" not in name and not name.endswith("/") else None
+    return next((CHECKPOINTS[kind] for kind in _kinds(name) if kind in CHECKPOINTS), None)
+
+
+def _kinds(folder: str) -> list[str]:
+    """What a folder's config.json says that it is: its model_type and its architectures; nothing without one."""
+    path = os.path.join(folder, "config.json")
+    try:
+        with open(path, encoding="utf-8") as handle:
+            config = json.load(handle)
+        found = [config.get("model_type"), *(config.get("architectures") or [])]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, AttributeError, TypeError):
+        raise UsageError(f"{path} is damaged: copy or download the checkpoint again.") from None
+    return [kind for kind in found if isinstance(kind, str)]
+
+
+def _make(target: str, spec: ModelSpec | None, *arguments: str, **options: str) -> Detector:
+    """Import and call a factory; what it lacks on this machine is told in one sentence."""
     if spec is not None:
         missing = next((package for package in spec.packages if find_spec(package) is None), None)
         if missing is not None and spec.extra is not None:
             raise MissingExtra(missing, spec.extra)
-        return _make(spec.factory, spec, device=device)
-    if os.path.isfile(os.path.join(name, EXPORTED)):
-        return _make("pixelsleuth.compact.detector:load_folder", None, name, device=device)
-    if ":" in name and not os.path.exists(name):
-        return _make(name, None, device=device)
-    raise UnknownModel(_unknown(name))
-
-
-def _make(target: str, spec: ModelSpec | None, *arguments: str, device: str) -> Detector:
-    """Import and call a factory; what it lacks on this machine is told in one sentence."""
     name = spec.name if spec is not None else arguments[0] if arguments else target
     try:
-        return _factory(target, spec)(*arguments, device=device)
+        return _factory(target, spec)(*arguments, **options)
     except ModuleNotFoundError as error:
         raise _missing(error, target, spec) from error
     except ImportError as error:
@@ -130,7 +139,7 @@ def _unknown(name: str) -> str:
     names = list(_SPECS)
     known = f"known models: {', '.join(names)}"
     if os.path.isdir(name):
-        if os.path.exists(os.path.join(name, "config.json")):
+        if _kinds(name) == ["pixelsleuth_compact"]:
             return (
                 f"The folder {name!r} holds a checkpoint; turn it into a detector with `pixelsleuth export`."
             )
@@ -138,8 +147,6 @@ def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name.lower(), names, n=1)
     if close:
         return f"There is no model {name!r}; did you mean {close[0]!r}? ({known})"
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return f"{name!r} looks like a hub id, which this version cannot load; {known}."
     return f"There is no model {name!r}; {known}."
 
 
@@ -155,14 +162,5 @@ def check(
     return _cached(model, device).check(source, explain=explain)
 
 
-register(
-    ModelSpec(
-        name="compact",
-        factory="pixelsleuth.compact.detector:load",
-        summary="The bundled detector: the SIDA architecture at laptop size, through ONNX Runtime.",
-        parameters=1_508_175,
-        download_bytes=0,
-        capabilities=frozenset(Capability),
-        licence="Apache-2.0",
-    )
-)
+for _spec in SPECS:
+    register(_spec)

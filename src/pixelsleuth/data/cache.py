@@ -1,8 +1,8 @@
 """Decode a corpus once: pictures and masks in one memory-mapped file, so that training never waits for a decoder.
 
-The cache holds three parts, split by group; groups that also occur in the evaluation split are dropped. `fit` is what the
-branches learn on, `stack` is what the fusion learns on (it must not learn to trust a branch on pictures that the branch
-knows by heart), `validation` is what neither sees. `train` stands for `fit` and `stack` together.
+The cache holds three parts, split by group; groups that also occur in the evaluation split are dropped. `fit` is what
+the branches learn on, `stack` is what the fusion learns on (it must not learn to trust a branch on pictures that the
+branch knows by heart), `validation` is what neither sees. `train` stands for `fit` and `stack` together.
 
 Run: `python -m pixelsleuth.data.cache --manifest corpus/manifest.csv --out runs/cache`
 """
@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelsleuth.core.images import open_picture
-from pixelsleuth.data.sample import LABELS, Sample, hold_out, read_manifest, without_groups_of
-
+from pixelsleuth.data.readers import open_data
+from pixelsleuth.data.sample import LABELS, Sample, hold_out, without_groups_of
 
 STACK_SHARE = 0.25
 """Share of the training groups that the fusion learns on."""
@@ -37,20 +36,37 @@ class CachedPicture:
     polygons: tuple[np.ndarray, ...] = ()
 
 
-def build_cache(manifest: Path, out: Path) -> None:
-    """Write `out/pictures.bin` and `out/index.json` for the manifest's split `train`."""
-    samples = read_manifest(manifest, split="train")
-    samples = without_groups_of(samples, read_manifest(manifest, split="eval"))
-    training, validation = hold_out(samples)
-    fit, stack = hold_out(training, share=STACK_SHARE, salt="stack")
-    parts = {"fit": fit, "stack": stack, "validation": validation}
+def parts_of(manifest: Path, known: Path | None = None) -> dict[str, list[Sample]]:
+    """The split `train` of a manifest as `fit`, `stack` and `validation`, less the groups of `eval`.
+
+    `known` is a JSON file that names the pictures of `stack` and `validation` (relative to the manifest's folder): the
+    parts that shipped weights were made with. Without it a hash of each group decides.
+    """
+    members = list(open_data(manifest))
+    held = [sample for sample in members if sample.split == "eval"]
+    samples = without_groups_of([sample for sample in members if sample.split == "train"], held)
+    root = manifest.parent
+    if known is None:
+        training, validation = hold_out(samples, root=root)
+        fit, stack = hold_out(training, share=STACK_SHARE, salt="stack", root=root)
+        return {"fit": fit, "stack": stack, "validation": validation}
+    part_of = {name: part for part, names in json.loads(known.read_text()).items() for name in names}
+    parts: dict[str, list[Sample]] = {"fit": [], "stack": [], "validation": []}
+    for sample in samples:
+        parts[part_of.get(sample.path.relative_to(root).as_posix(), "fit")].append(sample)
+    return parts
+
+
+def build_cache(manifest: Path, out: Path, known: Path | None = None) -> None:
+    """Write `out/pictures.bin` and `out/index.json` for the manifest's split `train` (`known`: see `parts_of`)."""
+    parts = parts_of(manifest, known)
     objects_file = manifest.parent / "coco_instances.json"
     objects = json.loads(objects_file.read_text()) if objects_file.is_file() else {}
     out.mkdir(parents=True, exist_ok=True)
     index, offset = [], 0
     with (out / "pictures.bin").open("wb") as store:
-        for split, members in parts.items():
-            for sample in members:
+        for split, part in parts.items():
+            for sample in part:
                 row, blob = _entry(sample, manifest.parent, objects)
                 index.append({"split": split, "offset": offset, **row})
                 store.write(blob)
@@ -59,17 +75,11 @@ def build_cache(manifest: Path, out: Path) -> None:
 
 
 def _entry(sample: Sample, root: Path, objects: dict) -> tuple[dict, bytes]:
-    from PIL import Image
-
-    pixels = open_picture(sample.path).pixels
-    blob, has_mask = pixels.tobytes(), sample.mask is not None
-    if sample.mask is not None:
-        mask = (
-            Image.open(sample.mask)
-            .convert("L")
-            .resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.NEAREST)
-        )
-        blob += ((np.asarray(mask) > 127) * np.uint8(255)).tobytes()
+    picture, mask = sample.load()
+    pixels = picture.pixels
+    blob, has_mask = pixels.tobytes(), mask is not None
+    if mask is not None:
+        blob += (mask.pixels * np.uint8(255)).tobytes()
     name = sample.path.relative_to(root).as_posix()
     polygons = [p for o in objects.get(name, {}).get("objs", []) for p in o["polygons"] if len(p) >= 8]
     row = {"name": name, "height": pixels.shape[0], "width": pixels.shape[1], "mask": has_mask}
@@ -101,8 +111,11 @@ def main() -> None:
     )
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--parts", type=Path, help="JSON file that names the pictures of stack and validation"
+    )
     options = parser.parse_args()
-    build_cache(options.manifest, options.out)
+    build_cache(options.manifest, options.out, options.parts)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
-"""`Sample`, one labelled picture of a data set, and the manifest reader.
+"""`Sample`, one labelled picture of a data set: where its bytes are, what it is, and what else its set knows of it.
 
-A manifest is a CSV file with at least the columns `path` and `label`; `mask`, `source`, `generator`, `tamper` and
-`group` are used when present. Paths are relative to the manifest's folder.
+Every reader (`pixelsleuth.data.readers`) yields samples, and training, evaluation and audit take nothing else. A sample
+holds no pixels: `open()` decodes the picture, `load()` the picture and its mask.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
+
+if TYPE_CHECKING:
+    from pixelsleuth.core.images import Picture
+    from pixelsleuth.data.masks import Mask, MaskReading
 
 LABELS = (Label.REAL, Label.FULL_SYNTHETIC, Label.TAMPERED)
 """Class order of every head in this project: index 0 real, 1 full synthetic, 2 tampered."""
@@ -21,52 +24,76 @@ LABELS = (Label.REAL, Label.FULL_SYNTHETIC, Label.TAMPERED)
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled picture. `group` names the scene, product or prompt that several files share."""
+    """One labelled picture.
+
+    `data` is the picture file's bytes where the set keeps pictures inside shards; `path` is then a name (shard and
+    row). Otherwise `path` is the file. `mask` is a file, its bytes, or a `Mask` that says how it is to be read; None
+    where the set tells nothing of the place of a forgery. `group` names the scene, product or prompt that several
+    files share. `extra` is what else the layout gives (`id`, `split`, `category`, `instruction`, ...).
+    """
 
     path: Path
     label: Label
-    mask: Path | None = None
+    mask: Path | bytes | Mask | None = None
     source: str = ""
     generator: str = ""
     tamper: str = ""
     group: str = ""
+    description: str = ""
+    data: bytes | None = field(default=None, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def unit(self) -> str:
         """What must never be split: the group where there is one, else the file itself."""
         return self.group or self.path.as_posix()
 
+    @property
+    def split(self) -> str:
+        """The part of the set that the sample belongs to, as the set names it; empty where it names none."""
+        return str(self.extra.get("split") or "")
 
-def read_manifest(path: Path, *, split: str | None = None) -> list[Sample]:
-    """Samples of a CSV manifest, optionally of one `split` only.
+    def open(self) -> Picture:
+        """Decode the picture. Raises PictureError."""
+        from pixelsleuth.core.images import open_picture
 
-    Raises:
-        UsageError: the file is missing, a required column is missing, or a label is unknown.
+        name = self.path.as_posix()
+        return open_picture(self.path if self.data is None else self.data, name=name)
+
+    def load(self) -> tuple[Picture, MaskReading | None]:
+        """Decode the picture and its mask, which gets the picture's size and orientation. Raises PictureError."""
+        if self.mask is None:
+            return self.open(), None
+        from pixelsleuth.core.files import read_file
+        from pixelsleuth.core.formats import read_header
+        from pixelsleuth.core.images import open_picture
+        from pixelsleuth.data.masks import read_mask
+
+        name = self.path.as_posix()
+        data = self.data if self.data is not None else bytes(read_file(str(self.path), name))
+        orientation = read_header(memoryview(data), name).orientation
+        picture = open_picture(data, name=name)
+        return picture, read_mask(self.mask, (picture.width, picture.height), orientation)
+
+
+def label_named(text: str) -> Label | None:
+    """The label that a name stands for in any usual spelling; None where it is none of the three.
+
+    >>> label_named("FULL_SYNTHETIC"), label_named("full synthetic"), label_named("fake")
+    (<Label.FULL_SYNTHETIC: 'full_synthetic'>, <Label.FULL_SYNTHETIC: 'full_synthetic'>, None)
     """
-    if not path.is_file():
-        raise UsageError(f"{path} is not a file: name a manifest (CSV with the columns path and label).")
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
-    if rows and not {"path", "label"} <= rows[0].keys():
-        raise UsageError(f"{path} lacks the column path or label: a manifest needs both.")
-    return [_sample(row, path) for row in rows if split is None or row.get("split") == split]
-
-
-def _sample(row: dict[str, str], manifest: Path) -> Sample:
     try:
-        label = Label(row["label"])
+        return Label(text.strip().lower().replace(" ", "_").replace("-", "_"))
     except ValueError:
-        names = ", ".join(LABELS)
-        raise UsageError(f"{manifest}: unknown label {row['label']!r}; use one of {names}.") from None
-    mask = row.get("mask")
-    extra = {key: row.get(key) or "" for key in ("source", "generator", "tamper", "group")}
-    return Sample(manifest.parent / row["path"], label, manifest.parent / mask if mask else None, **extra)
+        return None
 
 
 def hold_out(
-    samples: Iterable[Sample], *, share: float = 0.12, salt: str = "pixelsleuth"
+    samples: Iterable[Sample], *, share: float = 0.12, salt: str = "pixelsleuth", root: Path | None = None
 ) -> tuple[list[Sample], list[Sample]]:
     """Split into (training, validation) by group: a stable hash of the group decides, so no group is ever split.
+
+    A sample without a group is known by its path relative to `root`, so that the split is the same wherever the set lies.
 
     >>> a, b = hold_out([Sample(Path(f"{i}.png"), Label.REAL, group=str(i % 7)) for i in range(70)], share=0.3)
     >>> {s.group for s in a} & {s.group for s in b}
@@ -75,7 +102,10 @@ def hold_out(
     training: list[Sample] = []
     validation: list[Sample] = []
     for sample in samples:
-        digest = hashlib.sha256(f"{salt}/{sample.unit}".encode()).digest()
+        unit = sample.unit
+        if root is not None and not sample.group and sample.path.is_relative_to(root):
+            unit = sample.path.relative_to(root).as_posix()
+        digest = hashlib.sha256(f"{salt}/{unit}".encode()).digest()
         (validation if int.from_bytes(digest[:8], "big") < share * 2**64 else training).append(sample)
     return training, validation
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +23,10 @@ if TYPE_CHECKING:
 
 
 def open_samples(spec: str, *, split: str | None = None, reader: str | None = None) -> Iterable[Sample]:
-    """Samples of a manifest, or of anything that `data.readers` can open. Raises UsageError."""
-    try:
-        open_data: Any = import_module("pixelsleuth.data.readers").open_data
-    except ImportError:
-        from pixelsleuth.data.sample import read_manifest
+    """Samples of anything that `data.readers` can open. Raises UsageError."""
+    from pixelsleuth.data.readers import open_data
 
-        return read_manifest(Path(spec), split=split)
-    found: Iterable[Sample] = open_data(spec, reader=reader, split=split)
-    return found
+    return open_data(spec, reader=reader, split=split)
 
 
 @dataclass(frozen=True)
@@ -121,17 +115,10 @@ def load(sample: Sample, protocol: Protocol) -> Loaded:
 
 
 def _decoded(sample: Sample, level: int) -> tuple[Picture, NDArray[np.bool_] | None, bool]:
-    from pixelsleuth.core.images import open_picture
-
-    reader: Any = getattr(sample, "load", None)
-    if reader is not None and not (isinstance(sample.mask, Path) and level != 128):
-        picture, reading = reader()
+    if level == 128 or not isinstance(sample.mask, Path):
+        picture, reading = sample.load()
         return picture, None if reading is None else reading.pixels, bool(reading and reading.resized)
-    data: Any = getattr(sample, "data", None)
-    picture = open_picture(sample.path if data is None else data, name=sample.path.as_posix())
-    if sample.mask is None:
-        return picture, None, False
-    mask = _read_mask(Path(sample.mask), level)
+    picture, mask = sample.open(), _read_mask(sample.mask, level)
     size = (picture.width, picture.height)
     if mask.shape == size[::-1]:
         return picture, mask, False

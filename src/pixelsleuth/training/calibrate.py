@@ -1,8 +1,9 @@
 """Stage 5: temperature and class biases, mask threshold and the bound of `inconclusive`, on held-out groups only.
 
 The held-out pictures and forgeries made from them, equalised, are judged by the exported detector itself. Classes weigh
-alike. The temperature and the class biases minimise the negative log likelihood; the mask threshold maximises the
-mean F1 over tampered pictures; above the bound of `inconclusive`, `--accuracy` of the verdicts are right.
+alike. The temperature and the class biases minimise the negative log likelihood; the mask threshold maximises the mean
+F1 over tampered pictures less half the share of authentic pictures that is alarmed; above the bound of `inconclusive`,
+`--accuracy` of the verdicts are right.
 
 Run: `python -m pixelsleuth.training.calibrate --cache runs/cache --family runs/ae --folder DIR --checkpoint
 runs/compact`
@@ -23,6 +24,9 @@ from pixelsleuth.data.cache import load_cache
 from pixelsleuth.data.equalise import EVALUATION, equalise
 from pixelsleuth.forge.autoencoders import load_family
 from pixelsleuth.training.mixture import TAMPERED, Mixture
+
+FALSE_ALARM = 0.5
+"""What the alarmed share of an authentic picture costs, in pixel F1."""
 
 
 @dataclass
@@ -75,17 +79,19 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray)
     return float(np.exp(x[0])), np.array([0.0, x[1], x[2]])
 
 
-def fit_mask_threshold(judged: list[Judged]) -> tuple[float, float]:
-    """(threshold on the mask logit, mean F1 there) over the tampered pictures."""
+def fit_mask_threshold(judged: list[Judged]) -> tuple[float, float, float]:
+    """(threshold on the mask logit, mean F1 over tampered pictures, mean alarmed area of authentic ones)."""
+    authentic = [j.mask_logits for j in judged if j.label != TAMPERED]
     tampered = [(j.mask_logits, j.mask) for j in judged if j.mask is not None and j.mask.any()]
-    best = (0.0, -1.0)
+    best = (0.0, -1.0, 1.0)
     for threshold in np.arange(-3, 3.01, 0.1):
         f1 = []
         for logits, mask in tampered:
             predicted = logits > threshold
             f1.append(2 * float((predicted & mask).sum()) / max(1, int(predicted.sum()) + int(mask.sum())))
-        if np.mean(f1) > best[1]:
-            best = (float(threshold), float(np.mean(f1)))
+        alarm = float(np.mean([(logits > threshold).mean() for logits in authentic])) if authentic else 0.0
+        if np.mean(f1) - FALSE_ALARM * alarm > best[1] - FALSE_ALARM * best[2]:
+            best = (float(threshold), float(np.mean(f1)), alarm)
     return best
 
 
@@ -107,7 +113,7 @@ def calibrate(detector: CompactDetector, judged: list[Judged], *, accuracy: floa
     probabilities = softened(logits, temperature, bias)
     right = probabilities.argmax(1) == labels
     bound = fit_bound(probabilities.max(1), right, weights, accuracy)
-    threshold, f1 = fit_mask_threshold(judged)
+    threshold, f1, alarm = fit_mask_threshold(judged)
     above = probabilities.max(1) >= bound
     figures = {
         "pictures": len(judged),
@@ -117,6 +123,7 @@ def calibrate(detector: CompactDetector, judged: list[Judged], *, accuracy: floa
             float((weights * right)[above].sum() / max(weights[above].sum(), 1e-9)), 4
         ),
         "pixel_f1": round(f1, 4),
+        "alarmed_area": round(alarm, 4),
     }
     return {
         "temperature": round(temperature, 4),

@@ -23,6 +23,7 @@ from pixelsleuth.models.encoders.forensic import Encoded, ForensicEncoder
 from pixelsleuth.models.sida.compact import CompactSida, save_compact
 from pixelsleuth.models.sida.losses import mask_loss
 from pixelsleuth.models.sida.model import Answer
+from pixelsleuth.models.sida.modules import QueryMaskDecoder
 from pixelsleuth.models.sida.text import IGNORE, target_rows
 from pixelsleuth.training.features import Features, load_branches, load_features
 from pixelsleuth.training.mixture import TAMPERED
@@ -36,13 +37,13 @@ def fuse(encoder: ForensicEncoder, features: Features, rows: np.ndarray) -> Enco
 
 
 def seen_masks(logits: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
-    """Mask loss on tampered pictures, plus half the cross entropy of an empty mask on authentic ones."""
+    """Mask loss on tampered pictures, plus the cross entropy of an empty mask on authentic ones."""
     tampered = labels == TAMPERED
     loss = logits.new_zeros(())
     if tampered.any():
-        loss = loss + mask_loss(logits[tampered], masks[tampered], bce=1.0, dice=1.0)
+        loss = loss + mask_loss(logits[tampered], masks[tampered], bce=1.0, dice=1.0, smooth=1.0)
     if (~tampered).any():
-        loss = loss + 0.5 * F.binary_cross_entropy_with_logits(logits[~tampered], masks[~tampered])
+        loss = loss + F.binary_cross_entropy_with_logits(logits[~tampered], masks[~tampered])
     return loss
 
 
@@ -167,10 +168,12 @@ def tokens_of(encoder: ForensicEncoder, features: Features) -> dict[str, np.ndar
 
 def train_language(model: CompactSida, train: Features, held: Features, *, seconds: float, log: Path) -> None:
     """Train everything behind the encoder: text, class and mask at once (equation 6, all weights 1)."""
+    decoder = model.sida.decoder
+    assert isinstance(decoder, QueryMaskDecoder)
+    assert model.encoder.plain_mask.bias is not None
     with torch.no_grad():
-        model.sida.decoder.base.weight.copy_(model.encoder.plain_mask.weight.flatten(1))
-        assert model.encoder.plain_mask.bias is not None
-        model.sida.decoder.base.bias.copy_(model.encoder.plain_mask.bias)
+        decoder.base.weight.copy_(model.encoder.plain_mask.weight.flatten(1))
+        decoder.base.bias.copy_(model.encoder.plain_mask.bias)
     for features in (train, held):
         features.arrays |= tokens_of(model.encoder, features)
     sets = {id(f): (target_rows(f.records), np.array([r["label"] for r in f.records])) for f in (train, held)}

@@ -18,6 +18,9 @@ Range = tuple[int, int]
 MAX_ICC = 4 << 20  # bytes; real profiles are below 3 MB, most below 4 kB
 
 
+SMALL = 4 << 20  # bytes of a file that may be copied for speed
+
+
 @dataclass
 class Header:
     """What the header of a picture file says.
@@ -30,7 +33,7 @@ class Header:
     format: str
     width: int
     height: int
-    opener: Callable[[io.RawIOBase], ImageFile]
+    opener: Callable[[Any], ImageFile]
     parts: Sequence[Range] = ()
     working: int = 0
     working_per_pixel: float = 0.0
@@ -94,6 +97,13 @@ class Parts(io.RawIOBase):
     def close(self) -> None:
         self._data = None
         super().close()
+
+
+def stream_of(data: memoryview, ranges: Sequence[Range] = ()) -> io.RawIOBase | io.BytesIO:
+    """The ranges of `data` as a file. Small ones are copied into one piece, which is read several times as fast."""
+    if len(data) > SMALL:
+        return Parts(data, ranges)
+    return io.BytesIO(b"".join(data[start:stop] for start, stop in ranges) if ranges else bytes(data))
 
 
 def truncated(name: str) -> CorruptPicture:

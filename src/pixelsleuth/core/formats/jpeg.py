@@ -5,9 +5,13 @@ Source: ITU-T T.81, annex B; Exif 2.32; CIPA DC-007 (MPO).
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pixelsleuth.core.errors import PictureTooLarge, UnsupportedFormat
 from pixelsleuth.core.exif import read_exif
@@ -224,12 +228,15 @@ def _quality(table: list[int] | None) -> str | None:
     """Estimate the IJG quality 1..100: the scaled copy of the standard's table nearest to this one."""
     if table is None:
         return None
-    base = [int(value) for value in _LUMINANCE.split()]
-    best, distance = 0, 1 << 30
-    for quality in range(1, 101):
-        scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-        scaled = (min(max((value * scale + 50) // 100, 1), 255) for value in base)
-        off = sum(abs(a - b) for a, b in zip(scaled, table, strict=True))
-        if off < distance:
-            best, distance = quality, off
-    return str(best) if distance == 0 else f"about {best}"
+    off = np.abs(_scaled_tables() - np.asarray(table, np.int32)).sum(axis=1)
+    best = int(off.argmin())
+    return str(best + 1) if off[best] == 0 else f"about {best + 1}"
+
+
+@functools.cache
+def _scaled_tables() -> NDArray[np.int32]:
+    """The standard's luminance table scaled to the qualities 1..100: (100, 64)."""
+    quality = np.arange(1, 101, dtype=np.int32)[:, None]
+    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    base = np.array(_LUMINANCE.split(), dtype=np.int32)
+    return ((base * scale + 50) // 100).clip(1, 255).astype(np.int32)

@@ -94,7 +94,7 @@ def check_claims(text: str, truth: Mapping[str, Any]) -> dict[str, str]:
         plain = text.lower()
         if any(re.search(rf"\b{re.escape(name)}", plain) for name in truth["object"]):
             said["object"] = truth["object"][0]
-    # A text that calls an untouched picture tampered invents the place, the size, the operation that it goes on to name.
+    # A text that calls an untouched picture tampered invents the place, size and operation that it goes on to name.
     invented = said.get("label") == "tampered" and truth.get("label") in ("real", "full_synthetic")
     outcome = {}
     for kind in KINDS:

@@ -43,7 +43,11 @@ class Encoded:
 
 
 class ForensicEncoder(nn.Module):
-    """(B, 3, H, W) in 0..255, H and W multiples of 8, to `Encoded`."""
+    """(B, 3, H, W) in 0..255, H and W multiples of 8, to `Encoded`.
+
+    Of what the texture and statistics branches see of the whole picture only their logits go on: their many features
+    would let the fusion know its few training pictures by heart.
+    """
 
     def __init__(self, config: ForensicConfig | None = None) -> None:
         super().__init__()
@@ -57,9 +61,9 @@ class ForensicEncoder(nn.Module):
             conv(64, config.dense),
             conv(config.dense, config.dense, dilation=3),
         )
-        self.summarised = 2 * texture + 2 + self.statistics.features + 2 + 2 * config.dense + 3
+        self.summarised = 2 + 2 + 2 * config.dense + 3
         self.plain_mask = nn.Conv2d(config.dense, 1, 1)
-        self.grid_token = nn.Linear(2 * config.dense + texture + 1, config.token)
+        self.grid_token = nn.Linear(2 * config.dense + 1, config.token)
         self.summary = nn.Sequential(nn.Linear(self.summarised, config.token), nn.ReLU())
         self.plain_classes = nn.Linear(config.token, 3)
 
@@ -91,31 +95,26 @@ class ForensicEncoder(nn.Module):
         mask = self.plain_mask(dense)
         pooled = self.texture.pool(texture)
         generated = torch.cat([self.texture.corpus(pooled), self.texture.aligned(pooled)], dim=1)
-        embedded, guess = self.statistics.read(statistics)
+        _, guess = self.statistics.read(statistics)
         probability = mask.sigmoid().flatten(1)
         share = torch.stack(
             [probability.mean(1), probability.amax(1), (probability > 0.5).float().mean(1)], dim=1
         )
         summary = [
-            pooled,
             generated.clamp(-8, 8) / 4,
-            embedded,
             guess.clamp(-8, 8) / 4,
             dense.mean(dim=(2, 3)),
             dense.amax(dim=(2, 3)),
             share,
         ]
         summarised = self.summary(torch.cat(summary, dim=1))
-        return Encoded(
-            dense, self._tokens(dense, mask, texture, summarised), mask, self.plain_classes(summarised)
-        )
+        return Encoded(dense, self._tokens(dense, mask, summarised), mask, self.plain_classes(summarised))
 
-    def _tokens(self, dense: Tensor, mask: Tensor, texture: Tensor, summary: Tensor) -> Tensor:
+    def _tokens(self, dense: Tensor, mask: Tensor, summary: Tensor) -> Tensor:
         grid = self.config.grid
         parts = [
             grid_pool(dense, grid, "mean"),
             grid_pool(dense, grid, "max"),
-            grid_pool(texture, grid, "mean"),
             grid_pool(mask, grid, "max").clamp(-8, 8) / 4,
         ]
         cells = torch.cat(parts, dim=1).flatten(2).transpose(1, 2)

@@ -40,7 +40,7 @@ class _Call(nn.Module):
         if self.name == "mask":
             classes, detection, segmentation, dense = inputs
             query = sida.fusion(classes, detection, segmentation[:, None])
-            return sida.decoder(query[:, 0], dense)
+            return sida.decoder(query, dense)
         hidden = sida.hidden_states(inputs[0], self.model.prefix, inputs[1])
         return sida.language.lm_head(hidden), sida.detection(hidden), sida.segmentation(hidden), hidden
 

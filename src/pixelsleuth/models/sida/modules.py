@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 DetectionProjection = Literal["logits", "hidden"]
+Fusion = Literal["attention", "none", "linear"]
 
 
 class DetectionHead(nn.Sequential):
@@ -30,19 +32,38 @@ class DetectionFusion(nn.Module):
 
     `projection` says what the linear layer reads: the class logits (release) or the hidden state (paper). With a single
     [SEG] the softmax runs over one key, so the query cannot change the result; it matters from two on.
+
+    `how` names the paper's ablations (section 5.4): `attention`; `none` leaves the mask query as it is; `linear` puts a
+    fully connected layer over detection and mask query in the place of the attention.
     """
 
     def __init__(
-        self, out: int, heads: int, *, projection: DetectionProjection = "logits", hidden: int = 0
+        self,
+        out: int,
+        heads: int,
+        *,
+        projection: DetectionProjection = "logits",
+        hidden: int = 0,
+        how: Fusion = "attention",
     ) -> None:
         super().__init__()
-        self.projection = projection
-        self.project = nn.Linear(3 if projection == "logits" else hidden, out)
-        self.attention = nn.MultiheadAttention(out, heads, batch_first=True)
+        self.projection, self.how = projection, how
+        if how != "none":
+            self.project = nn.Linear(3 if projection == "logits" else hidden, out)
+        if how == "attention":
+            self.attention = nn.MultiheadAttention(out, heads, batch_first=True)
+        elif how == "linear":
+            self.connected = nn.Linear(2 * out, out)
 
     def forward(self, logits: Tensor, hidden: Tensor, segmentation: Tensor) -> Tensor:
         """Logits (B, 3), detection state (B, hidden), mask queries (B, S, out) -> fused queries (B, S, out)."""
+        if self.how == "none":
+            return segmentation
         query = self.project(logits if self.projection == "logits" else hidden)[:, None]
+        if self.how == "linear":
+            return segmentation + self.connected(
+                torch.cat([query.expand_as(segmentation), segmentation], dim=-1)
+            )
         attended, _ = self.attention(query, segmentation, segmentation, need_weights=False)
         return segmentation + attended
 
@@ -55,6 +76,42 @@ class QueryMaskDecoder(nn.Module):
         self.base = nn.Linear(out, 1)
 
     def forward(self, query: Tensor, dense: Tensor) -> Tensor:
-        """Query (B, out), dense features (B, out, h, w) -> mask logits (B, 1, h, w)."""
+        """Queries (B, S, out), dense features (B, out, h, w) -> mask logits (B, S, h, w)."""
         weight = self.base.weight + query
-        return (weight[:, :, None, None] * dense).sum(dim=1, keepdim=True) + self.base.bias
+        return (weight[..., None, None] * dense[:, None]).sum(dim=2) + self.base.bias
+
+
+class SamMaskDecoder(nn.Module):
+    """SAM's mask decoder, asked with one fused query for each mask (transformers' own parts, single mask output)."""
+
+    def __init__(self, side: int = 64, image: int = 1024, decoder: dict | None = None) -> None:
+        """`side` is the embedding's (places), `image` the picture's (pixels); `decoder` sets SamMaskDecoderConfig."""
+        from transformers import SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
+        from transformers.models.sam import modeling_sam
+
+        super().__init__()
+        config = SamMaskDecoderConfig(**(decoder or {}))
+        config._attn_implementation = "sdpa"
+        out = config.hidden_size
+        prompts = SamPromptEncoderConfig(hidden_size=out, image_size=image, patch_size=image // side)
+        self.side = side
+        self.positions = modeling_sam.SamPositionalEmbedding(
+            SamVisionConfig(num_pos_feats=out // 2, hidden_size=out)
+        )
+        self.no_mask = nn.Embedding(1, prompts.hidden_size)
+        self.decoder = modeling_sam.SamMaskDecoder(config)
+
+    def forward(self, query: Tensor, dense: Tensor) -> Tensor:
+        """Queries (B, S, out), embeddings (B, out, side, side) -> mask logits (B, S, 4 side, 4 side)."""
+        weight = self.no_mask.weight
+        middle = (torch.arange(self.side, device=dense.device, dtype=torch.float32) + 0.5) / self.side
+        grid = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), dim=-1).to(dense.dtype)
+        places = self.positions(grid).permute(2, 0, 1)[None].expand(len(dense), -1, -1, -1)
+        masks, _ = self.decoder(
+            image_embeddings=dense,
+            image_positional_embeddings=places,
+            sparse_prompt_embeddings=query[:, :, None],
+            dense_prompt_embeddings=weight.reshape(1, -1, 1, 1).expand_as(dense),
+            multimask_output=False,
+        )
+        return masks[:, :, 0]

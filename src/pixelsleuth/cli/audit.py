@@ -1,0 +1,77 @@
+"""`pixelsleuth audit`: how much of a data set's labels its files give away without a look at the pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="How much of the labels do headers, texts and thumbnails give away?")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Gets audit.json and report.html.",
+)
+@click.option(
+    "--split", metavar="NAME", help="Audit this split alone, such as train. Default: all, and each."
+)
+@click.option(
+    "--equalise/--no-equalise",
+    default=True,
+    show_default=True,
+    help="Audit again after equalising size, container and compression.",
+)
+@click.option(
+    "--size",
+    default="crop:256",
+    show_default=True,
+    metavar="RULE",
+    help="Size rule of the equalised part: native, crop:SIDE or fit:SIDE.",
+)
+@click.option(
+    "--quality",
+    default="75:95",
+    show_default=True,
+    metavar="LOW:HIGH",
+    help="JPEG quality of the equalised part.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Audit N pictures, drawn evenly from the classes.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Threads that read pictures."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@click.pass_context
+def audit(
+    ctx: click.Context,
+    data: Path,
+    out: Path,
+    split: str | None,
+    equalise: bool,
+    size: str,
+    quality: str,
+    limit: int | None,
+    seed: int,
+    workers: int,
+    quiet: bool,
+) -> None:
+    """Predict the label of every picture in DATA from its header alone, its text alone and its thumbnail alone.
+
+    DATA is a manifest (CSV) or a folder with a sub-folder a class. A figure (AUROC) near 0.5 is what an honest set
+    shows; near 1, a detector can reach the label without learning anything about forgeries.
+
+    \b
+    Exit status: 0 audited, 1 audited but some pictures could not be read, 2 wrong usage.
+    """
+    from pixelsleuth.cli.auditing import AuditOptions, run_audit
+
+    ctx.exit(run_audit(AuditOptions(data, out, split, equalise, size, quality, limit, seed, workers, quiet)))

@@ -1,0 +1,195 @@
+"""One run of `audit`: gather, measure, write `audit.json` and `report.html`, say the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixelsleuth.core.errors import MissingExtra, OutputError, UsageError
+
+if TYPE_CHECKING:
+    from pixelsleuth.data.audit.measure import Looked, Treatment
+    from pixelsleuth.data.equalise import SizePolicy
+    from pixelsleuth.data.sample import Sample
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """The options of one run, as the command takes them."""
+
+    data: Path
+    out: Path
+    split: str | None = None
+    equalise: bool = True
+    size: str = "crop:256"
+    quality: str = "75:95"
+    limit: int | None = None
+    seed: int = 0
+    workers: int = 2
+    quiet: bool = False
+
+
+def run_audit(options: AuditOptions) -> int:
+    """Audit and write; the exit status. Raises UsageError, OutputError and MissingExtra."""
+    from importlib.util import find_spec
+
+    for module, package in (
+        ("cv2", "opencv-python-headless"),
+        ("sklearn", "scikit-learn"),
+        ("matplotlib", "matplotlib"),
+    ):
+        if find_spec(module) is None:
+            raise MissingExtra(package, "eval")
+    from pixelsleuth.data.audit.measure import Treatment, parts_of
+
+    low, high = _quality(options.quality)
+    treatment = Treatment(_size(options.size), low, high, options.seed)
+    parts = parts_of(options.data, options.split)
+    total = sum(map(len, parts.values()))
+    if options.limit:
+        parts = {
+            name: _drawn(part, options.limit // len(parts) or 1, options.seed) for name, part in parts.items()
+        }
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{options.out} cannot be made ({error.strerror}); choose another folder."
+        ) from error
+    result = _measure(parts, options, treatment)
+    result |= {"data": _named(options.data), "split": options.split, "of": total, "seed": options.seed}
+    _write(result, options.out)
+    from pixelsleuth.reporting.audit import sentences
+
+    for line in sentences(result):
+        _say(line)
+    for name, part in result["splits"].items():
+        _say(f"\n{name}:")
+        for line in sentences(part):
+            _say(line)
+    _say(f"Report: {options.out / 'report.html'}")
+    return 1 if result["skipped"] else 0
+
+
+def _measure(
+    parts: dict[str | None, list[Sample]], options: AuditOptions, treatment: Treatment
+) -> dict[str, Any]:
+    """Look at every part once, or twice with `equalise`; figures of all together, and of each where there are more."""
+    from pixelsleuth.data.audit.measure import look, together
+
+    passes = 2 if options.equalise else 1
+    raw: list[Looked] = []
+    treated: list[Looked] = []
+    with _bar(sum(map(len, parts.values())) * passes, options.quiet) as step:
+        for part in parts.values():
+            raw.append(look(part, workers=options.workers, step=step))
+            if options.equalise:
+                treated.append(look(part, treatment=treatment, workers=options.workers, step=step))
+    result: dict[str, Any] = {"schema": "pixelsleuth.audit/1"}
+    result |= _figures(together(raw), together(treated) if treated else None, options.seed, treatment)
+    result["splits"] = {
+        str(name): _figures(raw[i], treated[i] if treated else None, options.seed, treatment)
+        for i, name in enumerate(parts)
+        if len(parts) > 1
+    }
+    return result
+
+
+def _figures(looked: Looked, again: Looked | None, seed: int, treatment: Treatment) -> dict[str, Any]:
+    names = sorted(set(looked.labels.label.tolist()))
+    result: dict[str, Any] = {
+        "pictures": len(looked.texts),
+        "classes": {name: int((looked.labels.label == name).sum()) for name in names},
+        "groups": len(set(looked.labels.unit.tolist())),
+        **_three(looked, seed),
+        "skipped": looked.skipped,
+        "equalised": None,
+    }
+    if again is not None:
+        parts = _three(again, seed)
+        del parts["text"]  # the texts stay what they are
+        result["equalised"] = {"treatment": treatment.tell(), "enlarged": again.enlarged, **parts}
+    return result
+
+
+def _three(looked: Looked, seed: int) -> dict[str, Any]:
+    from pixelsleuth.data.audit.measure import audit_headers, audit_text, audit_thumbnails
+
+    return {
+        "headers": audit_headers(looked, seed=seed),
+        "text": audit_text(looked, seed=seed),
+        "thumbnails": audit_thumbnails(looked, seed=seed),
+    }
+
+
+def _write(result: dict[str, Any], out: Path) -> None:
+    from pixelsleuth.reporting.audit import write_report
+
+    part = out / ".audit.json.part"
+    try:
+        part.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        part.replace(out / "audit.json")
+    except OSError as error:
+        raise OutputError(
+            f"{out / 'audit.json'} cannot be written ({error.strerror}); choose another --out."
+        ) from error
+    write_report(result, out / "report.html")
+
+
+def _size(text: str) -> SizePolicy:
+    from pixelsleuth.data.equalise import SizePolicy
+
+    kind, _, side = text.partition(":")
+    if side and not side.isdigit():
+        raise UsageError(f"--size {text}: the side is a number of pixels, such as crop:256.")
+    return SizePolicy(kind, int(side)) if side else SizePolicy(kind)
+
+
+def _quality(text: str) -> tuple[int, int]:
+    low, _, high = text.partition(":")
+    if not (low.isdigit() and (high or low).isdigit() and 1 <= int(low) <= int(high or low) <= 100):
+        raise UsageError(f"--quality {text}: give one JPEG quality or two, such as 75:95, within 1 to 100.")
+    return int(low), int(high or low)
+
+
+def _drawn(samples: list[Sample], limit: int, seed: int) -> list[Sample]:
+    """`limit` samples, as many of each class as there are, in their order."""
+    from pixelsleuth.data.equalise import random_for
+
+    turns: dict[str, int] = {}
+    order = random_for("limit", seed).permutation(len(samples))
+    ranked = []
+    for index in order.tolist():
+        label = str(samples[index].label)
+        turns[label] = turns.get(label, 0) + 1
+        ranked.append((turns[label], index))
+    return [samples[index] for index in sorted(index for _, index in sorted(ranked)[:limit])]
+
+
+def _named(data: Path) -> str:
+    """The end of the path: enough to know the set, without the folders of the machine."""
+    return "/".join(data.resolve().parts[-2:])
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _bar(total: int, quiet: bool) -> Iterator[Callable[[], None]]:
+    """A progress bar on standard error, where someone is there to see it."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.progress import Progress
+
+    from pixelsleuth.reporting.terminal import console_for
+
+    with Progress(console=console_for(stderr=True), transient=True) as bar:
+        task = bar.add_task("Reading", total=total)
+        yield lambda: bar.advance(task)

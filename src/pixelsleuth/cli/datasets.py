@@ -1,0 +1,193 @@
+"""`pixelsleuth datasets`: the data sets that can be read, and `datasets verify`, which goes through one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pixelsleuth.data.readers.source import ReaderSpec
+    from pixelsleuth.data.verify import Report
+
+STYLE = click.option(
+    "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+
+
+@click.group(short_help="List the data sets that can be read; verify one.", invoke_without_command=True)
+@STYLE
+@click.pass_context
+def datasets(ctx: click.Context, style: str) -> None:
+    """List the data sets that can be read: licence, size, classes, how to get them.
+
+    \b
+    pixelsleuth datasets show sid_set     one of them, with its settings
+    pixelsleuth datasets verify DIR       count, check masks, find duplicates and broken files
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from pixelsleuth.data.readers import registry
+
+    if style == "json":
+        click.echo(json.dumps([_record(spec) for spec in registry.specs()], indent=2))
+        return
+    _print_list(registry.specs())
+
+
+@datasets.command()
+@click.argument("name")
+@STYLE
+def show(name: str, style: str) -> None:
+    """Tell all that is known of the data set NAME, and what can be set where its publisher leaves a choice open."""
+    from pixelsleuth.data.readers import registry
+
+    spec = registry.get(name)
+    if style == "json":
+        click.echo(json.dumps(_record(spec), indent=2))
+        return
+    for title, text in (
+        *(("Name", spec.name), ("Title", spec.title), ("Classes", spec.classes), ("Size", spec.size)),
+        *(("Licence", spec.licence), ("Get it", spec.get)),
+    ):
+        click.echo(f"{title + ':':<10}{text}")
+    for key, setting in spec.settings.items():
+        default = setting.default or "(empty)"
+        choices = f" [{', '.join(setting.choices)}]" if setting.choices else ""
+        click.echo(f"{'Setting:':<10}{key}={default}{choices}: {setting.meaning}")
+
+
+@datasets.command()
+@click.argument("data", metavar="DIR")
+@click.option("--reader", metavar="NAME", help="Read as this data set, whatever the layout looks like.")
+@click.option("--split", metavar="NAME", help="Only this part of the set.")
+@click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="A setting of the reader; may be repeated."
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Look at the first N pictures only.")
+@STYLE
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    data: str,
+    reader: str | None,
+    split: str | None,
+    settings: tuple[str, ...],
+    limit: int | None,
+    style: str,
+    quiet: bool,
+) -> None:
+    """Go through the data set in DIR (a folder, a manifest, or hf:owner/name) and tell what is wrong with it.
+
+    Counts pictures, reads every picture and every mask (size, polarity, emptiness), finds duplicates by SHA-256, and
+    says what is missing.
+
+    \b
+    Exit status: 0 every picture and mask can be used, 1 some cannot (unreadable, empty mask, one picture
+    under two labels), 2 wrong usage, 130 interrupted (what was seen is told).
+    """
+    from pixelsleuth.data.readers import open_data
+    from pixelsleuth.data.verify import verify as walk
+
+    opened = open_data(data, reader, split, **dict(_pair(text) for text in settings))
+    report: Report | None = None
+    interrupted = False
+    with _progress(quiet) as step:
+        try:
+            for report in walk(opened, limit=limit, step=step):  # noqa: B007  (the last one is told)
+                pass
+        except KeyboardInterrupt:
+            interrupted = True
+    if report is not None:
+        click.echo(json.dumps(report.to_dict(), indent=2) if style == "json" else _text(report))
+    if interrupted:
+        click.echo("Interrupted: what was seen so far is told.", err=True)
+        ctx.exit(130)
+    ctx.exit(0 if report is not None and report.ok else 1)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"--set wants KEY=VALUE, not {text!r}.")
+    if key.strip() in ("spec", "reader", "split"):
+        raise click.UsageError(f"{key.strip()} is no setting of a reader; say DIR, --reader or --split.")
+    return key.strip(), value.strip()
+
+
+def _record(spec: ReaderSpec) -> dict[str, Any]:
+    settings = {
+        key: {"default": one.default, "choices": list(one.choices), "meaning": one.meaning}
+        for key, one in spec.settings.items()
+    }
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "licence": spec.licence,
+        "size": spec.size,
+        "classes": spec.classes,
+        "get": spec.get,
+        "hub": list(spec.hubs),
+        "expects": dict(spec.expects),
+        "settings": settings,
+    }
+
+
+def _print_list(known: list[ReaderSpec]) -> None:
+    for spec in known:
+        click.echo(click.style(spec.name, bold=True) + f": {spec.title}")
+        click.echo(f"    {spec.classes}; {spec.size}")
+        click.echo(f"    Licence: {spec.licence}. Get it: {spec.get}")
+
+
+def _text(report: Report) -> str:
+    from pixelsleuth.data.verify import ERRORS, WARNINGS
+    from pixelsleuth.reporting.words import printable
+
+    lines = [
+        f"{printable(report.data)}: {report.samples:,} pictures, read as {report.spec.name} ({report.spec.title})"
+    ]
+    for (split, label), count in sorted(report.counts.items()):
+        lines.append(f"  {split or '(no split)':<14} {label:<16} {count:>9,}")
+    lines.append(f"  masks {report.masks:,}, descriptions {report.descriptions:,}")
+    for title, kinds in (("Error", ERRORS), ("Note", WARNINGS)):
+        for key, words in kinds.items():
+            if report.findings[key]:
+                lines.append(f"{title}: {report.findings[key]:,} {words}")
+                lines += [f"    {printable(one)}" for one in report.examples[key][:3]]
+    if report.over_zero:
+        lines.append(
+            f"    grey masks mark {report.over_half:,} pixels above 127, and would mark {report.over_zero:,} above 0"
+        )
+    lines += [
+        f"Left out: {count:,} x {printable(reason)}" for reason, count in sorted(report.left_out.items())
+    ]
+    lines += [f"Missing: {printable(sentence)}" for sentence in report.missing]
+    if report.settings:
+        lines.append(
+            "Settings: " + ", ".join(f"{key}={value or '(empty)'}" for key, value in report.settings.items())
+        )
+    whole = "" if report.complete else " (of the part that was looked at)"
+    lines.append(f"{'Usable' if report.ok else 'Not usable as it is'}{whole}.")
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[], None]]:
+    """A count and a rate on standard error, where someone is there to see them."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from pixelsleuth.reporting.terminal import console_for
+
+    columns = (SpinnerColumn(), TextColumn("Verifying {task.completed:,.0f} pictures"), TimeElapsedColumn())
+    with Progress(*columns, console=console_for(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda: bar.advance(task)

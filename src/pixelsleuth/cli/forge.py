@@ -1,0 +1,52 @@
+"""`pixelsleuth forge`: build a labelled data set from photographs; `--review` opens the page for people."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Build a labelled data set of forgeries from photographs.")
+@click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG.yaml")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--review", is_flag=True, help="Open the local page where people accept, reject and correct.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8770, show_default=True, help="Port of the review page."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress bars.")
+@click.pass_context
+def forge(
+    ctx: click.Context, config: Path, overrides: tuple[str, ...], review: bool, port: int, quiet: bool
+) -> None:
+    """Turn photographs into real, full synthetic and tampered pictures with masks and descriptions.
+
+    Every stage writes a file; the same command again goes on where the last run stopped, and ends with the same files.
+
+    \b
+    pixelsleuth forge recipes/forge/local.yaml photographs=DIR out=runs/forge
+    pixelsleuth forge recipes/forge/local.yaml photographs=DIR out=runs/forge --review
+    """
+    from importlib.util import find_spec
+
+    from pixelsleuth.core.errors import MissingExtra
+
+    for module, package in (("cv2", "opencv-python-headless"), ("yaml", "pyyaml")):
+        if find_spec(module) is None:
+            raise MissingExtra(package, "forge")
+    from pixelsleuth.forge.config import read_config
+
+    settings = read_config(config, list(overrides))
+    if review:
+        from pixelsleuth.forge.review.server import serve_review
+
+        serve_review(settings, port=port, say=_say)
+        return
+    from pixelsleuth.forge.pipeline import run_forge
+
+    run_forge(settings, say=lambda line: None if quiet else _say(line), quiet=quiet)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

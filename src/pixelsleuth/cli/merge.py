@@ -1,0 +1,58 @@
+"""`pixelsleuth merge`: one clean checkpoint out of what a training left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Fold LoRA and training folders into one checkpoint.")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option(
+    "--base",
+    metavar="NAME",
+    help="Folder or hub id with config.json, tokenizer and CLIP, where CHECKPOINT has none (a ZeRO folder).",
+)
+@click.option(
+    "--alpha",
+    type=float,
+    default=16.0,
+    show_default=True,
+    help="LoRA's alpha; its rank is that of the weights.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    default="bf16",
+    show_default=True,
+    help="Of what is written.",
+)
+def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision: str) -> None:
+    """Fold LoRA into the weights of CHECKPOINT and write one SIDA checkpoint that 'check' and 'chat' read.
+
+    CHECKPOINT is a folder in the published layout, with or without LoRA, or the ZeRO folder that the authors' training
+    leaves behind (the one that holds the file 'latest', or one of its global_step folders).
+    """
+    from pixelsleuth.core.errors import MissingExtra, OutputError, UsageError
+
+    if not checkpoint.is_dir():
+        raise UsageError(f"{checkpoint} is not a folder: name a checkpoint, or a ZeRO folder.")
+    try:
+        import torch
+
+        from pixelsleuth.models.sida.checkpoint import save_large
+        from pixelsleuth.models.sida.merge import merge_checkpoint
+
+        dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+        model, processor, folded = merge_checkpoint(checkpoint, base=base, alpha=alpha, dtype=dtype)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "torch", "vlm") from None
+    try:
+        save_large(model, processor, out)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write to {out}: {error.strerror}. Name a folder that can be written."
+        ) from None
+    click.echo(f"{out}: {folded} LoRA layers folded, {precision}.")

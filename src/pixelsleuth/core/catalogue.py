@@ -1,0 +1,100 @@
+"""What detectors there are, without importing any of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from pixelsleuth.core.detector import Capability
+from pixelsleuth.core.memory import needed
+
+VLM_PACKAGES = ("torch", "transformers", "accelerate", "sentencepiece", "safetensors")
+PRECISE = ("fp32", "bf16", "int8", "int4")
+SIDA = "pixelsleuth.models.sida.detector:load"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What is known of a detector without loading it.
+
+    `factory` is "module:callable"; the callable takes `arguments`, `device` ("auto", "cpu" or "cuda") and, where
+    `precisions` names some, `precision`, and returns a Detector. `parameters` counts weights, `compressible` those
+    that int8 and int4 make smaller (the language model's layers); `download_bytes` is what the first use fetches
+    (0: it ships inside the package); `extra` is the pip extra it needs, `packages` the modules that tell whether that
+    extra is installed.
+    """
+
+    name: str
+    factory: str
+    summary: str
+    parameters: int | None = None
+    download_bytes: int | None = None
+    extra: str | None = None
+    capabilities: frozenset[Capability] = frozenset({Capability.DETECT})
+    licence: str | None = None
+    packages: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
+    compressible: int = 0
+
+    @property
+    def installed(self) -> bool:
+        """True where everything it needs can be imported (nothing is imported to find out)."""
+        return all(find_spec(package) is not None for package in self.packages)
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Estimated bytes at each precision: weights, and room to work with one picture at a time."""
+        if self.parameters is None:
+            return {}
+        return {name: needed(self.parameters, self.compressible, name) for name in self.precisions}
+
+
+def _sida(name: str, hub_id: str, parameters: int, compressible: int, *, describes: bool) -> ModelSpec:
+    can = frozenset(Capability) if describes else frozenset(Capability) - {Capability.EXPLAIN}
+    clip = 290_581_504
+    return ModelSpec(
+        name=name,
+        factory=SIDA,
+        arguments=(hub_id,),
+        summary=f"SIDA as its authors published it ({hub_id}){', with descriptions' if describes else ''}.",
+        parameters=parameters,
+        download_bytes=2 * (parameters - clip) + 1_710_000_000,
+        extra="vlm",
+        capabilities=can,
+        licence="see its page on the hub",
+        packages=VLM_PACKAGES,
+        precisions=PRECISE,
+        compressible=compressible,
+    )
+
+
+SPECS = (
+    ModelSpec(
+        name="compact",
+        factory="pixelsleuth.compact.detector:load",
+        summary="The bundled detector: the SIDA architecture at laptop size, through ONNX Runtime.",
+        parameters=1_508_175,
+        download_bytes=0,
+        capabilities=frozenset(Capability),
+        licence="Apache-2.0",
+    ),
+    _sida("sida-7b", "saberzl/SIDA-7B", 7_700_812_519, 6_476_267_520, describes=False),
+    _sida("sida-7b-description", "saberzl/SIDA-7B-description", 7_700_812_519, 6_476_267_520, describes=True),
+    _sida("sida-13b", "saberzl/SIDA-13B", 13_993_742_055, 12_688_179_200, describes=False),
+    _sida(
+        "sida-13b-description", "saberzl/SIDA-13B-description", 13_993_742_055, 12_688_179_200, describes=True
+    ),
+)
+
+CHECKPOINTS = {"SIDAForCausalLM": SIDA, "pixelsleuth_sida": SIDA}
+"""Who loads a checkpoint, by `architectures` or `model_type` of its config.json."""
+
+HUB = ModelSpec(
+    "a checkpoint",
+    "pixelsleuth.models.hub:load",
+    "A checkpoint by folder or hub id.",
+    extra="vlm",
+    packages=VLM_PACKAGES,
+)
+"""What any checkpoint needs; an owner/name that is no folder goes to its factory."""

@@ -1,0 +1,229 @@
+"""Ground-truth masks as published sets store them, brought into one form: (H, W) bool, True where tampered, upright.
+
+Public masks differ in what marks the forgery (white, black, a transparent hole, a hue, polygons), in size, in
+compression and in orientation. `Mask` says what is stored, `read_mask` reads it: threshold at half (never `> 0`,
+which a JPEG mask floods), nearest-neighbour resize, the picture's EXIF orientation followed, and every correction
+told in `MaskReading` so that `pixelsleuth datasets verify` can count it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelsleuth.core.errors import CorruptPicture, PictureTooLarge
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_MASK_PIXELS = 100_000_000
+HALF = 127
+"""A grey level above this counts as marked."""
+
+
+class Marks(StrEnum):
+    """What marks the tampered pixels in a stored mask."""
+
+    WHITE = "white"  # the brightest channel above 127
+    BLACK = "black"  # the brightest channel at most 127: inverted sets (DSO-1, NIST16)
+    ALPHA = "alpha"  # transparent pixels (MagicBrush); the colours under them mean nothing
+    RED = "red"  # red stronger than green (Columbia's edge masks)
+    GREEN = "green"
+    ALL = "all"  # every pixel: nothing is stored
+    NONE = "none"  # no pixel: nothing is stored
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A stored mask: a file, its bytes, or polygons (x0, y0, x1, y1, ... in pixels of the stored picture), and what
+    marks the forgery in it.
+    """
+
+    file: Path | bytes | None = field(default=None, repr=False)
+    marks: Marks = Marks.WHITE
+    polygons: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class MaskReading:
+    """A mask as read.
+
+    `pixels` is (H, W) bool in the upright picture's size. `stored` is the (width, height) it was stored in, `resized`
+    tells that this was not the picture's, `swapped` that it was the picture's with the sides exchanged (the mask is
+    then most likely transposed, and wrong), `turned` that the picture's EXIF orientation was applied to it.
+    `grey_levels` counts levels other than the two ends; where it is not 0, `over_zero` and `over_half` (pixels as
+    stored) say how much the threshold matters.
+    """
+
+    pixels: NDArray[np.bool_] = field(repr=False)
+    stored: tuple[int, int]
+    resized: bool = False
+    swapped: bool = False
+    turned: bool = False
+    grey_levels: int = 0
+    over_zero: int = 0
+    over_half: int = 0
+
+    @property
+    def share(self) -> float:
+        """Share of the picture that is marked, 0..1."""
+        return float(self.pixels.mean())
+
+
+def read_mask(mask: Mask | Path | bytes, size: tuple[int, int], orientation: int = 1) -> MaskReading:
+    """Read `mask` for an upright picture of `size` (width, height) whose file has EXIF `orientation` (1..8).
+
+    A mask that carries no orientation of its own is taken to lie as the picture's file stores it, and is turned with
+    the picture, unless its size says that it is upright already.
+
+    Raises PictureError where the mask cannot be read.
+    """
+    mask = mask if isinstance(mask, Mask) else Mask(mask)
+    if mask.marks in (Marks.ALL, Marks.NONE):
+        return MaskReading(np.full(size[::-1], mask.marks is Marks.ALL), size)
+    stored = (size[1], size[0]) if orientation >= 5 else size
+    if mask.polygons:
+        marked, own, counts = _drawn(mask.polygons, stored), 1, (0, 0, 0)
+    else:
+        marked, own, counts = _stored(mask)
+    width, height = marked.shape[1], marked.shape[0]
+    turn = own if own > 1 else orientation if _lies_as_stored((width, height), size, stored) else 1
+    upright = _turned(marked, turn) if turn > 1 else marked
+    fits = upright.shape == size[::-1]
+    return MaskReading(
+        pixels=upright if fits else _nearest(upright, size),
+        stored=(width, height),
+        resized=not fits,
+        swapped=not fits and upright.shape == size,
+        turned=turn > 1,
+        grey_levels=counts[0],
+        over_zero=counts[1],
+        over_half=counts[2],
+    )
+
+
+def _lies_as_stored(mask: tuple[int, int], size: tuple[int, int], stored: tuple[int, int]) -> bool:
+    if mask == stored or size == stored:
+        return True
+    if mask == size:
+        return False
+    # Another size than either: the proportions tell.
+    wide = mask[0] > mask[1]
+    return wide == (stored[0] > stored[1])
+
+
+def _turned(marked: NDArray[np.bool_], orientation: int) -> NDArray[np.bool_]:
+    from pixelsleuth.core.colour import as_stored
+
+    height, width = marked.shape
+    upright = np.empty((width, height) if orientation >= 5 else (height, width), bool)
+    as_stored(upright, orientation)[:] = marked
+    return upright
+
+
+def _nearest(marked: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Resize (h, w) to `size` (width, height): the nearest pixel's value, so that no new level comes into being."""
+    width, height = size
+    rows = ((np.arange(height) + 0.5) * marked.shape[0] / height).astype(np.intp)
+    columns = ((np.arange(width) + 0.5) * marked.shape[1] / width).astype(np.intp)
+    return marked[rows[:, None], columns[None, :]]
+
+
+def _drawn(polygons: tuple[tuple[float, ...], ...], size: tuple[int, int]) -> NDArray[np.bool_]:
+    from PIL import Image, ImageDraw
+
+    canvas = Image.new("1", size)
+    pen = ImageDraw.Draw(canvas)
+    for polygon in polygons:
+        if len(polygon) >= 6:
+            pen.polygon(list(zip(polygon[::2], polygon[1::2], strict=False)), fill=1)
+    return np.asarray(canvas)
+
+
+def _stored(mask: Mask) -> tuple[NDArray[np.bool_], int, tuple[int, int, int]]:
+    """Return (marked pixels as stored, the mask's own EXIF orientation, (grey levels, pixels > 0, pixels > 127))."""
+    image, kind, orientation, name = open_stored(mask.file)
+    if mask.marks is Marks.ALPHA:
+        if "A" not in image.getbands() and "transparency" not in image.info:
+            raise CorruptPicture(
+                f"{name} has no transparency, but its set marks forgeries by it; get it again."
+            )
+        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+        return (alpha <= HALF, orientation, _counts(255 - alpha))
+    if mask.marks in (Marks.RED, Marks.GREEN):
+        colours = np.asarray(image.convert("RGB"))
+        red, green = colours[..., 0], colours[..., 1]
+        marked = (red > HALF) & (red >= green) if mask.marks is Marks.RED else (green > HALF) & (green > red)
+        return marked, orientation, (0, int(marked.sum()), int(marked.sum()))
+    values = brightest(image)
+    counts = _counts(values)
+    if kind != "JPEG" and counts == (1, counts[1], 0) and values.max() == 1:
+        values = values * np.uint8(255)  # masks stored as 0 and 1
+        counts = (0, counts[1], counts[1])
+    if mask.marks is Marks.BLACK:
+        values = 255 - values
+        counts = _counts(values)
+    return values > HALF, orientation, counts
+
+
+def _counts(values: NDArray[np.uint8]) -> tuple[int, int, int]:
+    """(levels between the two ends, pixels above 0, pixels above 127) of (h, w) uint8."""
+    over_zero, over_half = int(np.count_nonzero(values)), int(np.count_nonzero(values > HALF))
+    if over_zero == over_half and int(values.sum(dtype=np.int64)) == 255 * over_half:
+        return 0, over_zero, over_half
+    histogram = np.bincount(values.reshape(-1), minlength=256)
+    return int((histogram[1:255] > 0).sum()), over_zero, over_half
+
+
+def brightest(image: Image.Image) -> NDArray[np.uint8]:
+    """Return (h, w) uint8, the brightest channel of each pixel.
+
+    Grey by luma would lose red (76) and green (150) masks, and palette masks, whose indices are colours first. Alpha
+    is dropped, not blended.
+    """
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8) * np.uint8(255)
+    if image.mode in ("L", "LA"):
+        return np.asarray(image.getchannel("L"))
+    if image.mode.startswith("I;16"):
+        return (np.asarray(image) >> 8).astype(np.uint8)
+    if image.mode in ("I", "F"):
+        return np.asarray(image).clip(0, 255).astype(np.uint8)
+    return np.asarray(image.convert("RGB")).max(axis=2)
+
+
+def open_stored(file: Path | bytes | None) -> tuple[Image.Image, str, int, str]:
+    """Decode a mask file as it is stored: (Pillow image of its own mode, format, EXIF orientation, name).
+
+    The header is read and the size checked before Pillow decodes. Raises PictureError.
+    """
+    import io
+
+    from pixelsleuth.core.decode import guarded, translated
+    from pixelsleuth.core.files import MAX_FILE_BYTES, file_too_large, read_file
+    from pixelsleuth.core.formats import read_header
+    from pixelsleuth.core.formats.base import stream_of
+
+    if isinstance(file, bytes):
+        name, data = "mask", bytearray(file)
+    else:
+        name = os.fspath(file) if file is not None else "mask"
+        data = read_file(name, name)
+    if len(data) > MAX_FILE_BYTES:
+        raise file_too_large(name, len(data))
+    header = read_header(memoryview(data), name)
+    with translated(name), guarded():
+        whole = header.format == "TIFF"
+        stream: Any = io.BytesIO(data) if whole else stream_of(memoryview(data), header.parts)
+        image = header.opener(stream)
+        for width, height in ((header.width, header.height), image.size):
+            if width * height > MAX_MASK_PIXELS:
+                raise PictureTooLarge(f"{name} is a mask of {width} x {height} pixels; scale it down.")
+        image.load()
+    return image, header.format, header.orientation, name

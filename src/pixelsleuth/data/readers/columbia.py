@@ -1,0 +1,26 @@
+"""Columbia uncompressed: 4cam_auth/*.tif, 4cam_splc/*.tif, 4cam_splc/edgemask/STEM_edgemask.jpg.
+
+The masks are coloured JPEGs: bright and regular red for one camera, bright and regular green for the other. Which of
+them was inserted is stated nowhere; the setting `inserted` says which hue counts as tampered, bright and regular
+together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.masks import Marks, Mask
+from pixelsleuth.data.readers.source import Source, beside, extras, pictures
+from pixelsleuth.data.sample import Sample
+
+
+def read(source: Source) -> Iterator[Sample]:
+    source.wanted("")
+    for path in pictures(source.root / "4cam_auth", deep=False):
+        yield Sample(path, Label.REAL, None, "Columbia", extra=extras(id=path.stem))
+    hue = Marks(source.settings["inserted"])
+    for path in pictures(source.root / "4cam_splc", deep=False):
+        stored = beside(source.root / "4cam_splc" / "edgemask", f"{path.stem}_edgemask")
+        mask = Mask(stored, hue) if stored else None
+        yield Sample(path, Label.TAMPERED, mask, "Columbia", "", "splice", extra=extras(id=path.stem))

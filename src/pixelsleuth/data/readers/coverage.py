@@ -1,0 +1,29 @@
+"""COVERAGE: image/N.tif (original), image/Nt.tif (tampered); mask/Nforged.tif is where the copy was put.
+
+mask/Ncopy.tif and Npaste.tif are other things. Nine ids have masks of another size than their picture.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.readers.source import Source, beside, extras, pictures
+from pixelsleuth.data.sample import Sample
+
+_NAME = re.compile(r"^(?P<id>\d+)(?P<tampered>t?)$")
+
+
+def read(source: Source) -> Iterator[Sample]:
+    source.wanted("")
+    for path in pictures(source.root / "image", deep=False):
+        found = _NAME.match(path.stem)
+        if found is None:
+            source.leave_out("picture of an unknown name")
+        elif not found["tampered"]:
+            yield Sample(path, Label.REAL, None, "COVERAGE", group=found["id"], extra=extras(id=path.stem))
+        else:
+            mask = beside(source.root / "mask", f"{found['id']}forged")
+            extra = extras(id=path.stem)
+            yield Sample(path, Label.TAMPERED, mask, "COVERAGE", "", "copy-move", found["id"], extra=extra)

@@ -1,0 +1,88 @@
+"""DD-VQA: questions on face crops of FaceForensics++; DQ_FF++/{train,test}_set/MANIPULATION/*.json, or the hub's copy.
+
+Records: {"MANIP_TARGET_SOURCE" or "5_044": {question id: {question, answer: [...]}}}; MANIP 0 Deepfakes, 1 Face2Face,
+2 FaceShifter, 3 FaceSwap, 5 original, 6 NeuralTextures. No pictures are shipped, and which frame was cropped how is not
+public: the setting `images` names a folder with KEY.png or MANIPULATION/KEY.png.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.readers import records
+from pixelsleuth.data.readers.answers import is_fake
+from pixelsleuth.data.readers.source import Source, beside, extras
+from pixelsleuth.data.readers.tables import picture_bytes
+from pixelsleuth.data.sample import Sample
+
+METHODS = {
+    "0": "Deepfakes", "1": "Face2Face", "2": "FaceShifter", "3": "FaceSwap", "5": "", "6": "NeuralTextures",
+}  # fmt: skip
+SETS = {"train_set": "train", "val_set": "val", "test_set": "test"}
+
+
+def read(source: Source) -> Iterator[Sample]:
+    if source.table is not None:
+        yield from _rows(source)
+        return
+    base = source.root / "DQ_FF++" if (source.root / "DQ_FF++").is_dir() else source.root
+    for folder, split in SETS.items():
+        if not (base / folder).is_dir() or not source.wanted(split):
+            continue
+        for file in sorted((base / folder).glob("*/*.json")):
+            for key, questions in records.pairs(file):
+                sample = _sample(source, split, file.stem, key, questions)
+                if sample is not None:
+                    yield sample
+
+
+def _sample(source: Source, split: str, folder: str, key: str, questions: Any) -> Sample | None:
+    manipulation, _, video = key.partition("_")
+    if manipulation not in METHODS or not isinstance(questions, dict):
+        source.leave_out("record of an unknown manipulation")
+        return None
+    images = source.root / (source.settings["images"] or ".")
+    if source.inside(f"{key}.png", images) is None:
+        return None
+    path = beside(images, key) or beside(images / folder, key) or beside(images / folder, video)
+    if path is None:
+        source.leave_out("face crop that is not there (the set ships none)")
+        return None
+    asked = [one for one in questions.values() if isinstance(one, dict)]
+    answers = [str(a) for one in asked for a in _list(one.get("answer"))]
+    generator = METHODS[manipulation]
+    label = Label.TAMPERED if generator else Label.REAL
+    told = next((fake for fake in map(is_fake, answers) if fake is not None), None)
+    if told is not None and told is (label is Label.REAL):
+        source.leave_out("record whose label and answers disagree")
+        return None
+    return Sample(
+        path, label, source="DD-VQA", generator=generator, tamper="face manipulation" if generator else "",
+        group="_".join(sorted(video.split("_"))), description=" ".join(_list(one.get("answer"))[0] for one in asked
+                                                                       if _list(one.get("answer"))),
+        extra=extras(split, id=key, questions={str(one.get("question")): _list(one.get("answer")) for one in asked}),
+    )  # fmt: skip
+
+
+def _list(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)] if value else []
+
+
+def _rows(source: Source) -> Iterator[Sample]:
+    """The hub's copy: image and text; the text opens with the class."""
+    assert source.table is not None
+    for row in source.table.rows():
+        if not source.wanted(row["_split"]):
+            continue
+        data, text = picture_bytes(row.get("image")), str(row.get("text") or "")
+        fake = is_fake(text)
+        if data is None or fake is None:
+            source.leave_out("row without a picture" if data is None else "row whose text names no class")
+            continue
+        label = Label.TAMPERED if fake else Label.REAL
+        tamper = "face manipulation" if fake else ""
+        extra = extras(row["_split"])
+        yield Sample(Path(row["_where"]), label, None, "DD-VQA", "", tamper, "", text, data, extra)

@@ -1,0 +1,76 @@
+"""DMimageDetection's test set: TestSet/GENERATOR/FILE and operations.csv (src, cropsize, x1, y1, jpegQF).
+
+Folders that begin with "real" are real (real_coco_valid, real_imagenet_val or _valid, real_ucid; not shipped), all
+others wholly generated. With the setting operations=apply each picture is cropped, resized to 200 x 200 (Lanczos
+where that shrinks, bicubic where it does not) and saved as JPEG as its row says; whether the published figures did is
+not known.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pixelsleuth.core.errors import PictureError, UsageError
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.readers.source import Source, extras, pictures
+from pixelsleuth.data.readers.tables import comma_separated
+from pixelsleuth.data.sample import Sample
+
+SIDE = 200
+
+
+def read(source: Source) -> Iterator[Sample]:
+    root = source.root / "TestSet" if (source.root / "TestSet").is_dir() else source.root
+    source.wanted("")
+    if source.settings["operations"] == "ignore":
+        for folder in sorted(one for one in root.iterdir() if one.is_dir()):
+            for path in pictures(folder):
+                yield _sample(path, folder.name)
+        return
+    file = next((f for f in (root / "operations.csv", source.root / "operations.csv") if f.is_file()), None)
+    if file is None:
+        raise UsageError(f"{root} has no operations.csv; download it, or read with operations=ignore.")
+    for row in comma_separated(file).rows():
+        file_named = source.existing(str(row.get("src") or ""), root)
+        if file_named is None:
+            continue
+        try:
+            data = processed(file_named, row)
+        except (PictureError, ValueError, TypeError, KeyError):
+            source.leave_out("picture to which operations.csv cannot be applied")
+            continue
+        yield _sample(file_named, file_named.parent.name, data)
+
+
+def _sample(path: Path, folder: str, data: bytes | None = None) -> Sample:
+    real = folder.startswith("real")
+    label = Label.REAL if real else Label.FULL_SYNTHETIC
+    generator = "" if real else folder
+    return Sample(path, label, None, f"DMimage {folder}", generator, data=data, extra=extras(folder=folder))
+
+
+def processed(path: Path, row: dict[str, Any]) -> bytes:
+    """The JPEG file that a row of operations.csv makes of a picture. Raises PictureError, or ValueError for the row."""
+    from PIL import Image
+
+    from pixelsleuth.core.images import open_picture
+
+    size, x, y, quality = (int(float(row[key])) for key in ("cropsize", "x1", "y1", "jpegQF"))
+    image = Image.fromarray(open_picture(path).pixels)
+    if (
+        size < 1
+        or x < 0
+        or y < 0
+        or x + size > image.width
+        or y + size > image.height
+        or not 1 <= quality <= 100
+    ):
+        raise ValueError("the row does not fit the picture")
+    method = Image.Resampling.LANCZOS if size > SIDE else Image.Resampling.BICUBIC
+    image = image.crop((x, y, x + size, y + size)).resize((SIDE, SIDE), method)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return file.getvalue()

@@ -1,0 +1,113 @@
+"""FaceForensics++: original_sequences/{youtube,actors}/C/ and manipulated_sequences/METHOD/C/, C a compression.
+
+Read are extracted frames (C/frames/VIDEO/FRAME.png, masks in C/masks/VIDEO/FRAME.png, as DeepfakeBench writes them);
+videos (C/videos/*.mp4) that have none give `frames` evenly spaced frames each, decoded with OpenCV. Fakes are called
+TARGET_SOURCE; both directions of a pair and both originals share a group. Splits come from JSON lists of pairs
+(splits/{train,val,test}.json) where they lie beside. Masks of Deepfakes are the blended rectangle, those of
+NeuralTextures the tracked region: neither is the exact edit.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pixelsleuth.core.errors import MissingExtra, UsageError
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.readers.source import Source, beside, extras, pictures
+from pixelsleuth.data.sample import Sample
+
+MAX_LIST = 4 << 20
+
+
+def read(source: Source) -> Iterator[Sample]:
+    pairs = _pairs(source)
+    wanted = source.settings["compression"]
+    for place in source.places("original_sequences/*/*", "manipulated_sequences/*/*"):
+        kind, method, compression = place.parts[-3:]
+        if wanted not in ("all", compression):
+            continue
+        fake = kind == "manipulated_sequences"
+        for video in _videos(place):
+            ids = video.stem.split("_")
+            group, split = pairs.get(ids[0]) or ("_".join(sorted(ids)), "")
+            if not source.wanted(split):
+                continue
+            for path, data in _frames(video, place, source):
+                mask = beside(place / "masks" / video.stem, path.stem) if fake and data is None else None
+                yield Sample(
+                    path, Label.TAMPERED if fake else Label.REAL, mask, "FaceForensics++", method if fake else "",
+                    "face manipulation" if fake else "", group, "", data,
+                    extras(split, video=video.stem, compression=compression, origin="" if fake else method),
+                )  # fmt: skip
+
+
+def _pairs(source: Source) -> dict[str, tuple[str, str]]:
+    """Video id -> (group, split), from the split files, else from the names of the fakes; a thousand ids."""
+    found: dict[str, tuple[str, str]] = {}
+    for split in ("train", "val", "test"):
+        for file in (source.root / "splits" / f"{split}.json", source.root / f"{split}.json"):
+            if file.is_file() and file.stat().st_size <= MAX_LIST:
+                try:
+                    listed = [[str(one) for one in pair] for pair in json.loads(file.read_text("utf-8"))]
+                except (ValueError, TypeError) as error:
+                    raise UsageError(
+                        f"{file} is no list of pairs of ids; download the splits again."
+                    ) from error
+                found.update((one, ("_".join(sorted(pair)), split)) for pair in listed for one in pair)
+                break
+    if not found:
+        for place in source.places("manipulated_sequences/*/*"):
+            for video in _videos(place):
+                ids = video.stem.split("_")
+                if len(ids) == 2:
+                    found.update((one, ("_".join(sorted(ids)), "")) for one in ids)
+    return found
+
+
+def _videos(place: Path) -> list[Path]:
+    """One path a video: its folder of frames where there is one, else its file."""
+    found = {path.stem: path for path in sorted((place / "videos").glob("*.mp4"))}
+    if (place / "frames").is_dir():
+        found |= {path.name: path for path in (place / "frames").iterdir() if path.is_dir()}
+    return [found[name] for name in sorted(found)]
+
+
+def _frames(video: Path, place: Path, source: Source) -> Iterator[tuple[Path, bytes | None]]:
+    if video.is_dir():
+        for path in pictures(video):
+            yield path, None
+        return
+    count = source.settings["frames"]
+    if not count.isdigit() or not 0 < int(count) <= 10_000:
+        raise UsageError(f"frames is a number from 1 to 10000, not {count!r}.")
+    found = False
+    for number, data in _decode(video, int(count)):
+        found = True
+        yield Path(f"{video}#{number}"), data
+    if not found:
+        source.leave_out("video that cannot be decoded")
+
+
+def _decode(video: Path, count: int) -> Iterator[tuple[int, bytes]]:
+    """`count` evenly spaced frames of a video as PNG bytes."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingExtra("opencv-python-headless", "data") from error
+    from PIL import Image
+
+    capture = cv2.VideoCapture(str(video))
+    try:
+        total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        for number in sorted({int((i + 0.5) * total / count) for i in range(count)}) if total > 0 else []:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, number)
+            ok, frame = capture.read()
+            if ok:
+                file = io.BytesIO()
+                Image.fromarray(frame[..., ::-1]).save(file, "PNG", compress_level=1)
+                yield number, file.getvalue()
+    finally:
+        capture.release()

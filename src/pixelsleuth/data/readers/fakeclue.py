@@ -1,0 +1,74 @@
+"""FakeClue: data_json/SPLIT.json, a list of {image, label, cate, width, height, conversations}; label 0 fake, 1 real.
+
+The paths reveal the class ("ff++/fake/..."): they stay in `path`, never in a text. Where the annotations lie apart from
+the pictures, the setting `images` names their folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.readers import records
+from pixelsleuth.data.readers.answers import is_fake
+from pixelsleuth.data.readers.source import ABSENT, Source, extras
+from pixelsleuth.data.sample import Sample
+
+UNCLEAR = "record whose label and explanation disagree, or that has no label"
+
+
+def read(source: Source) -> Iterator[Sample]:
+    for file in sorted(source.root.glob("data_json/*.json")):
+        split = file.stem
+        if not source.wanted(split):
+            continue
+        folder: Path | None = None
+        for record in records.items(file):
+            if not isinstance(record, dict) or not isinstance(record.get("image"), str):
+                source.leave_out("record without a picture")
+                continue
+            if source.inside(record["image"]) is None:
+                continue
+            folder = folder or _folder_of(source, split, record["image"])
+            path = source.inside(record["image"], folder) if folder else None
+            if path is None or not path.is_file():
+                source.leave_out(ABSENT)
+                continue
+            sample = _sample(source, split, path, record)
+            if sample is not None:
+                yield sample
+
+
+def _folder_of(source: Source, split: str, name: str) -> Path | None:
+    told = source.settings["images"]
+    candidates = [told] if told else [split, f"{split}/{split}", "images", f"images/{split}", "."]
+    return next((source.root / one for one in candidates if (source.root / one / name).is_file()), None)
+
+
+def _sample(source: Source, split: str, path: Path, record: dict[str, Any]) -> Sample | None:
+    text, question = "", ""
+    for turn in record.get("conversations") or []:
+        if isinstance(turn, dict) and turn.get("from") == "gpt":
+            text = text or str(turn.get("value") or "")
+        elif isinstance(turn, dict):
+            question = question or str(turn.get("value") or "")
+    fake = {0: True, 1: False, "0": True, "1": False}.get(record.get("label"))
+    told = is_fake(text) if text else fake
+    if fake is None or (told is not None and told is not fake):
+        source.leave_out(UNCLEAR)
+        return None
+    category = str(record.get("cate") or "")
+    label = Label.REAL if not fake else Label.FULL_SYNTHETIC
+    if fake and category == "deepfake":
+        label = Label(source.settings["deepfake"])
+    parts = PurePosixPath(record["image"]).parts
+    # ff++/{fake/METHOD|real}/c23/frames/VIDEO/FRAME.png
+    video = parts[-2] if parts[0] == "ff++" and len(parts) > 2 else ""
+    return Sample(
+        path, label, source=f"FakeClue {parts[0]}", generator=parts[2] if fake and video else "",
+        tamper="face manipulation" if label is Label.TAMPERED else "",
+        group="_".join(sorted(video.split("_"))) if video else "", description=text,
+        extra=extras(split, category=category, question=question),
+    )  # fmt: skip

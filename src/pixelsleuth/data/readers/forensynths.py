@@ -1,0 +1,41 @@
+"""ForenSynths ([SPLIT/]GENERATOR/[CLASS/]{0_real,1_fake}) and Chameleon ([SPLIT/]{0_real,1_fake}).
+
+Labels go by the folder's name, not by its place in a listing: loaders that assert the order of `os.listdir` fail on
+some disks. Chameleon's layout is that of AIDE's code; it is not verified on its files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.readers.source import Source, extras, pictures
+from pixelsleuth.data.sample import Sample
+
+CLASSES = {"0_real": Label.REAL, "1_fake": Label.FULL_SYNTHETIC}
+SPLITS = ("train", "val", "test", "progan_train", "progan_val", "CNN_synth_testset")
+
+
+def read(source: Source) -> Iterator[Sample]:
+    """ForenSynths."""
+    yield from _read(source, "ForenSynths")
+
+
+def read_chameleon(source: Source) -> Iterator[Sample]:
+    """Chameleon."""
+    yield from _read(source, "Chameleon")
+
+
+def _read(source: Source, name: str) -> Iterator[Sample]:
+    for place in source.places(*(f"{'*/' * depth}{folder}" for depth in range(4) for folder in CLASSES)):
+        parts = place.relative_to(source.root).parts[:-1]
+        split = parts[0] if parts and parts[0] in SPLITS else ""
+        if not source.wanted(split):
+            continue
+        rest = parts[1:] if split else parts
+        generator, category = (rest[0] if rest else ""), "/".join(rest[1:])
+        label = CLASSES[place.name]
+        made = generator if label is not Label.REAL else ""
+        for path in pictures(place):
+            extra = extras(split, category=category, subset=generator)
+            yield Sample(path, label, None, f"{name} {generator}".strip(), made, extra=extra)

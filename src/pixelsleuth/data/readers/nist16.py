@@ -1,0 +1,48 @@
+"""NIST16 (NC2016): probe/NC2016_NNNN.jpg, reference/{manipulation,splice,removal}/mask/*.png; BLACK is tampered.
+
+A probe with a mask in any of the references is tampered, any other real. Masks are found by the probe's number in their
+names, never by their place in a listing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.masks import Marks, Mask
+from pixelsleuth.data.readers.source import Source, extras, pictures
+from pixelsleuth.data.sample import Sample
+
+KINDS = ("manipulation", "splice", "removal")
+_ID = re.compile(r"^(?:NC2016_)?(?P<id>\d+)")
+
+
+def read(source: Source) -> Iterator[Sample]:
+    first = source.settings["reference"]
+    order = (first, *(kind for kind in KINDS if kind != first))
+    masks = {kind: _by_id(source.root / "reference" / kind / "mask") for kind in order}
+    source.wanted("")
+    for path in pictures(source.root / "probe"):
+        found = _ID.match(path.stem)
+        if found is None:
+            source.leave_out("picture of an unknown name")
+            continue
+        kinds = [kind for kind in order if found["id"] in masks[kind]]
+        extra = extras(id=found["id"], references=kinds)
+        if not kinds:
+            yield Sample(path, Label.REAL, None, "NIST16", extra=extra)
+            continue
+        mask = Mask(masks[kinds[0]][found["id"]], Marks.BLACK)
+        kind = next((kind for kind in kinds if kind != "manipulation"), "")
+        yield Sample(path, Label.TAMPERED, mask, "NIST16", "", kind, extra=extra)
+
+
+def _by_id(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in pictures(folder):
+        match = _ID.match(path.stem)
+        if match:
+            found.setdefault(match["id"], path)
+    return found

@@ -1,0 +1,137 @@
+"""`open_data`: the one way to labelled pictures, for training, evaluation and audit alike.
+
+    from pixelsleuth.data.readers import open_data
+    for sample in open_data("SID_Set/", split="validation"):
+        picture, mask = sample.load()
+
+The data are named by a manifest (CSV, JSON lines, Parquet), a folder in a known layout (`pixelsleuth datasets` lists
+them), a folder of Parquet shards, or `hf:owner/name`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.data.readers import registry, tables
+from pixelsleuth.data.readers.source import ReaderSpec, Source
+from pixelsleuth.data.sample import Sample
+
+HUB = "hf:"
+
+
+class Data(Iterator[Sample]):
+    """The samples of one data set, one after the other; it can be gone through once.
+
+    `spec` says which reader reads it, `left_out` counts what was not yielded and why (links without a picture, names
+    that lead outside the folder, ...), and is complete when the iteration is.
+    """
+
+    def __init__(self, name: str, spec: ReaderSpec, source: Source) -> None:
+        self.name, self.spec, self.source = name, spec, source
+        self.count = 0
+        module, _, function = spec.reader.partition(":")
+        read: Callable[[Source], Iterator[Sample]] = getattr(
+            import_module(f"pixelsleuth.data.readers.{module}"), function
+        )
+        self._samples = read(source)
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """Why pictures were not yielded, with their number."""
+        return self.source.left_out
+
+    def __next__(self) -> Sample:
+        try:
+            sample = next(self._samples)
+        except StopIteration:
+            self._finish()
+            raise
+        self.count += 1
+        return sample
+
+    def _finish(self) -> None:
+        table, splits = self.source.table, self.source.splits
+        if table is not None:
+            splits = splits | table.splits
+            for shard in table.unreadable:
+                self.left_out[f"shard that cannot be read: {shard}"] = 1
+        split = self.source.split
+        if split is not None and splits and split not in splits:
+            raise UsageError(
+                f"{self.name} has no split {split!r}; it has: {', '.join(sorted(filter(None, splits)))}."
+            )
+
+
+def open_data(
+    spec: str | os.PathLike[str], reader: str | None = None, split: str | None = None, **settings: str
+) -> Data:
+    """Open labelled pictures and return an iterator of samples.
+
+    `spec` is a manifest file, a folder, or `hf:owner/name[@revision]`; `reader` a name out of `pixelsleuth datasets`,
+    where the layout shall not be detected; `split` one part of the set as the set names it; `settings` what the reader
+    leaves open (`pixelsleuth datasets show NAME`), such as `synthetic_mask="zeros"`. Nothing but names and headers is
+    held in memory; pictures are decoded when `Sample.open` or `Sample.load` is called.
+
+    Raises:
+        UsageError: nothing is there, the layout or the reader is unknown, a setting or a label is wrong.
+        MissingExtra: the set needs pyarrow, `datasets` or ijson, and it is not installed.
+    """
+    name = os.fspath(spec)
+    chosen = registry.get(reader) if reader is not None else None
+    if name.startswith(HUB):
+        source = _of_hub(name, split)
+        chosen = (
+            chosen
+            or registry.of_hub(name[len(HUB) :].partition("@")[0])
+            or registry.of_table(source.table, name)
+        )
+    else:
+        path = Path(name)
+        if not path.exists():
+            raise UsageError(f"There is no {name}; name a manifest, a folder, or hf:owner/name.")
+        chosen, source = _of_path(path, chosen, split)
+    source.settings = registry.settings_of(chosen, settings)
+    return Data(name, chosen, source)
+
+
+def _of_hub(name: str, split: str | None) -> Source:
+    rest = name[len(HUB) :]
+    if not rest.strip("/"):
+        raise UsageError("hf: wants the name of a data set, such as hf:saberzl/SID_Set.")
+    local = Path(rest)
+    return Source(root=local if local.is_dir() else Path(), table=tables.hub(rest, split), split=split)
+
+
+def _of_path(path: Path, chosen: ReaderSpec | None, split: str | None) -> tuple[ReaderSpec, Source]:
+    if path.is_file():
+        if path.suffix.lower() not in (".csv", ".jsonl", ".ndjson", ".parquet", ".pq"):
+            packed = path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".z01")
+            way = (
+                "unpack it and name the folder"
+                if packed
+                else "name a CSV, JSON lines or Parquet file, or a folder"
+            )
+            raise UsageError(f"{path} is no manifest; {way}.")
+        table = tables.open_table(path, split)
+        chosen = chosen or registry.of_table(table, str(path))
+        return chosen, Source(root=path.parent, file=path, table=table, split=split)
+    if chosen is None:
+        found = registry.of_folder(path)
+        if found is not None:
+            return found[0], Source(root=found[1], split=split)
+    if next(path.rglob("*.parquet"), None) is not None and (chosen is None or chosen.columns):
+        table = tables.open_table(path, split)
+        return chosen or registry.of_table(table, str(path)), Source(root=path, table=table, split=split)
+    if chosen is None:
+        raise UsageError(
+            f"The layout of {path} is not known; force a reader with --reader ({', '.join(registry.names())}), "
+            "sort the pictures into real/ and fake/, or write a manifest with the columns path and label."
+        )
+    if not chosen.folders:
+        raise UsageError(f"The reader {chosen.name} reads a table, and {path} holds none; name the file.")
+    return chosen, Source(root=registry.root_of(chosen, path), split=split)

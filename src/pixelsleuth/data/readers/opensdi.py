@@ -1,0 +1,43 @@
+"""OpenSDI: shards with key, image, mask, label (ClassLabel real, fake); keys such as partial/sd15/fake/000651821.jpg.
+
+A key that begins with "partial" is a local edit, any other fake is wholly generated; its null mask means, by this set's
+own convention, that every pixel is (setting synthetic_mask). The label is the one stored, never worked out from a mask:
+a crop that misses the edit is still a crop of a fake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.readers.sid_set import local_mask
+from pixelsleuth.data.readers.source import Source, extras
+from pixelsleuth.data.readers.tables import label_text, picture_bytes
+from pixelsleuth.data.sample import Sample
+
+
+def read(source: Source) -> Iterator[Sample]:
+    assert source.table is not None
+    for row in source.table.rows():
+        if not source.wanted(row["_split"]):
+            continue
+        data = picture_bytes(row["image"])
+        text = label_text(row, source.table).lower()
+        if text not in ("real", "fake"):
+            raise UsageError(f"{row['_where']} has the label {text!r}, which OpenSDI does not know.")
+        if data is None:
+            source.leave_out("row without a picture")
+            continue
+        key = str(row["key"])
+        parts = key.split("/")
+        label = Label.REAL
+        if text == "fake":
+            label = Label.TAMPERED if parts[0] == "partial" else Label.FULL_SYNTHETIC
+        _, mask = local_mask(label, picture_bytes(row.get("mask")), source)
+        made = parts[1] if label is not Label.REAL and len(parts) > 2 else ""
+        yield Sample(
+            Path(row["_where"]), label, mask, "OpenSDI", made, "inpainting" if label is Label.TAMPERED else "",
+            data=data, extra=extras(row["_split"], id=key),
+        )  # fmt: skip

@@ -1,0 +1,155 @@
+"""Find a reader: by name (with a suggestion), by the layout of a folder, by the columns of a table, by hub id.
+
+Detection looks at names only, and imports no reader.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.data.readers.catalogue import SPECS
+from pixelsleuth.data.readers.source import ReaderSpec
+
+if TYPE_CHECKING:
+    from pixelsleuth.data.readers.tables import Table
+
+DEEPEST = 4
+MAX_FILES = 300
+MAX_NAMES = 100_000
+"""How deep a layout is looked at, how many files of a kind in each folder, and how many names in all."""
+MAX_DEPTH = 3
+"""How many folders that hold nothing but one folder are gone into: archives often unpack into one of their own name."""
+
+
+def specs() -> list[ReaderSpec]:
+    """All readers, in the order in which layouts are tried."""
+    return list(SPECS)
+
+
+def names() -> list[str]:
+    return [spec.name for spec in SPECS]
+
+
+def get(name: str) -> ReaderSpec:
+    """The reader called `name`. Raises UsageError with a suggestion."""
+    for spec in SPECS:
+        if spec.name == name:
+            return spec
+    raise UsageError(f"There is no reader {name!r}; {_suggest(name, names())}")
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    flat = {one.replace("_", ""): one for one in known}
+    close = difflib.get_close_matches(name.lower().replace("-", "").replace("_", ""), flat, n=1)
+    return f"did you mean {flat[close[0]]!r}?" if close else f"there are: {', '.join(known) or 'none'}."
+
+
+def of_folder(folder: Path) -> tuple[ReaderSpec, Path] | None:
+    """The reader whose layout this folder (or the only folder in it, and so on) has, and the folder that has it."""
+    for root in _nested(folder):
+        names = _outline(root)
+        for spec in SPECS:
+            if _fits(spec, names):
+                return spec, root
+    return None
+
+
+def root_of(spec: ReaderSpec, folder: Path) -> Path:
+    """Where in `folder` the layout of a forced reader begins; the folder itself where nothing tells."""
+    return next((root for root in _nested(folder) if _fits(spec, _outline(root))), folder)
+
+
+def _nested(folder: Path) -> Iterable[Path]:
+    yield folder
+    for _ in range(MAX_DEPTH):
+        inside = [one for one in folder.iterdir() if not one.name.startswith((".", "__MACOSX"))]
+        if len(inside) != 1 or not inside[0].is_dir() or inside[0].is_symlink():
+            return
+        folder = inside[0]
+        yield folder
+
+
+def _outline(root: Path) -> dict[int, list[str]]:
+    """What lies under a folder, by depth: every folder, and of each folder's files as many as tell its layout.
+
+    One pass, so that a set of a million files is recognised about as fast as its folders can be listed.
+    """
+    names: dict[int, list[str]] = {depth: [] for depth in range(1, DEEPEST + 1)}
+    pending = [("", 1)]
+    while pending and sum(map(len, names.values())) < MAX_NAMES:
+        inside, depth = pending.pop(0)
+        files: Counter[str] = Counter()
+        try:
+            with os.scandir(root / inside) as listing:
+                for entry in listing:
+                    if entry.name.startswith("."):
+                        continue
+                    name = f"{inside}/{entry.name}" if inside else entry.name
+                    if entry.is_dir():
+                        names[depth].append(name)
+                        if depth < DEEPEST:
+                            pending.append((name, depth + 1))
+                        continue
+                    kind = os.path.splitext(entry.name)[1].lower()
+                    files[kind] += 1
+                    if files[kind] <= MAX_FILES:
+                        names[depth].append(name)
+        except OSError:
+            continue
+    return names
+
+
+def _fits(spec: ReaderSpec, names: Mapping[int, list[str]]) -> bool:
+    return any(all(_has(names, pattern) for pattern in marks) for marks in spec.folders)
+
+
+def _has(names: Mapping[int, list[str]], pattern: str) -> bool:
+    # As in a shell: * is any text within one name, ? one character, [DS] one of these.
+    text = (
+        re.escape(pattern)
+        .replace(r"\*", "[^/]*")
+        .replace(r"\?", "[^/]")
+        .replace(r"\[", "[")
+        .replace(r"\]", "]")
+    )
+    match = re.compile(text).fullmatch
+    return any(match(name) for name in names.get(pattern.count("/") + 1, ()))
+
+
+def of_table(table: Table | None, name: str) -> ReaderSpec:
+    """The reader that knows most of the columns of a table. Raises UsageError where none does."""
+    columns = table.columns if table is not None else frozenset()
+    fitting = [spec for spec in SPECS if spec.columns and spec.columns <= columns]
+    if not fitting:
+        shown = ", ".join(sorted(columns)[:20])
+        raise UsageError(
+            f"{name} lacks the column path or label (it has: {shown}); a manifest needs both, "
+            "or name a reader with --reader."
+        )
+    return max(fitting, key=lambda spec: len(spec.columns))
+
+
+def of_hub(name: str) -> ReaderSpec | None:
+    """The reader of a data set on the hub; None where its id is not in the catalogue."""
+    return next((spec for spec in SPECS if name.lower() in (one.lower() for one in spec.hubs)), None)
+
+
+def settings_of(spec: ReaderSpec, given: Mapping[str, str]) -> dict[str, str]:
+    """All settings of a reader: those given, the defaults for the rest. Raises UsageError for what it does not know."""
+    for key, value in given.items():
+        if key not in spec.settings:
+            raise UsageError(f"The reader {spec.name} has no setting {key!r}; {_suggest(key, spec.settings)}")
+        choices = spec.settings[key].choices
+        if choices and value not in choices:
+            raise UsageError(
+                f"{key} of the reader {spec.name} is one of {', '.join(choices)}, not {value!r}."
+            )
+    return {key: given.get(key, setting.default) for key, setting in spec.settings.items()}

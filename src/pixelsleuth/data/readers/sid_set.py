@@ -1,0 +1,139 @@
+"""SID-Set: folders as on Google Drive, shards as on the hub, and the subset with descriptions.
+
+Folders: SPLIT/{real,full_synthetic,tampered}/NAME, SPLIT/masks/STEM_mask.png. The reference loader takes `.jpg` for
+reals and `.png` for the rest; here content counts. Hub: columns img_id, image, mask, width, height, label, the label
+a plain integer whose meaning the card states (0 real, 1 full_synthetic, 2 tampered); it is checked against the prefix
+of img_id. Descriptions: SPLIT/description/LABEL_GT.json, one object {file name: text}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.masks import Marks, Mask
+from pixelsleuth.data.readers import records
+from pixelsleuth.data.readers.source import Source, beside, extras, pictures
+from pixelsleuth.data.readers.tables import Row, Table, label_text, picture_bytes
+from pixelsleuth.data.sample import LABELS, Sample, label_named
+
+NO_MASK = "tampered picture without a mask"
+
+
+def read(source: Source) -> Iterator[Sample]:
+    """SID-Set in either form."""
+    yield from _rows(source) if source.table is not None else _folders(source)
+
+
+def local_mask(
+    label: Label, stored: Path | bytes | None, source: Source
+) -> tuple[bool, Path | bytes | Mask | None]:
+    """(keep the sample, its mask) under the settings `synthetic_mask` and `missing_mask`.
+
+    No stored mask means "no local edit" for reals and for wholly generated pictures, never "file missing".
+    """
+    if label is Label.REAL:
+        return True, None
+    if label is Label.FULL_SYNTHETIC:
+        how = source.settings["synthetic_mask"]
+        return True, {"zeros": Mask(marks=Marks.NONE), "ones": Mask(marks=Marks.ALL)}.get(how)
+    if stored is None and source.settings.get("missing_mask") == "drop":
+        source.leave_out(NO_MASK)
+        return False, None
+    return True, stored
+
+
+def _folders(source: Source) -> Iterator[Sample]:
+    parts = {place.parent for place in source.places(*LABELS, *(f"*/{label}" for label in LABELS))}
+    for part in sorted(parts):
+        split = "" if part == source.root else part.name
+        if not source.wanted(split):
+            continue
+        for label in LABELS:
+            for path in pictures(part / label):
+                stored = beside(part / "masks", f"{path.stem}_mask") if label is Label.TAMPERED else None
+                keep, mask = local_mask(label, stored, source)
+                if keep:
+                    yield Sample(path, label, mask, "SID-Set", extra=extras(split, id=path.stem))
+
+
+def _rows(source: Source) -> Iterator[Sample]:
+    assert source.table is not None
+    for row in source.table.rows():
+        if not source.wanted(row["_split"]):
+            continue
+        data = picture_bytes(row["image"])
+        if data is None:
+            source.leave_out("row without a picture")
+            continue
+        name = str(row["img_id"])
+        label = _label(row, source.table, name)
+        keep, mask = local_mask(label, picture_bytes(row.get("mask")), source)
+        if keep:
+            # Ids repeat across rows; the row is what is unique.
+            extra = extras(row["_split"], id=name)
+            yield Sample(Path(row["_where"]), label, mask, "SID-Set", data=data, extra=extra)
+
+
+def _label(row: Row, table: Table, name: str) -> Label:
+    value = row["label"]
+    if "label" in table.names or not isinstance(value, int):
+        label = label_named(label_text(row, table))
+    else:
+        label = LABELS[value] if 0 <= value < len(LABELS) else None
+    told = next((one for one in (Label.FULL_SYNTHETIC, Label.TAMPERED) if name.startswith(one)), None)
+    if label is None or (told is not None and told is not label):
+        raise UsageError(
+            f"{row['_where']} has the label {value!r} and the id {name!r}, which do not agree with SID-Set's "
+            "order (0 real, 1 full_synthetic, 2 tampered); is this another set or version?"
+        )
+    return label
+
+
+def read_described(source: Source) -> Iterator[Sample]:
+    """The subset with descriptions, in either form."""
+    if source.table is not None:
+        yield from _described_rows(source)
+        return
+    files = sorted({*source.root.glob("*/description/*_GT.json"), *source.root.glob("description/*_GT.json")})
+    for file in files:
+        part = file.parent.parent
+        split = "" if part == source.root else part.name
+        label = label_named(file.stem.removesuffix("_GT"))
+        if label is None:
+            source.leave_out("description file of no known class")
+            continue
+        if not source.wanted(split):
+            continue
+        for name, text in records.pairs(file):
+            path = source.inside(name, part / label)
+            # The name's suffix need not be the file's.
+            if path is not None and not path.is_file():
+                path = beside(path.parent, path.stem)
+            if path is None:
+                source.leave_out("description without its picture")
+                continue
+            stored = beside(part / "masks", f"{path.stem}_mask") if label is Label.TAMPERED else None
+            keep, mask = local_mask(label, stored, source)
+            if keep:
+                extra = extras(split, id=path.stem)
+                yield Sample(path, label, mask, "SID-Set", description=str(text), extra=extra)
+
+
+def _described_rows(source: Source) -> Iterator[Sample]:
+    assert source.table is not None
+    for row in source.table.rows():
+        if not source.wanted(row["_split"]):
+            continue
+        data, label = picture_bytes(row["image"]), label_named(label_text(row, source.table))
+        if data is None or label is None:
+            source.leave_out("row without a picture" if data is None else "row with an unknown label")
+            continue
+        keep, mask = local_mask(label, picture_bytes(row.get("mask")), source)
+        if keep:
+            yield Sample(
+                Path(row["_where"]), label, mask, "SID-Set", description=str(row.get("description") or ""),
+                data=data, extra=extras(row["_split"]),
+            )  # fmt: skip

@@ -1,0 +1,71 @@
+"""So-Fake-Set and So-Fake-OOD, versions 1 to 3: shards on the hub.
+
+The three versions of So-Fake-OOD number their labels in three orders, so labels are read by name (ClassLabel names, or
+the strings of version 3's `scope`), and a table without names is refused. Version 3 releases some rows as links only
+(`release_form`); they hold no picture and are counted, not yielded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.readers.sid_set import local_mask
+from pixelsleuth.data.readers.source import Source, extras
+from pixelsleuth.data.readers.tables import Row, label_text, picture_bytes
+from pixelsleuth.data.sample import Sample, label_named
+
+_TOLD = ("authenticity", "source_type", "source_platform", "release_form", "version")
+_MAKER = re.compile(r"^\d+_(?P<maker>[^_.]+)_", re.ASCII)
+
+
+def read_set(source: Source) -> Iterator[Sample]:
+    """So-Fake-Set."""
+    yield from _read(source, "So-Fake-Set")
+
+
+def read_ood(source: Source) -> Iterator[Sample]:
+    """So-Fake-OOD of any version."""
+    yield from _read(source, "So-Fake-OOD")
+
+
+def _read(source: Source, name: str) -> Iterator[Sample]:
+    assert source.table is not None
+    column = "scope" if "scope" in source.table.columns else "label"
+    own_split = "split" in source.table.columns
+    for row in source.table.rows():
+        split = str(row.get("split") or "") if own_split else row["_split"]
+        if not source.wanted(split):
+            continue
+        data = picture_bytes(row.get("image"))
+        if data is None:
+            source.leave_out("picture released as a link only")
+            continue
+        text = label_text(row, source.table, column)
+        label = label_named(text)
+        if label is None:
+            raise UsageError(
+                f"{row['_where']} has the label {text!r}, which {name} does not know; is it another set?"
+            )
+        keep, mask = local_mask(label, picture_bytes(row.get("mask")), source)
+        if not keep:
+            continue
+        extra = extras(
+            split, id=row.get("id"), filename=row.get("filename"), **{k: row.get(k) for k in _TOLD}
+        )
+        yield Sample(
+            Path(row["_where"]), label, mask, source=str(row.get("source_name") or row.get("source") or name),
+            generator=_maker(row, label), data=data, extra=extra,
+        )  # fmt: skip
+
+
+def _maker(row: Row, label: Label) -> str:
+    """The generator or editor; version 1 tells it in names such as 06068_sd_tampered.png only."""
+    if label is Label.REAL:
+        return ""
+    told = row.get("generator") or row.get("editor")
+    found = _MAKER.match(str(row.get("filename") or ""))
+    return str(told) if told else found["maker"] if found else ""

@@ -1,0 +1,245 @@
+"""Rows of CSV, JSON lines, Parquet shards and hub data sets, one after the other, never a whole table in memory.
+
+A `Table` knows its columns and, where the file says them, the names behind integer labels; labels are read by name
+only. Parquet goes through pyarrow, the hub through `datasets` streaming; both give the same rows, so that a reader
+cannot tell them apart.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pixelsleuth.core.errors import MissingExtra, UsageError
+
+Row = dict[str, Any]
+"""The cells of one row. `_where` names it (shard and row number), `_split` is its part of the set ("" unknown)."""
+
+MAX_LINE = 16 << 20  # bytes of one line of JSON
+MAX_CELL = 1 << 20  # characters of one cell of CSV
+MAX_ROW_GROUP = 4 << 30  # bytes; So-Fake-OOD's row groups have 97 MB
+BATCH = 16
+_SHARD = re.compile(r"^(?P<split>.+?)[-_.]\d{3,6}(-of-\d{3,6})?$")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns, names of integer labels ({"label": ["real", ...]}), and a way to go through the rows."""
+
+    columns: frozenset[str]
+    rows: Callable[[], Iterator[Row]]
+    names: Mapping[str, list[str]] = field(default_factory=dict)
+    splits: frozenset[str] = frozenset()
+    unreadable: list[str] = field(default_factory=list)
+
+
+def open_table(path: Path, split: str | None = None) -> Table:
+    """The table in a CSV, JSON lines or Parquet file, or in the Parquet shards under a folder.
+
+    Shards whose names tell that they belong to another split than `split` are not read.
+    """
+    if path.is_dir():
+        return parquet(sorted(path.rglob("*.parquet")), path, split)
+    suffix = path.suffix.lower()
+    if suffix in (".parquet", ".pq"):
+        return parquet([path], path.parent, split)
+    return json_lines(path) if suffix in (".jsonl", ".ndjson") else comma_separated(path)
+
+
+def comma_separated(path: Path) -> Table:
+    """A CSV file with a header line; UTF-8, with or without a byte-order mark."""
+
+    def read() -> Iterator[Row]:
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as handle:
+                csv.field_size_limit(MAX_CELL)
+                for number, row in enumerate(csv.DictReader(handle), 2):
+                    row.pop(None, None)  # cells beyond the header
+                    yield {**row, "_where": f"{path.name}:{number}"}
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} is no CSV text in UTF-8 ({error}); save it again.") from None
+
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            header = next(csv.reader([handle.readline(MAX_CELL)]), [])
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no CSV text in UTF-8 ({error}); save it again.") from None
+    return Table(frozenset(header), read)
+
+
+def json_lines(path: Path) -> Table:
+    """One JSON object a line."""
+
+    def read() -> Iterator[Row]:
+        with path.open("rb") as handle:
+            number = 0
+            while line := handle.readline(MAX_LINE + 1):
+                number += 1
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line) if len(line) <= MAX_LINE else None
+                except (ValueError, RecursionError):
+                    row = None
+                if not isinstance(row, dict):
+                    raise UsageError(f"{path}, line {number} is no JSON object; write one object a line.")
+                yield {**row, "_where": f"{path.name}:{number}"}
+
+    first = next(read(), {})
+    return Table(frozenset(first) - {"_where"}, read)
+
+
+def parquet(shards: list[Path], root: Path, split: str | None = None) -> Table:
+    """The rows of Parquet shards in order of name; a shard that cannot be read is left out and named."""
+    pq = _import("pyarrow.parquet")
+    columns: frozenset[str] | None = None
+    names: Mapping[str, list[str]] = {}
+    unreadable: list[str] = []
+    for shard in shards:
+        try:
+            schema = pq.read_schema(shard)
+        except Exception:  # whatever a damaged footer makes pyarrow raise
+            continue
+        if columns is None:
+            columns, names = frozenset(schema.names), _class_names(schema.metadata or {})
+        break
+
+    splits = {shard: "" if columns and "split" in columns else _split_of(shard) for shard in shards}
+
+    def read() -> Iterator[Row]:
+        unreadable.clear()
+        for shard in shards:
+            if split is not None and splits[shard] not in ("", split):
+                continue
+            where = shard.relative_to(root).as_posix()
+            try:
+                yield from _shard_rows(pq, shard, where, splits[shard])
+            except UsageError:
+                raise
+            except Exception as error:
+                unreadable.append(f"{where} ({' '.join(str(error).split())[:120]})")
+
+    if columns is None:
+        raise UsageError(f"{root} holds no Parquet shard that can be read; download it again.")
+    return Table(columns, read, names, frozenset(splits.values()) - {""}, unreadable)
+
+
+def _split_of(shard: Path) -> str:
+    match = _SHARD.match(shard.stem)
+    return match["split"] if match else ""
+
+
+def _shard_rows(pq: Any, shard: Path, where: str, split: str) -> Iterator[Row]:
+    with pq.ParquetFile(shard, buffer_size=1 << 20, pre_buffer=False) as file:
+        groups = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
+        if max(groups, default=0) > MAX_ROW_GROUP:
+            raise UsageError(
+                f"{shard} has row groups of more than {MAX_ROW_GROUP >> 30} GiB; write it with smaller ones."
+            )
+        number = 0
+        for batch in file.iter_batches(batch_size=BATCH):
+            for row in batch.to_pylist():
+                yield {**row, "_where": f"{where}#{number}", "_split": split}
+                number += 1
+
+
+def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+    """The names of ClassLabel columns, as the `datasets` library writes them into the schema."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        labels = {key: one for key, one in features.items() if one.get("_type") == "ClassLabel"}
+        return {key: [str(name) for name in one["names"]] for key, one in labels.items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def hub(name: str, split: str | None = None) -> Table:
+    """A data set of the hub (`owner/name`, `owner/name@revision`), or a local folder of shards, through `datasets`
+    streaming. Raises UsageError where it cannot be reached. Pictures stay undecoded bytes.
+    """
+    library = _import("datasets")
+    place, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
+    try:
+        parts = library.load_dataset(place, streaming=True, revision=revision or None)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"The data set {name!r} cannot be opened ({reason}); check the name, your access, the network."
+        ) from error
+    streams = {str(key): _undecoded(library, part) for key, part in parts.items()}
+    features = dict(next(iter(streams.values())).features or {})
+    names = {key: list(one.names) for key, one in features.items() if isinstance(one, library.ClassLabel)}
+
+    def read() -> Iterator[Row]:
+        for part, stream in streams.items():
+            if split is not None and part != split:
+                continue
+            rows, number = iter(stream), 0
+            while (row := _next_of(rows, f"{name} in {part} after row {number}")) is not None:
+                yield {**row, "_where": f"{name}/{part}#{number}", "_split": part}
+                number += 1
+
+    return Table(frozenset(features), read, names, frozenset(streams))
+
+
+def _next_of(rows: Iterator[Row], where: str) -> Row | None:
+    """The next row of a stream over the network, None at its end; whatever breaks it is told in one sentence."""
+    try:
+        return next(rows, None)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"The stream broke off: {where} ({reason}); run it again.") from error
+
+
+def _undecoded(library: Any, stream: Any) -> Any:
+    if stream.features is None:
+        stream = stream._resolve_features()
+    for key, feature in (stream.features or {}).items():
+        if isinstance(feature, library.Image):
+            stream = stream.cast_column(key, library.Image(decode=False))
+    return stream
+
+
+def _import(module: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtra(module.partition(".")[0], "data") from error
+
+
+def picture_bytes(cell: Any) -> bytes | None:
+    """The bytes of a picture cell: {"bytes", "path"} as `datasets` writes it, or bytes; None where it is empty or only
+    a link.
+    """
+    if isinstance(cell, dict):
+        cell = cell.get("bytes")
+    return cell if isinstance(cell, bytes) and cell else None
+
+
+def label_text(row: Row, table: Table, column: str = "label") -> str:
+    """The name of a row's label: a string, or an integer whose names the table knows.
+
+    Raises UsageError for an integer without names: the order of the labels differs between versions of the same set.
+    """
+    value = row.get(column)
+    if isinstance(value, str) and not value.lstrip("-").isdigit():
+        return value
+    names = table.names.get(column)
+    if names is None:
+        raise UsageError(
+            f"{row.get('_where', 'The table')} has the label {value!r} without names, and versions of this set number "
+            "their labels differently; use files that keep the label names (ClassLabel), or write the names in."
+        )
+    index = int(value) if value is not None else -1
+    if not 0 <= index < len(names):
+        raise UsageError(
+            f"{row.get('_where', 'The table')} has the label {value!r}, which is none of {names}."
+        )
+    return names[index]

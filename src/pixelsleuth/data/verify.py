@@ -1,0 +1,232 @@
+"""`verify`: go through a data set once and tell what is in it, what is broken, what is doubled, what is missing.
+
+Every picture is decoded and every mask read, as training would. Digests of pictures go to a temporary database on
+disk, so that memory stays flat whatever the size of the set. `pixelsleuth datasets verify DIR` is the command.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from pixelsleuth.core.errors import PictureError
+from pixelsleuth.core.images import Picture
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.masks import MaskReading
+from pixelsleuth.data.readers import Data
+from pixelsleuth.data.readers.source import ReaderSpec
+from pixelsleuth.data.sample import Sample
+
+SCHEMA = "pixelsleuth.datasets.verify/1"
+EXAMPLES = 10
+"""How many files are named for each kind of finding; all are counted."""
+
+ERRORS = {
+    "unreadable_picture": "pictures that cannot be read",
+    "unreadable_mask": "masks that cannot be read",
+    "empty_mask": "tampered pictures whose mask marks nothing",
+    "swapped_mask": "masks whose sides are those of the picture exchanged: most likely transposed",
+    "same_under_two_labels": "pictures whose bytes also occur under another label",
+}
+WARNINGS = {
+    "tampered_without_mask": "tampered pictures without a mask",
+    "mask_of_other_size": "masks of another size than their picture (resized, nearest neighbour)",
+    "mask_turned": "masks turned with their picture's EXIF orientation",
+    "mask_with_greys": "masks with grey levels (marked above 127)",
+    "mask_over_half": "masks that mark more than half of the picture",
+    "mask_on_real": "reals whose mask marks something",
+    "same_in_two_splits": "pictures whose bytes also occur in another split",
+    "duplicate": "pictures whose bytes occur more than once",
+    "group_in_two_splits": "pictures of a group (one scene, product or pair) that another split has, too",
+}
+
+
+@dataclass
+class Report:
+    """What `verify` found. `counts` is {(split, label): pictures}; `findings` and `examples` go by the keys of ERRORS
+    and WARNINGS. `over_zero` and `over_half` are the marked pixels of grey masks at the thresholds 0 and 127.
+    """
+
+    data: str
+    spec: ReaderSpec
+    settings: dict[str, str]
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    generators: Counter[str] = field(default_factory=Counter)
+    masks: int = 0
+    descriptions: int = 0
+    findings: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    over_zero: int = 0
+    over_half: int = 0
+    complete: bool = False
+
+    @property
+    def samples(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def ok(self) -> bool:
+        """True where every picture and mask can be used as it is said to be."""
+        broken = any(reason.startswith("shard that") for reason in self.left_out)
+        return self.samples > 0 and not broken and not any(self.findings[key] for key in ERRORS)
+
+    def found(self, key: str, sample: Sample, why: object = "") -> None:
+        """Count a finding and keep its first examples."""
+        self.findings[key] += 1
+        kept = self.examples.setdefault(key, [])
+        if len(kept) < EXAMPLES:
+            kept.append(str(why) if why else sample.path.as_posix())
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready record."""
+        by_split: dict[str, dict[str, int]] = {}
+        for (split, label), count in sorted(self.counts.items()):
+            by_split.setdefault(split, {})[label] = count
+        return {
+            "schema": SCHEMA,
+            "data": self.data,
+            "reader": self.spec.name,
+            "settings": self.settings,
+            "ok": self.ok,
+            "complete": self.complete,
+            "samples": self.samples,
+            "splits": by_split,
+            "generators": dict(self.generators.most_common()),
+            "masks": self.masks,
+            "descriptions": self.descriptions,
+            "errors": {key: self.findings[key] for key in ERRORS},
+            "warnings": {key: self.findings[key] for key in WARNINGS},
+            "examples": self.examples,
+            "grey_mask_pixels": {"over_zero": self.over_zero, "over_half": self.over_half},
+            "left_out": self.left_out,
+            "missing": self.missing,
+        }
+
+
+def verify(
+    data: Data, *, limit: int | None = None, step: Callable[[], None] = lambda: None
+) -> Iterator[Report]:
+    """Go through `data`, at most `limit` samples, calling `step` after each; yield the report after every sample (the
+    same object, so that an interrupted run still has it) and once more when it is complete.
+    """
+    report = Report(data.name, data.spec, dict(data.source.settings))
+    with closing(sqlite3.connect("")) as seen:  # on disk, and gone when closed
+        seen.execute("create table seen (digest blob primary key, label text, split text) without rowid")
+        seen.execute("create table groups (name text primary key, split text) without rowid")
+        for sample in data:
+            _look(report, sample, seen)
+            step()
+            report.left_out = dict(data.left_out)
+            yield report
+            if limit is not None and report.samples >= limit:
+                break
+        else:
+            report.complete = True
+    report.left_out = dict(data.left_out)
+    report.missing = list(_missing(report, data.source.split))
+    yield report
+
+
+def _look(report: Report, sample: Sample, seen: sqlite3.Connection) -> None:
+    report.counts[sample.split, str(sample.label)] += 1
+    if sample.generator:
+        report.generators[sample.generator] += 1
+    report.descriptions += bool(sample.description)
+    report.masks += sample.mask is not None
+    _grouped(report, sample, seen)
+    try:
+        picture, mask = sample.load()
+    except PictureError as error:
+        readable = _picture_of(sample)  # the picture or its mask: which, is worth a second look
+        report.found(
+            "unreadable_mask" if readable else "unreadable_picture", sample, f"{sample.path}: {error}"
+        )
+        if readable is None:
+            return
+        picture, mask = readable, None
+    _doubled(report, sample, picture.sha256, seen)
+    if sample.mask is None and sample.label is Label.TAMPERED:
+        report.found("tampered_without_mask", sample)
+    if mask is not None:
+        _mask(report, sample, mask)
+
+
+def _picture_of(sample: Sample) -> Picture | None:
+    try:
+        return sample.open()
+    except PictureError:
+        return None
+
+
+def _mask(report: Report, sample: Sample, mask: MaskReading) -> None:
+    share = mask.share
+    if sample.label is Label.TAMPERED and share == 0.0:
+        report.found("empty_mask", sample)
+    if sample.label is Label.REAL and share > 0.0:
+        report.found("mask_on_real", sample)
+    if sample.label is Label.TAMPERED and share > 0.5:
+        report.found("mask_over_half", sample)
+    if mask.swapped:
+        report.found("swapped_mask", sample)
+    elif mask.resized:
+        report.found("mask_of_other_size", sample)
+    if mask.turned:
+        report.found("mask_turned", sample)
+    if mask.grey_levels:
+        report.found("mask_with_greys", sample)
+        report.over_zero += mask.over_zero
+        report.over_half += mask.over_half
+
+
+def _grouped(report: Report, sample: Sample, seen: sqlite3.Connection) -> None:
+    if not sample.group or not sample.split:
+        return
+    row = seen.execute("select split from groups where name = ?", (sample.group,)).fetchone()
+    if row is None:
+        seen.execute("insert into groups values (?, ?)", (sample.group, sample.split))
+    elif row[0] != sample.split:
+        report.found("group_in_two_splits", sample)
+
+
+def _doubled(report: Report, sample: Sample, sha256: str, seen: sqlite3.Connection) -> None:
+    digest = bytes.fromhex(sha256)
+    row = seen.execute("select label, split from seen where digest = ?", (digest,)).fetchone()
+    if row is None:
+        seen.execute("insert into seen values (?, ?, ?)", (digest, str(sample.label), sample.split))
+        return
+    report.found("duplicate", sample)
+    if row[0] != sample.label:
+        report.found("same_under_two_labels", sample)
+    if row[1] != sample.split:
+        report.found("same_in_two_splits", sample)
+
+
+def _missing(report: Report, split: str | None) -> Iterator[str]:
+    """What should be there and is not, in sentences."""
+    spec = report.spec
+    if not report.samples:
+        yield f"Nothing was found in the layout {spec.name}; see: pixelsleuth datasets show {spec.name}"
+        return
+    found: Counter[str] = Counter()
+    for (part, _), count in report.counts.items():
+        found[part] += count
+        found[""] += count if part else 0
+    for part, expected in spec.expects.items():
+        if report.complete and (split is None or part == split) and found[part] != expected:
+            name = f"The split {part}" if part else "The set"
+            yield f"{name} has {found[part]:,} pictures; its publisher states {expected:,}."
+    present = {label for _, label in report.counts}
+    for label in Label:
+        if label in spec.classes and label not in present and spec.licence != "yours":
+            yield f"There is no picture of the class {label}."
+    without = report.findings["tampered_without_mask"]
+    if without and spec.masked:
+        yield f"{without:,} tampered pictures have no mask, and this set has one for each."
+    if report.masks and report.findings["mask_over_half"] > report.masks / 2:
+        yield "Most masks mark more than half of the picture: check which side is tampered (polarity)."

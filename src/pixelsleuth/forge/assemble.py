@@ -1,0 +1,192 @@
+"""The data set: folders in SID-Set's layout, a manifest, descriptions, Parquet shards and a data card.
+
+Everything is derived from the lines of the last stage, in their order, and written whole or not at all; files of an
+earlier run that no line names are removed. Public facts on the layout: reference in docs/forge.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pixelsleuth.core.errors import MissingExtra
+from pixelsleuth.data.sample import LABELS
+from pixelsleuth.forge.card import data_card
+from pixelsleuth.forge.config import ForgeConfig
+from pixelsleuth.forge.finish import finished
+from pixelsleuth.forge.masks import load_mask, png
+from pixelsleuth.forge.sources import Context
+from pixelsleuth.forge.stages import Row, read_rows, write_bytes, write_text
+
+COLUMNS = (
+    "path", "split", "label", "mask", "source", "generator", "tamper", "group", "licence", "width", "height",
+    "description", "sha256",
+)  # fmt: skip
+
+
+def finish_picture(row: Row, context: Context) -> list[Row]:
+    """Write the file of one picture, and its mask, into the data set; adds `path`, `mask_path`, size and digest."""
+    config = context.config.output
+    done = finished(row, context)
+    suffix = ".png" if config.quality is None else ".jpg"
+    if config.names == "sid_set":
+        suffix = ".jpg" if row["label"] == "real" else ".png"
+    kind = "controls" if row.get("control") else row["label"]
+    path = f"{row['split']}/{kind}/{row['id']}{suffix}"
+    write_bytes(context.folder / "dataset" / path, done.data)
+    made = {"path": path, "mask_path": "", "width": done.pixels.shape[1], "height": done.pixels.shape[0]}
+    if row["label"] == "tampered":
+        made["mask_path"] = f"{row['split']}/masks/{row['id']}_mask.png"
+        mask = load_mask(context, row.get("corrected_mask") or row["masks"]["given"])
+        write_bytes(context.folder / "dataset" / made["mask_path"], png(mask))
+    kept = {key: value for key, value in row.items() if key not in ("path", "objects")}
+    digest = hashlib.sha256(done.data).hexdigest()
+    return [{**kept, "photograph_path": row["path"], **made, "file_sha256": digest}]
+
+
+def balanced(source: Path, target: Path, config: ForgeConfig) -> Path:
+    """Choose the lines that the data set holds: without those that failed and, where wanted, with classes of equal size
+    in each split. Who is left out depends on a hash of the id, not on the order."""
+    rows = [row for row in read_rows(source) if "error" not in row]
+    if config.output.reviewed_only:
+        rows = [row for row in rows if row.get("review") == "accepted"]
+    keep = {row["id"] for row in rows}
+    if config.output.balance:
+        keep = set()
+        for split in {row["split"] for row in rows}:
+            classes: dict[str, list[str]] = {}
+            for row in rows:
+                if row["split"] == split and not row.get("control"):
+                    classes.setdefault(row["label"], []).append(row["id"])
+            fewest = min(map(len, classes.values()), default=0)
+            for names in classes.values():
+                keep |= set(sorted(names, key=lambda one: hashlib.sha256(one.encode()).digest())[:fewest])
+        keep |= {row["id"] for row in rows if row.get("control")}
+    write_text(
+        target,
+        "".join(json.dumps(r, sort_keys=True, ensure_ascii=False) + "\n" for r in rows if r["id"] in keep),
+    )
+    return target
+
+
+def write_data_set(lines: Path, context: Context, told: dict[str, Any]) -> dict[str, int]:
+    """Write manifest, descriptions, shards and card beside the pictures; returns the counts. Raises MissingExtra."""
+    folder, config = context.folder / "dataset", context.config
+    wanted: set[str] = set()
+    counts: Counter[str] = Counter()
+    texts: dict[str, dict[str, str]] = {}
+    sheets = {"manifest.csv": io.StringIO(), "controls.csv": io.StringIO()}
+    writers = {name: csv.DictWriter(sheet, COLUMNS, lineterminator="\n") for name, sheet in sheets.items()}
+    for writer in writers.values():
+        writer.writeheader()
+    for row in read_rows(lines):
+        wanted |= {row["path"], row["mask_path"]}
+        name = "controls" if row.get("control") else row["label"]
+        counts[f"{row['split']}/{name}"] += 1
+        writers["controls.csv" if row.get("control") else "manifest.csv"].writerow(_manifest_row(row))
+        if not row.get("control"):
+            place = f"{row['split']}/description/{row['label']}_GT.json"
+            texts.setdefault(place, {})[Path(row["path"]).name] = row["description"]
+    files: dict[str, bytes] = {"manifest.csv": sheets["manifest.csv"].getvalue().encode()}
+    if any("/controls" in name for name in counts):
+        files["controls.csv"] = sheets["controls.csv"].getvalue().encode()
+    files |= {name: json.dumps(one, indent=1, ensure_ascii=False).encode() for name, one in texts.items()}
+    files["records.jsonl"] = lines.read_bytes()
+    files["README.md"] = data_card(lines, config, dict(counts), told).encode()
+    for name, data in files.items():
+        write_bytes(folder / name, data)
+    wanted |= set(files)
+    wanted.discard("")
+    if config.output.parquet:
+        wanted |= set(_parquet(lines, folder, config.output.shard_pictures))
+    _remove_others(folder, wanted)
+    return dict(counts)
+
+
+def _manifest_row(row: Row) -> dict[str, Any]:
+    tamper = {"object": "object replacement", "part": "part replacement"}.get(
+        row.get("mode", ""), row.get("operation", "")
+    )
+    values = {
+        "path": row["path"], "split": row["split"], "label": row["label"], "mask": row["mask_path"],
+        "source": row.get("source") or "photographs", "generator": row.get("generator", ""),
+        "tamper": tamper if row["label"] == "tampered" else row.get("control", ""), "group": row["group"],
+        "licence": row.get("licence", ""), "width": row["width"], "height": row["height"],
+        "description": row["description"], "sha256": row["file_sha256"],
+    }  # fmt: skip
+    return values
+
+
+def _parquet(lines: Path, folder: Path, size: int) -> Iterator[str]:
+    """Shards in the hub form of SID-Set (img_id, image, mask, width, height, label, description); label 0 real,
+    1 full synthetic, 2 tampered, with its name beside it."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise MissingExtra("pyarrow", "forge") from None
+    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    schema = pa.schema(
+        [
+            ("img_id", pa.string()), ("image", picture), ("mask", picture), ("width", pa.int64()),
+            ("height", pa.int64()), ("label", pa.int64()), ("label_name", pa.string()), ("description", pa.string()),
+            ("group", pa.string()), ("generator", pa.string()), ("licence", pa.string()), ("record", pa.string()),
+        ]
+    )  # fmt: skip
+    features = {"image": {"_type": "Image"}, "mask": {"_type": "Image"}}
+    features |= {
+        name: {"dtype": "int64" if name in ("width", "height", "label") else "string", "_type": "Value"}
+        for name in schema.names if name not in features
+    }  # fmt: skip
+    features = {name: features[name] for name in schema.names}
+    schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    chosen = Counter(row["split"] for row in read_rows(lines) if not row.get("control"))
+    for split, count in sorted(chosen.items()):
+        shards = -(-count // size)
+        members = (row for row in read_rows(lines) if row["split"] == split and not row.get("control"))
+        for number in range(shards):
+            name = f"data/{split}-{number:05d}-of-{shards:05d}.parquet"
+            batch = [_shard_row(row, folder) for _, row in zip(range(size), members, strict=False)]
+            stream = io.BytesIO()
+            with pq.ParquetWriter(stream, schema, compression="none", write_page_index=True) as writer:
+                for start in range(
+                    0, len(batch), 100
+                ):  # small row groups: a viewer reads one without the shard
+                    writer.write_table(pa.Table.from_pylist(batch[start : start + 100], schema=schema))
+            write_bytes(folder / name, stream.getvalue())
+            yield name
+
+
+def _shard_row(row: Row, folder: Path) -> dict[str, Any]:
+    mask = None
+    if row["mask_path"]:
+        mask = {"bytes": (folder / row["mask_path"]).read_bytes(), "path": Path(row["mask_path"]).name}
+    return {
+        # The hub names real pictures by their own id, the others with their class before it.
+        "img_id": row["id"] if row["label"] == "real" else f"{row['label']}_{row['id']}",
+        "image": {"bytes": (folder / row["path"]).read_bytes(), "path": Path(row["path"]).name},
+        "mask": mask,
+        "width": row["width"],
+        "height": row["height"],
+        "label": LABELS.index(row["label"]),
+        "label_name": str(row["label"]),
+        "description": row["description"],
+        "group": row["group"],
+        "generator": row.get("generator", ""),
+        "licence": row.get("licence", ""),
+        "record": json.dumps(row, sort_keys=True, ensure_ascii=False),
+    }
+
+
+def _remove_others(folder: Path, wanted: set[str]) -> None:
+    """Remove what an earlier run with other settings left in the folders that the forge itself makes."""
+    for place in ("train", "validation", "data"):
+        for file in (folder / place).rglob("*"):
+            if file.is_file() and file.relative_to(folder).as_posix() not in wanted:
+                file.unlink()

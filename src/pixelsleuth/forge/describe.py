@@ -1,0 +1,230 @@
+"""Stage 6: what is said about each picture.
+
+`record` writes only what the forge did or measured, so every claim is true by construction, in SIDA's structured form,
+in FakeClue's form, or as prose. `llm` lets a chat model fill SIDA's sections from the picture and the record;
+`annotators` has several models list points and another merge them (points that two or more name stay). Models see the
+true label, so their words are explanations after the fact; the record says who wrote them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from pixelsleuth.compact import grammar
+from pixelsleuth.core.errors import PixelSleuthError, UsageError
+from pixelsleuth.data.equalise import Draw, SizePolicy, encode, resized
+from pixelsleuth.forge.config import LlmConfig
+from pixelsleuth.forge.finish import finished
+from pixelsleuth.forge.llm import Malformed, client_for
+from pixelsleuth.forge.masks import load_mask
+from pixelsleuth.forge.sources import Context
+from pixelsleuth.forge.stages import Row
+
+SIDA_SECTIONS = {
+    "tampered": ("Areas", "Tampered Content", "Visual Inconsistencies"),
+    "full_synthetic": ("Consistency", "Authenticity"),
+    "real": ("Consistency", "Authenticity"),
+}
+FAKECLUE_OPENINGS = {True: "This is a real image.", False: "This is a fake image."}
+LONGEST = 2500
+
+
+def describe(row: Row, context: Context) -> list[Row]:
+    """Add `description`, `claims` and `described_by`."""
+    config = context.config.descriptions
+    claims = claims_of(row, context)
+    if config.method == "llm":
+        text = _sida_by_model(row, claims, context)
+        by = [config.llm.model]
+    elif config.method == "annotators":
+        text, by = _merged(row, claims, context)
+    else:
+        text, by = from_record(claims, config.style), ["record"]
+    return [{**row, "description": text, "claims": claims, "described_by": by}]
+
+
+def claims_of(row: Row, context: Context) -> dict[str, Any]:
+    """What is known of a picture: from the record, and noise and detail as measured in the finished file."""
+    pixels = finished(row, context).pixels
+    noise, detail = grammar.measure(pixels)
+    claims: dict[str, Any] = {"label": row["label"], "noise": noise, "detail": detail}
+    if row["label"] == "tampered":
+        mask = load_mask(context, row["masks"]["given"])
+        claims |= {"place": grammar.place(mask), "size": grammar.size(mask), "operation": row["operation"]}
+        claims |= {
+            "mode": row["mode"],
+            "object": row.get("object") or "",
+            "replacement": row.get("replacement") or "",
+        }
+        claims["traces"] = list(row["traces"])
+    if row.get("generator"):
+        claims["generator"] = row["generator"]
+    return claims
+
+
+def from_record(claims: dict[str, Any], style: str) -> str:
+    """A true text in one of the three styles."""
+    points = _points(claims)
+    if style == "prose":
+        return " ".join(f"{point[0].upper()}{point[1:]}." for point in points)
+    if style == "fakeclue":
+        return f"{FAKECLUE_OPENINGS[claims['label'] == 'real']} " + "; ".join(points) + "."
+    sections = dict.fromkeys(SIDA_SECTIONS[claims["label"]], "")
+    if claims["label"] == "tampered":
+        sections["Areas"] = f"{claims['place']}, {claims['size']} of the picture"
+        sections["Tampered Content"] = _content(claims)
+        sections["Visual Inconsistencies"] = "; ".join(_traces(claims))
+    else:
+        sections["Consistency"] = f"{claims['noise']}; {claims['detail']}"
+        sections["Authenticity"] = points[0]
+    return sida_text(claims, sections)
+
+
+def sida_text(claims: dict[str, Any], sections: dict[str, str]) -> str:
+    """SIDA's structured form on one line; sections that say nothing are left out."""
+    told = " ".join(f"{name}: {' '.join(text.split())}" for name, text in sections.items() if text.strip())
+    if claims["label"] == "tampered":
+        kind = (
+            "part tampered"
+            if claims["mode"] == "part" or claims["operation"] == "local edit"
+            else "object tampered"
+        )
+        return f"Type: {kind} {told} [end]"
+    name = "real" if claims["label"] == "real" else "synthetic"
+    return f"Type: {name} {told} Final Assessment: The given image is {{{name}}} based on above analysis."
+
+
+def _points(claims: dict[str, Any]) -> list[str]:
+    measured = [claims["noise"], claims["detail"]]
+    if claims["label"] == "tampered":
+        return [
+            f"in the {claims['place']}, {claims['size']} of the picture was changed: {_content(claims)}",
+            *_traces(claims),
+        ]
+    if claims["label"] == "full_synthetic":
+        return [
+            f"the whole picture was made by a generator ({claims.get('generator') or 'unnamed'})",
+            *measured,
+        ]
+    return ["a photograph that nothing was changed in", *measured]
+
+
+def _traces(claims: dict[str, Any]) -> list[str]:
+    return [grammar.TRACES[one] for one in claims["traces"]]
+
+
+def _content(claims: dict[str, Any]) -> str:
+    if claims["mode"] == "object":
+        return f"{claims['object']} replaced by {claims['replacement']}"
+    if claims["mode"] == "part":
+        return f"{claims['object']} turned into {claims['replacement']}"
+    return f"a region {grammar.OPERATIONS[claims['operation']]}"
+
+
+def sida_prompt(claims: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """(system, prompt, JSON schema) for SIDA's sections."""
+    names = SIDA_SECTIONS[claims["label"]]
+    system = (
+        "You are a forensic examiner who describes a picture whose making is known. Describe only what can be seen in "
+        "the picture and agrees with the record. Answer with one JSON object whose keys are "
+        f"{', '.join(map(repr, names))}; each value is one to three plain sentences."
+    )
+    properties = {name: {"type": "string"} for name in names}
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": list(names),
+        "additionalProperties": False,
+    }
+    return system, f"Record: {json.dumps(claims)}", schema
+
+
+def _sida_by_model(row: Row, claims: dict[str, Any], context: Context) -> str:
+    system, prompt, schema = sida_prompt(claims)
+
+    def check(answer: Any) -> dict[str, str]:
+        if not isinstance(answer, dict) or set(answer) != set(schema["required"]):
+            raise Malformed("the answer does not have the sections that were asked for")
+        if not all(
+            isinstance(text, str) and text.strip() and len(text) <= LONGEST for text in answer.values()
+        ):
+            raise Malformed("a section is empty or too long")
+        return {name: answer[name] for name in schema["required"]}
+
+    ask = client_for(context.config.descriptions.llm).ask
+    try:
+        sections = ask(system, prompt, schema=schema, check=check, image=_image(row, context))
+    except Malformed as error:
+        raise PixelSleuthError(f"{row['id']}: the model gave no usable description ({error}).") from None
+    return sida_text(claims, sections)
+
+
+POINTS = {
+    "type": "object",
+    "properties": {"points": {"type": "array", "items": {"type": "string"}}},
+    "required": ["points"],
+    "additionalProperties": False,
+}
+
+
+def _merged(row: Row, claims: dict[str, Any], context: Context) -> tuple[str, list[str]]:
+    """FakeClue's way: every annotator lists points, the merging model keeps those that at least two name."""
+    config, image = context.config.descriptions, _image(row, context)
+    system = (
+        "You list the visible signs that support what is known of a picture. Answer with one JSON object: "
+        '{"points": [short statements about this picture]}.'
+    )
+    lists, by = [], []
+    for one in annotators_of(config.annotators, config.llm):
+        prompt = f"Known: this picture is {claims['label'].replace('_', ' ')}. Record: {json.dumps(claims)}"
+        lists.append(_ask_points(one, system, prompt, image, row))
+        by.append(one.model)
+    merge = (
+        "Several examiners described the same picture. Keep every point that at least two of them make, once; drop "
+        'what only one says. Order them from the whole to details. Answer with one JSON object: {"points": [...]}.'
+    )
+    points = _ask_points(config.llm, merge, json.dumps(lists), None, row)
+    opening = FAKECLUE_OPENINGS[claims["label"] == "real"]
+    return f"{opening} " + "; ".join(point.strip().rstrip(".;") for point in points) + ".", [
+        *by,
+        config.llm.model,
+    ]
+
+
+def _ask_points(config: LlmConfig, system: str, prompt: str, image: bytes | None, row: Row) -> list[str]:
+    def check(answer: Any) -> list[str]:
+        points = answer.get("points") if isinstance(answer, dict) else None
+        if (
+            not isinstance(points, list)
+            or not points
+            or not all(isinstance(p, str) and p.strip() for p in points)
+        ):
+            raise Malformed("the answer lists no points")
+        return [point[:400] for point in points[:40]]
+
+    try:
+        return client_for(config).ask(system, prompt, schema=POINTS, check=check, image=image)
+    except Malformed as error:
+        raise PixelSleuthError(f"{row['id']}: {config.model} gave no usable points ({error}).") from None
+
+
+def annotators_of(given: list[dict[str, Any]], default: LlmConfig) -> list[LlmConfig]:
+    """The annotators' settings: each names what differs from `descriptions.llm`, its model at least."""
+    if len(given) < 2:
+        raise UsageError("descriptions.annotators needs two models or more, each with at least `model`.")
+    known = {one.name for one in dataclasses.fields(LlmConfig)}
+    for one in given:
+        if "model" not in one or set(one) - known:
+            raise UsageError(
+                f"descriptions.annotators: {one} must name a model; known are {', '.join(sorted(known))}."
+            )
+    return [dataclasses.replace(default, **one) for one in given]
+
+
+def _image(row: Row, context: Context) -> bytes:
+    pixels = finished(row, context).pixels
+    if max(pixels.shape[:2]) > 1024:
+        pixels = resized(pixels, SizePolicy("fit", 1024))[0]
+    return encode(pixels, Draw(quality=90))

@@ -1,0 +1,296 @@
+"""The review page: a small web server on this machine for people who accept, reject and correct what the forge made.
+
+It listens on 127.0.0.1 alone, answers only requests addressed to it by that name (a web page elsewhere cannot make a
+browser talk to it), and serves only files that lines of the run name. Decisions go to `review.jsonl`; the next
+`pixelsleuth forge` of the same settings leaves out what was rejected and takes over corrections.
+
+Run: `pixelsleuth forge CONFIG.yaml [key=value]... --review`
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelsleuth.core.errors import OutputError, PixelSleuthError, UsageError
+from pixelsleuth.forge.config import ForgeConfig
+from pixelsleuth.forge.finish import finished, pixels_of
+from pixelsleuth.forge.masks import load_mask, png
+from pixelsleuth.forge.review.decisions import (
+    DECISIONS,
+    Decision,
+    agreement,
+    append_decision,
+    apply_decisions,
+    outcome,
+    read_decisions,
+)
+from pixelsleuth.forge.sources import Context
+from pixelsleuth.forge.stages import Row, read_rows, write_bytes, write_text
+
+LARGEST_BODY = 32 << 20
+REVIEWER = re.compile(r"[\w .@-]{1,40}")
+
+
+SHOWN = (
+    "id", "label", "operation", "mode", "object", "replacement", "prompt", "generator", "changed_share", "split",
+)  # fmt: skip
+"""What the page is told of a picture, beside its files and its description."""
+
+
+class Review:
+    """What the page shows and keeps; the web server is a thin layer over it. Raises UsageError for wrong requests."""
+
+    def __init__(self, config: ForgeConfig) -> None:
+        self.context = Context(config, Path(config.out))
+        lines = self.context.folder / "descriptions.jsonl"
+        if not lines.is_file():
+            raise UsageError(
+                f"There is nothing to review in {config.out} yet; run the same command without --review first."
+            )
+        self.rows = {row["id"]: row for row in read_rows(lines) if "error" not in row}
+        self.originals = {
+            row["photograph"]: row
+            for row in self.rows.values()
+            if row["label"] == "real" and "file" not in row
+        }
+
+    def pictures(self, reviewer: str) -> list[dict[str, Any]]:
+        """One entry a picture for the list: what it is, what this reviewer said, and the outcome so far.
+
+        Others' decisions are not shown before one's own is made, so that agreement means something.
+        """
+        decisions = read_decisions(self.context.folder)
+        found = []
+        for name, row in self.rows.items():
+            said = decisions.get(name, {})
+            own = said.get(reviewer)
+            entry: dict[str, Any] = {key: row.get(key) for key in SHOWN}
+            entry["description"] = own.description if own and own.description else row["description"]
+            entry |= {
+                "decision": own.decision if own else "",
+                "note": own.note if own else "",
+                "mask": bool(row.get("masks")),
+            }
+            entry["corrected"] = bool(own and own.mask)
+            entry["original"] = row["label"] == "tampered"
+            entry["outcome"] = outcome(said.values()) if own else ""
+            entry["reviewers"] = len(said) if own else 0
+            found.append(entry)
+        return found
+
+    def file(self, name: str, kind: str, reviewer: str) -> tuple[bytes, str]:
+        """(bytes, media type) of a picture's file: `picture`, `original`, `mask` or `changed`."""
+        row = self._row(name)
+        if kind == "picture":
+            data = finished(row, self.context).data
+            return data, "image/png" if data[:4] == b"\x89PNG" else "image/jpeg"
+        if kind == "original" and row.get("photograph") in self.originals:
+            return png(pixels_of(self.originals[row["photograph"]], self.context)), "image/png"
+        if kind in ("mask", "changed") and row.get("masks"):
+            own = read_decisions(self.context.folder).get(name, {}).get(reviewer)
+            place = (
+                own.mask
+                if own and own.mask and kind == "mask"
+                else row["masks"]["given" if kind == "mask" else kind]
+            )
+            return png(load_mask(self.context, place)), "image/png"
+        raise UsageError("There is no such file.")
+
+    def decide(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Keep a decision: `id`, `reviewer`, `decision`, optionally `description`, `note`, `mask` (base64 of a PNG)."""
+        values = {key: told.get(key) or "" for key in ("id", "reviewer", "decision", "description", "note")}
+        if not all(isinstance(value, str) for value in values.values()):
+            raise UsageError("A decision is made of texts.")
+        row = self._row(values["id"])
+        if not REVIEWER.fullmatch(values["reviewer"]):
+            raise UsageError("Give your name: letters, digits, space, dot, dash or @, at most 40.")
+        if values["decision"] not in DECISIONS:
+            raise UsageError("A decision is accept or reject.")
+        decision = Decision(
+            **{**values, "description": values["description"][:5000], "note": values["note"][:2000]}
+        )
+        before = read_decisions(self.context.folder).get(row["id"], {}).get(decision.reviewer)
+        if told.get("mask"):
+            decision = replace(decision, mask=self._keep_mask(row, decision.reviewer, told["mask"]))
+        elif before is not None and before.mask:
+            decision = replace(decision, mask=before.mask)
+        append_decision(self.context.folder, decision)
+        return {"saved": True}
+
+    def export(self) -> dict[str, Any]:
+        """Write what was accepted to `accepted.jsonl` and the agreement to `agreement.json`; the counts."""
+        folder = self.context.folder
+        reviewed = apply_decisions(folder / "descriptions.jsonl", folder)
+        rows = [row for row in read_rows(reviewed) if row.get("review") == "accepted"]
+        told = agreement(folder)
+        write_text(folder / "accepted.jsonl", "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
+        write_text(folder / "agreement.json", json.dumps(told, indent=1) + "\n")
+        return {"accepted": len(rows), "file": "accepted.jsonl", "agreement": told}
+
+    def _row(self, name: str) -> Row:
+        if name not in self.rows:
+            raise UsageError("There is no such picture.")
+        return self.rows[name]
+
+    def _keep_mask(self, row: Row, reviewer: str, text: Any) -> str:
+        """Check and keep a corrected mask: a PNG of the picture's own size."""
+        from PIL import Image
+
+        if not row.get("masks"):
+            raise UsageError("This picture has no mask to correct.")
+        wanted = load_mask(self.context, row["masks"]["given"]).shape
+        try:
+            data = base64.b64decode(str(text).partition(",")[2] or str(text), validate=True)
+            with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+                if image.size != (wanted[1], wanted[0]):
+                    raise UsageError(f"The mask must have {wanted[1]} x {wanted[0]} pixels.")
+                pixels = np.asarray(image.convert("L"))
+        except (ValueError, OSError, SyntaxError) as error:
+            raise UsageError("The mask is no PNG.") from error
+        who = hashlib.sha256(reviewer.encode()).hexdigest()[:8]
+        mask = ((pixels > 127) * np.uint8(255)).astype(np.uint8)
+        place = f"masks/{row['id']}.{who}-{hashlib.sha256(mask.tobytes()).hexdigest()[:8]}.corrected.png"
+        write_bytes(self.context.folder / place, png(mask))
+        return place
+
+
+def make_server(config: ForgeConfig, *, port: int = 0) -> ThreadingHTTPServer:
+    """The server, bound but not running; `server_port` tells its port. Raises UsageError and OutputError."""
+    review = Review(config)
+    page = files("pixelsleuth.forge.review").joinpath("page.html").read_bytes()
+
+    class Handler(_Handler):
+        pass
+
+    Handler.review, Handler.page = review, page
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    except OSError as error:
+        raise OutputError(
+            f"Port {port} cannot be used ({error.strerror}); choose another with --port."
+        ) from error
+
+
+def serve_review(config: ForgeConfig, *, port: int, say: Callable[[str], None]) -> None:
+    """Serve until interrupted."""
+    server = make_server(config, port=port)
+    say(f"Review at http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        say(
+            f"Decisions are in {Path(config.out) / 'review.jsonl'}; the same command without --review applies them."
+        )
+    finally:
+        server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    review: Review
+    page: bytes
+    server_version = "PixelSleuth"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        if not self._addressed():
+            return
+        path, _, query = self.path.partition("?")
+        reviewer = _reviewer(query)
+        parts = [_unquote(part) for part in path.strip("/").split("/")]
+        if path == "/":
+            self._send(200, self.page, "text/html; charset=utf-8")
+        elif parts == ["api", "pictures"]:
+            self._answer(lambda: self.review.pictures(reviewer))
+        elif parts == ["api", "agreement"]:
+            self._answer(lambda: agreement(self.review.context.folder))
+        elif len(parts) == 3 and parts[0] == "file":
+            self._answer(lambda: self.review.file(parts[1], parts[2], reviewer))
+        else:
+            self._send(404, b"There is no such page.", "text/plain")
+
+    def do_POST(self) -> None:
+        if not self._addressed():
+            return
+        length = self.headers.get("Content-Length", "")
+        if not length.isdigit() or int(length) > LARGEST_BODY:
+            self.close_connection = True
+            self._send(413, b"Too much.", "text/plain")
+            return
+        body = self.rfile.read(int(length))
+        if (
+            self.headers.get_content_type() != "application/json"
+        ):  # a form on another site can only send others
+            self._send(415, b"Send JSON.", "text/plain")
+            return
+        try:
+            told = json.loads(body)
+        except (ValueError, RecursionError):
+            told = None
+        if not isinstance(told, dict):
+            self._send(400, b"Send a JSON object.", "text/plain")
+        elif self.path == "/api/decide":
+            self._answer(lambda: self.review.decide(told))
+        elif self.path == "/api/export":
+            self._answer(self.review.export)
+        else:
+            self._send(404, b"There is no such page.", "text/plain")
+
+    def _addressed(self) -> bool:
+        """Whether the request was made to this machine by name; a page that had its own name led here is refused."""
+        known = (self.headers.get("Host") or "").rpartition(":")[0] in ("127.0.0.1", "localhost")
+        if not known:
+            self._send(403, b"Open this page as 127.0.0.1.", "text/plain")
+        return known
+
+    def _answer(self, make: Callable[[], Any]) -> None:
+        """Send what `make` gives: JSON, or (bytes, media type)."""
+        try:
+            result = make()
+        except PixelSleuthError as error:
+            self._send(400, json.dumps({"error": str(error)}).encode(), "application/json")
+            return
+        if isinstance(result, tuple):
+            self._send(200, *result)
+        else:
+            self._send(200, json.dumps(result).encode(), "application/json")
+
+    def _send(self, status: int, data: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        policy = (
+            "default-src 'none'; img-src 'self' data: blob:; connect-src 'self'; style-src 'unsafe-inline'"
+        )
+        self.send_header("Content-Security-Policy", f"{policy}; script-src 'unsafe-inline'; base-uri 'none'")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing is logged: the terminal is the person's."""
+
+
+def _unquote(text: str) -> str:
+    from urllib.parse import unquote
+
+    return unquote(text)
+
+
+def _reviewer(query: str) -> str:
+    from urllib.parse import parse_qs
+
+    name = parse_qs(query).get("reviewer", [""])[0]
+    return name if REVIEWER.fullmatch(name) else ""

@@ -1,0 +1,343 @@
+"""The engine of the forge: a stage turns each line of one JSONL file into lines of the next.
+
+A stage may be killed at any moment. Each finished line goes at once to a journal (`name.part.jsonl`), a rerun drops a
+torn last line and does only what is missing, and the result (`name.jsonl`) appears whole, in the order of its input,
+whatever finished first. What a line becomes depends on the line, the settings and the seed alone, so an interrupted run
+gives the same files as one that was left in peace. Changed settings or input give another fingerprint, and the stage
+starts anew.
+"""
+
+# ruff: noqa: N818  (the names are what went wrong)
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pixelsleuth.core.errors import OutputError, PixelSleuthError, UsageError
+
+Row = dict[str, Any]
+Work = Callable[[Row, Any], list[Row]]
+"""(line, context) -> lines, each with an `id`. A module-level function: worker processes find it by name."""
+
+
+class Unavailable(PixelSleuthError):
+    """Something outside failed that may work later (a network, a service): the line is tried again on a rerun."""
+
+    code = "unavailable"
+
+
+class Unfinished(UsageError):
+    """Some lines of a stage could not be done; everything else is kept, and the same command goes on."""
+
+    code = "unfinished"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: `work` on every line; `settings` are what its result depends on. `kind`: process, thread or serial."""
+
+    name: str
+    work: Work
+    settings: dict[str, Any] = field(default_factory=dict)
+    kind: str = "process"
+    version: int = 1
+
+
+def run_stage(
+    stage: Stage,
+    source: Path,
+    folder: Path,
+    context: Any,
+    *,
+    workers: int,
+    say: Callable[[str], None],
+    quiet: bool = False,
+    processes: Processes | None = None,
+) -> Path:
+    """Carry out `stage` on the lines of `source`; returns `folder/name.jsonl`. `processes` are shared between stages.
+    Raises Unfinished."""
+    target = folder / f"{stage.name}.jsonl"
+    mark = fingerprint(stage, source)
+    if _stamp(target) == mark:
+        say(f"{stage.name}: done before")
+        return target
+    journal = Journal(folder / f"{stage.name}.part.jsonl", mark)
+    total = sum(1 for _ in read_rows(source))
+    failed: list[PixelSleuthError] = []
+    pending = (row for row in read_rows(source) if row["id"] not in journal.places)
+    with _bar(stage.name, total, len(journal.places), quiet) as step:
+        for row, result in _results(stage, pending, context, workers, processes):
+            if isinstance(result, PixelSleuthError):
+                failed.append(result)
+            else:
+                journal.add(row["id"], result)
+            step()
+    if failed:
+        journal.close()
+        raise Unfinished(
+            f"{stage.name}: {len(failed)} of {total} could not be done ({failed[0]}); all others are kept, run the "
+            "same command again to go on."
+        )
+    rows, errors = journal.finish(source, target, mark)
+    say(f"{stage.name}: {rows} lines" + (f", {errors} without a result" if errors else ""))
+    return target
+
+
+class Journal:
+    """Results in the order in which they came: one line of JSON each, `places` says where each begins."""
+
+    def __init__(self, path: Path, mark: str) -> None:
+        self.path = path
+        self.places: dict[str, int] = {}
+        head = json.dumps({"fingerprint": mark}).encode() + b"\n"
+        good = self._recover(head) if path.is_file() else 0
+        try:
+            self.stream = path.open("r+b" if good else "wb")
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written ({error.strerror}); choose another out=.") from error
+        self.stream.truncate(good)
+        self.stream.seek(good)
+        if not good:
+            self.stream.write(head)
+            self.stream.flush()
+
+    def _recover(self, head: bytes) -> int:
+        """Bytes of the journal that are whole; 0 where it belongs to other settings."""
+        good = 0
+        with self.path.open("rb") as stream:
+            if stream.readline() != head:
+                return 0
+            good = len(head)
+            for line in stream:
+                try:
+                    name = json.loads(line)["id"] if line.endswith(b"\n") else None
+                except (ValueError, KeyError, TypeError):
+                    name = None
+                if name is None:
+                    break
+                self.places[name] = good
+                good += len(line)
+        return good
+
+    def add(self, name: str, rows: list[Row]) -> None:
+        """Keep the result of one input line, at once."""
+        place = self.stream.tell()
+        self.stream.write(json.dumps({"id": name, "rows": rows}, ensure_ascii=False).encode() + b"\n")
+        self.stream.flush()
+        self.places[name] = place
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def finish(self, source: Path, target: Path, mark: str) -> tuple[int, int]:
+        """Write the result in the order of `source` and drop the journal; (lines, lines without a result)."""
+        self.stream.close()
+        rows = errors = 0
+        part = target.with_name(f".{target.name}.part")
+        with self.path.open("rb") as stream, part.open("w", encoding="utf-8") as out:
+            for row in read_rows(source):
+                stream.seek(self.places[row["id"]])
+                for made in json.loads(stream.readline())["rows"]:
+                    out.write(json.dumps(made, ensure_ascii=False, sort_keys=True) + "\n")
+                    rows += 1
+                    errors += "error" in made
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(target)
+        # The stamp comes last: a kill before it only means that the finished journal is read once more.
+        write_text(_stamp_path(target), json.dumps({"fingerprint": mark, "sha256": sha256_of(target)}) + "\n")
+        self.path.unlink()
+        return rows, errors
+
+
+class Processes:
+    """Worker processes that start when first needed and serve every stage: starting them takes seconds."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def pool(self) -> ProcessPoolExecutor:
+        # Spawned, not forked: a fork beside OpenCV's and the progress bar's threads may hang.
+        if self._pool is None:
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.count, spawn, initializer=_begin_worker)
+        return self._pool
+
+
+def _results(
+    stage: Stage, pending: Iterator[Row], context: Any, workers: int, processes: Processes | None
+) -> Iterator[tuple[Row, list[Row] | PixelSleuthError]]:
+    if stage.kind == "serial" or workers <= 1:
+        for row in pending:
+            yield row, attempt(stage.work, row, context)
+        return
+    with _pool(stage.kind, workers, processes) as pool:
+        running: dict[Future[list[Row] | PixelSleuthError], Row] = {}
+        try:
+            for row in pending:
+                running[pool.submit(attempt, stage.work, row, context)] = row
+                while len(running) >= 4 * workers:
+                    yield from _done(running)
+            while running:
+                yield from _done(running)
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _done(
+    running: dict[Future[list[Row] | PixelSleuthError], Row],
+) -> Iterator[tuple[Row, list[Row] | PixelSleuthError]]:
+    for future in wait(running, return_when=FIRST_COMPLETED).done:
+        yield running.pop(future), future.result()
+
+
+def attempt(work: Work, row: Row, context: Any) -> list[Row] | PixelSleuthError:
+    """Do one line. A line that already failed is handed on; one that fails now becomes a line with `error`."""
+    if "error" in row:
+        return [row]
+    try:
+        return work(row, context)
+    except Unavailable as error:
+        return error
+    except UsageError:
+        raise
+    except PixelSleuthError as error:
+        return [{**row, "error": error.to_dict()}]
+
+
+@contextlib.contextmanager
+def _pool(kind: str, workers: int, processes: Processes | None) -> Iterator[Executor]:
+    if kind == "thread":
+        with ThreadPoolExecutor(workers) as threads:
+            yield threads
+    elif processes is not None:
+        yield processes.pool()
+    else:
+        with Processes(workers) as own:
+            yield own.pool()
+
+
+def _begin_worker() -> None:
+    """A worker ends with its parent, also when that was killed; libraries keep to one thread each."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The lines of a JSONL file, one at a time."""
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            yield json.loads(line)
+
+
+def fingerprint(stage: Stage, source: Path) -> str:
+    """What the result depends on, as one number: the stage, its version and settings, the bytes of its input."""
+    told = json.dumps([stage.name, stage.version, stage.settings], sort_keys=True)
+    return hashlib.sha256(f"{told}/{sha256_of(source)}".encode()).hexdigest()
+
+
+def _stamp_path(target: Path) -> Path:
+    return target.with_name(f".{target.stem}.done")
+
+
+def _stamp(target: Path) -> str | None:
+    """The fingerprint under which `target` was made; None where there is none, or the file is another."""
+    try:
+        stamp = json.loads(_stamp_path(target).read_text(encoding="utf-8"))
+        return str(stamp["fingerprint"]) if stamp["sha256"] == sha256_of(target) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all; nothing is written where the same bytes already are."""
+    try:
+        if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror}); make room or choose another out=."
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` for text."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One run at a time in a folder; the lock goes with the process, however that ends."""
+    import fcntl
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be used ({error.strerror}); choose another out=.") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"Another run works in {folder}; wait for it or choose another out=.") from None
+        yield
+
+
+@contextlib.contextmanager
+def _bar(name: str, total: int, done: int, quiet: bool) -> Iterator[Callable[[], None]]:
+    if quiet or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from pixelsleuth.reporting.terminal import console_for
+
+    columns = (TextColumn(f"{name:12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    with Progress(*columns, console=console_for(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total, completed=done)
+        yield lambda: bar.advance(task)

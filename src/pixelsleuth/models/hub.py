@@ -1,0 +1,85 @@
+"""Checkpoints by name: a folder as it is, or a hub id, downloaded once and then read from the cache."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pixelsleuth.core.catalogue import CHECKPOINTS
+from pixelsleuth.core.errors import UnknownModel, UsageError
+
+if TYPE_CHECKING:
+    from pixelsleuth.core.detector import Detector
+
+SMALL = ["*.json", "*.model", "*.txt"]
+
+
+def resolve(name: str, *, beside: Path | None = None) -> Path:
+    """The folder that `name` stands for: a folder (also inside `beside`), else a hub id.
+
+    Raises:
+        UsageError: no such folder; no such repository; no network and nothing in the cache.
+    """
+    if beside is not None:
+        inner = (beside / name).resolve()
+        if inner.is_dir() and inner.is_relative_to(beside.resolve()):
+            return inner
+    if Path(name).is_dir():
+        return Path(name)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise UsageError(f"{name!r} is neither a folder nor a hub id (owner/name).")
+    return download(name)
+
+
+def load(name: str, device: str = "auto", precision: str = "auto") -> Detector:
+    """The detector of a hub id, chosen by what its config.json says; only that file is fetched to find out.
+
+    Raises:
+        UnknownModel: a checkpoint of another kind. UsageError: it cannot be downloaded.
+    """
+    from huggingface_hub import hf_hub_download
+
+    with told(name):
+        config = json.loads(Path(hf_hub_download(name, "config.json")).read_text(encoding="utf-8"))
+    kinds = [config.get("model_type"), *(config.get("architectures") or [])]
+    factory = next((CHECKPOINTS[kind] for kind in kinds if kind in CHECKPOINTS), None)
+    if factory is None:
+        raise UnknownModel(
+            f"{name} is a checkpoint of another kind ({kinds[-1]}), which this version cannot load."
+        )
+    module, _, attribute = factory.partition(":")
+    detector: Detector = getattr(import_module(module), attribute)(name, device=device, precision=precision)
+    return detector
+
+
+def download(repository: str) -> Path:
+    """The local copy of a repository's weights; safetensors are preferred to `.bin`."""
+    from huggingface_hub import snapshot_download
+
+    with told(repository):
+        folder = Path(snapshot_download(repository, allow_patterns=[*SMALL, "*.safetensors"]))
+        if not list(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(repository, allow_patterns=[*SMALL, "*.bin"]))
+    return folder
+
+
+@contextmanager
+def told(repository: str) -> Iterator[None]:
+    """Tell in one sentence what a download failed of."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        yield
+    except LocalEntryNotFoundError:
+        raise UsageError(
+            f"{repository} is not in the cache and the hub cannot be reached: connect, or name a folder that holds it."
+        ) from None
+    except HFValidationError:
+        raise UsageError(f"{repository!r} is neither a folder nor a hub id (owner/name).") from None
+    except (HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UsageError(f"{repository} cannot be downloaded ({reason}).") from error

@@ -1,0 +1,245 @@
+"""Load and save the large SIDA: the published layout, this project's own, any dtype; strict in both.
+
+The published layout is what a hub download of a SIDA checkpoint holds; the project's own keeps CLIP, tokenizer and
+settings in the same folder, as safetensors under our parameters' names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from pixelsleuth.core import memory
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.models import hub
+from pixelsleuth.models.sida.large import LargeConfig, LargeSida
+from pixelsleuth.models.sida.processing import SidaProcessor
+from pixelsleuth.models.sida.published import clip_name, dimensions, our_name
+from pixelsleuth.models.sida.quantise import PRECISIONS, compress
+from pixelsleuth.models.sida.shards import Shards, read_json
+from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
+
+MODEL_TYPE = "pixelsleuth_sida"
+CLIP_KEYS = (
+    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_channels", "image_size",
+    "patch_size", "hidden_act", "layer_norm_eps",
+)  # fmt: skip
+MOST_LISTED = 8
+CHECKPOINT_FILES = ("config.json", "tokenizer.model")
+
+
+class Weights(Protocol):
+    """Tensors by the names of the published layout, see `shards.Shards`."""
+
+    @property
+    def names(self) -> list[str]: ...
+
+    def shape(self, name: str) -> tuple[int, ...]: ...
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]: ...
+
+
+def load_large(
+    name: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    precision: str = "fp32",
+    template: str | None = None,
+    clip: str | None = None,
+    sam: dict[str, Any] | None = None,
+    weights: Weights | None = None,
+) -> tuple[LargeSida, SidaProcessor]:
+    """The model and the processor of a folder or a hub id, in either layout.
+
+    Args:
+        name: folder or hub id.
+        dtype: what every floating weight becomes.
+        device: where the weights go.
+        precision: "int8" and "int4" compress the language model's layers (bitsandbytes, on a GPU).
+        template: conversation template; the checkpoint's own, or `llava_v1`, where it is None.
+        clip: folder or hub id of CLIP's vision tower, where the config's is not wanted.
+        sam: values of SamVisionConfig that shall not be inferred from the weights.
+        weights: tensors of the published layout to take in place of the folder's.
+
+    Raises:
+        UsageError: what is missing, unexpected or damaged, all keys listed.
+    """
+    folder = hub.resolve(name)
+    config = read_json(folder / "config.json")
+    tokenizer = LegacyTokenizer.from_folder(folder)
+    for token in ("[CLS]", "[SEG]"):
+        tokenizer.id(token)
+    if config.get("model_type") == MODEL_TYPE:
+        large, tensors = _own(folder, config)
+    else:
+        large, tensors = _published(folder, config, weights or Shards(folder), clip, sam or {})
+    if len(tokenizer) > large.sida["language"]["vocab_size"]:
+        raise UsageError(
+            f"{folder} has a tokenizer of {len(tokenizer)} tokens for an embedding of "
+            f"{large.sida['language']['vocab_size']}: take the tokenizer files of the same checkpoint."
+        )
+    model = build(large, tensors, dtype=dtype, device=device, name=name, precision=precision)
+    return model, processor(large, tokenizer, template)
+
+
+def processor(config: LargeConfig, tokenizer: LegacyTokenizer, template: str | None = None) -> SidaProcessor:
+    """The processor that fits a model's dimensions."""
+    return SidaProcessor(
+        tokenizer,
+        clip_side=config.clip["image_size"],
+        sam_side=config.sam["image_size"],
+        template=template or config.trained.get("template", "llava_v1"),
+        context=config.sida["language"].get("max_position_embeddings", 2048),
+        picture_tokens=config.picture_tokens,
+    )
+
+
+def build(
+    config: LargeConfig,
+    weights: Iterable[tuple[str, Tensor]],
+    *,
+    dtype: torch.dtype,
+    device: str,
+    name: str,
+    precision: str | None = None,
+) -> LargeSida:
+    """A model whose every parameter comes from `weights`; nothing is initialised, nothing is left over.
+
+    Raises:
+        UsageError: keys that are missing or unexpected, or whose shape differs; too little memory.
+    """
+    from accelerate import init_empty_weights
+
+    with init_empty_weights(include_buffers=False):
+        model = LargeSida(config)
+    kind = precision or ("fp32" if dtype is torch.float32 else "bf16")
+    ensure_memory(model, name, kind, device)
+    inside = device if kind not in ("int8", "int4") else "cpu"  # compressed on the way to the GPU
+    wanted = {key: value.shape for key, value in model.state_dict().items()}
+    seen: set[str] = set()
+    unexpected, misshapen = [], []
+    for key, value in shown(weights, len(wanted), f"Loading {name}"):
+        if key not in wanted:
+            unexpected.append(key)
+        elif value.shape != wanted[key]:
+            misshapen.append(f"{key} {tuple(value.shape)} for {tuple(wanted[key])}")
+        else:
+            seen.add(key)
+            kept = value.to(device=inside, dtype=dtype if value.is_floating_point() else None, copy=True)
+            model.load_state_dict({key: kept}, strict=False, assign=True)
+    missing = [
+        key for key in wanted if key not in seen and not any(m.startswith(f"{key} ") for m in misshapen)
+    ]
+    problems = [
+        f"{len(keys)} {what} ({_listed(keys)})"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+        if keys
+    ]
+    if problems:
+        raise UsageError(f"{name} does not fit SIDA: parameters {'; '.join(problems)}.")
+    if inside != device:
+        compress(model.sida.language.model.layers, kind)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def shown(weights: Iterable[tuple[str, Tensor]], total: int, what: str) -> Iterable[tuple[str, Tensor]]:
+    """The same weights, with a progress bar on standard error where someone is there to see it."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(weights, what, total, console=console, transient=True, disable=not console.is_terminal)
+
+
+def ensure_memory(model: LargeSida, name: str, precision: str, device: str) -> None:
+    """Refuse before minutes of loading what cannot fit, with the choice that does."""
+    parameters = sum(p.numel() for p in model.parameters())
+    layers = sum(p.numel() for p in model.sida.language.model.layers.parameters())
+    choices = {kind: memory.needed(parameters, layers, kind) for kind in PRECISIONS}
+    if device == "cpu":
+        free = memory.free_main_memory()
+        choices = {kind: size for kind, size in choices.items() if kind in ("fp32", "bf16")}
+    else:
+        free = torch.cuda.mem_get_info()[0]
+    if free is not None and choices[precision] > free:
+        raise UsageError(memory.too_little(name, choices, precision, free))
+
+
+def save_large(model: LargeSida, processor: SidaProcessor, folder: Path) -> None:
+    """Write this project's own layout: config.json, safetensors (in shards of 5 GB), tokenizer files."""
+    from huggingface_hub import save_torch_state_dict
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"model_type": MODEL_TYPE, **dataclasses.asdict(model.config)}
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    processor.tokenizer.save(folder)
+    save_torch_state_dict(
+        {key: value.contiguous() for key, value in model.state_dict().items()}, folder, max_shard_size="5GB"
+    )
+
+
+def _own(folder: Path, config: dict[str, Any]) -> tuple[LargeConfig, Iterator[tuple[str, Tensor]]]:
+    names = {field.name for field in dataclasses.fields(LargeConfig)}
+    try:
+        large = LargeConfig(**{key: value for key, value in config.items() if key in names})
+    except TypeError as error:
+        raise UsageError(f"{folder / 'config.json'} was not written by this version ({error}).") from None
+    return large, Shards(folder).tensors()
+
+
+def _published(
+    folder: Path, config: dict[str, Any], shards: Weights, clip: str | None, sam: dict[str, Any]
+) -> tuple[LargeConfig, Iterator[tuple[str, Tensor]]]:
+    sida, seen_sam = dimensions(config, shards.shape, shards.names)
+    tower = hub.resolve(
+        clip or str(config.get("mm_vision_tower") or config.get("vision_tower")), beside=folder
+    )
+    vision = read_json(tower / "config.json")
+    vision = vision.get("vision_config", vision)
+    missing = [
+        key for key in CLIP_KEYS if key not in vision and key not in ("num_channels", "layer_norm_eps")
+    ]
+    if missing:
+        raise UsageError(f"{tower / 'config.json'} is not CLIP's: it lacks {', '.join(missing)}.")
+    large = LargeConfig(
+        sida=sida,
+        clip={key: vision[key] for key in CLIP_KEYS if key in vision},
+        sam=seen_sam | sam,
+        layer=int(config.get("mm_vision_select_layer", -2)),
+        trained={"template": config.get("conv_type", "llava_v1")},
+    )
+    depth = sida["mask"]["decoder"]["iou_head_depth"]
+    last = large.clip["num_hidden_layers"] + large.layer
+
+    def tensors() -> Iterator[tuple[str, Tensor]]:
+        towers_own = any(".vision_tower." in key for key in shards.names)
+        for key, value in shards.tensors():
+            name = our_name(key, depth)
+            if name is not None and not _behind(name, last):
+                yield name, value
+        if not towers_own:
+            for key, value in Shards(tower).tensors():
+                name = clip_name(key)
+                if name is not None and not _behind(name, last):
+                    yield name, value
+
+    return large, tensors()
+
+
+def _behind(name: str, last: int) -> bool:
+    """True for CLIP's layers behind the one that is read."""
+    if name.startswith("clip.post_layernorm"):
+        return True
+    return name.startswith("clip.encoder.layers.") and int(name.split(".")[3]) > last
+
+
+def _listed(keys: list[str]) -> str:
+    more = f" and {len(keys) - MOST_LISTED} more" if len(keys) > MOST_LISTED else ""
+    return f"{', '.join(sorted(keys)[:MOST_LISTED])}{more}"

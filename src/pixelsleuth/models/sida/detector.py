@@ -1,0 +1,172 @@
+"""The large SIDA as a detector: a folder, or a hub id, of a published checkpoint or of our own layout."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pixelsleuth._version import __version__
+from pixelsleuth.compact.components import regions
+from pixelsleuth.core.detector import Capability, Detector, Turn
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.images import Picture
+from pixelsleuth.core.memory import needed, too_little
+from pixelsleuth.core.verdict import Verdict
+from pixelsleuth.data.sample import LABELS
+from pixelsleuth.models.sida.checkpoint import load_large
+from pixelsleuth.models.sida.inference import Conversation, Reply, SidaEngine
+from pixelsleuth.models.sida.prompts import (
+    CHAT_QUESTION,
+    CHAT_QUESTION_WHY,
+    QUESTION,
+    QUESTION_WHY,
+    described,
+    plain,
+)
+from pixelsleuth.models.sida.quantise import PRECISIONS, place
+
+HEATMAP_SIDE = 512
+"""Longest side of the heat map that a verdict carries, in pixels."""
+INCONCLUSIVE_BELOW = 0.5
+
+
+class SidaDetector(Detector):
+    """Three classes and a mask; description checkpoints also say why.
+
+    Args:
+        engine: model and processor.
+        name: as verdicts carry it.
+        precision: as it was loaded, for the advice where memory runs out.
+        max_new_tokens: how long an explanation may be.
+    """
+
+    def __init__(
+        self,
+        engine: SidaEngine,
+        name: str,
+        *,
+        precision: str = "fp32",
+        version: str = "",
+        max_new_tokens: int = 512,
+    ) -> None:
+        self.engine, self.name, self.precision = engine, name, precision
+        self.max_new_tokens = max_new_tokens
+        self.version = f"{__version__}+{version}" if version else __version__
+        can = {Capability.DETECT, Capability.LOCALIZE}
+        self.capabilities = frozenset(can | ({Capability.EXPLAIN} if engine.describes else set()))
+
+    def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
+        """Class and mask in one prefill; with `explain` a description checkpoint also writes its text."""
+        pixels = [picture.pixels for picture in pictures]
+        try:
+            if explain and self.engine.describes:
+                replies = self._explained(pixels)
+            else:
+                question = QUESTION_WHY if self.engine.describes else QUESTION
+                replies = self.engine.locate(pixels, question)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            raise UsageError(self._out_of_memory(len(pictures))) from None
+        return [self._verdict(picture, reply) for picture, reply in zip(pictures, replies, strict=True)]
+
+    @property
+    def question(self) -> str:
+        return CHAT_QUESTION_WHY if self.engine.describes else CHAT_QUESTION
+
+    def converse(self, picture: Picture) -> SidaTalk:
+        return SidaTalk(Conversation(self.engine, picture.pixels), self.max_new_tokens)
+
+    def _explained(self, pixels: list[np.ndarray]) -> list[Reply]:
+        """Free-running replies; where the head says tampered and the text has no [SEG], the template gives the mask."""
+        replies = self.engine.generate(pixels, QUESTION_WHY, max_new_tokens=self.max_new_tokens)
+        silent = [i for i, reply in enumerate(replies) if reply.label == 2 and reply.masks is None]
+        if silent:
+            for i, located in zip(
+                silent, self.engine.locate([pixels[i] for i in silent], QUESTION_WHY), strict=True
+            ):
+                replies[i].masks, replies[i].reason = located.masks, located.reason
+        return replies
+
+    def _verdict(self, picture: Picture, reply: Reply) -> Verdict:
+        chances = [float(p) for p in reply.probabilities]
+        mask, heatmap, found, warnings = None, None, [], []
+        if reply.masks is not None:
+            logits = reply.masks[-1]
+            mask = (logits > 0).numpy()
+            chance = logits.sigmoid()
+            found = regions(mask, (chance * 255 + 0.5).to(torch.uint8).numpy())
+            heatmap = _small(chance.numpy())
+            if not mask.any():
+                mask = None
+                warnings.append(
+                    "no mask: no pixel is more likely tampered than not, though the picture as a whole is"
+                )
+        elif reply.reason:
+            warnings.append(reply.reason)
+        said = described(reply.text) if reply.text else None
+        return Verdict.of(
+            picture,
+            dict(zip(LABELS, chances, strict=True)),
+            model=self.model,
+            inconclusive=max(chances) < INCONCLUSIVE_BELOW,
+            mask=mask,
+            heatmap=heatmap,
+            regions=found,
+            explanation=said,
+            evidence=[{"kind": "generated", "statement": said, "measured": False}] if said else [],
+            warnings=warnings,
+        )
+
+    def _out_of_memory(self, pictures: int) -> str:
+        if pictures > 1:
+            return (
+                f"The device's memory does not hold {pictures} pictures at once: use a smaller --batch-size."
+            )
+        model = self.engine.model
+        parameters = sum(p.numel() for p in model.parameters())
+        inside = sum(p.numel() for p in model.sida.language.model.layers.parameters())
+        choices = {name: needed(parameters, inside, name) for name in PRECISIONS}
+        free, _ = torch.cuda.mem_get_info()
+        return too_little(self.name, choices, self.precision, free)
+
+
+class SidaTalk:
+    """Questions about one picture; the class is that of the answer's own [CLS]."""
+
+    def __init__(self, talk: Conversation, max_new_tokens: int) -> None:
+        self.talk, self.max_new_tokens = talk, max_new_tokens
+
+    def ask(self, question: str) -> Turn:
+        reply = self.talk.ask(question, max_new_tokens=self.max_new_tokens)
+        chances = dict(zip(LABELS, map(float, reply.probabilities), strict=True))
+        mask = (reply.masks[-1] > 0).numpy() if reply.masks is not None else None
+        return Turn(plain(reply.text), LABELS[reply.label], chances, mask, reply.reason)
+
+
+def load(name: str, device: str = "auto", precision: str = "auto") -> SidaDetector:
+    """The detector of a checkpoint: a folder or a hub id, in the published layout or our own.
+
+    Raises:
+        UsageError: the checkpoint is missing, damaged or not SIDA's; no such device; too little memory.
+    """
+    where, kind, dtype = place(device, precision)
+    model, processor = load_large(name, dtype=dtype, device=where, precision=kind)
+    engine = SidaEngine(model, processor)
+    short = Path(name).name if Path(name).is_dir() else name.rpartition("/")[2].lower()
+    facts = repr(sorted(processor.tokenizer.added.items())) + repr(model.config)
+    return SidaDetector(
+        engine, short or "sida", precision=kind, version=hashlib.sha256(facts.encode()).hexdigest()[:8]
+    )
+
+
+def _small(chance: np.ndarray) -> np.ndarray:
+    """(H, W) in 0..1, longest side at most HEATMAP_SIDE."""
+    height, width = chance.shape
+    scale = min(1.0, HEATMAP_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.array(Image.fromarray(chance.astype(np.float32)).resize(size, Image.Resampling.BOX))

@@ -1,0 +1,304 @@
+"""SIDA's ways to answer, each no dearer than it must be, all in batches.
+
+* `classify`: one prefill; the state behind the prompt predicts [CLS], so nothing is decoded.
+* `locate`: the same prefill with the tampered answer's words appended; SAM looks only at pictures judged tampered.
+* `generate`: cached greedy decoding; the states that predict [CLS] and [SEG] are kept on the way.
+* `Conversation`: one picture, read once, asked many times.
+
+What stands before the picture is the same in every prompt: its keys and values are computed once for each question's
+template and copied. The release instead runs the whole row and the vision tower again for each token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelsleuth.models.sida.large import LargeSida
+from pixelsleuth.models.sida.model import Context
+from pixelsleuth.models.sida.processing import SidaProcessor
+from pixelsleuth.models.sida.prompts import ANSWERS, CANNED, QUESTION, without_repeats
+
+TAMPERED = 2
+Pixels = np.ndarray
+"""(H, W, 3) uint8 RGB."""
+
+
+@dataclass
+class Reply:
+    """What SIDA answers on one picture.
+
+    Attributes:
+        classes: class logits (3,) real, full synthetic, tampered.
+        masks: mask logits (S, H, W), one for each [SEG], the answer's own last; None with `reason`.
+        reason: why there is no mask.
+        ids: generated ids, the end of sequence included; empty where nothing was generated.
+        text: the generated text with its special tokens.
+        all_classes: class logits (C, 3) at every [CLS], the prompt's own first.
+    """
+
+    classes: Tensor
+    masks: Tensor | None = None
+    reason: str = ""
+    ids: list[int] = field(default_factory=list)
+    text: str = ""
+    all_classes: Tensor | None = None
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Softmax of the class logits, (3,)."""
+        return self.classes.double().softmax(dim=0)
+
+    @property
+    def label(self) -> int:
+        """0 real, 1 full synthetic, 2 tampered."""
+        return int(self.classes.argmax())
+
+
+@dataclass
+class _Row:
+    """States of one picture on the way: those that predict [CLS] and [SEG], and what was generated."""
+
+    detections: list[Tensor]
+    segmentations: list[Tensor]
+    own: bool = False
+    ids: list[int] = field(default_factory=list)
+
+
+class SidaEngine:
+    """A model, its processor, and the prefix that all prompts share.
+
+    Args:
+        release: keep the release's behaviour where a prompt holds [CLS] itself: the mask's query comes from the *first*
+            [CLS] of the row, the prompt's. By default both class and query come from the last, the answer's own.
+        sam_batch: pictures that SAM's image encoder takes at once.
+    """
+
+    def __init__(
+        self, model: LargeSida, processor: SidaProcessor, *, release: bool = False, sam_batch: int = 4
+    ) -> None:
+        self.model, self.processor, self.release, self.sam_batch = model, processor, release, sam_batch
+        parameter = next(model.sam.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self.cls, self.seg = processor.tokenizer.id("[CLS]"), processor.tokenizer.id("[SEG]")
+        self._prefixes: dict[tuple[int, ...], Context] = {}
+
+    @property
+    def describes(self) -> bool:
+        """True for description checkpoints, whose answers end with [END] and say why."""
+        return "[END]" in self.processor.tokenizer.added
+
+    @torch.inference_mode()
+    def classify(self, pictures: Sequence[Pixels], question: str = QUESTION) -> Tensor:
+        """Class logits (B, 3) on the CPU."""
+        hidden, ends, _ = self._prefill(self._see(pictures), [question] * len(pictures))
+        return self._classes(_at(hidden, ends)).cpu()
+
+    @torch.inference_mode()
+    def locate(
+        self, pictures: Sequence[Pixels], question: str = QUESTION, *, threshold: float | None = None
+    ) -> list[Reply]:
+        """Class and mask. A picture gets a mask where tampered is the likeliest class, or, with `threshold`, where its
+        probability reaches that."""
+        asked = self.processor.ids(question)
+        answered = self.processor.ids(question, ANSWERS[TAMPERED]).after
+        row = answered[
+            : len(answered) - answered[::-1].index(self.seg) - 1
+        ]  # what predicts [SEG] is the last read
+        hidden, ends, _ = self._prefill(self._see(pictures), [row] * len(pictures))
+        detection, segmentation = hidden[:, len(asked.after) - 1], _at(hidden, ends)
+        classes = self._classes(detection)
+        rows = [_Row([d], [s]) for d, s in zip(detection, segmentation, strict=True)]
+        return self._replies(pictures, rows, classes, threshold)
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        pictures: Sequence[Pixels],
+        questions: str | Sequence[str] = QUESTION,
+        *,
+        max_new_tokens: int = 512,
+        masks: bool = True,
+    ) -> list[Reply]:
+        """Free-running answers, greedy; with the mask of every [SEG] for pictures judged tampered."""
+        asked = [questions] * len(pictures) if isinstance(questions, str) else list(questions)
+        hidden, ends, context = self._prefill(self._see(pictures), asked)
+        rows = [
+            self._asked(hidden[i], self.processor.ids(question).after) for i, question in enumerate(asked)
+        ]
+        self._decode(rows, _at(hidden, ends), context, max_new_tokens)
+        return self._finish(pictures, rows, _at(hidden, ends), masks=masks)
+
+    def printed(self, reply: Reply, question: str) -> str:
+        """What the release's terminal chat prints for a reply: a ready sentence, or for description models the whole
+        prompt and the answer without repeated pairs."""
+        if not self.describes:
+            return f"<s> {CANNED[reply.label]}"
+        whole = self.processor.ids(question)
+        tokenizer = self.processor.tokenizer
+        said = tokenizer.decode([*whole.before, *whole.after, *reply.ids])
+        return without_repeats(said.replace("</s>", "").replace("\n", "").replace("  ", " "))
+
+    def _prefix(self, ids: tuple[int, ...]) -> Context:
+        if ids not in self._prefixes:
+            row = self.model.sida.embed(torch.tensor([ids], device=self.device))
+            self._prefixes[ids] = self.model.sida.read(row)[1]
+        return self._prefixes[ids]
+
+    def _see(self, pictures: Sequence[Pixels]) -> Tensor:
+        pixels = torch.stack([self.processor.clip(picture) for picture in pictures])
+        return self.model.tokens(pixels.to(self.device, self.dtype))
+
+    def _prefill(
+        self, tokens: Tensor, asked: Sequence[str | Sequence[int]], context: Context | None = None
+    ) -> tuple[Tensor, Tensor, Context]:
+        """Read picture tokens (B, N, hidden) and what is asked -> states of the asked ids (B, T, hidden), the index of
+        the last of each row (B,), and the context. N may be 0 where `context` has seen the picture."""
+        rows = [self.processor.ids(one).after if isinstance(one, str) else tuple(one) for one in asked]
+        length = max(map(len, rows))
+        ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows], device=self.device)
+        ends = torch.tensor([len(row) - 1 for row in rows], device=self.device)
+        valid = torch.arange(length, device=self.device) <= ends[:, None]
+        seen = valid.new_ones(tokens.shape[:2])
+        if context is None:
+            context = self._prefix(self.processor.ids("").before).copy(len(rows))
+        hidden, context = self.model.sida.read(
+            torch.cat([tokens, self.model.sida.embed(ids)], dim=1), torch.cat([seen, valid], dim=1), context
+        )
+        return hidden[:, tokens.shape[1] :], ends, context
+
+    def _classes(self, detection: Tensor) -> Tensor:
+        return self.model.sida.detection(detection).float()
+
+    def _asked(self, hidden: Tensor, ids: Sequence[int]) -> _Row:
+        """The states that predict the prompt's own [CLS] and [SEG]."""
+        row = _Row([], [])
+        for place, index in enumerate(ids):
+            if index == self.cls and place:
+                row.detections.append(hidden[place - 1])
+            elif index == self.seg and place:
+                row.segmentations.append(hidden[place - 1])
+        return row
+
+    def _decode(self, rows: list[_Row], state: Tensor, context: Context, most: int) -> None:
+        """Greedy decoding of all rows in step; finished rows are padding."""
+        sida, eos = self.model.sida, self.processor.tokenizer.eos
+        going = torch.ones(len(rows), dtype=torch.bool, device=self.device)
+        room = self.processor.context - int(context.lengths.max())
+        for step in range(min(most, room)):
+            chosen = sida.language.lm_head(state).argmax(dim=-1)
+            for i in going.nonzero().flatten().tolist():
+                token = int(chosen[i])
+                rows[i].ids.append(token)
+                if token == self.cls:
+                    rows[i].detections.append(state[i])
+                    rows[i].own = True
+                elif token == self.seg:
+                    rows[i].segmentations.append(state[i])
+            going = going & (chosen != eos)
+            if step + 1 == most or not going.any():
+                return
+            hidden, context = sida.read(sida.embed(chosen[:, None]), going[:, None], context)
+            state = hidden[:, 0]
+
+    def _finish(
+        self,
+        pictures: Sequence[Pixels],
+        rows: list[_Row],
+        ends: Tensor,
+        *,
+        masks: bool,
+        dense: Tensor | None = None,
+    ) -> list[Reply]:
+        """Replies of generated rows; a row without a [CLS] of its own is judged where it would have stood."""
+        for row, end in zip(rows, ends, strict=True):
+            if not row.own:
+                row.detections.append(end)
+        classes = torch.stack([self._classes(row.detections[-1]) for row in rows])
+        replies = (
+            self._replies(pictures, rows, classes, None, dense)
+            if masks
+            else [Reply(c.cpu()) for c in classes]
+        )
+        for reply, row in zip(replies, rows, strict=True):
+            reply.ids = row.ids
+            reply.text = self.processor.tokenizer.decode(row.ids)
+            reply.all_classes = torch.stack([self._classes(state) for state in row.detections]).cpu()
+        return replies
+
+    def _replies(
+        self,
+        pictures: Sequence[Pixels],
+        rows: list[_Row],
+        classes: Tensor,
+        threshold: float | None,
+        dense: Tensor | None = None,
+    ) -> list[Reply]:
+        replies = [Reply(one.cpu()) for one in classes]
+        wanted = []
+        for i, reply in enumerate(replies):
+            chance = float(reply.probabilities[TAMPERED])
+            if (reply.label != TAMPERED) if threshold is None else (chance < threshold):
+                name = ("real", "full synthetic", "tampered")[reply.label]
+                reply.reason = f"no mask: the picture was judged {name}"
+            elif not rows[i].segmentations:
+                reply.reason = "no mask: the answer holds no [SEG]"
+            else:
+                wanted.append(i)
+        for first in range(0, len(wanted), self.sam_batch):
+            chosen = wanted[first : first + self.sam_batch]
+            seen = self._dense([pictures[i] for i in chosen]) if dense is None else dense
+            for place, i in enumerate(chosen):
+                replies[i].masks = self._masks(rows[i], seen[place : place + 1], pictures[i])
+        return replies
+
+    def _dense(self, pictures: Sequence[Pixels]) -> Tensor:
+        pixels = torch.stack([self.processor.sam(picture) for picture in pictures])
+        return self.model.dense(pixels.to(self.device, self.dtype))
+
+    def _masks(self, row: _Row, dense: Tensor, picture: Pixels) -> Tensor:
+        """Mask logits (S, H, W) float32 on the CPU."""
+        detection = row.detections[0 if self.release else -1]
+        classes = self.model.sida.detection(detection)
+        low = self.model.sida.mask(
+            classes[None], detection[None], torch.stack(row.segmentations)[None], dense
+        )
+        return self.processor.mask_logits(low[0], *picture.shape[:2]).cpu()
+
+
+class Conversation:
+    """One picture, seen once by CLIP, the language model and (where a mask is wanted) SAM; any number of questions.
+
+    Each question is a round of its own, as in the release's chat: the model was trained on single rounds.
+    """
+
+    def __init__(self, engine: SidaEngine, picture: Pixels) -> None:
+        self.engine, self.picture = engine, picture
+        with torch.inference_mode():
+            before = engine._prefix(engine.processor.ids("").before).copy(1)
+            _, self._context = engine.model.sida.read(engine._see([picture]), None, before)
+        self._dense: Tensor | None = None
+
+    @torch.inference_mode()
+    def ask(self, question: str, *, max_new_tokens: int = 512) -> Reply:
+        """The answer to one question, with masks where the picture is judged tampered and the answer holds [SEG]."""
+        engine, ids = self.engine, self.engine.processor.ids(question).after
+        nothing = torch.zeros(1, 0, engine.model.sida.language.config.hidden_size, device=engine.device)
+        hidden, ends, context = engine._prefill(nothing.to(engine.dtype), [ids], self._context.copy(1))
+        rows = [engine._asked(hidden[0], ids)]
+        engine._decode(rows, _at(hidden, ends), context, max_new_tokens)
+        (reply,) = engine._finish([self.picture], rows, _at(hidden, ends), masks=False)
+        if reply.label == TAMPERED and rows[0].segmentations and self._dense is None:
+            self._dense = engine._dense([self.picture])
+        (located,) = engine._replies([self.picture], rows, reply.classes[None], None, self._dense)
+        reply.masks, reply.reason = located.masks, located.reason
+        return reply
+
+
+def _at(hidden: Tensor, places: Tensor) -> Tensor:
+    """Row i's state at `places[i]`: (B, T, hidden) -> (B, hidden)."""
+    return hidden[torch.arange(len(hidden), device=hidden.device), places]

@@ -1,0 +1,99 @@
+"""Fold LoRA into the weights, and read the ZeRO folder that the authors' training leaves behind.
+
+Their way goes through DeepSpeed's `zero_to_fp32.py` and a merge script that needs the whole training set-up; here the
+tensors are read as they are, without DeepSpeed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.models import hub
+from pixelsleuth.models.sida.checkpoint import CHECKPOINT_FILES, load_large
+from pixelsleuth.models.sida.large import LargeSida
+from pixelsleuth.models.sida.processing import SidaProcessor
+from pixelsleuth.models.sida.shards import Shards
+from pixelsleuth.models.sida.zero import is_zero, read_zero
+
+LORA = re.compile(r"(.*)\.lora_([AB])(?:\.[^.]+)?\.weight$")
+
+
+class Merged:
+    """Weights like `Shards`, from tensors in memory, LoRA folded in: `names`, `shape(name)`, `tensors()`.
+
+    Args:
+        tensors: keys of the release, with or without peft's prefixes and LoRA's pairs.
+        alpha: LoRA's alpha; the update is alpha / rank * B @ A.
+
+    Raises:
+        UsageError: a half of a LoRA pair, or the weight that it changes, is missing.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], alpha: float) -> None:
+        self.folded = 0
+        pairs: dict[str, dict[str, Tensor]] = {}
+        self.weights: dict[str, Tensor] = {}
+        for key, value in tensors.items():
+            name = clean(key)
+            found = LORA.match(name)
+            if found:
+                pairs.setdefault(found[1], {})[found[2]] = value
+            elif "lora_" not in name:
+                self.weights[name] = value
+        for layer, halves in pairs.items():
+            weight = f"{layer}.weight"
+            if set(halves) != {"A", "B"} or weight not in self.weights:
+                raise UsageError(f"LoRA for {layer} is not whole: lora_A, lora_B and {weight} are needed.")
+            update = halves["B"].float() @ halves["A"].float() * (alpha / halves["A"].shape[0])
+            self.weights[weight] = self.weights[weight].float() + update
+            self.folded += 1
+
+    @property
+    def names(self) -> list[str]:
+        """All keys."""
+        return list(self.weights)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one tensor."""
+        return tuple(self.weights[name].shape)
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor with its key."""
+        yield from self.weights.items()
+
+
+def clean(key: str) -> str:
+    """A key of the release without the prefixes of peft and DeepSpeed.
+
+    >>> clean("base_model.model.model.layers.0.self_attn.q_proj.base_layer.weight")
+    'model.layers.0.self_attn.q_proj.weight'
+    """
+    key = key.removeprefix("module.").removeprefix("base_model.model.")
+    return re.sub(r"\.(base_layer|original_module|modules_to_save\.default)\.", ".", key)
+
+
+def merge_checkpoint(
+    checkpoint: Path, *, base: str | None, alpha: float, dtype: torch.dtype
+) -> tuple[LargeSida, SidaProcessor, int]:
+    """The model of a checkpoint with LoRA folded in, and how many layers had some.
+
+    Raises:
+        UsageError: config and tokenizer are nowhere, or the weights do not make a SIDA.
+    """
+    zero = is_zero(checkpoint)
+    weights: Any = Merged(read_zero(checkpoint) if zero else dict(Shards(checkpoint).tensors()), alpha)
+    home = hub.resolve(base) if base is not None else checkpoint
+    lacking = [name for name in CHECKPOINT_FILES if not (home / name).is_file()]
+    if lacking:
+        raise UsageError(
+            f"{home} lacks {', '.join(lacking)}: name the checkpoint that the training began with as --base."
+        )
+    model, processor = load_large(str(home), dtype=dtype, weights=weights)
+    return model, processor, weights.folded

@@ -1,0 +1,122 @@
+"""From a picture and a question to tensors: CLIP's pixels, SAM's pixels, token ids. No torchvision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.models.sida.prompts import IMAGE, TEMPLATES
+
+if TYPE_CHECKING:
+    from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+SAM_MEAN = (123.675, 116.28, 103.53)
+SAM_STD = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True)
+class Ids:
+    """A prompt around its picture: ids `before` the picture's tokens and `after` them."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+class SidaProcessor:
+    """Pixels and ids for one checkpoint.
+
+    Args:
+        tokenizer: the checkpoint's own.
+        clip_side: side of CLIP's input in pixels.
+        sam_side: side of SAM's input in pixels.
+        template: a key of `prompts.TEMPLATES`.
+        context: ids and picture tokens that fit into the language model.
+        picture_tokens: tokens that one picture takes.
+    """
+
+    def __init__(
+        self,
+        tokenizer: LegacyTokenizer,
+        *,
+        clip_side: int = 224,
+        sam_side: int = 1024,
+        template: str = "llava_v1",
+        context: int = 2048,
+        picture_tokens: int = 256,
+    ) -> None:
+        if template not in TEMPLATES:
+            raise UsageError(f"Unknown template {template!r}; choose one of {', '.join(TEMPLATES)}.")
+        self.tokenizer = tokenizer
+        self.template = TEMPLATES[template]
+        self.clip_side, self.sam_side = clip_side, sam_side
+        self.context, self.picture_tokens = context, picture_tokens
+
+    def ids(self, question: str, answer: str = "") -> Ids:
+        """Ids of one round, the answer following the prompt; tokenized in two pieces, as the release does.
+
+        Raises:
+            UsageError: the row is longer than the language model's context.
+        """
+        chosen = self.template
+        before, _, after = f"{chosen.before}{IMAGE}\n{question}{chosen.after}".partition("<image>")
+        if answer:
+            after += f" {answer}{chosen.end}"
+        row = Ids(tuple(self.tokenizer.encode(before)), tuple(self.tokenizer.encode(after, bos=False)))
+        length = len(row.before) + self.picture_tokens + len(row.after)
+        if length > self.context:
+            raise UsageError(
+                f"The prompt takes {length} tokens with its picture and the model reads {self.context}: ask less."
+            )
+        return row
+
+    def clip(self, pixels: np.ndarray) -> Tensor:
+        """(H, W, 3) uint8 -> (3, side, side) float32: shortest side bicubic to `side`, centre, normalised."""
+        side = self.clip_side
+        pixels = _not_longer(pixels, 64)
+        height, width = pixels.shape[:2]
+        shorter, longer = min(height, width), max(height, width)
+        length = int(side * longer / shorter)
+        size = (side, length) if width <= height else (length, side)
+        resized = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+        top, left = (resized.shape[0] - side) // 2, (resized.shape[1] - side) // 2
+        centre = resized[top : top + side, left : left + side].astype(np.float32) / 255
+        values = (centre - np.array(CLIP_MEAN, np.float32)) / np.array(CLIP_STD, np.float32)
+        return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
+
+    def sam_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width after the longer side was brought to `sam_side`."""
+        scale = self.sam_side / max(height, width)
+        return int(height * scale + 0.5), int(width * scale + 0.5)
+
+    def sam(self, pixels: np.ndarray) -> Tensor:
+        """(H, W, 3) uint8 -> (3, side, side) float32: bilinear on uint8, normalised, zeros right and below."""
+        height, width = self.sam_size(*pixels.shape[:2])
+        resized = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+        values = (resized.astype(np.float32) - np.array(SAM_MEAN, np.float32)) / np.array(SAM_STD, np.float32)
+        padded = torch.zeros(3, self.sam_side, self.sam_side)
+        padded[:, :height, :width] = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
+        return padded
+
+    def mask_logits(self, low: Tensor, height: int, width: int) -> Tensor:
+        """SAM's low-resolution logits (S, h, w) -> (S, height, width): up to `sam_side`, padding cut, to size."""
+        resized = torch.nn.functional.interpolate(
+            low[None].float(), (self.sam_side, self.sam_side), mode="bilinear", align_corners=False
+        )
+        rows, columns = self.sam_size(height, width)
+        cut = resized[..., :rows, :columns]
+        return torch.nn.functional.interpolate(cut, (height, width), mode="bilinear", align_corners=False)[0]
+
+
+def _not_longer(pixels: np.ndarray, ratio: int) -> np.ndarray:
+    """The middle of a picture more than `ratio` times as long as wide: the centre cut takes no more of it."""
+    most = ratio * min(pixels.shape[:2])
+    starts = [max(0, (length - most) // 2) for length in pixels.shape[:2]]
+    return pixels[starts[0] : starts[0] + most, starts[1] : starts[1] + most]

@@ -1,0 +1,135 @@
+"""The tokenizer that the published checkpoints were trained with: SentencePiece in its slow, legacy manner.
+
+transformers 4.31's LlamaTokenizer cut the text at the added tokens, stripped the white space beside each of them, and
+gave every piece between two of them to SentencePiece, which puts a space before it. Today's fast tokenizer does none of
+this and gives other ids, that is, a prompt that the model never saw. Decoding joins the pieces as that version did.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pixelsleuth.core.errors import UsageError
+
+LARGEST_MODEL = 64_000_000
+"""Bytes; LLaMA's tokenizer.model has half a million."""
+
+
+class LegacyTokenizer:
+    """Ids of `tokenizer.model` plus the added tokens of `added_tokens.json`.
+
+    Args:
+        model: bytes of a SentencePiece model whose first ids are `<unk>`, `<s>`, `</s>`.
+        added: token to id, beyond the model's own.
+
+    Raises:
+        UsageError: the bytes are no SentencePiece model.
+    """
+
+    def __init__(self, model: bytes, added: dict[str, int]) -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        try:
+            self.pieces = SentencePieceProcessor(model_proto=model)
+            self.own = self.pieces.get_piece_size()
+        except RuntimeError:
+            raise UsageError("tokenizer.model is damaged: copy or download the checkpoint again.") from None
+        self.added = dict(added)
+        self.model = model
+        self.names = {index: token for token, index in self.added.items()}
+        self.bos, self.eos, self.unknown = (
+            self.pieces.bos_id(),
+            self.pieces.eos_id(),
+            self.pieces.unk_id(),
+        )
+        self.special = {self.pieces.id_to_piece(i): i for i in (self.unknown, self.bos, self.eos) if i >= 0}
+        whole = sorted([*self.special, *self.added], key=len, reverse=True)
+        self._cut = re.compile(f"({'|'.join(map(re.escape, whole))})")
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> LegacyTokenizer:
+        """Read `tokenizer.model` and, where there is one, `added_tokens.json`."""
+        path, extra = folder / "tokenizer.model", folder / "added_tokens.json"
+        if not path.is_file():
+            raise UsageError(f"{folder} lacks tokenizer.model: copy or download the whole checkpoint.")
+        if path.stat().st_size > LARGEST_MODEL:
+            raise UsageError(f"{path} is no tokenizer: it has more than {LARGEST_MODEL // 10**6} MB.")
+        added = {}
+        if extra.is_file():
+            try:
+                added = {str(token): int(index) for token, index in json.loads(extra.read_text()).items()}
+            except (ValueError, TypeError, AttributeError):
+                raise UsageError(
+                    f"{extra} is damaged: it should map added tokens to their ids; copy it again."
+                ) from None
+        return cls(path.read_bytes(), added)
+
+    def save(self, folder: Path) -> None:
+        """Write `tokenizer.model` and `added_tokens.json`."""
+        (folder / "tokenizer.model").write_bytes(self.model)
+        (folder / "added_tokens.json").write_text(json.dumps(self.added, indent=2) + "\n")
+
+    def __len__(self) -> int:
+        return max([self.own - 1, *self.names]) + 1
+
+    def id(self, token: str) -> int:
+        """The id of an added token.
+
+        Raises:
+            UsageError: the tokenizer has no such token, so the checkpoint is not SIDA's.
+        """
+        if token not in self.added:
+            raise UsageError(
+                f"The tokenizer has no {token}: SIDA's checkpoints add it; take the tokenizer files of the same folder."
+            )
+        return self.added[token]
+
+    def encode(self, text: str, *, bos: bool = True) -> list[int]:
+        """Ids of a text; white space beside an added token is lost (not beside `<s>`, `</s>`, `<unk>`)."""
+        parts = self._cut.split(text)
+        ids = [self.bos] if bos else []
+        for index, part in enumerate(parts):
+            if index % 2:
+                ids.append(self.added.get(part, self.special.get(part, self.unknown)))
+                continue
+            if index and parts[index - 1] in self.added:
+                part = part.lstrip()
+            if index + 1 < len(parts) and parts[index + 1] in self.added:
+                part = part.rstrip()
+            ids += self.pieces.encode(part) if part else []
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of ids, special tokens kept; added tokens stand between spaces."""
+        texts: list[str] = []
+        run: list[int] = []
+        for index in ids:
+            if index in self.names:
+                if run:
+                    texts.append(self._decode_run(run))
+                texts.append(self.names[index])
+                run = []
+            else:
+                run.append(int(index))
+        if run:
+            texts.append(self._decode_run(run))
+        return " ".join(texts)
+
+    def _decode_run(self, ids: Sequence[int]) -> str:
+        """Pieces between added tokens: special tokens are not the pieces' business, a space stands before the first."""
+        text, after_special = "", False
+        run: list[int] = []
+        names = {index: token for token, index in self.special.items()}
+        for place, index in enumerate(ids):
+            if index in names:
+                if not after_special and place:
+                    text += " "
+                text += self.pieces.decode(run) + names[index]
+                after_special, run = True, []
+            elif 0 <= index < self.own:
+                run.append(index)
+                after_special = False
+        return text + self.pieces.decode(run)
