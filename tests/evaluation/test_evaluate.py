@@ -25,7 +25,7 @@ pytest.importorskip("cv2")
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["real", "full_synthetic", "tampered"]
-QUICK = ("--resamples", "20")
+QUICK = ("--resamples", "20", "--no-audit")
 Cli = Callable[..., Result]
 
 
@@ -44,6 +44,7 @@ def evaluate(cli: Cli, data: Path, out: Path, *more: object) -> Result:
         "evaluate", "--model", "fake", "--data", data, "--split", "eval", "--out", out, *QUICK, *more
     )
     assert result.exit_code in (0, 1), result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
 
@@ -133,14 +134,14 @@ def test_compare_gives_paired_differences_of_two_folders(cli: Cli, data: Path, t
         "evaluate", "--model", "other", "--data", data, "--split", "eval", "--out", tmp_path / "b", *QUICK
     )
     assert result.exit_code == 0, result.output
-    result = cli("compare", tmp_path / "a", tmp_path / "b", "--format", "json", *QUICK)
+    result = cli("compare", tmp_path / "a", tmp_path / "b", "--format", "json", "--resamples", "20")
     assert result.exit_code == 0, result.output
     (one,) = json.loads(result.output)["differences"]
     assert one["pictures"] == 24
     assert one["figures"]["ece"]["first"] != one["figures"]["ece"]["second"]
-    assert "accuracy" in cli("compare", tmp_path / "a", tmp_path / "b", *QUICK).output
+    assert "accuracy" in cli("compare", tmp_path / "a", tmp_path / "b", "--resamples", "20").output
     evaluate(cli, data, tmp_path / "c", "--raw")
-    refused = cli("compare", tmp_path / "a", tmp_path / "c", *QUICK)
+    refused = cli("compare", tmp_path / "a", tmp_path / "c", "--resamples", "20")
     assert refused.exit_code == 2
     assert "equalise" in refused.output
 
@@ -169,7 +170,7 @@ def test_bad_pictures_are_counted_named_and_the_rest_goes_on(cli: Cli, data: Pat
     assert clean["not_judged"]["count"] == 4
     codes = {one["path"]: one["code"] for one in clean["not_judged"]["listed"]}
     assert codes == {told[0]["path"]: "not_a_picture", told[1]["path"]: "picture_not_found",
-                     told[3]["path"]: "internal_error", told[8]["path"]: "corrupt_picture"}  # fmt: skip
+                     told[3]["path"]: "internal_error", told[8]["path"]: "not_a_picture"}  # fmt: skip
     assert clean["masks"]["resized"] == 1
     assert clean["masks"]["tampered_without_mask"] == 1
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
@@ -307,3 +308,28 @@ def test_equalising_leaves_no_trace_of_the_container(data: Path) -> None:
         plain = np.asarray(Image.open(sample.path).convert("RGB"))
         assert np.array_equal(load(sample, raw).picture.pixels, plain)
         assert np.array_equal(load(sample, standard).picture.pixels, equalise(plain))
+
+
+def test_the_audit_of_the_same_data_stands_in_the_result(
+    cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pixelsleuth.evaluation import audit
+
+    manifest = data.parent / "apart.csv"
+    with data.open(newline="") as stream:
+        told = [{**row, "group": "", "source": ""} for row in csv.DictReader(stream)]
+    with manifest.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(told[0]))
+        writer.writeheader()
+        writer.writerows(told)
+    evaluate(cli, manifest, tmp_path)
+    assert "skipped" in metrics(tmp_path)["audit"]
+    monkeypatch.setattr(audit, "FEWEST", 10)
+    command = ["evaluate", "--model", "fake", "--data", manifest, "--split", "eval", "--out", tmp_path]
+    result = cli(*command, "--resamples", "20")
+    assert result.exit_code == 0, result.output
+    found = metrics(tmp_path)["audit"]
+    assert found["headers"]["pictures"] == 24
+    assert found["text"]["auroc"] is None
+    assert "thumbnails" in (tmp_path / "report.html").read_text("utf-8")
+    manifest.unlink()

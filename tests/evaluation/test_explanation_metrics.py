@@ -128,6 +128,10 @@ def test_claims_are_checked_against_the_record_one_by_one() -> None:
     }  # fmt: skip
     assert claims.check_claims("The tampered dog.", {"label": "tampered"}) == {"label": "right"}
     assert claims.check_claims("tampered, in the centre", {})["place"] == "unchecked"
+    assert claims.check_claims("tampered, in the centre", {"label": "real"})["place"] == "wrong"
+    assert claims.check_claims("real, with light from the left", {"label": "real"}) == {
+        "label": "right", "place": "unchecked",
+    }  # fmt: skip
 
 
 def test_saying_little_shows_in_the_coverage() -> None:

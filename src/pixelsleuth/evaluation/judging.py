@@ -164,8 +164,7 @@ class Judge:
         if verdict.explanation is not None:
             row["explanation"] = printable(verdict.explanation)
             row["claims"] = claims.check_claims(verdict.explanation, _known(sample, mask))
-        reference = getattr(sample, "description", "")
-        return row | ({"reference": printable(reference)} if reference else {})
+        return row | ({"reference": printable(sample.description)} if sample.description else {})
 
     def _pixels(self, row: Row, picture: Picture, mask: NDArray[np.bool_], verdict: Verdict) -> Row:
         levels = score_map(verdict, picture.width, picture.height)
@@ -211,7 +210,7 @@ def _known(sample: Sample, mask: NDArray[np.bool_] | None) -> dict[str, Any]:
 
     Place and size are measured on the mask as it lies after the perturbation.
     """
-    record: Any = (getattr(sample, "extra", None) or {}).get("claims")
+    record: Any = sample.extra.get("claims")
     told = dict(record) if isinstance(record, dict) else {}
     told["label"] = str(sample.label)
     if sample.tamper and "operation" not in told:

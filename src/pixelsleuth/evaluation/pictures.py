@@ -1,9 +1,12 @@
-"""The pictures of an evaluation: samples of a data set, decoded with their masks, equalised for a protocol."""
+"""The pictures of an evaluation: samples of a data set, decoded with their masks, equalised for a protocol.
+
+`open_samples` is the one place that knows where samples come from.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelsleuth.core.errors import CorruptPicture, NoPictures, PictureError
-from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.sample import LABELS, Sample
 
 if TYPE_CHECKING:
     from pixelsleuth.core.images import Picture
     from pixelsleuth.evaluation.protocols import Protocol
+
+
+def open_samples(spec: str, *, split: str | None = None, reader: str | None = None) -> Iterable[Sample]:
+    """Samples of anything that `data.readers` can open. Raises UsageError."""
+    from pixelsleuth.data.readers import open_data
+
+    return open_data(spec, reader=reader, split=split)
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ def choose(
 
     Sets that keep pictures inside shards are held as bytes: give `limit`, or split such a set first. Raises NoPictures.
     """
-    samples = enumerate(open_data(spec, reader=reader, split=split))
+    samples = enumerate(open_samples(spec, split=split, reader=reader))
     kept = [(index, sample) for index, sample in samples if str(sample.label) in protocol.labels]
     if not kept:
         part = f" in the split {split!r}" if split else ""
@@ -106,12 +115,14 @@ def load(sample: Sample, protocol: Protocol) -> Loaded:
 
 
 def _decoded(sample: Sample, level: int) -> tuple[Picture, NDArray[np.bool_] | None, bool]:
-    if not isinstance(sample.mask, Path) or level == 128:
+    if level == 128 or not isinstance(sample.mask, Path):
         try:
             picture, reading = sample.load()
         except PictureError as error:
             sample.open()  # raises where it is the picture's own fault
-            raise CorruptPicture(f"The mask of {sample.path} cannot be read ({error.code}): {error}") from error
+            raise CorruptPicture(
+                f"The mask of {sample.path} cannot be read ({error.code}): {error}"
+            ) from error
         return picture, None if reading is None else reading.pixels, bool(reading and reading.resized)
     picture, mask = sample.open(), _read_mask(sample.mask, level)
     size = (picture.width, picture.height)

@@ -251,12 +251,6 @@ def three(looked: Looked, *, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def audit(samples: Iterable[Sample], *, seed: int = 0) -> dict[str, Any]:
-    """The three figures of the files as they are; pictures that cannot be read are named in `unreadable`."""
-    looked = look(samples, treatment=None)
-    return {**three(looked, seed=seed), "unreadable": looked.skipped}
-
-
 def parts_of(data: Path, split: str | None = None) -> dict[str | None, list[Sample]]:
     """The labelled pictures of anything that `open_data` reads, by split (None where the set names none).
 

@@ -19,6 +19,7 @@ import numpy as np
 from pixelsleuth.compact import grammar
 
 KINDS = ("label", "place", "size", "operation", "object", "trace")
+_OF_FORGERY = ("place", "size", "operation", "trace")
 RIGHT, WRONG, UNCHECKED, UNSAID = "right", "wrong", "unchecked", "unsaid"
 
 _ROWS = {"upper": ("upper", "top"), "lower": ("lower", "bottom")}
@@ -93,6 +94,8 @@ def check_claims(text: str, truth: Mapping[str, Any]) -> dict[str, str]:
         plain = text.lower()
         if any(re.search(rf"\b{re.escape(name)}", plain) for name in truth["object"]):
             said["object"] = truth["object"][0]
+    # A text that calls an untouched picture tampered invents the place, size and operation that it goes on to name.
+    invented = said.get("label") == "tampered" and truth.get("label") in ("real", "full_synthetic")
     outcome = {}
     for kind in KINDS:
         if kind in said and kind in truth:
@@ -101,7 +104,7 @@ def check_claims(text: str, truth: Mapping[str, Any]) -> dict[str, str]:
                 allowed = [*allowed, "fake"]  # a text that leaves open which of the two is not wrong
             outcome[kind] = RIGHT if said[kind] in allowed else WRONG
         elif kind in said:
-            outcome[kind] = UNCHECKED
+            outcome[kind] = WRONG if kind in _OF_FORGERY and invented else UNCHECKED
         elif kind in truth:
             outcome[kind] = UNSAID
     return outcome

@@ -103,6 +103,14 @@ def number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def present(parts: dict[str, Any], names: dict[str, str]) -> list[str]:
+    """Those of `names` that at least one part has a value for."""
+    return [
+        name for name in names
+        if any((part["figures"].get(name) or {}).get("value") is not None for part in parts.values())
+    ]  # fmt: skip
+
+
 def shade(share: float) -> str:
     """The class of a cell's shade, s0 to s9."""
     return f"s{min(9, int(10 * share))}"
@@ -138,5 +146,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": figure, "interval": interval, "number": number, "shade": shade}
+    environment.filters |= {
+        "figure": figure,
+        "interval": interval,
+        "number": number,
+        "shade": shade,
+        "present": present,
+    }
     return environment
