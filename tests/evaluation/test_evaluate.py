@@ -170,7 +170,7 @@ def test_bad_pictures_are_counted_named_and_the_rest_goes_on(cli: Cli, data: Pat
     assert clean["not_judged"]["count"] == 4
     codes = {one["path"]: one["code"] for one in clean["not_judged"]["listed"]}
     assert codes == {told[0]["path"]: "not_a_picture", told[1]["path"]: "picture_not_found",
-                     told[3]["path"]: "internal_error", told[8]["path"]: "not_a_picture"}  # fmt: skip
+                     told[3]["path"]: "internal_error", told[8]["path"]: "corrupt_picture"}  # fmt: skip
     assert clean["masks"]["resized"] == 1
     assert clean["masks"]["tampered_without_mask"] == 1
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
