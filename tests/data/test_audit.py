@@ -252,7 +252,7 @@ def test_a_folder_with_a_folder_a_class_is_read(tmp_path: Path) -> None:
     for name in ("real", "fake", "masks"):
         (tmp_path / name).mkdir()
         Image.fromarray(photograph(3)).save(tmp_path / name / "one.png")
-    assert [str(sample.label) for sample in parts_of(tmp_path)[None]] == ["real", "full_synthetic"]
+    assert [str(sample.label) for _, sample in parts_of(tmp_path)[None]] == ["real", "full_synthetic"]
 
 
 def test_the_command_says_what_it_found(tmp_path: Path, shared: Path) -> None:

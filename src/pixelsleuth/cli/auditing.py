@@ -15,6 +15,7 @@ from pixelsleuth.core.errors import MissingExtra, OutputError, UsageError
 if TYPE_CHECKING:
     from pixelsleuth.data.audit.measure import Looked, Treatment
     from pixelsleuth.data.equalise import SizePolicy
+    from pixelsleuth.data.listing import Listing
     from pixelsleuth.data.sample import Sample
 
 
@@ -76,20 +77,21 @@ def run_audit(options: AuditOptions) -> int:
     return 1 if result["skipped"] else 0
 
 
-def _measure(
-    parts: dict[str | None, list[Sample]], options: AuditOptions, treatment: Treatment
-) -> dict[str, Any]:
+def _measure(parts: dict[str | None, Listing], options: AuditOptions, treatment: Treatment) -> dict[str, Any]:
     """Look at every part once, or twice with `equalise`; figures of all together, and of each where there are more."""
     from pixelsleuth.data.audit.measure import look, together
+
+    def samples(part: Listing) -> Iterator[Sample]:
+        return (sample for _, sample in part)
 
     passes = 2 if options.equalise else 1
     raw: list[Looked] = []
     treated: list[Looked] = []
     with _bar(sum(map(len, parts.values())) * passes, options.quiet) as step:
         for part in parts.values():
-            raw.append(look(part, workers=options.workers, step=step))
+            raw.append(look(samples(part), workers=options.workers, step=step))
             if options.equalise:
-                treated.append(look(part, treatment=treatment, workers=options.workers, step=step))
+                treated.append(look(samples(part), treatment=treatment, workers=options.workers, step=step))
     result: dict[str, Any] = {"schema": "pixelsleuth.audit/1"}
     result |= _figures(together(raw), together(treated) if treated else None, options.seed, treatment)
     result["splits"] = {
@@ -149,18 +151,18 @@ def _quality(text: str) -> tuple[int, int]:
     return int(low), int(high or low)
 
 
-def _drawn(samples: list[Sample], limit: int, seed: int) -> list[Sample]:
+def _drawn(part: Listing, limit: int, seed: int) -> Listing:
     """`limit` samples, as many of each class as there are, in their order."""
     from pixelsleuth.data.equalise import random_for
 
     turns: dict[str, int] = {}
-    order = random_for("limit", seed).permutation(len(samples))
     ranked = []
-    for index in order.tolist():
-        label = str(samples[index].label)
+    for place in random_for("limit", seed).permutation(len(part)).tolist():
+        index, sample = part.light[place]
+        label = str(sample.label)
         turns[label] = turns.get(label, 0) + 1
         ranked.append((turns[label], index))
-    return [samples[index] for index in sorted(index for _, index in sorted(ranked)[:limit])]
+    return part.only(index for _, index in sorted(ranked)[:limit])
 
 
 def _named(data: Path) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelsleuth.core.errors import CorruptPicture, NoPictures, PictureError
+from pixelsleuth.data.listing import Listing, list_data
 from pixelsleuth.data.sample import LABELS, Sample
 
 if TYPE_CHECKING:
@@ -22,37 +23,30 @@ if TYPE_CHECKING:
     from pixelsleuth.evaluation.protocols import Protocol
 
 
-def open_samples(spec: str, *, split: str | None = None, reader: str | None = None) -> Iterable[Sample]:
-    """Samples of anything that `data.readers` can open. Raises UsageError."""
-    from pixelsleuth.data.readers import open_data
-
-    return open_data(spec, reader=reader, split=split)
-
-
 @dataclass(frozen=True)
 class Pictures:
     """The samples that are judged, each with its index in the data set. Iterable more than once."""
 
-    spec: str
-    split: str | None
-    reader: str | None
-    kept: tuple[tuple[int, Sample], ...]
+    listing: Listing
 
     def __iter__(self) -> Iterator[tuple[int, Sample]]:
-        return iter(self.kept)
+        return iter(self.listing)
 
     def __len__(self) -> int:
-        return len(self.kept)
+        return len(self.listing)
 
     @property
     def digest(self) -> str:
         """SHA-256 over names and labels: tells whether two runs saw the same pictures."""
-        told = "\n".join(f"{index}\t{self.name(sample)}\t{sample.label}" for index, sample in self.kept)
+        told = "\n".join(
+            f"{index}\t{self.name(sample)}\t{sample.label}" for index, sample in self.listing.light
+        )
         return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
 
     def name(self, sample: Sample) -> str:
         """The sample's path relative to the data, so that results do not carry a machine's folders."""
-        root = Path(self.spec).parent if Path(self.spec).is_file() else Path(self.spec)
+        place = Path(self.listing.spec)
+        root = place.parent if place.is_file() else place
         try:
             return sample.path.relative_to(root).as_posix()
         except ValueError:
@@ -69,26 +63,29 @@ def choose(
 ) -> Pictures:
     """The samples that `protocol` judges; with `limit`, so many of them, evenly over the classes, by a stable hash.
 
-    Sets that keep pictures inside shards are held as bytes: give `limit`, or split such a set first. Raises NoPictures.
+    Raises NoPictures.
     """
-    samples = enumerate(open_samples(spec, split=split, reader=reader))
-    kept = [(index, sample) for index, sample in samples if str(sample.label) in protocol.labels]
-    if not kept:
+    listing = list_data(spec, split=split, reader=reader)
+    judged = listing.only(index for index, sample in listing.light if str(sample.label) in protocol.labels)
+    if not judged:
         part = f" in the split {split!r}" if split else ""
         raise NoPictures(f"{spec} holds no picture{part} that the protocol {protocol.name} judges.")
-    chosen = Pictures(spec, split, reader, tuple(kept))
-    return chosen if limit is None or limit >= len(kept) else replace(chosen, kept=_even(chosen, limit))
+    chosen = Pictures(judged)
+    return chosen if limit is None or limit >= len(judged) else Pictures(judged.only(_even(chosen, limit)))
 
 
-def _even(pictures: Pictures, limit: int) -> tuple[tuple[int, Sample], ...]:
+def _even(pictures: Pictures, limit: int) -> list[int]:
+    """Indexes of `limit` samples, the classes taking turns."""
+
     def draw(item: tuple[int, Sample]) -> str:
         return hashlib.sha256(pictures.name(item[1]).encode("utf-8", "surrogateescape")).hexdigest()
 
-    queues = [sorted((i for i in pictures if i[1].label == label), key=draw) for label in LABELS]
-    taken: list[tuple[int, Sample]] = []
-    for place in range(max(map(len, queues))):
-        taken += [queue[place] for queue in queues if place < len(queue)]
-    return tuple(sorted(taken[:limit], key=lambda item: item[0]))
+    light = pictures.listing.light
+    queues = [sorted((item for item in light if item[1].label == label), key=draw) for label in LABELS]
+    taken = [
+        queue[place][0] for place in range(max(map(len, queues))) for queue in queues if place < len(queue)
+    ]
+    return taken[:limit]
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from pixelsleuth.core.images import open_picture
 from pixelsleuth.data.audit.headers import FEATURES, GROUPS, header_features
 from pixelsleuth.data.audit.leak import Labels, leak
 from pixelsleuth.data.equalise import SizePolicy, draw_for, equalised
+from pixelsleuth.data.listing import Listing, list_data
 from pixelsleuth.data.sample import LABELS, Sample
 
 THUMBNAIL = 24
@@ -251,16 +252,16 @@ def three(looked: Looked, *, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def parts_of(data: Path, split: str | None = None) -> dict[str | None, list[Sample]]:
+def parts_of(data: Path, split: str | None = None) -> dict[str | None, Listing]:
     """The labelled pictures of anything that `open_data` reads, by split (None where the set names none).
 
     Raises UsageError where `data` holds nothing, or no such split.
     """
-    from pixelsleuth.data.readers import open_data
-
-    parts: dict[str | None, list[Sample]] = {}
-    for sample in open_data(data, split=split):
-        parts.setdefault(sample.split or None, []).append(sample)
-    if not parts:
+    whole = list_data(data, split=split)
+    if not whole:
         raise UsageError(f"{data} holds no labelled picture; the classes are {', '.join(LABELS)}.")
-    return dict(sorted(parts.items(), key=lambda part: part[0] or ""))
+    names = sorted({sample.split for _, sample in whole.light})
+    return {
+        name or None: whole.only(index for index, sample in whole.light if sample.split == name)
+        for name in names
+    }
