@@ -107,12 +107,12 @@ class Features:
         return torch.from_numpy(self.arrays[name][rows]).float()
 
 
-def load_features(folders: list[Path]) -> Features:
-    """Join shards in memory."""
-    arrays = {name: np.concatenate([np.load(f / f"{name}.npy") for f in folders]) for name in ARRAYS}
-    return Features(
-        arrays, [record for f in folders for record in json.loads((f / "records.json").read_text())]
-    )
+def load_features(folders: list[Path], *, aligned: bool = True) -> Features:
+    """Join shards in memory; without `aligned` the autoencoders' fakes are left out."""
+    records = [record for f in folders for record in json.loads((f / "records.json").read_text())]
+    keep = np.array([aligned or not record["aligned"] for record in records])
+    arrays = {name: np.concatenate([np.load(f / f"{name}.npy") for f in folders])[keep] for name in ARRAYS}
+    return Features(arrays, [record for record, kept in zip(records, keep, strict=True) if kept])
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from pixelsleuth.compact import grammar
 from pixelsleuth.models.encoders.forensic import Encoded, ForensicEncoder
-from pixelsleuth.models.sida.compact import CompactSida, save_compact
+from pixelsleuth.models.sida.compact import CompactSida, load_compact, save_compact
 from pixelsleuth.models.sida.losses import mask_loss
 from pixelsleuth.models.sida.model import Answer
 from pixelsleuth.models.sida.modules import QueryMaskDecoder
@@ -166,14 +166,19 @@ def tokens_of(encoder: ForensicEncoder, features: Features) -> dict[str, np.ndar
     return {name: np.concatenate(parts) for name, parts in kept.items()}
 
 
-def train_language(model: CompactSida, train: Features, held: Features, *, seconds: float, log: Path) -> None:
-    """Train everything behind the encoder: text, class and mask at once (equation 6, all weights 1)."""
+def start_mask(model: CompactSida) -> None:
+    """Let the language model's mask decoder begin where the fusion's plain head ended."""
     decoder = model.sida.decoder
     assert isinstance(decoder, QueryMaskDecoder)
     assert model.encoder.plain_mask.bias is not None
     with torch.no_grad():
         decoder.base.weight.copy_(model.encoder.plain_mask.weight.flatten(1))
         decoder.base.bias.copy_(model.encoder.plain_mask.bias)
+
+
+def train_language(model: CompactSida, train: Features, held: Features, *, seconds: float, log: Path) -> None:
+    """Train everything behind the encoder: text, class and mask at once (equation 6, all weights 1)."""
+    model.sida.requires_grad_(True)
     for features in (train, held):
         features.arrays |= tokens_of(model.encoder, features)
     sets = {id(f): (target_rows(f.records), np.array([r["label"] for r in f.records])) for f in (train, held)}
@@ -235,15 +240,22 @@ def main() -> None:
     parser.add_argument("--features", type=Path, nargs="+", required=True)
     parser.add_argument("--validation", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="a compact checkpoint to go on from")
+    parser.add_argument("--no-aligned", action="store_true", help="leave the autoencoders' fakes out")
     parser.add_argument("--fusion-seconds", type=float, default=600)
     parser.add_argument("--language-seconds", type=float, default=400)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    train, held = load_features(options.features), load_features(options.validation)
-    model = CompactSida(load_branches(options.branches))
+    train, held = (
+        load_features(folders, aligned=not options.no_aligned)
+        for folders in (options.features, options.validation)
+    )
+    model = load_compact(options.start) if options.start else CompactSida(load_branches(options.branches))
     log = options.out / "log.jsonl"
     train_fusion(model.encoder, train, held, seconds=options.fusion_seconds, log=log)
+    if options.start is None:
+        start_mask(model)
     save_compact(model, options.out)
     train_language(model, train, held, seconds=options.language_seconds, log=log)
     save_compact(model, options.out)
