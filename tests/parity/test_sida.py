@@ -153,7 +153,7 @@ def test_a_conversation_encodes_its_picture_once(golden: Golden) -> None:
     engine.model.calls.clear()
     talk = Conversation(engine, golden.picture(sample["image"]))
     first = talk.ask(golden.facts["question"], max_new_tokens=128)
-    again = talk.ask(prompts.CHAT_QUESTION, max_new_tokens=128)
+    again = talk.ask(golden.facts["question"], max_new_tokens=128)
     assert engine.model.calls == {"clip": 1, "sam": 1}
     assert first.ids == sample["generated_ids"]
     assert again.masks is not None
