@@ -25,7 +25,7 @@ from pixelsleuth.evaluation.metrics import claims, localization
 from pixelsleuth.evaluation.perturbations import Chain
 from pixelsleuth.evaluation.pictures import Loaded, Pictures, load
 from pixelsleuth.evaluation.protocols import Protocol
-from pixelsleuth.evaluation.records import Row, key_of, pack_histogram
+from pixelsleuth.evaluation.records import Row, pack_histogram
 
 CLEAN = "clean"
 Item = tuple[int, Sample]
@@ -218,6 +218,3 @@ def _known(sample: Sample, mask: NDArray[np.bool_] | None) -> dict[str, Any]:
     if mask is not None and mask.any():
         told = {key: value for key, value in told.items() if key not in ("place", "size")}
     return claims.truth_of(told, mask)
-
-
-__all__ = ["CLEAN", "Judge", "key_of", "map_name", "score_map"]

@@ -42,7 +42,6 @@ class Recipe:
     scale: float = 1.0
     published: tuple[dict[str, Any], ...] = ()
     source: dict[str, Any] = field(default_factory=dict)
-    group_by: str | None = None
     notes: tuple[str, ...] = ()
 
 
