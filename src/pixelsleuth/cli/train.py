@@ -10,8 +10,12 @@ import click
 @click.command(short_help="Train SIDA by a recipe: both stages, any size, resumable.")
 @click.argument("recipe", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
 @click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
-@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in out; begin where there is none.")
-@click.option("--dry-run", is_flag=True, help="Tell what would be trained, memory, steps and disk; train nothing.")
+@click.option(
+    "--resume", is_flag=True, help="Go on from the last checkpoint in out; begin where there is none."
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Tell what would be trained, memory, steps and disk; train nothing."
+)
 def train(recipe: Path, overrides: tuple[str, ...], resume: bool, dry_run: bool) -> None:
     """Train SIDA as CONFIG.yaml says, settings replaced by KEY=VALUE (nested ones as lora.rank=4).
 

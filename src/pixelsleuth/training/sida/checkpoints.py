@@ -114,6 +114,16 @@ def is_training(folder: Path) -> bool:
     return (folder / "state.json").is_file() and (folder / "trained.safetensors").is_file()
 
 
+def find(folder: Path) -> Path | None:
+    """The checkpoint that a path means: itself, or the best (else the last) of a training's folder; None for others."""
+    if is_training(folder):
+        return folder
+    inside = folder / "checkpoints"
+    best = sorted(path for path in inside.glob("best-*") if is_training(path))
+    steps = Keeper(inside, keep=1).steps()
+    return best[-1] if best else steps[-1] if steps else None
+
+
 def moments(optimiser: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
     """The optimiser's tensors by `name//key`."""
     return {
@@ -131,7 +141,9 @@ def restore_moments(
     for place, value in stored.items():
         name, _, key = place.partition("//")
         parameter = named[name]
-        optimiser.state[parameter][key] = value.clone() if key == "step" else value.to(parameter.device, copy=True)
+        optimiser.state[parameter][key] = (
+            value.clone() if key == "step" else value.to(parameter.device, copy=True)
+        )
 
 
 def restore_weights(named: Mapping[str, nn.Parameter], stored: Tensors, name: str) -> None:
@@ -140,7 +152,9 @@ def restore_weights(named: Mapping[str, nn.Parameter], stored: Tensors, name: st
     Raises:
         UsageError: names or shapes differ from the model's.
     """
-    wrong = [k for k in {*named, *stored} if k not in named or k not in stored or named[k].shape != stored[k].shape]
+    wrong = [
+        k for k in {*named, *stored} if k not in named or k not in stored or named[k].shape != stored[k].shape
+    ]
     if wrong:
         raise UsageError(
             f"{name} is a checkpoint of another shape ({len(wrong)} parameters differ, such as {min(wrong)}): "

@@ -143,7 +143,15 @@ class TrainConfig:
     random: Drawn = field(default_factory=Drawn)
 
 
-FREE = ("out", "workers", "tensorboard", "per_device", "sam_cache", "gradient_checkpointing", "checkpoints.keep")
+FREE = (
+    "out",
+    "workers",
+    "tensorboard",
+    "per_device",
+    "sam_cache",
+    "gradient_checkpointing",
+    "checkpoints.keep",
+)
 """Keys that a resumed training may change: they do not decide what is learnt."""
 
 
@@ -230,7 +238,9 @@ def ensure_sound(config: TrainConfig) -> None:
     if not config.full and not config.lora.rank:
         raise UsageError("Nothing would be trained: give full a module, or lora.rank more than 0.")
     if config.precision == "fp32" and config.frozen == "bf16":
-        raise UsageError("precision=fp32 needs frozen=fp32: bf16 weights are multiplied in mixed precision alone.")
+        raise UsageError(
+            "precision=fp32 needs frozen=fp32: bf16 weights are multiplied in mixed precision alone."
+        )
     if config.sam_cache and (config.equalise == "random" or config.augment):
         raise UsageError(
             "sam_cache keeps one embedding a picture: it needs equalise=fixed (or off) and no augment."

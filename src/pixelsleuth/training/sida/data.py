@@ -80,13 +80,19 @@ def gather(config: TrainConfig) -> Material:
                 f"The data have no picture {lacking}of the class {name}: a training needs all three classes."
             )
     if config.weights.mask and not material.masks:
-        raise UsageError("No tampered picture of the data has a mask: add the column mask, or set weights.mask=0.")
+        raise UsageError(
+            "No tampered picture of the data has a mask: add the column mask, or set weights.mask=0."
+        )
     if config.validation.every and {s.label for s in material.validation} != set(LABELS):
-        raise UsageError("The validation pictures lack a class: hold out more, or name other validation.data.")
+        raise UsageError(
+            "The validation pictures lack a class: hold out more, or name other validation.data."
+        )
     return material
 
 
-def _samples(source: Source, config: TrainConfig, left_out: Counter[str], *, texts: bool = True) -> list[Sample]:
+def _samples(
+    source: Source, config: TrainConfig, left_out: Counter[str], *, texts: bool = True
+) -> list[Sample]:
     data = open_data(source.path, source.reader, source.split, **source.settings)
     kept = []
     for sample in data:
@@ -165,7 +171,9 @@ class Sampler:
             return [None] * self.batch
         if self.how == "grouped":
             turns = -(-self.batch // self.micro)
-            labels = [(self.class_turn + i) % 3 for i in range(turns) for _ in range(self.micro)][: self.batch]
+            labels = [(self.class_turn + i) % 3 for i in range(turns) for _ in range(self.micro)][
+                : self.batch
+            ]
             self.class_turn = (self.class_turn + turns) % 3
         else:
             labels = [(self.class_turn + i) % 3 for i in range(self.batch)]

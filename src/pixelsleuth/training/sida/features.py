@@ -50,7 +50,9 @@ class SamCache:
         return torch.stack([found[i] for i in range(len(paths))])
 
     def _path(self, picture: np.ndarray) -> Path:
-        name = hashlib.sha256(repr(picture.shape).encode() + np.ascontiguousarray(picture).tobytes()).hexdigest()
+        name = hashlib.sha256(
+            repr(picture.shape).encode() + np.ascontiguousarray(picture).tobytes()
+        ).hexdigest()
         return self.folder / name[:2] / f"{name}.safetensors"
 
     def _write(self, path: Path, value: Tensor) -> None:

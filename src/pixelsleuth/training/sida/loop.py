@@ -25,8 +25,8 @@ from pixelsleuth.core.errors import OutputError, UsageError
 from pixelsleuth.models.sida.losses import Losses
 from pixelsleuth.models.sida.teacher import IGNORE, Batch, Example, collate
 from pixelsleuth.training.sida import parallel
-from pixelsleuth.training.sida.config import TrainConfig, differences, to_dict
 from pixelsleuth.training.sida.checkpoints import Keeper
+from pixelsleuth.training.sida.config import TrainConfig, differences, to_dict
 from pixelsleuth.training.sida.data import Loader, Sampler, gather
 from pixelsleuth.training.sida.features import SamCache
 from pixelsleuth.training.sida.modules import prepare
@@ -57,7 +57,7 @@ class Training:
         stored = self._stored(resume)
         with self.accelerator.main_process_first():
             self.material = gather(config)
-            self.start_facts = {"config": to_dict(config), "data": self.material.digest}
+            self.start_facts: dict[str, Any] = {"config": to_dict(config), "data": self.material.digest}
             if stored is not None:
                 self._ensure_same(stored[0])
             model, self.processor = load_start(config)
@@ -69,7 +69,8 @@ class Training:
         self.module, self.optimiser = self.accelerator.prepare(module, self.optimiser)
         self.trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         self.cache = SamCache(Path(config.sam_cache), model) if config.sam_cache else None
-        self.step, self.best = 0, {"name": "", "value": -math.inf}
+        self.step = 0
+        self.best: dict[str, Any] = {"name": "", "value": -math.inf, "step": -1}
         torch.manual_seed(config.seed * 1000 + self.accelerator.process_index)
         if stored is not None:
             self._restore(*stored)
@@ -91,7 +92,9 @@ class Training:
                 progress.say(f"Resumed behind step {self.step}.")
             for micros, sampler_state in self._batches():
                 line, predicted, with_mask = self._step(micros)
-                for text in alarms.look(self.step, {k: line[k] for k in ("loss", *TERMS)}, predicted, with_mask):
+                for text in alarms.look(
+                    self.step, {k: line[k] for k in ("loss", *TERMS)}, predicted, with_mask
+                ):
                     line.setdefault("alarms", []).append(text)
                     progress.say(f"Alarm at step {self.step}: {text}.")
                 if self.main:
@@ -104,7 +107,8 @@ class Training:
                     self._save(sampler_state, progress)
         if self.loader.failed and self.main:
             name, why = next(iter(self.loader.failed.items()))
-            progress.say(f"{len(self.loader.failed)} pictures could not be read and were replaced, such as {name}: {why}")
+            told = f"{len(self.loader.failed)} pictures could not be read and were replaced"
+            progress.say(f"{told}, such as {name}: {why}")
         finish(self)
 
     def _batches(self) -> Iterator[tuple[list[Micro], dict[str, Any]]]:
@@ -138,7 +142,8 @@ class Training:
         size = self.config.per_device
         chunks = [examples[first : first + size] for first in range(0, len(examples), size)]
         return [
-            Micro(collate(self.processor, chunk), [e.pixels for e in chunk if e.mask is not None]) for chunk in chunks
+            Micro(collate(self.processor, chunk), [e.pixels for e in chunk if e.mask is not None])
+            for chunk in chunks
         ]
 
     def _step(self, micros: list[Micro]) -> tuple[dict[str, Any], np.ndarray, int]:
@@ -170,7 +175,7 @@ class Training:
         took = time.monotonic() - began
         return {
             "step": self.step, "loss": float(weighted(sums, config)), **dict(zip(TERMS, sums.tolist(), strict=True)),
-            "correct": round(float(predicted[3] / whole[0]), 4), "gradient_norm": float(norm if norm is not None else 0),
+            "correct": round(float(predicted[3] / whole[0]), 4), "gradient_norm": float(norm or 0),
             "learning_rate": rate, "pictures_per_second": round(float(whole[0]) / took, 3), "seconds": round(took, 3),
         }, predicted[:3].numpy(), int(whole[2])  # fmt: skip
 
@@ -231,7 +236,9 @@ class Training:
                     f"The last checkpoint cannot be written to {self.keeper.folder} ({error.strerror or error}): free "
                     "some space and go on with --resume."
                 ) from None
-            progress.say(f"No checkpoint at step {self.step} ({error.strerror or error}); the training goes on.")
+            progress.say(
+                f"No checkpoint at step {self.step} ({error.strerror or error}); the training goes on."
+            )
         self.accelerator.wait_for_everyone()
 
     def _stored(self, resume: bool) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
@@ -247,16 +254,20 @@ class Training:
         changed = differences(facts["config"], self.start_facts["config"])
         if changed:
             raise UsageError(
-                f"{self.out} was trained with another configuration ({', '.join(changed)} differ): resume with the same, "
-                "or start anew with another out."
+                f"{self.out} was trained with another configuration ({', '.join(changed)} differ): resume with "
+                "the same, or start anew with another out."
             )
         if facts["data"] != self.start_facts["data"]:
-            raise UsageError(f"The data have changed since {self.out} was begun: start anew with another out.")
+            raise UsageError(
+                f"The data have changed since {self.out} was begun: start anew with another out."
+            )
 
     def _restore(self, facts: dict[str, Any], tensors: dict[str, dict[str, Tensor]]) -> None:
         name = f"{self.out} at step {facts['step']}"
         parallel.restore(self.accelerator, self.module, self.optimiser, tensors, name)
-        parallel.restore_random(self.accelerator, tensors["random"], facts["processes"], self.config.seed + facts["step"])
+        parallel.restore_random(
+            self.accelerator, tensors["random"], facts["processes"], self.config.seed + facts["step"]
+        )
         self.sampler.restore(facts["sampler"])
         self.schedule.load_state_dict(facts["schedule"])
         for group, rate in zip(self.optimiser.param_groups, self.schedule.get_last_lr(), strict=True):
@@ -271,7 +282,9 @@ def optimiser_of(config: TrainConfig, parameters: list[Any]) -> tuple[Any, Any]:
     from transformers import get_scheduler
 
     how = config.optimiser
-    optimiser = torch.optim.AdamW(parameters, how.learning_rate, betas=how.betas, weight_decay=how.weight_decay)
+    optimiser = torch.optim.AdamW(
+        parameters, how.learning_rate, betas=how.betas, weight_decay=how.weight_decay
+    )
     return optimiser, get_scheduler(how.schedule, optimiser, how.warmup, config.steps)
 
 

@@ -76,7 +76,11 @@ def _add_lora(model: LargeSida, config: TrainConfig) -> None:
 
     lora = config.lora
     settings = LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets), bias="none"
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets),
+        bias="none",
     )
     try:
         inject_adapter_in_model(settings, model.sida.language.model)

@@ -24,16 +24,6 @@ if TYPE_CHECKING:
     from pixelsleuth.training.sida.loop import Training
 
 
-def find(folder: Path) -> Path | None:
-    """The checkpoint that a path means: itself, or the best (else the last) of a training's folder; None for others."""
-    if checkpoints.is_training(folder):
-        return folder
-    inside = folder / "checkpoints"
-    best = sorted(path for path in inside.glob("best-*") if checkpoints.is_training(path))
-    steps = checkpoints.Keeper(inside, keep=1).steps()
-    return best[-1] if best else steps[-1] if steps else None
-
-
 def assemble(checkpoint: Path, *, start: str | None = None) -> tuple[LargeSida, SidaProcessor, int]:
     """The whole model of a checkpoint, LoRA folded in, and how many layers had some.
 
@@ -49,7 +39,9 @@ def assemble(checkpoint: Path, *, start: str | None = None) -> tuple[LargeSida, 
         config = from_dict(facts["config"])
     except KeyError:
         raise UsageError(f"{checkpoint / 'state.json'} does not say how it was trained.") from None
-    config = dataclasses.replace(config, out=str(checkpoint.resolve().parents[1]), start=start or config.start)
+    config = dataclasses.replace(
+        config, out=str(checkpoint.resolve().parents[1]), start=start or config.start
+    )
     model, processor = load_start(config)
     module = prepare(model, config)
     checkpoints.restore_weights(trained(module), tensors["trained"], str(checkpoint))
@@ -59,11 +51,11 @@ def assemble(checkpoint: Path, *, start: str | None = None) -> tuple[LargeSida, 
 
 
 def finish(training: Training) -> None:
-    """Leave `OUT/model`, merged from the best checkpoint where there was a validation, else from the last; and plots."""
+    """Leave plots, and `OUT/model`: the best checkpoint merged where there was a validation, else the last."""
     training.accelerator.wait_for_everyone()
     if not training.main:
         return
-    checkpoint = find(training.out)
+    checkpoint = checkpoints.find(training.out)
     assert checkpoint is not None  # the last step wrote one
     model, processor, _ = assemble(checkpoint)
     partial, target = training.out / "model.partial", training.out / "model"

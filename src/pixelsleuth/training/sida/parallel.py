@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -51,14 +52,16 @@ def accelerator(config: TrainConfig) -> Any:
             "gradient_clipping": config.optimiser.clip,
         }
     if config.sam_cache and _kind(made) == "FSDP":
-        raise UsageError("sam_cache does not work under FSDP, which cuts SAM's encoder apart: take DDP or DeepSpeed.")
+        raise UsageError(
+            "sam_cache does not work under FSDP, which cuts SAM's encoder apart: take DDP or DeepSpeed."
+        )
     return made
 
 
 def states(made: Any, module: Any, optimiser: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """What learns and its moments, whole, on the CPU: ({name: tensor}, {name//key: tensor})."""
     if _kind(made) == "FSDP":
-        from torch.distributed.checkpoint import state_dict as dcp
+        dcp: Any = import_module("torch.distributed.checkpoint.state_dict")
 
         options = dcp.StateDictOptions(full_state_dict=True, cpu_offload=True)
         weights, kept = dcp.get_state_dict(module, optimiser.optimizer, options=options)
@@ -71,14 +74,14 @@ def states(made: Any, module: Any, optimiser: Any) -> tuple[dict[str, Tensor], d
         return {name: weights[name] for name in weights if name in names}, flat
     named = trained(made.unwrap_model(module))
     if _kind(made) == "DEEPSPEED":
-        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+        deepspeed: Any = import_module("deepspeed.utils")
 
         kept = {
-            f"{name}//{key}": safe_get_full_optimizer_state(parameter, key).cpu()
+            f"{name}//{key}": deepspeed.safe_get_full_optimizer_state(parameter, key).cpu()
             for name, parameter in named.items()
             for key in MOMENTS
         }
-        return {name: safe_get_full_fp32_param(one).cpu() for name, one in named.items()}, kept
+        return {name: deepspeed.safe_get_full_fp32_param(one).cpu() for name, one in named.items()}, kept
     return {name: one.detach().cpu() for name, one in named.items()}, moments(optimiser.optimizer, named)
 
 
@@ -86,7 +89,7 @@ def restore(made: Any, module: Any, optimiser: Any, tensors: dict[str, dict[str,
     """Put back what `states` gave, whatever the set-up then and now."""
     weights, kept = tensors["trained"], tensors["optimiser"]
     if _kind(made) == "FSDP":
-        from torch.distributed.checkpoint import state_dict as dcp
+        dcp: Any = import_module("torch.distributed.checkpoint.state_dict")
 
         options = dcp.StateDictOptions(full_state_dict=True, strict=False)
         state: dict[str, dict[str, Tensor]] = {}
@@ -101,12 +104,12 @@ def restore(made: Any, module: Any, optimiser: Any, tensors: dict[str, dict[str,
         return
     named = trained(made.unwrap_model(module))
     if _kind(made) == "DEEPSPEED":
-        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+        deepspeed: Any = import_module("deepspeed.utils")
 
-        for key, parameter in named.items():
-            safe_set_full_fp32_param(parameter, weights[key])
+        for key, one in named.items():
+            deepspeed.safe_set_full_fp32_param(one, weights[key])
             for moment in MOMENTS:
-                safe_set_full_optimizer_state(parameter, kept[f"{key}//{moment}"], moment)
+                deepspeed.safe_set_full_optimizer_state(one, kept[f"{key}//{moment}"], moment)
         return
     restore_weights(named, weights, name)
     restore_moments(optimiser.optimizer, named, kept)

@@ -31,7 +31,9 @@ def plot_log(folder: Path) -> Path | None:
     total.set_title("weighted loss")
     curves(parts, steps, {part: [line[part] for line in lines] for part in PARTS})
     parts.set_title("parts, unweighted")
-    pace.plot(steps, [line["gradient_norm"] for line in lines], color="tab:grey", lw=0.8, label="gradient norm")
+    pace.plot(
+        steps, [line["gradient_norm"] for line in lines], color="tab:grey", lw=0.8, label="gradient norm"
+    )
     pace.legend(loc="upper left", frameon=False)
     rate = pace.twinx()
     rate.plot(steps, [line["learning_rate"] for line in lines], color="tab:red", lw=1, label="learning rate")

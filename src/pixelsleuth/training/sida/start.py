@@ -92,7 +92,9 @@ def train_tokenizer(pieces: int) -> LegacyTokenizer:
             num_threads=1,
         )  # fmt: skip
     except RuntimeError as error:
-        raise UsageError(f"random.pieces={pieces} makes no tokenizer ({str(error).splitlines()[-1]}).") from None
+        raise UsageError(
+            f"random.pieces={pieces} makes no tokenizer ({str(error).splitlines()[-1]})."
+        ) from None
     words = ["[CLS]", "[SEG]", "<im_start>", "<im_end>"]
     return LegacyTokenizer(model.getvalue(), {word: pieces + i for i, word in enumerate(words)})
 

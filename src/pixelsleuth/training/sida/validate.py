@@ -63,7 +63,7 @@ def judge(
 ) -> list[Seen]:
     """Judge pictures, equalised by the fixed draw; `texts` of them also answer in their own words."""
     engine = SidaEngine(model, processor)
-    seen = []
+    seen: list[Seen] = []
     for first in range(0, len(samples), batch):
         loaded = []
         for sample in samples[first : first + batch]:
@@ -74,7 +74,9 @@ def judge(
             pixels = picture.pixels if raw else equalise(picture.pixels)
             loaded.append((sample, pixels, reading.pixels if reading is not None else None))
         if loaded:
-            seen += _judged(engine, loaded, QUESTION if stage == 1 else QUESTION_WHY, max(0, texts - len(seen)))
+            seen += _judged(
+                engine, loaded, QUESTION if stage == 1 else QUESTION_WHY, max(0, texts - len(seen))
+            )
     return seen
 
 

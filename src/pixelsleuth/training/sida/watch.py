@@ -95,7 +95,9 @@ class Alarms:
             name = ("real", "full synthetic", "tampered")[int(counts.argmax())]
             found["class"] = f"the head predicted {name} for every picture of the last {WINDOW} steps"
         if self.masks and not sum(self.with_mask):
-            found["mask"] = f"no picture of the last {WINDOW} steps had a mask: the mask decoder learns nothing"
+            found["mask"] = (
+                f"no picture of the last {WINDOW} steps had a mask: the mask decoder learns nothing"
+            )
         told = [text for kind, text in found.items() if step - self.told.get(kind, -WINDOW) >= WINDOW]
         self.told |= dict.fromkeys(found, step) if told else {}
         return told
@@ -113,7 +115,7 @@ class Progress:
         self.show, self.every, self.last = show, every, 0.0
         self.first, self.total, self.began = first, total, time.monotonic()
         self.live = show and self.console.is_terminal
-        columns = ("[bold]train", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
         self.bar = Bar(*columns, console=self.console, disable=not self.live)
         self.task = self.bar.add_task("", total=total, completed=first)
 
@@ -132,7 +134,9 @@ class Progress:
         now = time.monotonic()
         if self.show and not self.live and (now - self.last >= self.every or step == self.total):
             left = (now - self.began) / max(1, step - self.first) * (self.total - step)
-            self.console.print(f"step {step}/{self.total}  {shown}  {left / 60:.1f} min left", highlight=False)
+            self.console.print(
+                f"step {step}/{self.total}  {shown}  {left / 60:.1f} min left", highlight=False
+            )
             self.last = now
 
     def say(self, text: str) -> None:
