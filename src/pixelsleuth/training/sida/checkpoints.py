@@ -40,6 +40,7 @@ class Keeper:
         Raises:
             OSError: the disk is full or the folder cannot be written; nothing half-written stays.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         target, partial = self.folder / name, self.folder / f"{name}.partial"
@@ -53,11 +54,12 @@ class Keeper:
                 _to_disk(path)
             shutil.rmtree(target, ignore_errors=True)
             os.replace(partial, target)
-        except Exception as error:
+        except OSError:
             shutil.rmtree(partial, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise
-            raise OSError(f"{type(error).__name__}: {error}") from error  # safetensors' own for a full disk
+            raise
+        except SafetensorError as error:  # its own for a full disk
+            shutil.rmtree(partial, ignore_errors=True)
+            raise OSError(str(error)) from error
         return target
 
     def steps(self) -> list[Path]:
