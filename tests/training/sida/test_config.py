@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -109,7 +110,5 @@ def test_only_what_decides_the_result_counts_as_different() -> None:
     )
 )
 def test_any_content_is_a_configuration_or_a_sentence(content: dict) -> None:
-    try:
+    with contextlib.suppress(UsageError):  # any other error fails the test
         ensure_sound(from_dict(content))
-    except UsageError as error:
-        assert str(error)

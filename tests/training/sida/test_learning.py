@@ -68,9 +68,9 @@ def test_the_first_step_sees_the_golden_losses_and_the_loss_falls(shared: Path, 
 
 
 OVERFIT = (
-    "stage=2", "steps=400", "global_batch=12", "per_device=12", "equalise=off", "workers=1", "lora.rank=0",
+    "stage=2", "steps=150", "global_batch=12", "per_device=12", "equalise=off", "workers=1", "lora.rank=0",
     "full=[language, lm_head, mask_decoder, segmentation, detection, fusion, projector, clip]",
-    "optimiser={learning_rate: 3.0e-3, warmup: 20, schedule: cosine}", "checkpoints.every=100",
+    "optimiser={learning_rate: 3.0e-3, warmup: 10, schedule: cosine}", "checkpoints.every=150",
 )  # fmt: skip
 
 

@@ -38,16 +38,16 @@ def losses_of(folder: str | Path) -> list[tuple[Any, ...]]:
 def stopped_after(config: TrainConfig, step: int) -> None:
     """Train, and end as a kill would: after the log line of `step`, before anything else is written."""
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     class Stopping(Training):
         def _check(self, progress: Any, board: Any) -> bool:
             if self.step == step:
-                raise Killed
+                raise KilledError
             return super()._check(progress, board)
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         Stopping(config, resume=True).run()
 
 
@@ -216,7 +216,7 @@ def test_only_what_the_paper_trains_learns(tiny: Tiny) -> None:
 
 
 def test_folded_lora_gives_the_same_model(tiny: Tiny, manifest: Path) -> None:
-    model, processor = load_start(tiny())
+    model, _ = load_start(tiny())
     module = prepare(model, tiny()).eval()
     for name, parameter in trained(module).items():
         if "lora_B" in name:

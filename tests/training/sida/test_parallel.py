@@ -16,8 +16,8 @@ from pixelsleuth.training.sida.watch import read_log
 
 ROOT = Path(__file__).resolve().parents[3]
 OVERRIDES = (
-    "steps=3", "global_batch=6", "per_device=2", "lora.dropout=0", "batches=grouped", "workers=1", "checkpoints.every=2",
-    "optimiser.warmup=0",
+    "steps=3", "global_batch=6", "per_device=2", "lora.dropout=0", "batches=grouped", "workers=1",
+    "checkpoints.every=2", "optimiser.warmup=0",
 )  # fmt: skip
 
 
