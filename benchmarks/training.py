@@ -2,8 +2,8 @@
 
 The release runs SAM's image encoder on every picture of a batch and keeps nothing; here it runs for pictures that carry
 a mask, and with a cache not at all once it has seen them. The model is drawn at random (speed does not depend on the
-values), its parts in the proportion of the 7B's; batches are balanced: a third of the pictures carry a mask. Each way runs
-in a process of its own, so that its peak memory is its own.
+values), its parts in the proportion of the 7B's; batches are balanced: a third of the pictures carry a mask. Each way
+runs in a process of its own, so that its peak memory is its own.
 
     python benchmarks/training.py --folder CHECKPOINT --steps 3
     python benchmarks/training.py --folder CHECKPOINT --size 7b --precision bf16 --per-device 2 --steps 20

@@ -20,7 +20,7 @@ import torch
 
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.training.sida import checkpoints
-from pixelsleuth.training.sida.config import TrainConfig
+from pixelsleuth.training.sida.config import TrainConfig, read_config
 from pixelsleuth.training.sida.loop import Training, train
 from pixelsleuth.training.sida.modules import fold, prepare, table, trained
 from pixelsleuth.training.sida.start import load_start
@@ -54,8 +54,6 @@ def stopped_after(config: TrainConfig, step: int) -> None:
 @pytest.fixture(scope="module")
 def finished(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     """One whole run of six steps with validation, as others are compared with."""
-    from pixelsleuth.training.sida.config import read_config
-
     out = tmp_path_factory.mktemp("run") / "out"
     config = read_config(ROOT / "recipes/tiny.yaml", [
         f"data={manifest}", f"out={out}", "steps=6", "global_batch=4", "per_device=2", "workers=1",
@@ -112,28 +110,18 @@ def test_a_killed_run_resumes_to_the_same_losses(finished: TrainConfig, tmp_path
 
 
 def test_kill_dash_nine_and_resume_through_the_command(manifest: Path, tmp_path: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "pixelsleuth",
-        "train",
-        str(ROOT / "recipes/tiny.yaml"),
-        f"data={manifest}",
-    ]
-    words += ["steps=8", "global_batch=3", "checkpoints.every=1", "--resume"]
+    own = [f"data={manifest}", "steps=8", "global_batch=3", "checkpoints.every=1"]
+    words = [sys.executable, "-m", "pixelsleuth", "train", str(ROOT / "recipes/tiny.yaml"), *own]
+    words += [f"out={tmp_path / 'cut'}", "--resume"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-
-    def start(out: Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*words, f"out={out}"], env=environment, stderr=subprocess.PIPE)
-
-    cut, log = start(tmp_path / "cut"), tmp_path / "cut" / "log.jsonl"
-    while len(read_log(log)) < 3 and cut.poll() is None:
+    log = tmp_path / "cut" / "log.jsonl"
+    killed = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE)
+    while len(read_log(log)) < 3 and killed.poll() is None:
         time.sleep(0.05)
-    cut.send_signal(signal.SIGKILL)
-    cut.wait()
-    for name in ("cut", "whole"):
-        process = start(tmp_path / name)
-        assert process.wait() == 0, process.stderr.read() if process.stderr else ""
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    subprocess.run(words, env=environment, check=True, capture_output=True, timeout=280)
+    train(read_config(ROOT / "recipes/tiny.yaml", [*own, f"out={tmp_path / 'whole'}"]))
     assert len(losses_of(tmp_path / "cut")) == 8
     assert losses_of(tmp_path / "cut") == losses_of(tmp_path / "whole")
 

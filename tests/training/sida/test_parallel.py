@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from pixelsleuth.training.sida import checkpoints
+from pixelsleuth.training.sida.config import read_config
+from pixelsleuth.training.sida.loop import train
 from pixelsleuth.training.sida.watch import read_log
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -42,10 +44,7 @@ def start(manifest: Path, out: Path, processes: int, *more: str) -> list[subproc
         "MASTER_PORT": str(port),
     }
     ranks = [{"RANK": str(r), "LOCAL_RANK": str(r), "WORLD_SIZE": str(processes)} for r in range(processes)]
-    return [
-        subprocess.Popen(words, env={**common, **(rank if processes > 1 else {})}, stderr=subprocess.PIPE)
-        for rank in ranks
-    ]
+    return [subprocess.Popen(words, env={**common, **rank}, stderr=subprocess.PIPE) for rank in ranks]
 
 
 def ended(processes: list[subprocess.Popen[bytes]]) -> None:
@@ -58,9 +57,9 @@ def ended(processes: list[subprocess.Popen[bytes]]) -> None:
 def test_two_processes_give_the_losses_of_one(manifest: Path, tmp_path: Path) -> None:
     """Micro-batches hold one class each, so that in every step one process has no mask in its last one."""
     one, two = tmp_path / "one", tmp_path / "two"
-    running = start(manifest, one, 1)
+    running = start(manifest, two, 2)
+    train(read_config(ROOT / "recipes/tiny.yaml", [f"data={manifest}", f"out={one}", *OVERRIDES]))
     ended(running)
-    ended(start(manifest, two, 2))
     keys = ("loss", "detection", "text", "bce", "dice", "gradient_norm", "correct")
     values = [
         np.array([[line[key] for key in keys] for line in read_log(out / "log.jsonl")]) for out in (one, two)

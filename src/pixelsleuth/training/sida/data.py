@@ -68,7 +68,9 @@ def gather(config: TrainConfig) -> Material:
     for source in config.data:
         samples = _samples(source, config, material.left_out)
         if config.validation.hold_out and not config.validation.data:
-            samples, held = hold_out(samples, share=config.validation.hold_out)
+            path = Path(source.path)
+            root = path if path.is_dir() else path.parent
+            samples, held = hold_out(samples, share=config.validation.hold_out, root=root)
             material.validation += held
         material.sets.append([[s for s in samples if s.label == label] for label in LABELS])
     for source in config.validation.data:

@@ -77,7 +77,7 @@ def _draw(wanted: Drawn, folder: Path) -> None:
 
 
 def _spread(model: LargeSida) -> None:
-    """Draw weights as wide as their layers are narrow: the 0.02 of large models leaves a narrow one without a signal."""
+    """Draw weights as wide as layers are narrow: the 0.02 of large models leaves a narrow one without a signal."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             fan_in = (
