@@ -46,6 +46,8 @@ def plot_log(folder: Path) -> Path | None:
                 scores.plot(*zip(*points, strict=True), marker="o", ms=3, lw=1, label=name.replace("_", " "))
         scores.set_ylim(0, 1)
         scores.legend(frameon=False)
+    else:
+        scores.set_axis_off()
     scores.set_title("validation, free-running" if checked else "no validation")
     for axis in (total, parts, pace, scores):
         axis.set_xlabel("step")
