@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -106,7 +106,7 @@ def examples(count: int) -> list[Example]:
 def measure(way: str, options: argparse.Namespace) -> dict[str, Any]:
     """Seconds, pictures a second and peak memory of one way; the first step warms up."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    frozen = "bf16" if options.precision == "bf16" else "fp32"
+    frozen: Literal["bf16", "fp32"] = "bf16" if options.precision == "bf16" else "fp32"
     config = TrainConfig(
         precision=options.precision, frozen=frozen, gradient_checkpointing=options.size != "middle"
     )

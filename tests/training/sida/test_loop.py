@@ -216,7 +216,9 @@ def test_folded_lora_gives_the_same_model(tiny: Tiny, manifest: Path) -> None:
         after = model.sida.read(row)[0]
     torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-5)
     assert not any("lora" in name for name in model.state_dict())
-    assert {k.split("language.model.")[-1] for k in model.state_dict() if "q_proj" in k} == {
+    assert {
+        k.split("language.model.")[-1] for k in model.state_dict() if "language" in k and "q_proj" in k
+    } == {
         "layers.0.self_attn.q_proj.weight",
         "layers.1.self_attn.q_proj.weight",
     }

@@ -82,6 +82,7 @@ def _add_lora(model: LargeSida, config: TrainConfig) -> None:
         target_modules=list(lora.targets),
         bias="none",
     )
+    torch.manual_seed(config.seed + 1)
     try:
         inject_adapter_in_model(settings, model.sida.language.model)
     except ValueError:

@@ -29,13 +29,17 @@ def accelerator(config: TrainConfig) -> Any:
         UsageError: the global batch cannot be shared evenly; fp16 without a GPU; features that exclude each other.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState
 
     on_gpu = torch.cuda.is_available()
     if config.precision == "fp16" and not on_gpu:
         raise UsageError("precision=fp16 needs a GPU: take bf16 or fp32.")
+    mixed = {"fp32": "no"}.get(config.precision, config.precision)
+    if AcceleratorState._shared_state.get("_mixed_precision", mixed) != mixed:
+        AcceleratorState._reset_state()  # an earlier training of this process had another precision
     made = Accelerator(
         cpu=not on_gpu,
-        mixed_precision={"fp32": "no"}.get(config.precision, config.precision),
+        mixed_precision=mixed,
         # a micro-batch without masks does not touch the mask decoder
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )

@@ -87,7 +87,7 @@ def dimensions_of(config: TrainConfig) -> LargeConfig:
             told, lambda name: shards.shape(name) if name in shards.names else (256, 3), names
         )
         tower = folder / str(told.get("mm_vision_tower"))
-        vision = read_json(tower / "config.json") if tower.is_dir() else CLIP
+        vision: dict[str, Any] = read_json(tower / "config.json") if tower.is_dir() else dict(CLIP)
         vision = vision.get("vision_config", vision)
         return LargeConfig(sida, {key: vision[key] for key in checkpoint.CLIP_KEYS if key in vision}, sam)
     size = next((size for size in LANGUAGE if f"-{size}" in config.start.lower()), None)

@@ -48,6 +48,7 @@ def load_start(config: TrainConfig) -> tuple[LargeSida, SidaProcessor]:
         folder = Path(config.out) / "start"
         if not (folder / "config.json").is_file():
             _draw(config.random, folder)
+            torch.manual_seed(config.seed)  # what follows must not depend on whether the start was there
         model, made = load_large(str(folder))
     else:
         model, made = _loaded(config)
