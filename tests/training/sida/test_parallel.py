@@ -48,9 +48,13 @@ def start(manifest: Path, out: Path, processes: int, *more: str) -> list[subproc
 
 
 def ended(processes: list[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        _, errors = process.communicate(timeout=280)
-        assert process.returncode == 0, errors.decode()[-2000:]
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=280)
+            assert process.returncode == 0, errors.decode()[-2000:]
+    finally:
+        for process in processes:
+            process.kill()
 
 
 @pytest.mark.slow
