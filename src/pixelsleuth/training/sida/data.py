@@ -67,10 +67,11 @@ def gather(config: TrainConfig) -> Material:
     material = Material([], [])
     for source in config.data:
         samples = _samples(source, config, material.left_out)
-        if config.validation.hold_out and not config.validation.data:
+        how = config.validation
+        if how.every and how.hold_out and not how.data:
             path = Path(source.path)
             root = path if path.is_dir() else path.parent
-            samples, held = hold_out(samples, share=config.validation.hold_out, root=root)
+            samples, held = hold_out(samples, share=how.hold_out, root=root)
             material.validation += held
         material.sets.append([[s for s in samples if s.label == label] for label in LABELS])
     for source in config.validation.data:
