@@ -11,6 +11,7 @@ from pixelsleuth.core.memory import needed
 VLM_PACKAGES = ("torch", "transformers", "accelerate", "sentencepiece", "safetensors")
 PRECISE = ("fp32", "bf16", "int8", "int4")
 SIDA = "pixelsleuth.models.sida.detector:load"
+FAKEVLM = "pixelsleuth.models.fakevlm.detector:load"
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,37 @@ SPECS = (
     _sida(
         "sida-13b-description", "saberzl/SIDA-13B-description", 13_993_742_055, 12_688_179_200, describes=True
     ),
+    ModelSpec(
+        name="fakevlm",
+        factory=FAKEVLM,
+        arguments=("lingcco/fakeVLM",),
+        summary="FakeVLM as its authors published it (lingcco/fakeVLM): real or fake, with a list of artefacts.",
+        parameters=7_063_427_072,
+        download_bytes=2 * 7_063_427_072,
+        extra="vlm",
+        capabilities=frozenset({Capability.DETECT, Capability.EXPLAIN}),
+        licence="see its page on the hub",
+        packages=VLM_PACKAGES,
+        precisions=PRECISE,
+        compressible=6_476_267_520,
+    ),
 )
 
-CHECKPOINTS = {"SIDAForCausalLM": SIDA, "pixelsleuth_sida": SIDA}
-"""Who loads a checkpoint, by `architectures` or `model_type` of its config.json."""
+CHECKPOINTS = {
+    "SIDAForCausalLM": SIDA,
+    "pixelsleuth_sida": SIDA,
+    "LlavaForConditionalGeneration": FAKEVLM,
+}
+"""Who loads a checkpoint, by `pixelsleuth`, `model_type` or `architectures` of its config.json, in this order."""
+
+SERVED = ModelSpec(
+    "openai:URL#NAME",
+    "pixelsleuth.models.fakevlm.served:load",
+    "FakeVLM behind an endpoint that speaks the OpenAI chat API.",
+    extra="api",
+    packages=("httpx2",),
+)
+"""What `openai:...` needs: no torch."""
 
 HUB = ModelSpec(
     "a checkpoint",
