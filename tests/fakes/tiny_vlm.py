@@ -8,34 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-WORDS = [
-    "This",
-    "is",
-    "a",
-    "real",
-    "fake",
-    "image",
-    ".",
-    ";",
-    "Does",
-    "the",
-    "looks",
-    "/",
-    "?",
-    "Six",
-    "fingers",
-    "on",
-    "one",
-    "hand",
-    "A",
-    "shadow",
-    "that",
-    "points",
-    "to",
-    "sun",
-    "Even",
-    "light",
-]
+TEXT = "This is a real fake image . ; Does the looks / ? Six fingers on one hand A shadow that points to sun Even light"
+WORDS = TEXT.split()
 
 
 def word_tokenizer(words: list[str], special: list[str]):
@@ -108,3 +82,55 @@ ANSWERS = {
     "real": "This is a real image. Even light.",
     "fake": "This is a fake image. Six fingers on one hand; A shadow that points to the sun.",
 }
+
+
+def make_sam(folder: Path) -> None:
+    """A SAM for pictures of 64 px."""
+    from transformers import SamConfig, SamImageProcessorPil, SamModel
+
+    torch.manual_seed(0)
+    vision = {
+        "hidden_size": 16, "output_channels": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 64,
+        "patch_size": 8, "window_size": 4, "global_attn_indexes": [1], "mlp_dim": 32, "num_pos_feats": 8,
+    }  # fmt: skip
+    prompt = {
+        "hidden_size": 16,
+        "image_embedding_size": 8,
+        "image_size": 64,
+        "patch_size": 8,
+        "mask_input_channels": 4,
+    }
+    decoder = {"hidden_size": 16, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16}
+    model = SamModel(
+        SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
+    )
+    for weight in model.parameters():
+        if weight.ndim > 1:
+            torch.nn.init.normal_(weight, std=0.3)
+    model.save_pretrained(folder)
+    SamImageProcessorPil(size={"longest_edge": 64}, pad_size={"height": 64, "width": 64}).save_pretrained(
+        folder
+    )
+
+
+def make_sam2(folder: Path) -> None:
+    """A SAM 2 for pictures of 64 px."""
+    from transformers import Sam2Config, Sam2Model
+
+    torch.manual_seed(0)
+    backbone = {
+        "model_type": "sam2_hiera_det_model", "hidden_size": 16, "num_attention_heads": 1, "image_size": [64, 64],
+        "blocks_per_stage": [1, 1, 1, 1], "embed_dim_per_stage": [16, 32, 64, 128],
+        "num_attention_heads_per_stage": [1, 1, 2, 2], "window_size_per_stage": [8, 8, 4, 4],
+        "global_attention_blocks": [3], "window_positional_embedding_background_size": [4, 4],
+    }  # fmt: skip
+    vision = {
+        "backbone_config": backbone, "backbone_channel_list": [128, 64, 32, 16], "fpn_hidden_size": 16,
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+    }  # fmt: skip
+    prompt = {"hidden_size": 16, "image_size": 64, "patch_size": 16, "mask_input_channels": 4}
+    decoder = {"hidden_size": 16, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16}
+    model = Sam2Model(
+        Sam2Config(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
+    )
+    model.save_pretrained(folder)

@@ -111,7 +111,7 @@ class Server:
         }
         if body.get("logprobs"):
             content = []
-            for i, one in enumerate(ids):
+            for one in ids:
                 word = engine.tokenizer.decode([one])
                 told = {"token": word, "logprob": -0.01, "top_logprobs": []}
                 if word.strip() in ("real", "fake"):

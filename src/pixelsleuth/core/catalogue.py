@@ -12,6 +12,7 @@ VLM_PACKAGES = ("torch", "transformers", "accelerate", "sentencepiece", "safeten
 PRECISE = ("fp32", "bf16", "int8", "int4")
 SIDA = "pixelsleuth.models.sida.detector:load"
 FAKEVLM = "pixelsleuth.models.fakevlm.detector:load"
+SO_FAKE = "pixelsleuth.models.so_fake_r1.detector:load"
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,29 @@ SPECS = (
         precisions=PRECISE,
         compressible=6_476_267_520,
     ),
+    ModelSpec(
+        name="qwen2.5-vl-7b",
+        factory=SO_FAKE,
+        arguments=("Qwen/Qwen2.5-VL-7B-Instruct",),
+        summary="Qwen2.5-VL untrained, asked as So-Fake-R1 asks (no weights of So-Fake-R1 are published); SAM masks.",
+        parameters=8_292_166_656,
+        download_bytes=2 * 8_292_166_656 + 2_564_000_000,
+        extra="vlm",
+        capabilities=frozenset(Capability),
+        licence="Apache-2.0",
+        packages=VLM_PACKAGES,
+        precisions=PRECISE,
+        compressible=6_525_618_176,
+    ),
 )
 
 CHECKPOINTS = {
     "SIDAForCausalLM": SIDA,
     "pixelsleuth_sida": SIDA,
+    "so_fake_r1": SO_FAKE,
     "LlavaForConditionalGeneration": FAKEVLM,
+    "Qwen2VLForConditionalGeneration": SO_FAKE,
+    "Qwen2_5_VLForConditionalGeneration": SO_FAKE,
 }
 """Who loads a checkpoint, by `pixelsleuth`, `model_type` or `architectures` of its config.json, in this order."""
 

@@ -3,8 +3,8 @@
 A batch of pictures becomes as many requests at once. What may pass (no answer, a busy or failing server, an answer that
 is no JSON) is tried again with growing pauses; what stays is the error record of that picture, and the rest goes on.
 
-A server puts LLaVA's roles around the question unless told otherwise, and the published figures are those without: start
-it with the template of `recipes/fakevlm/raw.jinja` (docs/fakevlm.md shows how).
+A server puts LLaVA's roles around the question unless told otherwise, and the published figures are those without:
+start it with the template of `recipes/fakevlm/raw.jinja` (docs/fakevlm.md shows how).
 """
 
 from __future__ import annotations
