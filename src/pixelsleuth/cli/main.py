@@ -34,6 +34,7 @@ COMMANDS = {
     "chat": ("pixelsleuth.cli.chat:chat", "Talk with a vision-language model about a picture."),
     "datasets": ("pixelsleuth.cli.datasets:datasets", "List the data sets that can be read; verify one."),
     "export": ("pixelsleuth.cli.export:export", "Turn a trained checkpoint into an ONNX detector."),
+    "train": ("pixelsleuth.cli.train:train", "Train SIDA by a recipe: both stages, any size, resumable."),
     "merge": ("pixelsleuth.cli.merge:merge", "Fold LoRA and training folders into one checkpoint."),
 }
 

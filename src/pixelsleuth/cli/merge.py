@@ -13,7 +13,7 @@ import click
 @click.option(
     "--base",
     metavar="NAME",
-    help="Folder or hub id with config.json, tokenizer and CLIP, where CHECKPOINT has none (a ZeRO folder).",
+    help="Folder or hub id that the training began with, where CHECKPOINT does not hold or find it.",
 )
 @click.option(
     "--alpha",
@@ -32,8 +32,9 @@ import click
 def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision: str) -> None:
     """Fold LoRA into the weights of CHECKPOINT and write one SIDA checkpoint that 'check' and 'chat' read.
 
-    CHECKPOINT is a folder in the published layout, with or without LoRA, or the ZeRO folder that the authors' training
-    leaves behind (the one that holds the file 'latest', or one of its global_step folders).
+    CHECKPOINT is a folder in the published layout, with or without LoRA; the ZeRO folder that the authors' training
+    leaves behind (the one that holds the file 'latest', or one of its global_step folders); or what 'pixelsleuth train'
+    leaves: its out folder (the best checkpoint is taken, else the last) or one of its checkpoints.
     """
     from pixelsleuth.core.errors import MissingExtra, OutputError, UsageError
 
@@ -44,9 +45,17 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
 
         from pixelsleuth.models.sida.checkpoint import save_large
         from pixelsleuth.models.sida.merge import merge_checkpoint
+        from pixelsleuth.training.sida.checkpoints import find
 
         dtype = torch.float32 if precision == "fp32" else torch.bfloat16
-        model, processor, folded = merge_checkpoint(checkpoint, base=base, alpha=alpha, dtype=dtype)
+        own = find(checkpoint)
+        if own is not None:
+            from pixelsleuth.training.sida.outcome import assemble
+
+            model, processor, folded = assemble(own, start=base)
+            model = model.to(dtype)
+        else:
+            model, processor, folded = merge_checkpoint(checkpoint, base=base, alpha=alpha, dtype=dtype)
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "vlm") from None
     try:

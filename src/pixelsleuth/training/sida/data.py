@@ -1,0 +1,284 @@
+"""Labelled pictures for a training: any reader, weighted mixtures, equalised; every draw known by its number alone.
+
+`Material` lists the pictures and refuses sets that cannot be learnt from. `Sampler` says which picture comes when: its
+state is a few counters, so a training resumed at a step sees what it would have seen. `Loader` makes teacher-forced
+examples; what is random about picture number n depends on the seed and on n.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelsleuth.core.errors import MissingExtra, PictureError, UsageError
+from pixelsleuth.data.equalise import EVALUATION, draw, equalise
+from pixelsleuth.data.masks import Mask
+from pixelsleuth.data.readers import open_data
+from pixelsleuth.data.sample import LABELS, Sample, hold_out
+from pixelsleuth.models.sida.prompts import ANSWERS, QUESTION, QUESTION_WHY
+from pixelsleuth.models.sida.teacher import Example
+from pixelsleuth.training.sida.config import Source, TrainConfig, fingerprint
+
+TAMPERED = 2
+SUBSTITUTES = 20
+"""Pictures of the same class that are tried where one cannot be read."""
+
+
+@dataclass
+class Material:
+    """Samples of each data set, by class; and those held out for validation."""
+
+    sets: list[list[list[Sample]]]
+    validation: list[Sample]
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def count(self, label: int) -> int:
+        """Pictures of one class, over all sets."""
+        return sum(len(one[label]) for one in self.sets)
+
+    @property
+    def masks(self) -> int:
+        """Tampered pictures that have a mask."""
+        return sum(sample.mask is not None for one in self.sets for sample in one[TAMPERED])
+
+    @property
+    def digest(self) -> str:
+        """Changes where the pictures change: names, classes and texts, not the contents of files."""
+        return fingerprint(
+            [[[(s.path.name, s.description) for s in rows] for rows in one] for one in self.sets]
+        )
+
+
+def gather(config: TrainConfig) -> Material:
+    """Open all data sets of a configuration.
+
+    Raises:
+        UsageError: a class is missing, no tampered picture has a mask, stage 2 finds no descriptions.
+    """
+    material = Material([], [])
+    for source in config.data:
+        samples = _samples(source, config, material.left_out)
+        if config.validation.hold_out and not config.validation.data:
+            samples, held = hold_out(samples, share=config.validation.hold_out)
+            material.validation += held
+        material.sets.append([[s for s in samples if s.label == label] for label in LABELS])
+    for source in config.validation.data:
+        material.validation += _samples(source, config, material.left_out, texts=False)
+    for label, name in enumerate(LABELS):
+        if not material.count(label):
+            lacking = "with a description " if config.stage == 2 else ""
+            raise UsageError(
+                f"The data have no picture {lacking}of the class {name}: a training needs all three classes."
+            )
+    if config.weights.mask and not material.masks:
+        raise UsageError(
+            "No tampered picture of the data has a mask: add the column mask, or set weights.mask=0."
+        )
+    if config.validation.every and {s.label for s in material.validation} != set(LABELS):
+        raise UsageError(
+            "The validation pictures lack a class: hold out more, or name other validation.data."
+        )
+    return material
+
+
+def _samples(
+    source: Source, config: TrainConfig, left_out: Counter[str], *, texts: bool = True
+) -> list[Sample]:
+    data = open_data(source.path, source.reader, source.split, **source.settings)
+    kept = []
+    for sample in data:
+        if config.stage == 2 and texts and not sample.description.strip():
+            left_out["no description"] += 1
+        else:
+            kept.append(_on_disk(sample, Path(config.out) / "pictures") if sample.data else sample)
+    left_out.update(data.left_out)
+    return kept
+
+
+def _on_disk(sample: Sample, folder: Path) -> Sample:
+    """A sample whose picture (and mask) came out of a shard, as files: a training draws in any order."""
+    mask = sample.mask
+    if isinstance(mask, Mask) and isinstance(mask.file, bytes):
+        mask = dataclasses.replace(mask, file=_stored(mask.file, folder))
+    elif isinstance(mask, bytes):
+        mask = _stored(mask, folder)
+    assert sample.data is not None
+    return dataclasses.replace(sample, path=_stored(sample.data, folder), data=None, mask=mask)
+
+
+def _stored(data: bytes, folder: Path) -> Path:
+    name = hashlib.sha256(data).hexdigest()
+    path = folder / name[:2] / name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{name}.{os.getpid()}.partial")
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    return path
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Picture `number` of a training: set, class, place in that class's list."""
+
+    number: int
+    chosen: int
+    label: int
+    place: int
+
+
+class Sampler:
+    """Which pictures make a global batch.
+
+    `mixed` gives every class the same share of each batch, what remains going round; `grouped` gives each micro-batch
+    one class, as the release does; `natural` draws pictures as they are frequent. Each class of each set is gone
+    through in a shuffled order that changes every time.
+    """
+
+    def __init__(self, material: Material, config: TrainConfig) -> None:
+        self.sizes = np.array([[len(rows) for rows in one] for one in material.sets])
+        self.weights = np.array([source.weight for source in config.data])
+        self.seed, self.how = config.seed, config.batches
+        self.batch, self.micro = config.global_batch, config.per_device
+        self.drawn, self.class_turn = 0, 0
+        self.taken = np.zeros_like(self.sizes)
+        self._orders: dict[tuple[int, int, int], np.ndarray] = {}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"drawn": self.drawn, "class_turn": self.class_turn, "taken": self.taken.tolist()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.drawn, self.class_turn = int(state["drawn"]), int(state["class_turn"])
+        self.taken = np.array(state["taken"])
+
+    def next(self) -> list[Draw]:
+        """The next global batch."""
+        return [self._draw(label) for label in self._labels()]
+
+    def _labels(self) -> list[int | None]:
+        if self.how == "natural":
+            return [None] * self.batch
+        if self.how == "grouped":
+            turns = -(-self.batch // self.micro)
+            labels = [(self.class_turn + i) % 3 for i in range(turns) for _ in range(self.micro)][
+                : self.batch
+            ]
+            self.class_turn = (self.class_turn + turns) % 3
+        else:
+            labels = [(self.class_turn + i) % 3 for i in range(self.batch)]
+            self.class_turn = (self.class_turn + self.batch) % 3
+        return list(labels)
+
+    def _draw(self, label: int | None) -> Draw:
+        random = np.random.default_rng([self.seed, 0, self.drawn])
+        shares = self.weights[:, None] * (self.sizes > 0)
+        if label is None:
+            shares = self.weights[:, None] * self.sizes / self.sizes.sum(1, keepdims=True).clip(1)
+            chosen, label = divmod(int(random.choice(shares.size, p=shares.ravel() / shares.sum())), 3)
+        else:
+            chosen = int(random.choice(len(self.sizes), p=shares[:, label] / shares[:, label].sum()))
+        turn, place = divmod(int(self.taken[chosen, label]), int(self.sizes[chosen, label]))
+        self.taken[chosen, label] += 1
+        self.drawn += 1
+        return Draw(self.drawn - 1, chosen, label, int(self._order(chosen, label, turn)[place]))
+
+    def _order(self, chosen: int, label: int, turn: int) -> np.ndarray:
+        key = (chosen, label, turn)
+        if key not in self._orders:
+            self._orders = {k: v for k, v in self._orders.items() if k[:2] != key[:2]}
+            random = np.random.default_rng([self.seed, 1, *key])
+            self._orders[key] = random.permutation(int(self.sizes[chosen, label]))
+        return self._orders[key]
+
+
+class Loader:
+    """Examples out of draws: read, equalised, perturbed, with question and true answer.
+
+    A picture that cannot be read is replaced by the next of its class, and counted in `failed`.
+    """
+
+    def __init__(self, material: Material, config: TrainConfig) -> None:
+        self.material, self.config = material, config
+        self.failed: dict[str, str] = {}
+        self.chains = perturbations(config.augment)
+
+    def example(self, draw_: Draw) -> Example:
+        """The example of one draw.
+
+        Raises:
+            UsageError: neither it nor its substitutes can be read.
+        """
+        rows = self.material.sets[draw_.chosen][draw_.label]
+        for step in range(min(SUBSTITUTES, len(rows))):
+            sample = rows[(draw_.place + step) % len(rows)]
+            try:
+                pixels, mask = self.read(sample, np.random.default_rng([self.config.seed, 2, draw_.number]))
+            except PictureError as error:
+                self.failed[str(sample.path)] = str(error)
+                continue
+            question, answer = words(self.config.stage, draw_.label, sample.description)
+            return Example(pixels, draw_.label, question, answer, mask)
+        raise UsageError(
+            f"{len(self.failed)} pictures cannot be read (the last: {next(reversed(self.failed.values()))}); "
+            "pixelsleuth datasets verify lists them."
+        )
+
+    def read(self, sample: Sample, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+        """Pixels (H, W, 3) and, where the sample is tampered and tells where, the mask (H, W) uint8 0/255."""
+        picture, reading = sample.load()
+        pixels = picture.pixels
+        mask = reading.pixels if reading is not None and LABELS.index(sample.label) == TAMPERED else None
+        if self.chains and random.random() < self.config.augment_share:
+            chain = self.chains[int(random.integers(len(self.chains)))]
+            pixels, mask = chain.apply(pixels, mask, key=str(sample.path), seed=int(random.integers(2**31)))
+        if self.config.equalise != "off":
+            how = draw(random) if self.config.equalise == "random" else EVALUATION
+            pixels = equalise(pixels, how, random)
+        if mask is None or not mask.any():
+            return pixels, None
+        return pixels, _fitted(mask, pixels.shape[:2])
+
+
+def _fitted(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """(H, W) bool -> uint8 0/255 of `size` (height, width), as a resize of the picture left it."""
+    import cv2
+
+    levels = mask.astype(np.uint8) * 255
+    if levels.shape != tuple(size):
+        levels = cv2.resize(levels, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+    return levels
+
+
+def words(stage: int, label: int, description: str) -> tuple[str, str]:
+    """Question and answer: the class sentence, in stage 2 followed by the description.
+
+    >>> words(2, 0, "Light and shadow agree.")[1]
+    '[CLS] The image is real Light and shadow agree. [END]'
+    """
+    if stage == 1:
+        return QUESTION, ANSWERS[label]
+    return QUESTION_WHY, f"{ANSWERS[label]} {' '.join(description.split())} [END]"
+
+
+def perturbations(specs: Iterable[str]) -> list[Any]:
+    """The chains of pixelsleuth.evaluation.perturbations that `specs` name."""
+    if not list(specs):
+        return []
+    try:
+        parse: Callable[[str], Any] = import_module("pixelsleuth.evaluation.perturbations").parse
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("pixelsleuth"):
+            raise UsageError("This version has no perturbations: leave augment out.") from None
+        raise MissingExtra(error.name or "scipy", "eval") from None
+    return [parse(spec) for spec in specs]

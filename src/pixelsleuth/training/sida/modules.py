@@ -1,0 +1,130 @@
+"""Which parameters learn: LoRA in the language model, the modules trained in full; folding LoRA away afterwards."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.models.sida.large import LargeSida
+from pixelsleuth.models.sida.losses import Losses
+from pixelsleuth.models.sida.teacher import Batch, losses
+from pixelsleuth.training.sida.config import MODULES, TrainConfig
+
+UNUSED = "iou_prediction_head"
+"""SAM's guess of its own IoU: nothing reads it, so it gets no gradient."""
+
+
+class TrainModule(nn.Module):
+    """A model whose forward pass is its losses, so that DDP, FSDP and DeepSpeed can wrap it."""
+
+    def __init__(self, model: LargeSida) -> None:
+        super().__init__()
+        self.model = model
+
+    def train(self, mode: bool = True) -> TrainModule:
+        """Frozen encoders stay as they are; the language model's layers drop out where LoRA says so."""
+        super().train(mode)
+        self.model.clip.eval()
+        self.model.sam.eval()
+        return self
+
+    def forward(self, batch: Batch, dense: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(detection, text, bce, dice) stacked (4,), and the class logits (B, 3)."""
+        seen: list[Tensor] = []
+        handle = self.model.sida.detection.register_forward_hook(lambda _m, _i, output: seen.append(output))
+        try:
+            terms: Losses = losses(self.model, batch, dense=dense)
+        finally:
+            handle.remove()
+        return torch.stack([terms.detection, terms.text, terms.bce, terms.dice]), seen[0].detach().float()
+
+
+def prepare(model: LargeSida, config: TrainConfig) -> TrainModule:
+    """Freeze everything, put LoRA in, free the modules of `full`; frozen weights get their precision.
+
+    Raises:
+        UsageError: the start has no such module (an ablation without fusion), or LoRA's targets match nothing.
+    """
+    model.requires_grad_(False)
+    if config.lora.rank:
+        _add_lora(model, config)
+    for name in config.full:
+        module = dict(model.named_modules()).get(MODULES[name])
+        if module is None:
+            raise UsageError(f"This model has no {name}: leave it out of full.")
+        for inner, parameter in module.named_parameters():
+            parameter.requires_grad_(UNUSED not in inner)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+        elif config.frozen == "bf16":
+            parameter.data = parameter.data.to(torch.bfloat16)
+    if config.frozen == "bf16":
+        for buffer in [*model.clip.buffers(), *model.sam.buffers()]:
+            if buffer.is_floating_point():
+                buffer.data = buffer.data.to(torch.bfloat16)
+    if config.gradient_checkpointing:
+        model.sida.language.model.gradient_checkpointing_enable({"use_reentrant": False})
+    return TrainModule(model).train()
+
+
+def _add_lora(model: LargeSida, config: TrainConfig) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    lora = config.lora
+    settings = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets),
+        bias="none",
+    )
+    try:
+        inject_adapter_in_model(settings, model.sida.language.model)
+    except ValueError:
+        names = ", ".join(lora.targets)
+        raise UsageError(f"The language model has no layer named {names}: correct lora.targets.") from None
+    for name, parameter in model.sida.language.model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+
+
+def trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Name to parameter, of what learns."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def fold(model: LargeSida) -> int:
+    """Fold LoRA into the weights, in place, and take its modules out; how many layers had some."""
+    from peft.tuners.lora import LoraLayer
+
+    found = [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
+    for name, layer in found:
+        parent, _, attribute = name.rpartition(".")
+        layer.to(torch.float32)
+        layer.merge()
+        setattr(model.get_submodule(parent), attribute, layer.get_base_layer())
+    language = model.sida.language.model
+    if hasattr(language, "peft_config"):
+        del language.peft_config
+    return len(found)
+
+
+def table(model: nn.Module) -> list[tuple[str, int, int]]:
+    """(module, parameters, of them trained) for the dry run, in the model's order."""
+    whole: Counter[str] = Counter()
+    learns: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        parts = name.removeprefix("model.").split(".")
+        if parts[0] != "sida":
+            key = parts[0]
+        elif parts[1] == "language":
+            inner = "LoRA" if "lora_" in name else parts[2] if parts[2] == "lm_head" else parts[3]
+            key = f"language model: {inner}"
+        else:
+            key = {"decoder": "mask decoder"}.get(parts[1], parts[1])
+        whole[key] += parameter.numel()
+        learns[key] += parameter.numel() * parameter.requires_grad
+    return [(name, count, learns[name]) for name, count in whole.items()]

@@ -1,0 +1,177 @@
+"""`--dry-run`: what would be trained, the memory, the steps, the disk, before a GPU hour is spent.
+
+No weight is read: dimensions come from the start's configuration, or, where a 7B or 13B start is not at hand, are
+those of its size.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.data.sample import LABELS
+from pixelsleuth.models.sida import checkpoint
+from pixelsleuth.models.sida.large import LargeConfig, LargeSida
+from pixelsleuth.models.sida.published import dimensions
+from pixelsleuth.models.sida.shards import Shards, read_json
+from pixelsleuth.training.sida.config import TrainConfig
+from pixelsleuth.training.sida.data import Material, gather
+from pixelsleuth.training.sida.modules import prepare, table
+from pixelsleuth.training.sida.start import RANDOM
+
+BYTES = {"fp32": 4, "bf16": 2}
+CLIP = {
+    "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
+    "image_size": 224, "patch_size": 14, "hidden_act": "quick_gelu",
+}  # fmt: skip
+SAM = {
+    "hidden_size": 1280, "output_channels": 256, "num_hidden_layers": 32, "num_attention_heads": 16, "image_size": 1024,
+    "patch_size": 16, "mlp_dim": 5120, "window_size": 14, "global_attn_indexes": [7, 15, 23, 31], "num_pos_feats": 128,
+}  # fmt: skip
+LANGUAGE = {
+    "7b": {
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+    },
+    "13b": {
+        "hidden_size": 5120,
+        "intermediate_size": 13824,
+        "num_hidden_layers": 40,
+        "num_attention_heads": 40,
+    },
+}
+PROMPT, ANSWER = 150, {1: 15, 2: 300}
+"""Tokens of question and template, and of an answer in each stage, roughly."""
+KEPT = {False: 34, True: 2}
+"""Bytes an activation of a layer keeps for the backward pass, without and with gradient checkpointing."""
+
+
+def plan(config: TrainConfig) -> str:
+    """The dry run as text.
+
+    Raises:
+        UsageError: the data or the start do not fit, as before a training.
+    """
+    from accelerate import init_empty_weights
+
+    material = gather(config)
+    large = dimensions_of(config)
+    with init_empty_weights():
+        model = LargeSida(large)
+        module = prepare(model, config)
+    lines = [_head(config), *_data(material), "", *_modules(module), ""]
+    rows = table(module)
+    whole, learns = sum(row[1] for row in rows), sum(row[2] for row in rows)
+    lines += [*_memory(config, large, whole, learns), *_disk(config, material, large, whole, learns)]
+    return "\n".join(lines)
+
+
+def dimensions_of(config: TrainConfig) -> LargeConfig:
+    """Dimensions of the start, without its weights."""
+    if config.start == RANDOM:
+        drawn = config.random
+        language = {**drawn.sida.get("language", {}), "vocab_size": drawn.pieces + 5}
+        return LargeConfig({"decoder": "sam", **drawn.sida, "language": language}, drawn.clip, drawn.sam)
+    folder = Path(config.start)
+    if folder.is_dir():
+        told = read_json(folder / "config.json")
+        if told.get("model_type") == checkpoint.MODEL_TYPE:
+            return LargeConfig(told["sida"], told["clip"], told["sam"], told.get("layer", -2))
+        shards = Shards(folder)
+        names = {*shards.names, "model.sida_fc1.weight"}
+        sida, sam = dimensions(
+            told, lambda name: shards.shape(name) if name in shards.names else (256, 3), names
+        )
+        tower = folder / str(told.get("mm_vision_tower"))
+        vision = read_json(tower / "config.json") if tower.is_dir() else CLIP
+        vision = vision.get("vision_config", vision)
+        return LargeConfig(sida, {key: vision[key] for key in checkpoint.CLIP_KEYS if key in vision}, sam)
+    size = next((size for size in LANGUAGE if f"-{size}" in config.start.lower()), None)
+    if size is None:
+        raise UsageError(f"{config.start} is no folder and names no known size: download it first.")
+    language = {"vocab_size": 32_005, "tie_word_embeddings": False, **LANGUAGE[size]}
+    fusion = {"fusion": config.fusion or "attention", "det_projection": config.det_projection or "logits"}
+    return LargeConfig(
+        {"token": 1024, "out": 256, "decoder": "sam", "language": language, **fusion}, CLIP, SAM
+    )
+
+
+def _head(config: TrainConfig) -> str:
+    micro = config.per_device
+    return (
+        f"Stage {config.stage} from {config.start}: {config.steps} steps of {config.global_batch} pictures "
+        f"({config.batches} batches, {micro} at a time on each device), {config.precision}."
+    )
+
+
+def _data(material: Material) -> list[str]:
+    counts = ", ".join(f"{material.count(i)} {name.replace('_', ' ')}" for i, name in enumerate(LABELS))
+    lines = [f"Pictures: {counts}; {material.masks} masks; {len(material.validation)} for validation."]
+    lines += [f"Left out: {count} ({why})." for why, count in material.left_out.items()]
+    return lines
+
+
+def _modules(module: Any) -> list[str]:
+    rows = table(module)
+    width = max(len(name) for name, _, _ in rows)
+    lines = [f"{'module':{width}}  {'parameters':>14}  {'trained':>14}"]
+    lines += [f"{name:{width}}  {count:>14,}  {learns:>14,}" for name, count, learns in rows]
+    whole, learns = sum(row[1] for row in rows), sum(row[2] for row in rows)
+    share = 100 * learns / whole
+    return [*lines, f"{'together':{width}}  {whole:>14,}  {learns:>14,}  ({share:.2f} %)"]
+
+
+def _memory(config: TrainConfig, large: LargeConfig, whole: int, learns: int) -> list[str]:
+    language = large.sida["language"]
+    weights = (whole - learns) * BYTES[config.frozen] + learns * 4
+    state = learns * 12  # gradient and two moments, fp32
+    tokens = PROMPT + large.picture_tokens + ANSWER[config.stage]
+    width = 4 if config.precision == "fp32" else 2
+    one = language["hidden_size"] * tokens * config.per_device
+    activations = one * language["num_hidden_layers"] * KEPT[config.gradient_checkpointing] * width // 2
+    side = large.sam["image_size"] // large.sam["patch_size"]
+    sam = (
+        config.per_device * side**4 * large.sam["num_attention_heads"] * width
+    )  # one global attention, at worst
+    parts = (
+        ("weights", weights),
+        ("gradients and moments", state),
+        ("activations", activations),
+        ("SAM", sam),
+    )
+    told = ", ".join(f"{name} {_size(size)}" for name, size in parts)
+    total = _size(sum(size for _, size in parts))
+    return [f"Memory a device, estimated, without sharding: {total} ({told})."]
+
+
+def _disk(config: TrainConfig, material: Material, large: LargeConfig, whole: int, learns: int) -> list[str]:
+    checkpoints = learns * 12 * (config.checkpoints.keep + 1) + learns * 4 * bool(config.validation.every)
+    model = whole * BYTES[config.frozen]
+    needed = checkpoints + model
+    told = f"checkpoints {_size(checkpoints)}, model {_size(model)}"
+    if config.sam_cache:
+        side = large.sam["image_size"] // large.sam["patch_size"]
+        width = 4 if config.precision == "fp32" else 2
+        cache = material.masks * large.sam["output_channels"] * side * side * width
+        needed += cache
+        told += f", SAM's embeddings {_size(cache)}"
+    home = next(one for one in [Path(config.out), *Path(config.out).absolute().parents] if one.is_dir())
+    free = shutil.disk_usage(home).free
+    lines = [f"Disk: {_size(needed)} ({told}); {_size(free)} are free at {home}."]
+    return (
+        lines
+        if needed <= free
+        else [*lines, "That is too little: name another out, or a smaller checkpoints.keep."]
+    )
+
+
+def _size(count: float) -> str:
+    """
+    >>> _size(1_500_000), _size(17e9)
+    ('1.5 MB', '17.0 GB')
+    """
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

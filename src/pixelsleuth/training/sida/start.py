@@ -1,0 +1,204 @@
+"""What a training starts from: a SIDA checkpoint, a LISA checkpoint (SIDA's modules are then added), or a random draw.
+
+Tokens that the start lacks get rows of their own behind the embedding: the mean of the others, with a little noise. The
+whole start is the same for the same seed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.models import hub
+from pixelsleuth.models.sida import prompts
+from pixelsleuth.models.sida.checkpoint import load_large, processor, save_large
+from pixelsleuth.models.sida.large import LargeConfig, LargeSida
+from pixelsleuth.models.sida.modules import DetectionFusion, DetectionHead
+from pixelsleuth.models.sida.processing import SidaProcessor
+from pixelsleuth.models.sida.shards import Shards
+from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
+from pixelsleuth.training.sida.config import Drawn, TrainConfig
+
+RANDOM = "random"
+NEW_IN_LISA = ("model.cls_head.", "model.sida_fc1.", "model.attention_layer.")
+PUBLISHED_FUSION = {"project": "model.sida_fc1", "attention": "model.attention_layer"}
+
+
+def load_start(config: TrainConfig) -> tuple[LargeSida, SidaProcessor]:
+    """Model and processor at step 0, on the CPU, tokens of the stage added, the fusion as the configuration wants it.
+
+    Weights are read in the precision that frozen ones shall have, so that a host needs no more memory than that.
+
+    Raises:
+        UsageError: the start is missing, damaged, or of another shape than what `random` or `fusion` ask for.
+    """
+    torch.manual_seed(config.seed)
+    if config.start == RANDOM:
+        folder = Path(config.out) / "start"
+        if not (folder / "config.json").is_file():
+            _draw(config.random, folder)
+        model, made = load_large(str(folder))
+    else:
+        model, made = _loaded(config)
+    added = ["[CLS]", "[SEG]", "<im_start>", "<im_end>", *(["[END]"] if config.stage == 2 else [])]
+    made = _with_tokens(model, made, added)
+    _set_fusion(model, config)
+    return model, made
+
+
+def _draw(wanted: Drawn, folder: Path) -> None:
+    """Write a random model, its tokenizer trained on the prompts, as a folder; all or nothing."""
+    tokenizer = train_tokenizer(wanted.pieces)
+    sida = json.loads(json.dumps(wanted.sida))
+    language = {"attn_implementation": "sdpa", **sida.get("language", {}), "vocab_size": len(tokenizer)}
+    try:
+        large = LargeConfig(
+            sida={"decoder": "sam", **sida, "language": language}, clip=wanted.clip, sam=wanted.sam
+        )
+        model = LargeSida(large)
+    except (TypeError, KeyError, ValueError, ZeroDivisionError) as error:
+        raise UsageError(f"random does not describe a model ({error}): see recipes/tiny.yaml.") from None
+    for name, table in model.named_parameters():
+        if "pos_embed" in name or "rel_pos" in name:  # transformers leaves these at zero
+            nn.init.normal_(table, std=0.02)
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    save_large(model, processor(large, tokenizer), partial)
+    os.replace(partial, folder)
+
+
+def train_tokenizer(pieces: int) -> LegacyTokenizer:
+    """A SentencePiece model of `pieces` pieces, learnt from the prompts, with SIDA's tokens behind."""
+    from sentencepiece import SentencePieceTrainer
+
+    lines = [prompts.prompt(prompts.QUESTION_WHY), prompts.SYSTEM_LLAMA_2, *prompts.ANSWERS, *prompts.CANNED]
+    letters = "".join(chr(i) for i in range(33, 127))
+    model = io.BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter([*lines * 4, letters]), model_writer=model, vocab_size=pieces, model_type="bpe",
+            character_coverage=1.0, normalization_rule_name="identity", remove_extra_whitespaces=False, minloglevel=2,
+            num_threads=1,
+        )  # fmt: skip
+    except RuntimeError as error:
+        raise UsageError(
+            f"random.pieces={pieces} makes no tokenizer ({str(error).splitlines()[-1]})."
+        ) from None
+    words = ["[CLS]", "[SEG]", "<im_start>", "<im_end>"]
+    return LegacyTokenizer(model.getvalue(), {word: pieces + i for i, word in enumerate(words)})
+
+
+def _loaded(config: TrainConfig) -> tuple[LargeSida, SidaProcessor]:
+    folder = hub.resolve(config.start)
+    dtype = torch.float32 if config.frozen == "fp32" else torch.bfloat16
+    tokenizer = LegacyTokenizer.from_folder(folder)
+    if {"[CLS]", "[SEG]"} <= set(tokenizer.added):
+        return load_large(config.start, dtype=dtype, clip=config.clip)
+    weights = _WithSida(Shards(folder), tokenizer, config)
+    clip = json.loads((folder / "config.json").read_text()).get("mm_vision_tower")
+    beside = folder / str(clip)
+    with tempfile.TemporaryDirectory() as place:
+        shutil.copy(folder / "config.json", place)
+        weights.tokenizer.save(Path(place))
+        tower = config.clip or (str(beside.resolve()) if clip and beside.is_dir() else None)
+        return load_large(place, dtype=dtype, clip=tower, weights=weights)
+
+
+class _WithSida:
+    """A LISA checkpoint's weights with SIDA's modules, drawn at random, and rows for the tokens that it lacks."""
+
+    def __init__(self, shards: Shards, tokenizer: LegacyTokenizer, config: TrainConfig) -> None:
+        self.shards = shards
+        rows = shards.shape("model.embed_tokens.weight")
+        lacking = [word for word in ("[CLS]", "[SEG]") if word not in tokenizer.added]
+        first = max(len(tokenizer), 0)
+        self.tokenizer = LegacyTokenizer(
+            tokenizer.model, tokenizer.added | {word: first + i for i, word in enumerate(lacking)}
+        )
+        self.vocabulary = max(rows[0], len(self.tokenizer))
+        out = shards.shape("model.text_hidden_fcs.0.2.weight")[0]
+        self.fresh: dict[str, Tensor] = {}
+        for name, value in DetectionHead(rows[1]).state_dict().items():
+            self.fresh[f"model.cls_head.0.{name}"] = value
+        fusion = DetectionFusion(out, 8, projection=config.det_projection or "logits", hidden=rows[1])
+        for name, value in fusion.state_dict().items():
+            part, _, rest = name.partition(".")
+            self.fresh[f"{PUBLISHED_FUSION[part]}.{rest}"] = value
+        self.fresh = {key: value for key, value in self.fresh.items() if key not in shards.names}
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.shards.names, *self.fresh]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        if name in self.fresh:
+            return tuple(self.fresh[name].shape)
+        shape = self.shards.shape(name)
+        return (self.vocabulary, *shape[1:]) if _is_table(name) else shape
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for name, value in self.shards.tensors():
+            yield name, longer(value, self.vocabulary) if _is_table(name) else value
+        yield from self.fresh.items()
+
+
+def _is_table(name: str) -> bool:
+    return name in ("model.embed_tokens.weight", "lm_head.weight")
+
+
+def longer(table: Tensor, rows: int) -> Tensor:
+    """A table (V, d) with rows up to `rows`: the mean of the others and a hundredth of their spread as noise."""
+    lacking = rows - len(table)
+    if lacking <= 0:
+        return table
+    whole = table.float()
+    noise = torch.randn(lacking, table.shape[1]) * whole.std(0) * 0.01
+    return torch.cat([table, (whole.mean(0) + noise).to(table.dtype)])
+
+
+def _with_tokens(model: LargeSida, made: SidaProcessor, words: list[str]) -> SidaProcessor:
+    """Add the tokens that are lacking, and their rows; the processor that knows them."""
+    lacking = [word for word in words if word not in made.tokenizer.added]
+    if not lacking:
+        return made
+    first = len(made.tokenizer)
+    added = made.tokenizer.added | {word: first + i for i, word in enumerate(lacking)}
+    tokenizer = LegacyTokenizer(made.tokenizer.model, added)
+    rows = max(len(tokenizer), model.sida.language.config.vocab_size)
+    for module in (model.sida.language.model.embed_tokens, model.sida.language.lm_head):
+        module.weight = nn.Parameter(longer(module.weight.data, rows), requires_grad=False)
+    embedding = model.sida.language.model.embed_tokens
+    embedding.num_embeddings = model.sida.language.lm_head.out_features = rows
+    model.sida.language.config.vocab_size = rows
+    language = model.config.sida["language"] | {"vocab_size": rows}
+    model.config = dataclasses.replace(model.config, sida=model.config.sida | {"language": language})
+    again = processor(model.config, tokenizer)
+    again.template = made.template
+    return again
+
+
+def _set_fusion(model: LargeSida, config: TrainConfig) -> None:
+    """Put the fusion of an ablation in the place of the start's, drawn anew, where they differ."""
+    now = {"fusion": "attention", "det_projection": "logits"} | model.config.sida
+    asked = {"fusion": config.fusion, "det_projection": config.det_projection}
+    wanted: dict[str, Any] = {key: value or now[key] for key, value in asked.items()}
+    if wanted.items() <= now.items():
+        return
+    model.config = dataclasses.replace(model.config, sida=now | wanted)
+    fusion = DetectionFusion(
+        now["out"], now.get("heads", 8), projection=wanted["det_projection"],
+        hidden=model.sida.language.config.hidden_size, how=wanted["fusion"],
+    )  # fmt: skip
+    model.sida.fusion = fusion.to(next(model.parameters()).device)
+    model.sida.config = dataclasses.replace(model.sida.config, **wanted)

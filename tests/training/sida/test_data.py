@@ -1,0 +1,143 @@
+"""Balanced batches by number, the same after a resume; sets that cannot be learnt from are refused."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.training.sida.config import TrainConfig
+from pixelsleuth.training.sida.data import Draw, Loader, Sampler, gather, words
+
+Tiny = Callable[..., TrainConfig]
+
+
+def rewritten(
+    manifest: Path, folder: Path, change: Callable[[dict[str, str]], dict[str, str] | None]
+) -> Path:
+    """A copy of the manifest with changed rows; pictures are named where they lie."""
+    rows = []
+    for row in csv.DictReader(manifest.open()):
+        new = change(dict(row))
+        if new is not None:
+            rows.append(new)
+    path = manifest.parent / f"{folder.name}.csv"
+    with path.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_mixed_batches_hold_every_class_alike_and_see_every_picture(tiny: Tiny) -> None:
+    config = tiny("global_batch=6")
+    sampler = Sampler(gather(config), config)
+    seen: Counter[tuple[int, int]] = Counter()
+    for _ in range(8):
+        batch = sampler.next()
+        assert Counter(draw.label for draw in batch) == {0: 2, 1: 2, 2: 2}
+        seen.update((draw.label, draw.place) for draw in batch)
+    assert set(seen.values()) == {2}  # 48 draws of 24 pictures
+    assert len(seen) == 24
+
+
+def test_classes_stay_balanced_where_the_batch_is_no_multiple_of_three(tiny: Tiny) -> None:
+    config = tiny("global_batch=4", "per_device=2")
+    sampler = Sampler(gather(config), config)
+    labels = Counter(draw.label for _ in range(6) for draw in sampler.next())
+    assert labels == {0: 8, 1: 8, 2: 8}
+
+
+def test_grouped_micro_batches_hold_one_class(tiny: Tiny) -> None:
+    config = tiny("batches=grouped", "global_batch=6", "per_device=2")
+    sampler = Sampler(gather(config), config)
+    for _ in range(4):
+        labels = [draw.label for draw in sampler.next()]
+        assert all(a == b for a, b in zip(labels[::2], labels[1::2], strict=True))
+
+
+@pytest.mark.parametrize("batches", ["mixed", "grouped", "natural"])
+def test_a_restored_sampler_goes_on_as_if_nothing_had_happened(tiny: Tiny, batches: str) -> None:
+    config = tiny(f"batches={batches}", "global_batch=5", "per_device=2")
+    material = gather(config)
+    whole, halves = Sampler(material, config), Sampler(material, config)
+    expected = [whole.next() for _ in range(20)]
+    first = [halves.next() for _ in range(9)]
+    again = Sampler(material, config)
+    again.restore(halves.state())
+    assert first + [again.next() for _ in range(11)] == expected
+
+
+def test_a_mixture_follows_its_weights(tiny: Tiny, manifest: Path) -> None:
+    config = tiny(
+        f"data=[{{path: {manifest}, weight: 3}}, {{path: {manifest}, weight: 1}}]", "global_batch=30"
+    )
+    sampler = Sampler(gather(config), config)
+    chosen = Counter(draw.chosen for _ in range(20) for draw in sampler.next())
+    assert 0.7 < chosen[0] / 600 < 0.8
+
+
+def test_an_example_depends_on_its_number_alone(tiny: Tiny) -> None:
+    config = tiny("equalise=random")
+    loader = Loader(gather(config), config)
+    one, other = (loader.example(Draw(n, 0, 2, 1)) for n in (7, 8))
+    again = Loader(gather(config), config).example(Draw(7, 0, 2, 1))
+    assert np.array_equal(one.pixels, again.pixels)
+    assert one.pixels.shape != other.pixels.shape or not np.array_equal(one.pixels, other.pixels)
+    assert one.mask is not None
+    assert one.mask.shape == one.pixels.shape[:2]
+    assert set(np.unique(one.mask)) <= {0, 255}
+
+
+def test_a_broken_picture_is_replaced_and_told(tiny: Tiny, manifest: Path, tmp_path: Path) -> None:
+    (manifest.parent / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    seen = []
+
+    def change(row: dict[str, str]) -> dict[str, str]:
+        seen.append(row)
+        return row | ({"path": "broken.png"} if len(seen) == 1 else {})
+
+    config = tiny(f"data={rewritten(manifest, tmp_path, change)}")
+    loader = Loader(gather(config), config)
+    assert loader.example(Draw(0, 0, 0, 0)).pixels.shape == (96, 96, 3) or loader.failed
+    assert list(loader.failed) == [str(manifest.parent / "broken.png")]
+
+
+@pytest.mark.parametrize(
+    "change,overrides,told",
+    [
+        (lambda row: row if row["label"] != "real" else None, [], "no picture of the class real"),
+        (lambda row: row | {"mask": ""}, [], "No tampered picture of the data has a mask"),
+        (lambda row: row | {"description": ""}, ["stage=2"], "with a description of the class real"),
+        (lambda row: row | {"label": "maybe"}, [], "unknown label 'maybe'"),
+        (lambda row: row, ["validation={every: 2, hold_out: 0.01}"], "validation pictures lack a class"),
+        (lambda row: row, ["augment=[blurr:3]"], "perturbation"),
+    ],
+    ids=["class", "masks", "texts", "label", "validation", "augment"],
+)
+def test_sets_that_cannot_be_learnt_from_are_refused(
+    tiny: Tiny, manifest: Path, tmp_path: Path, change: Callable, overrides: list[str], told: str
+) -> None:
+    config = tiny(f"data={rewritten(manifest, tmp_path, change)}", *overrides)
+    with pytest.raises(UsageError, match=told):
+        Loader(gather(config), config)
+
+
+def test_held_out_groups_are_not_trained_on(tiny: Tiny) -> None:
+    config = tiny("validation={every: 2, hold_out: 0.4}")
+    material = gather(config)
+    trained = {sample.group for one in material.sets for rows in one for sample in rows}
+    assert not trained & {sample.group for sample in material.validation}
+    assert len(trained) + len(material.validation) == 24
+
+
+def test_stage_two_says_the_class_and_then_why() -> None:
+    question, answer = words(2, 2, "A  patch\nwas pasted.")
+    assert question.endswith("and answer why.")
+    assert answer == "[CLS] The image is tampered [SEG] A patch was pasted. [END]"
+    assert words(1, 0, "unused")[1] == "[CLS] The image is real"
