@@ -26,7 +26,7 @@ PADDED = 1024
 
 
 def random_engine(width: int, layers: int, device: str) -> FakeVlmEngine:
-    """A LLaVA with the published picture size (336 px, 576 tokens) and dimensions of one's choice, weights at random."""
+    """A LLaVA with the published picture size (336 px, 576 tokens), other dimensions free, weights at random."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import (
         CLIPImageProcessorPil,
@@ -140,7 +140,7 @@ def speed(options: argparse.Namespace) -> None:
         seconds = 0.0
         for start in range(0, len(pixels), batch):
             part = pixels[start : start + batch]
-            seconds += measure(lambda part=part: engine._generate(  # type: ignore[misc]
+            seconds += measure(lambda part=part: engine._generate(
                 engine.pixel_values(part), [engine.prompt_ids(QUESTION)] * len(part), options.tokens
             ))  # fmt: skip
         each = seconds / len(pixels)

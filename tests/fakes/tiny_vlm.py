@@ -120,7 +120,7 @@ def make_sam2(folder: Path) -> None:
     torch.manual_seed(0)
     backbone = {
         "model_type": "sam2_hiera_det_model", "hidden_size": 16, "num_attention_heads": 1, "image_size": [64, 64],
-        "blocks_per_stage": [1, 1, 1, 1], "embed_dim_per_stage": [16, 32, 64, 128],
+        "blocks_per_stage": [1, 1, 2, 1], "embed_dim_per_stage": [16, 32, 64, 128],
         "num_attention_heads_per_stage": [1, 1, 2, 2], "window_size_per_stage": [8, 8, 4, 4],
         "global_attention_blocks": [3], "window_positional_embedding_background_size": [4, 4],
     }  # fmt: skip

@@ -198,7 +198,7 @@ def test_check_with_a_folder_its_settings_and_its_segmenter(
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 0, result.stderr
         first, second = json.loads(result.stdout)
-        assert first["inconclusive"]
+        assert first["error"] is None
         assert second["error"] is None
 
 

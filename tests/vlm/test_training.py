@@ -23,6 +23,7 @@ from pixelsleuth.models.so_fake_r1.rewards import Truth  # noqa: E402
 from pixelsleuth.training.vlm import fakevlm, kinds  # noqa: E402
 from pixelsleuth.training.vlm.examples import Example, box_of, load_example, read_samples  # noqa: E402
 from pixelsleuth.training.vlm.supervised import IGNORED  # noqa: E402
+from pixelsleuth.training.vlm.tiny import make_policy  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"width": 32, "vision_width": 32, "layers": 1, "vision_layers": 1}
@@ -127,7 +128,9 @@ def test_so_fake_r1_trains_logs_each_reward_resumes_and_check_takes_it(
         "grpo.save_every=1", "grpo.show_every=1",
     ]  # fmt: skip
     recipe = ROOT / "recipes/so_fake_r1/tiny.yaml"
-    kinds.carry_out(recipe, [*settings, "grpo.steps=2"])
+    result = CliRunner().invoke(main, ["train", str(recipe), *settings, "grpo.steps=2"])
+    assert result.exit_code == 0, result.output
+    assert f"pixelsleuth check --model {out / 'model'}" in result.output
     assert [line["step"] for line in lines(out / "log.jsonl")] == [1, 2]
     first = lines(out / "log.jsonl")
     model = kinds.carry_out(recipe, [*settings, "grpo.steps=3"], resume=True)
@@ -167,6 +170,29 @@ def test_what_is_wrong_in_a_recipe_is_told_before_anything_is_trained(
         kinds.carry_out(
             ROOT / "recipes/so_fake_r1/tiny.yaml", [f"data={manifest}", f"out={tmp_path / 'out'}", *overrides]
         )
+
+
+def test_a_dry_run_shows_the_settings_and_trains_nothing(manifest: Path, tmp_path: Path) -> None:
+    recipe = str(ROOT / "recipes/so_fake_r1/7b.yaml")
+    arguments = ["train", recipe, f"data={manifest}", f"out={tmp_path / 'out'}", "grpo.group=4", "--dry-run"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert "group: 4" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_evaluate_measures_both(taught_folder: Path, manifest: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "policy"
+    make_policy(policy, ["Odd light."], size=SMALL)
+    (policy / "detector.json").write_text('{"max_new_tokens": 8}')
+    for name, folder in (("fakevlm", taught_folder), ("so_fake_r1", policy)):
+        out = tmp_path / name
+        result = CliRunner().invoke(
+            main, ["evaluate", "--model", str(folder), "--data", str(manifest), "--out", str(out)]
+        )
+        assert result.exit_code == 0, result.output
+        assert len(lines(out / "predictions.jsonl")) == 9
+        assert (out / "metrics.json").is_file()
 
 
 def test_every_recipe_is_known_to_its_trainer() -> None:

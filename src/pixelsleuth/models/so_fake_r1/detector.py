@@ -109,7 +109,8 @@ class SoFakeDetector(Detector):
             warnings += readings[chosen].notes
         if found[chosen].cut:
             warnings.append("the answer was cut at the token limit")
-        reading, mask, places, heat = readings[chosen], None, [], None
+        reading, mask, heat = readings[chosen], None, None
+        places: list[Region] = []
         if reading.box is not None:
             mask, heat, places, told = self._localized(picture, reading, chances[Label.TAMPERED])
             warnings += told
@@ -216,7 +217,8 @@ def read_settings(folder: Path, segmenter: str | None = None) -> Settings:
         wrong = [
             key for key, value in told.items() if isinstance(value, bool) or not isinstance(value, kinds[key])
         ]
-        settings = Settings(**({"segmenter": segmenter} | told))
+        given: dict[str, Any] = {"segmenter": segmenter, **told}
+        settings = Settings(**given)
         if (
             wrong
             or not 0 <= settings.samples <= 64

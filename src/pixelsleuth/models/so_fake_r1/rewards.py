@@ -1,7 +1,7 @@
 """Rewards of reinforcement learning: small pure functions of a completion and the truth, each switchable and weighted.
 
 Of the authors' reward it is known that it has five components, aligned to detection, localization and explanation;
-names, formulas and weights are not public. What stands here is therefore **ours**, after open relatives: the thinking format,
+names, formulas and weights are not public. What stands here is therefore **ours**, after open relatives: the format,
 thresholded overlap and box distance as Seg-Zero has them (`verl/utils/reward_score/seg.py`), continuous overlap as
 VLM-R1 has it. `ORIGIN` marks each.
 

@@ -1,7 +1,7 @@
 """Reinforcement of So-Fake-R1's policy: TRL's `GRPOTrainer`, this project's rewards, one line of log a step.
 
-`log.jsonl` has `step`, `reward` (the mean total reward as a share of its maximum), `rewards` (each apart, unweighted) and
-what TRL measures. `completions.jsonl` has completions of some steps, with the truth beside them.
+`log.jsonl` has `step`, `reward` (the mean total reward as a share of its maximum), `rewards` (each apart, unweighted),
+and what TRL measures. `completions.jsonl` has completions of some steps, with the truth beside them.
 """
 
 from __future__ import annotations

@@ -85,6 +85,13 @@ def carry_out(path: Path, overrides: Sequence[str] = (), *, resume: bool = False
     return result
 
 
+def plan(path: Path, overrides: Sequence[str] = ()) -> str:
+    """The recipe as it would be carried out, as YAML; nothing is loaded. Raises UsageError."""
+    import yaml
+
+    return str(yaml.safe_dump(read_recipe(path, overrides), sort_keys=False)).rstrip()
+
+
 def settings(given: Mapping[str, Any] | None, defaults: Mapping[str, Any], what: str) -> dict[str, Any]:
     """`defaults` with what is given put in. Raises UsageError for an unknown key or a value of another type."""
     merged = dict(defaults)
@@ -113,7 +120,7 @@ def _content(path: Path) -> dict[str, Any]:
     import yaml
 
     if not path.is_file():
-        raise UsageError(f"{path} is not a file: name a recipe, such as recipes/so_fake_r1/tiny.yaml.")
+        raise UsageError(f"{path} is not a file: name a recipe, such as recipes/tiny.yaml.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
