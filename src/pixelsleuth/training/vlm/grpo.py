@@ -120,6 +120,14 @@ def dataset_of(examples: Examples) -> Any:
     return Dataset.from_dict({"index": list(range(len(examples)))}).with_transform(make)
 
 
+def read_settings(given: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, float]]:
+    """The settings with what is given put in, and the weights of the rewards. Raises UsageError."""
+    told = settings(given, REINFORCEMENT, "grpo")
+    if told["group"] < 2:
+        raise UsageError("grpo.group must be at least 2: rewards are compared within a group.")
+    return told, read_weights(told["rewards"])
+
+
 def reinforce(
     model: Any, processor: Any, examples: Examples, out: Path, given: dict[str, Any] | None, *, lora: Any = None,
     seed: int = 0, resume: bool = False,
@@ -134,10 +142,7 @@ def reinforce(
     """
     from trl import GRPOConfig, GRPOTrainer
 
-    told = settings(given, REINFORCEMENT, "grpo")
-    if told["group"] < 2:
-        raise UsageError("grpo.group must be at least 2: rewards are compared within a group.")
-    weights = read_weights(told["rewards"])
+    told, weights = read_settings(given)
     scorer = Scorer(weights, told["show_every"], lambda rows: keep_completions(out, rows))
     folder = out / "checkpoints" / "grpo"
     served = (

@@ -21,9 +21,9 @@ from pixelsleuth.data.sample import Sample
 from pixelsleuth.models import hub
 from pixelsleuth.models.so_fake_r1.answers import QUESTION, write
 from pixelsleuth.models.so_fake_r1.policy import Policy, load_policy
-from pixelsleuth.models.so_fake_r1.rewards import Truth, read_weights
+from pixelsleuth.models.so_fake_r1.rewards import Truth
 from pixelsleuth.training.vlm.examples import Example, Examples, read_samples
-from pixelsleuth.training.vlm.grpo import REINFORCEMENT, prompt_item, reinforce
+from pixelsleuth.training.vlm.grpo import prompt_item, read_settings, reinforce
 from pixelsleuth.training.vlm.kinds import settings
 from pixelsleuth.training.vlm.supervised import (
     LOOP,
@@ -71,7 +71,7 @@ def run(config: dict[str, Any], out: Path, resume: bool = False) -> Path:
     told = settings(config, RECIPE, "the recipe")
     settings(told["lora"], LORA, "lora")
     settings(told["sft"], LOOP, "sft")
-    read_weights(settings(told["grpo"], REINFORCEMENT, "grpo")["rewards"])
+    read_settings(told["grpo"])
     samples = read_samples(
         told["data"], reader=told["reader"], split=told["split"], most=told["pictures"], seed=told["seed"]
     )

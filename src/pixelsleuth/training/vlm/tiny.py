@@ -1,6 +1,6 @@
 """A Qwen2.5-VL drawn at random, at any size, with a tokenizer made of the words that it will need.
 
-It has the class, the layout on disk and the processor of the published model; its dimensions are small and its words few.
+It has the class, the layout on disk and the processor of the published model; dimensions are small and words few.
 For trying a recipe on a laptop, and for tests.
 """
 
@@ -117,7 +117,7 @@ def make_processor(tokenizer: Any, patch: int) -> Any:
 
 
 def make_tokenizer(texts: Iterable[str]) -> Any:
-    """A fast tokenizer with one token a word (its blank included), digit and sign; what it never saw is one unknown token."""
+    """A fast tokenizer: one token a word (its blank included), digit and sign, one for all that it never saw."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
