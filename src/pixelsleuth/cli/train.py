@@ -17,18 +17,29 @@ import click
     "--dry-run", is_flag=True, help="Tell what would be trained, memory, steps and disk; train nothing."
 )
 def train(recipe: Path, overrides: tuple[str, ...], resume: bool, dry_run: bool) -> None:
-    """Train SIDA as CONFIG.yaml says, settings replaced by KEY=VALUE (nested ones as lora.rank=4).
+    """Train SIDA, FakeVLM or So-Fake-R1 as CONFIG.yaml says, settings replaced by KEY=VALUE (nested ones as
+    lora.rank=4). `kind:` in the recipe tells which; without it, it is SIDA's.
 
     \b
     pixelsleuth train recipes/tiny.yaml data=MANIFEST.csv out=runs/tiny
     pixelsleuth train recipes/sida/7b_stage1.yaml data=SID_Set/ out=runs/7b --dry-run
     torchrun --nproc-per-node 2 -m pixelsleuth train recipes/sida/7b_stage1.yaml data=SID_Set/ out=runs/7b
+    pixelsleuth train recipes/so_fake_r1/tiny.yaml data=MANIFEST.csv out=runs/r1
 
     Leaves out/log.jsonl (a line a step), out/checkpoints, plots, and out/model for 'pixelsleuth check --model'.
     """
     from pixelsleuth.core.errors import MissingExtra
 
     try:
+        from pixelsleuth.training.vlm import kinds
+
+        if kinds.kind_of(recipe) is not None:
+            if dry_run:
+                click.echo(kinds.plan(recipe, overrides))
+                return
+            model = kinds.carry_out(recipe, overrides, resume=resume)
+            click.echo(f"{model}: ready for 'pixelsleuth check --model {model}'.")
+            return
         from pixelsleuth.training.sida.config import read_config
 
         config = read_config(recipe, overrides)

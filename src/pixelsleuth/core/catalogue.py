@@ -11,6 +11,8 @@ from pixelsleuth.core.memory import needed
 VLM_PACKAGES = ("torch", "transformers", "accelerate", "sentencepiece", "safetensors")
 PRECISE = ("fp32", "bf16", "int8", "int4")
 SIDA = "pixelsleuth.models.sida.detector:load"
+FAKEVLM = "pixelsleuth.models.fakevlm.detector:load"
+SO_FAKE = "pixelsleuth.models.so_fake_r1.detector:load"
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,54 @@ SPECS = (
     _sida(
         "sida-13b-description", "saberzl/SIDA-13B-description", 13_993_742_055, 12_688_179_200, describes=True
     ),
+    ModelSpec(
+        name="fakevlm",
+        factory=FAKEVLM,
+        arguments=("lingcco/fakeVLM",),
+        summary="FakeVLM as its authors published it (lingcco/fakeVLM): real or fake, with a list of artefacts.",
+        parameters=7_063_427_072,
+        download_bytes=2 * 7_063_427_072,
+        extra="vlm",
+        capabilities=frozenset({Capability.DETECT, Capability.EXPLAIN}),
+        licence="see its page on the hub",
+        packages=VLM_PACKAGES,
+        precisions=PRECISE,
+        compressible=6_476_267_520,
+    ),
+    ModelSpec(
+        name="qwen2.5-vl-7b",
+        factory=SO_FAKE,
+        arguments=("Qwen/Qwen2.5-VL-7B-Instruct",),
+        summary="Qwen2.5-VL untrained, asked as So-Fake-R1 asks (no weights of So-Fake-R1 are published); SAM masks.",
+        parameters=8_292_166_656,
+        download_bytes=2 * 8_292_166_656 + 2_564_000_000,
+        extra="vlm",
+        capabilities=frozenset(Capability),
+        licence="Apache-2.0",
+        packages=VLM_PACKAGES,
+        precisions=PRECISE,
+        compressible=6_525_618_176,
+    ),
 )
 
-CHECKPOINTS = {"SIDAForCausalLM": SIDA, "pixelsleuth_sida": SIDA}
-"""Who loads a checkpoint, by `architectures` or `model_type` of its config.json."""
+CHECKPOINTS = {
+    "SIDAForCausalLM": SIDA,
+    "pixelsleuth_sida": SIDA,
+    "so_fake_r1": SO_FAKE,
+    "LlavaForConditionalGeneration": FAKEVLM,
+    "Qwen2VLForConditionalGeneration": SO_FAKE,
+    "Qwen2_5_VLForConditionalGeneration": SO_FAKE,
+}
+"""Who loads a checkpoint, by `pixelsleuth`, `model_type` or `architectures` of its config.json, in this order."""
+
+SERVED = ModelSpec(
+    "openai:URL#NAME",
+    "pixelsleuth.models.fakevlm.served:load",
+    "FakeVLM behind an endpoint that speaks the OpenAI chat API.",
+    extra="api",
+    packages=("httpx2",),
+)
+"""What `openai:...` needs: no torch."""
 
 HUB = ModelSpec(
     "a checkpoint",

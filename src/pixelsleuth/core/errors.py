@@ -84,6 +84,12 @@ class NoPictures(UsageError):
     code = "no_pictures"
 
 
+class EndpointError(PixelSleuthError):
+    """A served model did not answer, or answered with nonsense; a record of the picture that was asked about."""
+
+    code = "endpoint_error"
+
+
 class MissingExtra(UsageError):
     """A dependency is not installed; `extra` brings it (None: the core itself).
 

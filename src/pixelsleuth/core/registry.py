@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.core.catalogue import CHECKPOINTS, HUB, SPECS, ModelSpec
+from pixelsleuth.core.catalogue import CHECKPOINTS, HUB, SERVED, SPECS, ModelSpec
 from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.errors import MissingExtra, UnknownModel, UsageError
 
@@ -45,8 +45,8 @@ def specs() -> list[ModelSpec]:
 
 
 def load(name: str = "compact", device: str = "auto", *, precision: str = "auto") -> Detector:
-    """Return the detector called `name`, that a checkpoint (a folder or a hub id, owner/name) holds, or that
-    "module:callable" makes.
+    """Return the detector called `name`, that a checkpoint (a folder or a hub id, owner/name) holds, that an endpoint
+    serves (`openai:URL#name`), or that "module:callable" makes.
 
     `precision` is that of the weights: "auto" (bf16 on a GPU, fp32 on a CPU), "fp32", "bf16", "int8" or "int4".
 
@@ -62,6 +62,8 @@ def load(name: str = "compact", device: str = "auto", *, precision: str = "auto"
         if precision != "auto" and precision not in spec.precisions:
             raise UsageError(f"The model {name!r} has one precision: leave --precision out.")
         return _make(spec.factory, spec, *spec.arguments, **options)
+    if name.startswith("openai:"):
+        return _make(SERVED.factory, SERVED, name, **options)
     if os.path.isfile(os.path.join(name, EXPORTED)):
         return _make("pixelsleuth.compact.detector:load_folder", None, name, device=device)
     factory = _checkpoint(name)
@@ -87,7 +89,7 @@ def _kinds(folder: str) -> list[str]:
     try:
         with open(path, encoding="utf-8") as handle:
             config = json.load(handle)
-        found = [config.get("model_type"), *(config.get("architectures") or [])]
+        found = [config.get("pixelsleuth"), config.get("model_type"), *(config.get("architectures") or [])]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, AttributeError, TypeError):

@@ -45,7 +45,7 @@ def load(name: str, device: str = "auto", precision: str = "auto") -> Detector:
 
     with told(name):
         config = json.loads(Path(hf_hub_download(name, "config.json")).read_text(encoding="utf-8"))
-    kinds = [config.get("model_type"), *(config.get("architectures") or [])]
+    kinds = [config.get("pixelsleuth"), config.get("model_type"), *(config.get("architectures") or [])]
     factory = next((CHECKPOINTS[kind] for kind in kinds if kind in CHECKPOINTS), None)
     if factory is None:
         raise UnknownModel(

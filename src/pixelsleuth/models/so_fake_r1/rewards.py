@@ -1,0 +1,201 @@
+"""Rewards of reinforcement learning: small pure functions of a completion and the truth, each switchable and weighted.
+
+Of the authors' reward it is known that it has five components, aligned to detection, localization and explanation;
+names, formulas and weights are not public. What stands here is therefore **ours**, after open relatives: the format,
+thresholded overlap and box distance as Seg-Zero has them (`verl/utils/reward_score/seg.py`), continuous overlap as
+VLM-R1 has it. `ORIGIN` marks each.
+
+Every reward lies in 0..1. For a picture that is not tampered, "no box" is the right box: both box rewards are then 1
+where none is told and 0 where one is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.models.so_fake_r1.answers import ANSWER, BOX, Box, follows_grammar, follows_tags, read
+
+ENOUGH_OVERLAP = 0.5
+NEAR = 10.0
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of a picture: label, box (inclusive, in the 224 px frame; None where not tampered or not known),
+    and a reference explanation."""
+
+    label: Label
+    box: Box | None = None
+    explanation: str = ""
+
+
+def think_format(text: str, truth: Truth) -> float:
+    """1 where the whole text is one thought and one answer in their tags, else 0 (Seg-Zero's, with tags unrepeated)."""
+    return float(follows_tags(text))
+
+
+def answer_format(text: str, truth: Truth) -> float:
+    """1 where the answer follows the grammar: a class, and a box if and only if it says TAMPERED."""
+    return float(follows_grammar(text))
+
+
+def class_reward(text: str, truth: Truth) -> float:
+    """1 where the class is right."""
+    return float(read(text).label is truth.label)
+
+
+def overlap(text: str, truth: Truth) -> float | None:
+    """Intersection over union of the boxes, continuous (as VLM-R1's); None where a tampered picture has no true box."""
+    return _on_boxes(text, truth, box_iou)
+
+
+def overlap_above_half(text: str, truth: Truth) -> float | None:
+    """1 where intersection over union exceeds 0.5 (as Seg-Zero's)."""
+    return _on_boxes(text, truth, lambda a, b: float(box_iou(a, b) > ENOUGH_OVERLAP))
+
+
+def box_near(text: str, truth: Truth) -> float | None:
+    """1 where the coordinates are off by less than 10 pixels on average (as Seg-Zero's)."""
+    return _on_boxes(text, truth, lambda a, b: float(box_distance(a, b) < NEAR))
+
+
+def box_closeness(text: str, truth: Truth) -> float | None:
+    """1 less the mean coordinate difference as a share of half the frame, never below 0: a slope at any distance."""
+    return _on_boxes(text, truth, lambda a, b: max(0.0, 1.0 - box_distance(a, b) / 112.0))
+
+
+def explanation_overlap(text: str, truth: Truth) -> float | None:
+    """ROUGE-L (F) of the thought against the reference; None where there is no reference."""
+    if not truth.explanation.strip():
+        return None
+    from rouge_score.rouge_scorer import RougeScorer
+
+    thought = read(text).thought
+    return float(RougeScorer(["rougeL"]).score(truth.explanation, thought)["rougeL"].fmeasure)
+
+
+def explanation_similarity(text: str, truth: Truth) -> float | None:
+    """Cosine, from 0 up, of sentence embeddings (all-MiniLM-L6-v2) of thought and reference; None without one."""
+    if not truth.explanation.strip():
+        return None
+    from sentence_transformers import util
+
+    first, second = _embedder().encode([truth.explanation, read(text).thought], convert_to_tensor=True)
+    return max(0.0, float(util.cos_sim(first, second)))
+
+
+Reward = Callable[[str, Truth], "float | None"]
+
+REWARDS: dict[str, Reward] = {
+    "think_format": think_format,
+    "answer_format": answer_format,
+    "class": class_reward,
+    "overlap": overlap,
+    "overlap_above_half": overlap_above_half,
+    "box_near": box_near,
+    "box_closeness": box_closeness,
+    "explanation_overlap": explanation_overlap,
+    "explanation_similarity": explanation_similarity,
+}
+ORIGIN = {
+    "think_format": "ours, after Seg-Zero",
+    "answer_format": "ours; the grammar is the authors'",
+    "class": "ours; exact match",
+    "overlap": "ours, after VLM-R1",
+    "overlap_above_half": "ours, after Seg-Zero",
+    "box_near": "ours, after Seg-Zero",
+    "box_closeness": "ours",
+    "explanation_overlap": "ours",
+    "explanation_similarity": "ours",
+}
+DEFAULT = {
+    "think_format": 1.0,
+    "answer_format": 1.0,
+    "class": 1.0,
+    "overlap_above_half": 1.0,
+    "box_near": 1.0,
+}
+
+
+def box_iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes whose corners are inclusive.
+
+    >>> box_iou((0, 0, 9, 9), (0, 5, 9, 9))
+    0.5
+    """
+    across = max(0.0, min(a[2], b[2]) - max(a[0], b[0]) + 1)
+    down = max(0.0, min(a[3], b[3]) - max(a[1], b[1]) + 1)
+    both = across * down
+    return both / (_area(a) + _area(b) - both)
+
+
+def box_distance(a: Box, b: Box) -> float:
+    """Mean absolute difference of the four coordinates, in pixels of the frame."""
+    return sum(abs(x - y) for x, y in zip(a, b, strict=True)) / 4
+
+
+def read_weights(given: Mapping[str, Any] | None) -> dict[str, float]:
+    """Weights by name from a recipe; what has weight 0 is off. None: the five parts at weight 1.
+
+    Raises:
+        UsageError: an unknown name, a weight that is no number or below 0, or none left.
+    """
+    if given is None:
+        return dict(DEFAULT)
+    weights = {}
+    for name, weight in given.items():
+        if name not in REWARDS:
+            raise UsageError(f"There is no reward {name!r}; known are {', '.join(REWARDS)}.")
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1e6:
+            raise UsageError(f"The weight of the reward {name!r} must be a number from 0 up, not {weight!r}.")
+        if weight:
+            weights[name] = float(weight)
+    if not weights:
+        raise UsageError("Every reward is switched off: give at least one a weight above 0.")
+    return weights
+
+
+def rewards_of(text: str, truth: Truth, weights: Mapping[str, float]) -> dict[str, float | None]:
+    """Each reward that is switched on, unweighted, in 0..1; None where it does not apply to this picture."""
+    return {name: REWARDS[name](text, truth) for name in weights}
+
+
+def share(parts: Mapping[str, float | None], weights: Mapping[str, float]) -> float:
+    """Weighted sum of the rewards as a share of its maximum over those that apply.
+
+    >>> share({"class": 1.0, "overlap": 0.5, "explanation_overlap": None}, {"class": 1, "overlap": 2, "x": 1})
+    0.6666666666666666
+    """
+    told = {name: value for name, value in parts.items() if value is not None}
+    most = sum(weights[name] for name in told)
+    return sum(weights[name] * value for name, value in told.items()) / most if most else 0.0
+
+
+def _on_boxes(text: str, truth: Truth, score: Callable[[Box, Box], float]) -> float | None:
+    if truth.label is not Label.TAMPERED:
+        said: Sequence[str] = ANSWER.findall(text) or [text]
+        return float(read(text).label is not None and not BOX.search(said[-1]))
+    if truth.box is None:
+        return None
+    told = read(text).box
+    return 0.0 if told is None else score(told, truth.box)
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
+
+
+_EMBEDDERS: list[Any] = []
+
+
+def _embedder() -> Any:
+    """The sentence embedder, loaded once."""
+    if not _EMBEDDERS:
+        from sentence_transformers import SentenceTransformer
+
+        _EMBEDDERS.append(SentenceTransformer("sentence-transformers/all-MiniLM-L6-v2"))
+    return _EMBEDDERS[0]

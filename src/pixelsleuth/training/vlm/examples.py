@@ -1,0 +1,119 @@
+"""Pictures with what should be answered about them, from any reader of this project.
+
+A picture is decoded when it is asked for, never before; one that cannot be read gives its place to the next.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelsleuth.core.errors import PictureError, UsageError
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.equalise import draw_for, equalise, random_for
+from pixelsleuth.data.readers import open_data
+from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.models.so_fake_r1.answers import FRAME, Box, to_frame
+from pixelsleuth.models.so_fake_r1.rewards import Truth
+
+log = logging.getLogger("pixelsleuth")
+MOST_KEPT = 64
+"""Sets of up to so many pictures keep their training items (a megabyte or so each) in memory."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """Pixels (H, W, 3) uint8 and the truth of a picture; `name` is what logs call it."""
+
+    name: str
+    pixels: np.ndarray
+    truth: Truth
+
+
+def read_samples(
+    data: str | Path, *, reader: str | None = None, split: str | None = None, most: int = 0, seed: int = 0
+) -> list[Sample]:
+    """The samples of a data set; with `most`, that many, as many of each class as there are, the same at each run.
+
+    Raises:
+        UsageError: there are none.
+    """
+    samples = list(open_data(data, reader, split))
+    if not samples:
+        raise UsageError(f"{data} holds no labelled picture{f' in split {split}' if split else ''}.")
+    if not most:
+        return samples
+    by_class = {label: [one for one in samples if one.label is label] for label in LABELS}
+    queues = []
+    for label, mine in by_class.items():
+        order = random_for(f"{label}", seed).permutation(len(mine))
+        queues.append([mine[i] for i in order])
+    chosen: list[Sample] = []
+    while len(chosen) < most and any(queues):
+        for queue in queues:
+            if queue and len(chosen) < most:
+                chosen.append(queue.pop(0))
+    return chosen
+
+
+def load_example(sample: Sample, *, equal: bool = True) -> Example:
+    """Decode one sample; the true box is that of its mask, in the 224 px frame.
+
+    With `equal` every picture gets one JPEG pass whose draw does not know the label. Raises PictureError.
+    """
+    picture, mask = sample.load()
+    box = None
+    if sample.label is Label.TAMPERED and mask is not None and mask.pixels.any():
+        box = box_of(mask.pixels)
+    name = sample.path.as_posix()
+    pixels = equalise(picture.pixels, draw_for(sample.unit)) if equal else picture.pixels
+    return Example(name, pixels, Truth(sample.label, box, sample.description))
+
+
+def box_of(mask: np.ndarray, frame: int = FRAME) -> Box:
+    """The box around a mask (H, W) bool that is not empty, inclusive, in the frame."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    height, width = mask.shape
+    inside = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    return to_frame(inside, width, height, frame)
+
+
+class Examples:
+    """A sequence of training items; each is made when it is asked for.
+
+    Args:
+        samples: at least one of them must be readable.
+        make: turns an example into an item.
+    """
+
+    def __init__(
+        self, samples: Iterable[Sample], make: Callable[[Example], Any], *, equal: bool = True
+    ) -> None:
+        self.samples, self.make, self.equal = list(samples), make, equal
+        self.kept: dict[int, Any] | None = {} if len(self.samples) <= MOST_KEPT else None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Any:
+        if self.kept is None:
+            return self._made(index)
+        if index not in self.kept:
+            self.kept[index] = self._made(index)
+        return self.kept[index]
+
+    def _made(self, index: int) -> Any:
+        for step in range(min(len(self.samples), 16)):
+            sample = self.samples[(index + step) % len(self.samples)]
+            try:
+                return self.make(load_example(sample, equal=self.equal))
+            except PictureError as error:
+                log.warning("%s cannot be read (%s); the next takes its place", sample.path, error)
+        raise UsageError(
+            "Sixteen pictures in a row cannot be read: check the data set (pixelsleuth datasets verify)."
+        )

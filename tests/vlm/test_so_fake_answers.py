@@ -1,0 +1,186 @@
+"""So-Fake-R1's answers: printed ones, broken ones, boxes between frame and picture, and the rewards on them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.models.so_fake_r1 import rewards
+from pixelsleuth.models.so_fake_r1.answers import (
+    follows_grammar,
+    follows_tags,
+    read,
+    to_frame,
+    to_picture,
+    write,
+)
+from pixelsleuth.models.so_fake_r1.rewards import Truth, box_distance, box_iou, rewards_of, share
+
+PRINTED = [  # the forms that the authors print, with thoughts of our own
+    ("<think> A dog on grass. Clues: even light. </think><answer>REAL</answer>", Label.REAL, None),
+    ("<think> A face. Indicators: waxy skin. </think><answer>FULL_SYNTHETIC</answer>", Label.FULL_SYNTHETIC, None),
+    (
+        "<think> A man; tampered area is (68,0),(223,223). </think><answer>TAMPERED,(68,0),(223,223).</answer>",
+        Label.TAMPERED, (68, 0, 223, 223),
+    ),
+    ("<think> A cup. </think><answer>TAMPERED,(0,4),(213,205).</answer>", Label.TAMPERED, (0, 4, 213, 205)),
+    ("<think> A cat. </think><answer>TAMPERED,(45,13),(160,208)</answer>", Label.TAMPERED, (45, 13, 160, 208)),
+]  # fmt: skip
+BROKEN = [
+    ("", None, None),
+    ("REAL", Label.REAL, None),
+    ("The picture is tampered at (10, 20), (30, 40)", Label.TAMPERED, (10, 20, 30, 40)),
+    ("<think>never closed <answer>REAL</answer>", Label.REAL, None),
+    ("<think>REAL</think><answer>TAMP", None, None),
+    ("<think>x</think><answer>TAMPERED,(1,2),(3", Label.TAMPERED, None),
+    ("<answer>REAL</answer><answer>full synthetic</answer>", Label.FULL_SYNTHETIC, None),
+    ("<answer>REAL or TAMPERED</answer>", None, None),
+    ("<answer>not REAL, TAMPERED,(9,8),(7,6)</answer>", Label.TAMPERED, (7, 6, 9, 8)),
+    ("<answer>TAMPERED,(200,200),(400,300)</answer>", Label.TAMPERED, (200, 200, 223, 223)),
+    ("<answer>TAMPERED,(300,300),(400,400)</answer>", Label.TAMPERED, None),
+    ("<answer>TAMPERED,(-9,-9),(5,5)</answer>", Label.TAMPERED, (0, 0, 5, 5)),
+    ("<answer>TAMPERED [1, 2, 3, 4]</answer>", Label.TAMPERED, (1, 2, 3, 4)),
+    ("<answer>REAL,(1,2),(3,4)</answer>", Label.REAL, None),
+    ("<think>这是真的</think><answer>真实</answer>", None, None),
+    ("<answer>UNREAL REALISTIC</answer>", None, None),
+]
+
+
+@pytest.mark.parametrize("text, label, box", PRINTED + BROKEN)
+def test_answers_read(text: str, label: Label | None, box: tuple[float, ...] | None) -> None:
+    reading = read(text)
+    assert reading.label is label
+    assert reading.box == box
+
+
+def test_printed_answers_follow_the_grammar_and_broken_ones_do_not() -> None:
+    assert all(follows_tags(text) and follows_grammar(text) for text, _, _ in PRINTED)
+    assert not any(follows_tags(text) and follows_grammar(text) for text, _, _ in BROKEN)
+
+
+@given(st.text(max_size=400))
+@example("<answer>" * 50)
+@example("(" * 200)
+@example("<answer>TAMPERED,(999999,999999),(-999999,-999999)")
+def test_no_text_breaks_the_reading(text: str) -> None:
+    reading = read(text)
+    if reading.box is not None:
+        x1, y1, x2, y2 = reading.box
+        assert 0 <= x1 <= x2 <= 223
+        assert 0 <= y1 <= y2 <= 223
+        assert reading.label is Label.TAMPERED
+    for truth in (Truth(Label.REAL), Truth(Label.TAMPERED, (1, 2, 30, 40)), Truth(Label.TAMPERED)):
+        parts = rewards_of(text, truth, dict.fromkeys(list(rewards.REWARDS)[:7], 1.0))
+        assert all(value is None or 0 <= value <= 1 for value in parts.values())
+
+
+side = st.integers(0, 223)
+boxes = st.tuples(side, side, side, side).map(
+    lambda b: (float(min(b[0], b[2])), float(min(b[1], b[3])), float(max(b[0], b[2])), float(max(b[1], b[3])))
+)
+
+
+@given(st.sampled_from(list(Label)), boxes, st.text(st.characters(codec="utf-8"), max_size=60))
+def test_what_is_written_reads_back_and_earns_every_reward(label: Label, box: tuple, thought: str) -> None:
+    text = write(label, box, thought)
+    reading = read(text)
+    assert reading.label is label
+    assert reading.box == (box if label is Label.TAMPERED else None)
+    truth = Truth(label, box if label is Label.TAMPERED else None)
+    weights = dict.fromkeys(list(rewards.REWARDS)[:7], 2.0)
+    assert share(rewards_of(text, truth, weights), weights) == 1.0
+
+
+@given(boxes, st.integers(1, 3000), st.integers(1, 3000))
+def test_a_box_in_the_picture_is_never_empty_and_never_outside(box: tuple, width: int, height: int) -> None:
+    x0, y0, x1, y1 = to_picture(box, width, height)
+    assert 0 <= x0 < x1 <= width
+    assert 0 <= y0 < y1 <= height
+
+
+@given(boxes, st.integers(224, 3000), st.integers(224, 3000))
+def test_boxes_go_to_the_picture_and_back(box: tuple, width: int, height: int) -> None:
+    back = to_frame(to_picture(box, width, height), width, height)
+    assert max(abs(a - b) for a, b in zip(back, box, strict=True)) <= 1
+
+
+@given(boxes, boxes)
+def test_overlap_is_that_of_the_pixels(a: tuple, b: tuple) -> None:
+    def pixels(box: tuple) -> np.ndarray:
+        inside = np.zeros((224, 224), bool)
+        x1, y1, x2, y2 = map(int, box)
+        inside[y1 : y2 + 1, x1 : x2 + 1] = True
+        return inside
+
+    first, second = pixels(a), pixels(b)
+    assert box_iou(a, b) == pytest.approx((first & second).sum() / (first | second).sum())
+    assert (box_distance(a, b) == 0) == (a == b)
+
+
+TAMPERED = Truth(Label.TAMPERED, (10.0, 10.0, 109.0, 109.0))
+
+
+@pytest.mark.parametrize(
+    "text, truth, expected",
+    [
+        ("<think>x</think><answer>TAMPERED,(10,10),(109,109)</answer>", TAMPERED, (1, 1, 1, 1, 1)),
+        ("<think>x</think><answer>TAMPERED,(15,15),(114,114)</answer>", TAMPERED, (1, 1, 1, 1, 1)),
+        ("<think>x</think><answer>TAMPERED,(30,10),(109,109)</answer>", TAMPERED, (1, 1, 1, 1, 1)),
+        ("<think>x</think><answer>TAMPERED,(90,90),(200,200)</answer>", TAMPERED, (1, 1, 1, 0, 0)),
+        ("<think>x</think><answer>REAL</answer>", TAMPERED, (1, 1, 0, 0, 0)),
+        ("<think>x</think><answer>TAMPERED</answer>", TAMPERED, (1, 0, 1, 0, 0)),
+        ("TAMPERED,(10,10),(109,109)", TAMPERED, (0, 0, 1, 1, 1)),
+        ("<think>x</think><answer>REAL</answer>", Truth(Label.REAL), (1, 1, 1, 1, 1)),
+        ("<think>x</think><answer>FULL_SYNTHETIC</answer>", Truth(Label.REAL), (1, 1, 0, 1, 1)),
+        ("<think>x</think><answer>REAL,(1,1),(2,2)</answer>", Truth(Label.REAL), (1, 0, 1, 0, 0)),
+        ("<think>x</think><answer>TAMPERED,(1,1),(2,2)</answer>", Truth(Label.REAL), (1, 1, 0, 0, 0)),
+        ("<think>x</think><answer>REAL</answer> and more", Truth(Label.REAL), (0, 1, 1, 1, 1)),
+        ("<think>x<think></think><answer>REAL</answer>", Truth(Label.REAL), (0, 1, 1, 1, 1)),
+        ("", Truth(Label.REAL), (0, 0, 0, 0, 0)),
+    ],
+)
+def test_the_five_parts_of_the_reward(text: str, truth: Truth, expected: tuple[int, ...]) -> None:
+    assert tuple(rewards_of(text, truth, rewards.DEFAULT).values()) == expected
+
+
+def test_continuous_rewards_have_a_slope_where_thresholds_have_none() -> None:
+    near = write(Label.TAMPERED, (60, 60, 159, 159))
+    far = write(Label.TAMPERED, (100, 100, 199, 199))
+    for name in ("overlap", "box_closeness"):
+        assert 0 < rewards.REWARDS[name](far, TAMPERED) < rewards.REWARDS[name](near, TAMPERED) < 1
+    assert rewards.overlap_above_half(near, TAMPERED) == rewards.overlap_above_half(far, TAMPERED) == 0
+
+
+def test_the_explanation_reward_follows_rouge_l_and_applies_only_where_there_is_a_reference() -> None:
+    pytest.importorskip("rouge_score", reason="the extra eval brings rouge-score")
+    text = write(Label.REAL, None, "even light on the dog")
+    same = rewards.explanation_overlap(text, Truth(Label.REAL, None, "even light on the dog"))
+    half = rewards.explanation_overlap(text, Truth(Label.REAL, None, "even light in the old kitchen"))
+    assert same == 1
+    assert 0 < half < 1
+    assert rewards.explanation_overlap(text, Truth(Label.REAL)) is None
+
+
+def test_every_reward_says_whose_it_is() -> None:
+    assert rewards.ORIGIN.keys() == rewards.REWARDS.keys()
+
+
+def test_a_reward_is_switched_off_by_weight_0_and_a_wrong_one_is_told() -> None:
+    assert rewards.read_weights({"class": 2, "overlap": 0}) == {"class": 2.0}
+    assert rewards.read_weights(None) == rewards.DEFAULT
+    for wrong in (
+        {"klass": 1},
+        {"class": "x"},
+        {"class": -1},
+        {"class": 0},
+        {"class": True},
+        {"class": math.nan},
+    ):
+        with pytest.raises(UsageError):
+            rewards.read_weights(wrong)
