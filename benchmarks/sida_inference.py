@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from pixelsleuth.models.sida.inference import SidaEngine, _Row
-from pixelsleuth.models.sida.large import LargeConfig, LargeSida
+from pixelsleuth.models.sida.large import LargeConfig, LargeSida, spread
 from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.prompts import ANSWERS, QUESTION
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
@@ -81,6 +81,7 @@ def build(size: str, folder: Path, device: str, dtype: torch.dtype) -> SidaEngin
     with torch.device(device):
         model = LargeSida(LargeConfig(sida=sida, clip=parts["clip"], sam=parts["sam"]))
     torch.set_default_dtype(torch.float32)
+    spread(model)
     model = model.eval().requires_grad_(False)
     return SidaEngine(model, SidaProcessor(tokenizer))
 

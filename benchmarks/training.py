@@ -28,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from pixelsleuth.models.sida.large import LargeConfig, LargeSida
+from pixelsleuth.models.sida.large import LargeConfig, LargeSida, spread
 from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.prompts import ANSWERS, QUESTION
 from pixelsleuth.models.sida.teacher import Example, collate
@@ -88,6 +88,7 @@ def build(size: str, folder: Path, config: TrainConfig, device: str) -> tuple[La
     with torch.device(device):
         model = LargeSida(LargeConfig(sida=sida, clip=parts["clip"], sam=parts["sam"]))
     torch.set_default_dtype(torch.float32)
+    spread(model)
     return model, SidaProcessor(LegacyTokenizer.from_folder(folder), sam_side=side)
 
 

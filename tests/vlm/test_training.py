@@ -20,7 +20,8 @@ from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.fakevlm.engine import load_engine
 from pixelsleuth.models.so_fake_r1.rewards import Truth
-from pixelsleuth.training.vlm import fakevlm, kinds
+from pixelsleuth.training import recipe as recipes
+from pixelsleuth.training.vlm import fakevlm
 from pixelsleuth.training.vlm.examples import Example, box_of, load_example, read_samples
 from pixelsleuth.training.vlm.supervised import IGNORED
 from pixelsleuth.training.vlm.tiny import make_policy
@@ -99,7 +100,7 @@ def test_fakevlm_trains_by_a_recipe_and_check_takes_what_it_leaves(
         f"lora.rank={rank}",
     ]  # fmt: skip
     recipe = ROOT / "recipes/fakevlm" / ("lora.yaml" if rank else "full.yaml")
-    model = kinds.carry_out(recipe, overrides)
+    model = recipes.carry_out(recipe, overrides)
     log = lines(out / "log.jsonl")
     assert [line["step"] for line in log] == list(range(1, 26))
     assert log[-1]["loss"] < log[0]["loss"] * (0.95 if rank else 0.3)
@@ -114,7 +115,7 @@ def test_fakevlm_trains_by_a_recipe_and_check_takes_what_it_leaves(
     if not rank:
         assert json.loads(result.stdout)[0]["explanation"].startswith("This is a")
         with pytest.raises(UsageError, match="--resume"):
-            kinds.carry_out(recipe, overrides)
+            recipes.carry_out(recipe, overrides)
 
 
 def test_so_fake_r1_trains_logs_each_reward_resumes_and_check_takes_it(
@@ -133,7 +134,7 @@ def test_so_fake_r1_trains_logs_each_reward_resumes_and_check_takes_it(
     assert f"pixelsleuth check --model {out / 'model'}" in result.output
     assert [line["step"] for line in lines(out / "log.jsonl")] == [1, 2]
     first = lines(out / "log.jsonl")
-    model = kinds.carry_out(recipe, [*settings, "grpo.steps=3"], resume=True)
+    model = recipes.carry_out(recipe, [*settings, "grpo.steps=3"], resume=True)
     log = lines(out / "log.jsonl")
     assert [line["step"] for line in log] == [1, 2, 3]
     assert log[:2] == first
@@ -154,20 +155,20 @@ def test_so_fake_r1_trains_logs_each_reward_resumes_and_check_takes_it(
     "overrides, told",
     [
         (["grpo.klass=1"], "klass"),
-        (["nonsense"], "KEY=VALUE"),
+        (["nonsense"], "key=value"),
         (["grpo.rewards={klass: 1}"], "klass"),
         (["grpo.group=1"], "group"),
         (["sft.steps=many"], "steps"),
         (["sft={stpes: 3}"], "did you mean steps"),
         (["data=nowhere.csv"], "nowhere.csv"),
-        (["out="], "out is not given"),
+        (["out="], "names no out"),
     ],
 )
 def test_what_is_wrong_in_a_recipe_is_told_before_anything_is_trained(
     overrides: list[str], told: str, manifest: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=told):
-        kinds.carry_out(
+        recipes.carry_out(
             ROOT / "recipes/so_fake_r1/tiny.yaml", [f"data={manifest}", f"out={tmp_path / 'out'}", *overrides]
         )
     assert not (tmp_path / "out/start").exists()
@@ -200,6 +201,6 @@ def test_every_recipe_is_known_to_its_trainer() -> None:
     found = [*(ROOT / "recipes/fakevlm").glob("*.yaml"), *(ROOT / "recipes/so_fake_r1").glob("*.yaml")]
     assert len(found) >= 3
     for path in found:
-        assert kinds.kind_of(path) in kinds.TRAINERS
+        assert recipes.plan(path)
     with pytest.raises(UsageError):
-        kinds.kind_of(ROOT / "LICENSE")
+        recipes.plan(ROOT / "LICENSE")

@@ -29,7 +29,14 @@ import click
     show_default=True,
     help="Of what is written.",
 )
-def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision: str) -> None:
+@click.option(
+    "--layout",
+    type=click.Choice(["own", "published"]),
+    default="own",
+    show_default=True,
+    help="published: as SIDA's authors publish theirs; their code and transformers read it.",
+)
+def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision: str, layout: str) -> None:
     """Fold LoRA into the weights of CHECKPOINT and write one SIDA checkpoint that 'check' and 'chat' read.
 
     CHECKPOINT is a folder in the published layout, with or without LoRA; the ZeRO folder that the authors' training
@@ -45,6 +52,7 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
 
         from pixelsleuth.models.sida.checkpoint import save_large
         from pixelsleuth.models.sida.merge import merge_checkpoint
+        from pixelsleuth.models.sida.release import save_published
         from pixelsleuth.training.sida.checkpoints import find
 
         dtype = torch.float32 if precision == "fp32" else torch.bfloat16
@@ -59,7 +67,7 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "vlm") from None
     try:
-        save_large(model, processor, out)
+        (save_large if layout == "own" else save_published)(model, processor, out)
     except OSError as error:
         raise OutputError(
             f"Cannot write to {out}: {error.strerror}. Name a folder that can be written."

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pixelsleuth.core.errors import PixelSleuthError, UsageError
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.sample import LABELS, Sample, hold_out, without_groups_of
 
@@ -41,6 +43,9 @@ def parts_of(manifest: Path, known: Path | None = None) -> dict[str, list[Sample
 
     `known` is a JSON file that names the pictures of `stack` and `validation` (relative to the manifest's folder): the
     parts that shipped weights were made with. Without it a hash of each group decides.
+
+    Raises:
+        UsageError: `known` is about other pictures.
     """
     members = list(open_data(manifest))
     held = [sample for sample in members if sample.split == "eval"]
@@ -54,6 +59,10 @@ def parts_of(manifest: Path, known: Path | None = None) -> dict[str, list[Sample
     parts: dict[str, list[Sample]] = {"fit": [], "stack": [], "validation": []}
     for sample in samples:
         parts[part_of.get(sample.path.relative_to(root).as_posix(), "fit")].append(sample)
+    if not parts["stack"] or not parts["validation"]:
+        raise UsageError(
+            f"{known} names no pictures of {manifest}: it is for another corpus; take parts=hash."
+        )
     return parts
 
 
@@ -71,7 +80,9 @@ def build_cache(manifest: Path, out: Path, known: Path | None = None) -> None:
                 index.append({"split": split, "offset": offset, **row})
                 store.write(blob)
                 offset += len(blob)
-    (out / "index.json").write_text(json.dumps(index))
+    partial = out / "index.partial"
+    partial.write_text(json.dumps(index))
+    os.replace(partial, out / "index.json")
 
 
 def _entry(sample: Sample, root: Path, objects: dict) -> tuple[dict, bytes]:
@@ -112,10 +123,16 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
-        "--parts", type=Path, help="JSON file that names the pictures of stack and validation"
+        "--parts",
+        default="hash",
+        help="JSON file that names the pictures of stack and validation, or 'hash': a hash of each group decides",
     )
     options = parser.parse_args()
-    build_cache(options.manifest, options.out, options.parts)
+    known = None if options.parts == "hash" else Path(options.parts)
+    try:
+        build_cache(options.manifest, options.out, known)
+    except PixelSleuthError as error:
+        parser.exit(2, f"{error}\n")
 
 
 if __name__ == "__main__":

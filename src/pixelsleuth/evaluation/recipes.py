@@ -22,11 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.errors import MissingExtra, UsageError
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.settings import read_yaml
 from pixelsleuth.evaluation import perturbations
 from pixelsleuth.evaluation.protocols import get_protocol
-
-LARGEST = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -47,19 +46,7 @@ class Recipe:
 
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises UsageError for what it should not hold, MissingExtra without PyYAML."""
-    try:
-        import yaml
-    except ImportError:
-        raise MissingExtra("pyyaml", "eval") from None
-    try:
-        if path.stat().st_size > LARGEST:
-            raise UsageError(f"{path} is too large for a recipe.")
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"The recipe {path} cannot be read ({error.strerror}); name a YAML file.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"The recipe {path} is no YAML ({str(error).splitlines()[0]}).") from error
-    return _checked(found, path)
+    return _checked(read_yaml(path, example="recipes/evaluation/sida_table2.yaml", extra="eval"), path)
 
 
 def _checked(found: Any, path: Path) -> Recipe:

@@ -8,14 +8,12 @@ Run: `pixelsleuth forge recipes/forge/local.yaml photographs=DIR edit.paste_back
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.settings import fill, read_yaml
 
 OPERATIONS = {"splice": 0.4, "copy-move": 0.25, "removal": 0.15, "local edit": 0.2}
 """Default shares of the classical operations."""
@@ -193,67 +191,9 @@ def read_config(path: Path, overrides: list[str]) -> ForgeConfig:
 
     Raises UsageError for a missing file, an unknown key, a value of the wrong kind, or photographs that are not named.
     """
-    import yaml
-
-    if not path.is_file():
-        raise UsageError(f"{path} is not a file: name a recipe, such as recipes/forge/local.yaml.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        for override in overrides:
-            key, equals, value = override.partition("=")
-            if not equals:
-                raise UsageError(f"{override!r} is no setting; write key=value, such as seed=3.")
-            _put(content, key.strip(), yaml.safe_load(value))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} or a setting beside it is not YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} holds no settings; see recipes/forge/local.yaml.")
-    config: ForgeConfig = _build(ForgeConfig, content, "")
+    config = fill(ForgeConfig, read_yaml(path, overrides, example="recipes/forge/local.yaml", extra="forge"))
     _check(config)
     return config
-
-
-def _put(content: Any, key: str, value: Any) -> None:
-    *way, last = key.split(".")
-    for one in way:
-        if not isinstance(content.get(one), dict):
-            content[one] = {}
-        content = content[one]
-    content[last] = value
-
-
-def _build(kind: Any, content: dict[str, Any], where: str) -> Any:
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for key, value in content.items():
-        name = f"{where}{key}"
-        if key not in hints:
-            close = difflib.get_close_matches(str(key), hints, n=1)
-            hint = f"did you mean {where}{close[0]}?" if close else f"known are {', '.join(hints)}."
-            raise UsageError(f"{name} is no setting of the forge; {hint}")
-        if dataclasses.is_dataclass(hints[key]):
-            if value is not None and not isinstance(value, dict):
-                raise UsageError(f"{name} has settings of its own; write {name}.key=value.")
-            values[key] = _build(hints[key], value or {}, f"{name}.")
-        else:
-            values[key] = _typed(value, hints[key], name)
-    return kind(**values)
-
-
-def _typed(value: Any, hint: Any, name: str) -> Any:
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for option in options:
-        base = typing.get_origin(option) or option
-        if base is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if base is str and value is None and type(None) not in options:
-            return ""
-        if isinstance(value, base) and not (base in (int, float) and isinstance(value, bool)):
-            return value
-    wanted = " or ".join(
-        getattr(option, "__name__", str(option)).replace("NoneType", "null") for option in options
-    )
-    raise UsageError(f"{name}={value!r}: give a value of the kind {wanted}.")
 
 
 def _check(config: ForgeConfig) -> None:

@@ -1,91 +1,62 @@
-"""Carry out a recipe: a YAML list of stages, each a module with arguments and the file that it makes.
+"""Training recipes: which kind a YAML file is of, and who carries it out.
 
-A stage whose file exists is skipped, so a rerun goes on where the last one stopped. `{name}` in arguments stands for a
-variable of the recipe, which `name=value` on the command line replaces.
-
-Run: `python -m pixelsleuth.training.recipe recipes/compact.yaml [corpus=DIR] [runs=DIR]`
+`kind:` names one of `KINDS`; without it a recipe is SIDA's. A trainer is a module with two functions:
+`run(content, *, resume) -> Path` trains and returns the folder of the model, `plan(content) -> str` tells what would be
+done and loads no weights. Both get the recipe's values with the command's `key=value` put in, and refuse what they do
+not know before anything is trained.
 """
 
 from __future__ import annotations
 
-import argparse
-import difflib
-import shlex
-import subprocess
-import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.settings import nearest, read_yaml
+
+KINDS = {
+    "sida": "pixelsleuth.training.sida.trainer",
+    "stages": "pixelsleuth.training.pipeline",
+    "fakevlm": "pixelsleuth.training.vlm.fakevlm",
+    "so_fake_r1": "pixelsleuth.training.vlm.so_fake",
+}
+"""`kind:` of a recipe, and the module that trains it."""
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One step: `python -m module arguments`, done when the file `makes` exists."""
-
-    module: str
-    arguments: list[str]
-    makes: Path
-
-
-def read_recipe(path: Path, overrides: list[str]) -> list[Stage]:
-    """The stages of a recipe with its variables filled in.
+def carry_out(path: Path, overrides: Sequence[str] = (), *, resume: bool = False) -> Path:
+    """Carry out a recipe; the folder of the model that it leaves.
 
     Raises:
-        UsageError: no such file, an unknown variable, or a stage without module, arguments and makes.
+        UsageError: the recipe is wrong, or its folder holds a training and `resume` is not set.
     """
-    import yaml
-
-    if not path.is_file():
-        raise UsageError(f"{path} is not a file: name a recipe, such as recipes/compact.yaml.")
-    content = yaml.safe_load(path.read_text())
-    variables = dict(content.get("variables") or {})
-    for override in overrides:
-        name, _, value = override.partition("=")
-        if name not in variables or not value:
-            close = difflib.get_close_matches(name, variables, n=1)
-            hint = f"did you mean {close[0]}=...?" if close else f"the recipe knows {', '.join(variables)}"
-            raise UsageError(f"{override}: no such variable; {hint}")
-        variables[name] = value
-    stages = []
-    for row in content.get("stages") or []:
-        if not {"module", "arguments", "makes"} <= row.keys():
-            raise UsageError(
-                f"{path}: every stage needs module, arguments and makes; found {', '.join(row)}."
-            )
-        filled = [word.format(**variables) for word in shlex.split(row["arguments"])]
-        stages.append(Stage(row["module"], filled, Path(row["makes"].format(**variables))))
-    return stages
+    trainer, content = _trainer(path, overrides)
+    folder: Path = trainer.run(content, resume=resume)
+    return folder
 
 
-def carry_out(stages: list[Stage]) -> int:
-    """Run what is not done yet, in order; the exit status of the first stage that fails, else 0."""
-    for number, stage in enumerate(stages, 1):
-        title = f"[{number}/{len(stages)}] {stage.module} {' '.join(stage.arguments[:1])}"
-        if stage.makes.exists():
-            print(f"{title}: done before", flush=True)
-            continue
-        print(title, flush=True)
-        status = subprocess.call([sys.executable, "-m", stage.module, *stage.arguments])
-        if status:
-            return status
-        if not stage.makes.exists() and stage.makes.name == "finished":
-            stage.makes.touch()
-    return 0
+def plan(path: Path, overrides: Sequence[str] = ()) -> str:
+    """What a recipe would do, as text. Raises UsageError as `carry_out` does."""
+    trainer, content = _trainer(path, overrides)
+    return str(trainer.plan(content))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("overrides", nargs="*", metavar="NAME=VALUE")
-    options = parser.parse_args()
-    try:
-        return carry_out(read_recipe(options.recipe, options.overrides))
-    except UsageError as error:
-        parser.exit(2, f"{error}\n")
+def ensure_new(out: Path, *, resume: bool) -> Path:
+    """Make `out`, where it holds no training or the training is to be resumed.
+
+    Raises:
+        UsageError: it holds one.
+    """
+    if (out / "log.jsonl").exists() and not resume:
+        raise UsageError(f"{out} holds a training: go on with --resume, or name another out.")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _trainer(path: Path, overrides: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+    content = read_yaml(path, overrides)
+    kind = content.get("kind", "sida")
+    if kind not in KINDS:
+        raise UsageError(f"{path}: there is no training of kind {kind!r}{nearest(str(kind), KINDS)}.")
+    return import_module(KINDS[kind]), content

@@ -47,7 +47,7 @@ def test_the_recipes_hold_the_papers_values() -> None:
     "override,told",
     [
         ("stpes=3", "did you mean steps"),
-        ("lora.rnak=3", "no setting lora.rnak; did you mean rank"),
+        ("lora.rnak=3", "no setting lora.rnak; did you mean lora.rank"),
         ("rank=3", "did you mean lora.rank"),
         ("steps=many", "steps is 'many', which is no int"),
         ("steps=true", "no int"),
@@ -55,14 +55,14 @@ def test_the_recipes_hold_the_papers_values() -> None:
         ("batches=mixd", "did you mean mixed"),
         ("full=[fusoin]", "did you mean fusion"),
         ("nonsense", "write key=value"),
-        ("optimiser.betas=[0.9]", "takes two numbers"),
+        ("optimiser.betas=[0.9]", "takes 2 values"),
         ("optimiser.learning_rate=-1", "above 0"),
         ("frozen=bf16", "frozen=fp32"),
         ("sam_cache=cache", "equalise=fixed"),
         ("validation.every=5", "validation.hold_out"),
         ("weights.mask=-1", "not be negative"),
         ("data=", "names no data"),
-        ("steps=[", "cannot be read as YAML"),
+        ("steps=[", "is no YAML"),
     ],
 )
 def test_what_cannot_be_carried_out_is_refused(override: str, told: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,27 @@ def test_sets_that_cannot_be_learnt_from_are_refused(
     config = tiny(f"data={rewritten(manifest, tmp_path, change)}", *overrides)
     with pytest.raises(UsageError, match=told):
         Loader(gather(config), config)
+
+
+def test_augmentation_is_that_of_the_evaluation_and_masks_follow_it(tiny: Tiny) -> None:
+    config = tiny("augment=[resize:0.5]", "augment_share=1", "equalise=off")
+    example = Loader(gather(config), config).example(Draw(0, 0, 2, 0))
+    assert example.pixels.shape == (48, 48, 3)
+    assert example.mask is not None
+    assert example.mask.shape == (48, 48)
+    assert 350 < (example.mask > 0).sum() < 450  # a square of 40 px, halved
+
+
+def test_what_is_measured_stands_in_for_a_missing_description(
+    tiny: Tiny, manifest: Path, tmp_path: Path
+) -> None:
+    """True by construction: place and size from the mask, noise and detail from the pixels."""
+    bare = rewritten(manifest, tmp_path, lambda row: row | {"description": ""})
+    config = tiny(f"data={bare}", "stage=2", "descriptions=measured", "equalise=off")
+    loader = Loader(gather(config), config)
+    said = [loader.example(Draw(0, 0, label, 0)).answer for label in range(3)]
+    assert re.search(r"^\[CLS\] The image is real .*noise", said[0])
+    assert re.search(r"\[SEG\] In the [a-z ]+, 10 to 2\d % of the picture was changed\. \[END\]$", said[2])
 
 
 def test_held_out_groups_are_not_trained_on(tiny: Tiny) -> None:

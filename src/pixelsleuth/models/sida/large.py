@@ -63,3 +63,20 @@ class LargeSida(nn.Module):
         """SAM pixels (B, 3, side, side) -> embeddings (B, out, side / 16, side / 16)."""
         self.calls["sam"] += len(pixels)
         return self.sam(pixel_values=pixels).last_hidden_state
+
+
+def spread(model: LargeSida) -> None:
+    """Draw weights anew, as wide as layers are narrow, for random models with activations of ordinary size.
+
+    The 0.02 of large models leaves a narrow one without a signal, and SAM's encoder, whose tables transformers leaves
+    at zero, with numbers so small that processors compute them ten times slower.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            fan_in = (
+                module.weight[0].numel() if not isinstance(module, nn.ConvTranspose2d) else module.in_channels
+            )
+            nn.init.normal_(module.weight, std=fan_in**-0.5)
+    for name, table in model.named_parameters():
+        if "pos_embed" in name or "rel_pos" in name:  # transformers leaves these at zero
+            nn.init.normal_(table, std=0.02)

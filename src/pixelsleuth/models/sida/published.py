@@ -13,53 +13,50 @@ from typing import Any
 from pixelsleuth.core.errors import UsageError
 
 SAM = "model.visual_model."
-RENAMES: tuple[tuple[str, str], ...] = (
-    (r"model\.mm_projector\.", "sida.projector."),
-    (r"model\.text_hidden_fcs\.0\.", "sida.segmentation."),
-    (r"model\.cls_head\.0\.", "sida.detection."),
-    (r"model\.sida_fc1\.", "sida.fusion.project."),
-    (r"model\.attention_layer\.", "sida.fusion.attention."),
-    (r"model\.visual_model\.image_encoder\.patch_embed\.proj\.", "sam.patch_embed.projection."),
-    (r"model\.visual_model\.image_encoder\.blocks\.(\d+)\.norm([12])\.", r"sam.layers.\1.layer_norm\2."),
-    (r"model\.visual_model\.image_encoder\.blocks\.", "sam.layers."),
-    (r"model\.visual_model\.image_encoder\.neck\.0\.", "sam.neck.conv1."),
-    (r"model\.visual_model\.image_encoder\.neck\.1\.", "sam.neck.layer_norm1."),
-    (r"model\.visual_model\.image_encoder\.neck\.2\.", "sam.neck.conv2."),
-    (r"model\.visual_model\.image_encoder\.neck\.3\.", "sam.neck.layer_norm2."),
-    (r"model\.visual_model\.image_encoder\.pos_embed", "sam.pos_embed"),
+DECODER = "sida.decoder.decoder."
+IOU = f"{SAM}mask_decoder.iou_prediction_head."
+NAMES: tuple[tuple[str, str], ...] = (
+    ("model.mm_projector.", "sida.projector."),
+    ("model.text_hidden_fcs.0.", "sida.segmentation."),
+    ("model.cls_head.0.", "sida.detection."),
+    ("model.sida_fc1.", "sida.fusion.project."),
+    ("model.attention_layer.", "sida.fusion.attention."),
+    (f"{SAM}image_encoder.patch_embed.proj.", "sam.patch_embed.projection."),
+    (f"{SAM}image_encoder.blocks.#.norm#.", "sam.layers.#.layer_norm#."),
+    (f"{SAM}image_encoder.blocks.", "sam.layers."),
+    (f"{SAM}image_encoder.neck.0.", "sam.neck.conv1."),
+    (f"{SAM}image_encoder.neck.1.", "sam.neck.layer_norm1."),
+    (f"{SAM}image_encoder.neck.2.", "sam.neck.conv2."),
+    (f"{SAM}image_encoder.neck.3.", "sam.neck.layer_norm2."),
+    (f"{SAM}image_encoder.pos_embed", "sam.pos_embed"),
+    (f"{SAM}mask_decoder.transformer.norm_final_attn.", f"{DECODER}transformer.layer_norm_final_attn."),
+    (f"{SAM}mask_decoder.transformer.layers.#.norm#.", f"{DECODER}transformer.layers.#.layer_norm#."),
+    (f"{SAM}mask_decoder.output_upscaling.0.", f"{DECODER}upscale_conv1."),
+    (f"{SAM}mask_decoder.output_upscaling.1.", f"{DECODER}upscale_layer_norm."),
+    (f"{SAM}mask_decoder.output_upscaling.3.", f"{DECODER}upscale_conv2."),
     (
-        r"model\.visual_model\.mask_decoder\.transformer\.norm_final_attn\.",
-        "sida.decoder.decoder.transformer.layer_norm_final_attn.",
+        f"{SAM}mask_decoder.output_hypernetworks_mlps.#.layers.0.",
+        f"{DECODER}output_hypernetworks_mlps.#.proj_in.",
     ),
     (
-        r"model\.visual_model\.mask_decoder\.transformer\.layers\.(\d+)\.norm([1-4])\.",
-        r"sida.decoder.decoder.transformer.layers.\1.layer_norm\2.",
-    ),
-    (r"model\.visual_model\.mask_decoder\.output_upscaling\.0\.", "sida.decoder.decoder.upscale_conv1."),
-    (r"model\.visual_model\.mask_decoder\.output_upscaling\.1\.", "sida.decoder.decoder.upscale_layer_norm."),
-    (r"model\.visual_model\.mask_decoder\.output_upscaling\.3\.", "sida.decoder.decoder.upscale_conv2."),
-    (
-        r"model\.visual_model\.mask_decoder\.(output_hypernetworks_mlps\.\d+|iou_prediction_head)\.layers\.0\.",
-        r"sida.decoder.decoder.\1.proj_in.",
+        f"{SAM}mask_decoder.output_hypernetworks_mlps.#.layers.1.",
+        f"{DECODER}output_hypernetworks_mlps.#.layers.0.",
     ),
     (
-        r"model\.visual_model\.mask_decoder\.(output_hypernetworks_mlps\.\d+)\.layers\.2\.",
-        r"sida.decoder.decoder.\1.proj_out.",
+        f"{SAM}mask_decoder.output_hypernetworks_mlps.#.layers.2.",
+        f"{DECODER}output_hypernetworks_mlps.#.proj_out.",
     ),
+    (f"{SAM}mask_decoder.", DECODER),
+    (f"{SAM}prompt_encoder.no_mask_embed.", "sida.decoder.no_mask."),
     (
-        r"model\.visual_model\.mask_decoder\.(output_hypernetworks_mlps\.\d+)\.layers\.1\.",
-        r"sida.decoder.decoder.\1.layers.0.",
-    ),
-    (r"model\.visual_model\.mask_decoder\.", "sida.decoder.decoder."),
-    (r"model\.visual_model\.prompt_encoder\.no_mask_embed\.", "sida.decoder.no_mask."),
-    (
-        r"model\.visual_model\.prompt_encoder\.pe_layer\.positional_encoding_gaussian_matrix",
+        f"{SAM}prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
         "sida.decoder.positions.positional_embedding",
     ),
-    (r"model\.vision_tower\.vision_tower\.vision_model\.", "clip."),
-    (r"lm_head\.", "sida.language.lm_head."),
-    (r"model\.", "sida.language.model."),
-)  # fmt: skip
+    ("model.vision_tower.vision_tower.vision_model.", "clip."),
+    ("lm_head.", "sida.language.lm_head."),
+    ("model.", "sida.language.model."),
+)
+"""Beginnings of names, published and ours; `#` is a number. The first that fits counts, in both directions."""
 UNUSED = re.compile(
     r"model\.visual_model\.(prompt_encoder\.(mask_downscaling|not_a_point_embed|point_embeddings)|pixel_(mean|std))"
     r"|.*rotary_emb\.inv_freq|.*\.position_ids$"
@@ -77,15 +74,46 @@ def our_name(key: str, iou_depth: int = 3) -> str | None:
     """
     if UNUSED.match(key):
         return None
-    head = re.match(r"model\.visual_model\.mask_decoder\.iou_prediction_head\.layers\.(\d+)\.(.*)", key)
-    if head and int(head[1]) > 0:
+    head = re.match(rf"{re.escape(IOU)}layers\.(\d+)\.(.*)", key)
+    if head:
         place = int(head[1])
-        part = "proj_out" if place == iou_depth - 1 else f"layers.{place - 1}"
-        return f"sida.decoder.decoder.iou_prediction_head.{part}.{head[2]}"
-    for pattern, replacement in RENAMES:
-        new, found = re.subn(f"^{pattern}", replacement, key)
+        part = "proj_in" if not place else "proj_out" if place == iou_depth - 1 else f"layers.{place - 1}"
+        return f"{DECODER}iou_prediction_head.{part}.{head[2]}"
+    return _renamed(key, _TO_OURS)
+
+
+def published_name(key: str, iou_depth: int = 3) -> str:
+    """The published layout's key of one of our parameters.
+
+    >>> published_name("sida.detection.3.bias")
+    'model.cls_head.0.3.bias'
+    """
+    head = re.match(rf"{re.escape(DECODER)}iou_prediction_head\.(proj_in|proj_out|layers\.(\d+))\.(.*)", key)
+    if head:
+        place = {"proj_in": 0, "proj_out": iou_depth - 1}.get(head[1])
+        return f"{IOU}layers.{int(head[2]) + 1 if place is None else place}.{head[3]}"
+    return _renamed(key, _TO_PUBLISHED)
+
+
+def _compiled(pairs: Iterable[tuple[str, str]]) -> list[tuple[re.Pattern[str], str]]:
+    """Patterns and replacements of pairs whose `#` stand for numbers, in the same order on both sides."""
+    made = []
+    for old, new in pairs:
+        parts = new.split("#")
+        replacement = "".join(part + rf"\{i}" for i, part in enumerate(parts[:-1], 1)) + parts[-1]
+        made.append((re.compile(re.escape(old).replace(r"\#", r"(\d+)")), replacement))
+    return made
+
+
+_TO_OURS = _compiled(NAMES)
+_TO_PUBLISHED = _compiled((ours, theirs) for theirs, ours in NAMES)
+
+
+def _renamed(key: str, names: list[tuple[re.Pattern[str], str]]) -> str:
+    for pattern, replacement in names:
+        found = pattern.match(key)
         if found:
-            return new
+            return found.expand(replacement) + key[found.end() :]
     return key
 
 

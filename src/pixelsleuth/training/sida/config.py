@@ -7,17 +7,15 @@ other, before anything heavy is imported. docs/train.md explains every key.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
-import types
-import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.settings import fill, flat, nearest, read_yaml
 
 FULL = ("embed_tokens", "mask_decoder", "segmentation", "detection", "fusion")
 """Modules that the paper trains in full."""
@@ -130,6 +128,7 @@ class TrainConfig:
     fusion: Literal["attention", "none", "linear"] | None = None
     clip: str | None = None
     equalise: Literal["random", "fixed", "off"] = "random"
+    descriptions: Literal["given", "measured"] = "given"
     augment: tuple[str, ...] = ()
     augment_share: float = 0.5
     sam_cache: str | None = None
@@ -161,48 +160,25 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     Raises:
         UsageError: no such file, unknown keys, values of another type, settings that exclude each other.
     """
-    import yaml
+    return from_recipe(read_yaml(path, overrides))
 
-    if not path.is_file():
-        raise UsageError(f"{path} is not a file: name a recipe, such as recipes/tiny.yaml.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        changes = [_override(text) for text in overrides]
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = " ".join(str(error).split())
-        raise UsageError(f"{path} cannot be read as YAML ({where}): correct that place.") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} holds no settings: a recipe is a list of key: value.")
-    for names, value in changes:
-        inside = content
-        for name in names[:-1]:
-            inside[name] = inside.get(name) if isinstance(inside.get(name), dict) else {}
-            inside = inside[name]
-        inside[names[-1]] = value
-    config = from_dict(content)
+
+def from_recipe(content: Mapping[str, Any]) -> TrainConfig:
+    """A sound configuration out of a recipe's content. Raises UsageError."""
+    config = from_dict({key: value for key, value in content.items() if key != "kind"})
     ensure_sound(config)
     return config
 
 
 def from_dict(content: Mapping[str, Any]) -> TrainConfig:
-    """A configuration out of plain values, as `to_dict` gives them."""
-    made: TrainConfig = _dataclass(TrainConfig, content, "")
-    return made
+    """A configuration out of plain values, as `to_dict` gives them. Raises UsageError."""
+    return fill(TrainConfig, content)
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
     """Plain values, fit for JSON."""
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return plain
-
-
-def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of nested settings."""
-    for key, value in content.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + str(key), value
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -234,7 +210,7 @@ def ensure_sound(config: TrainConfig) -> None:
         raise UsageError("weights must not be negative.")
     unknown = [name for name in config.full if name not in MODULES]
     if unknown:
-        raise UsageError(f"full names no module {unknown[0]!r}{_hint(unknown[0], MODULES)}.")
+        raise UsageError(f"full names no module {unknown[0]!r}{nearest(unknown[0], MODULES)}.")
     if not config.full and not config.lora.rank:
         raise UsageError("Nothing would be trained: give full a module, or lora.rank more than 0.")
     if config.precision == "fp32" and config.frozen == "bf16":
@@ -249,61 +225,3 @@ def ensure_sound(config: TrainConfig) -> None:
         raise UsageError("The weight of a data set must be above 0: leave the set out instead.")
     if config.validation.every and not (config.validation.data or config.validation.hold_out):
         raise UsageError("validation.every needs pictures: give validation.data or validation.hold_out.")
-
-
-def _override(text: str) -> tuple[list[str], Any]:
-    import yaml
-
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise UsageError(f"{text!r} is no override: write key=value, such as steps=100 or lora.rank=4.")
-    return name.split("."), yaml.safe_load(value) if value else None
-
-
-def _hint(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else f"; it may be {', '.join(known)}"
-
-
-def _dataclass(kind: Any, content: Mapping[str, Any], where: str) -> Any:
-    hints = typing.get_type_hints(kind)
-    for key in content:
-        if key not in hints:
-            every = [inner for inner, _ in flat(dataclasses.asdict(TrainConfig()))] if not where else []
-            deeper = [name for name in every if name.endswith(f".{key}")]
-            hint = f"; did you mean {deeper[0]}?" if deeper else _hint(str(key), hints)
-            raise UsageError(f"There is no setting {where}{key}{hint}")
-    return kind(**{key: _value(hints[key], value, f"{where}{key}") for key, value in content.items()})
-
-
-def _value(kind: Any, value: Any, name: str) -> Any:
-    """`value` as the type of the field `name`, or a refusal."""
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Source and isinstance(value, str):
-        return Source(value)
-    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-        return _dataclass(kind, value, f"{name}.")
-    if origin in (types.UnionType, typing.Union):
-        rest = next(one for one in inner if one is not type(None))
-        return None if value is None else _value(rest, value, name)
-    if origin is Literal:
-        value = str(value).lower() if value is False else value  # YAML reads `off` as False
-        value = "off" if value == "false" and "off" in inner else value
-        if value not in inner or isinstance(value, bool):
-            raise UsageError(f"{name} is {value!r}{_hint(str(value), [str(one) for one in inner])}.")
-        return value
-    if origin is tuple:
-        rows = value if isinstance(value, list | tuple) else [] if value is None else [value]
-        if len(inner) == 2 and inner[1] is not Ellipsis and len(rows) != 2:
-            raise UsageError(f"{name} takes two numbers, such as [0.9, 0.95].")
-        return tuple(_value(inner[0], row, name) for row in rows)
-    if kind is float and not isinstance(value, bool):
-        try:
-            return float(value)  # also "1e-4", which YAML takes for a text
-        except (TypeError, ValueError):
-            pass
-    if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        return value
-    raise UsageError(f"{name} is {value!r}, which is no {kind.__name__}: see docs/train.md.")

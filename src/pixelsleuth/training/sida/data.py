@@ -11,15 +11,16 @@ import dataclasses
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixelsleuth.core.errors import MissingExtra, PictureError, UsageError
+from pixelsleuth.compact import grammar
+from pixelsleuth.core.errors import PictureError, UsageError
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.equalise import EVALUATION, draw, equalise
 from pixelsleuth.data.masks import Mask
 from pixelsleuth.data.readers import open_data
@@ -27,6 +28,9 @@ from pixelsleuth.data.sample import LABELS, Sample, hold_out
 from pixelsleuth.models.sida.prompts import ANSWERS, QUESTION, QUESTION_WHY
 from pixelsleuth.models.sida.teacher import Example
 from pixelsleuth.training.sida.config import Source, TrainConfig, fingerprint
+
+if TYPE_CHECKING:
+    from pixelsleuth.evaluation.perturbations import Chain
 
 TAMPERED = 2
 SUBSTITUTES = 20
@@ -99,12 +103,19 @@ def _samples(
     data = open_data(source.path, source.reader, source.split, **source.settings)
     kept = []
     for sample in data:
-        if config.stage == 2 and texts and not sample.description.strip():
+        if config.stage == 2 and texts and not _describable(sample, config):
             left_out["no description"] += 1
         else:
             kept.append(_on_disk(sample, Path(config.out) / "pictures") if sample.data else sample)
     left_out.update(data.left_out)
     return kept
+
+
+def _describable(sample: Sample, config: TrainConfig) -> bool:
+    """True where stage 2 has something to say of a picture."""
+    if sample.description.strip():
+        return True
+    return config.descriptions == "measured" and (sample.label != LABELS[TAMPERED] or sample.mask is not None)
 
 
 def _on_disk(sample: Sample, folder: Path) -> Sample:
@@ -230,7 +241,10 @@ class Loader:
             except PictureError as error:
                 self.failed[str(sample.path)] = str(error)
                 continue
-            question, answer = words(self.config.stage, draw_.label, sample.description)
+            said = sample.description
+            if self.config.stage == 2 and not said.strip():
+                said = measured(sample.label, pixels, mask)
+            question, answer = words(self.config.stage, draw_.label, said)
             return Example(pixels, draw_.label, question, answer, mask)
         raise UsageError(
             f"{len(self.failed)} pictures cannot be read (the last: {next(reversed(self.failed.values()))}); "
@@ -274,14 +288,21 @@ def words(stage: int, label: int, description: str) -> tuple[str, str]:
     return QUESTION_WHY, f"{ANSWERS[label]} {' '.join(description.split())} [END]"
 
 
-def perturbations(specs: Iterable[str]) -> list[Any]:
-    """The chains of pixelsleuth.evaluation.perturbations that `specs` name."""
-    if not list(specs):
-        return []
-    try:
-        parse: Callable[[str], Any] = import_module("pixelsleuth.evaluation.perturbations").parse
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("pixelsleuth"):
-            raise UsageError("This version has no perturbations: leave augment out.") from None
-        raise MissingExtra(error.name or "scipy", "eval") from None
+def measured(label: Label, pixels: np.ndarray, mask: np.ndarray | None) -> str:
+    """What can be truly said of a picture that nobody described: the mask's place and size, else noise and detail.
+
+    Args:
+        label: its class.
+        pixels: (H, W, 3) uint8.
+        mask: (H, W) uint8 0/255 where it is tampered.
+    """
+    if label == LABELS[TAMPERED]:
+        return grammar.prose(f"{grammar.locate(mask)} changed") if mask is not None else "It was changed."
+    return grammar.prose(grammar.describe_whole(label, pixels))
+
+
+def perturbations(specs: Iterable[str]) -> list[Chain]:
+    """The chains that `specs` name. Raises UsageError for an unknown one."""
+    from pixelsleuth.evaluation.perturbations import parse
+
     return [parse(spec) for spec in specs]

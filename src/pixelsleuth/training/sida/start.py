@@ -23,7 +23,7 @@ from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.sida import prompts
 from pixelsleuth.models.sida.checkpoint import load_large, processor, save_large
-from pixelsleuth.models.sida.large import LargeConfig, LargeSida
+from pixelsleuth.models.sida.large import LargeConfig, LargeSida, spread
 from pixelsleuth.models.sida.modules import DetectionFusion, DetectionHead
 from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.shards import Shards
@@ -70,24 +70,11 @@ def _draw(wanted: Drawn, folder: Path) -> None:
         model = LargeSida(large)
     except (TypeError, KeyError, ValueError, ZeroDivisionError) as error:
         raise UsageError(f"random does not describe a model ({error}): see recipes/tiny.yaml.") from None
-    _spread(model)
+    spread(model)
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     save_large(model, processor(large, tokenizer), partial)
     os.replace(partial, folder)
-
-
-def _spread(model: LargeSida) -> None:
-    """Draw weights as wide as layers are narrow: the 0.02 of large models leaves a narrow one without a signal."""
-    for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            fan_in = (
-                module.weight[0].numel() if not isinstance(module, nn.ConvTranspose2d) else module.in_channels
-            )
-            nn.init.normal_(module.weight, std=fan_in**-0.5)
-    for name, table in model.named_parameters():
-        if "pos_embed" in name or "rel_pos" in name:  # transformers leaves these at zero
-            nn.init.normal_(table, std=0.02)
 
 
 def train_tokenizer(pieces: int) -> LegacyTokenizer:

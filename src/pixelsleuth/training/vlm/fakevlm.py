@@ -10,6 +10,7 @@ Run: `pixelsleuth train recipes/fakevlm/full.yaml data=FakeClue/ out=runs/fakevl
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pixelsleuth.models import hub
 from pixelsleuth.models.fakevlm.answers import QUESTION, read
 from pixelsleuth.models.fakevlm.engine import FakeVlmEngine, load_engine
 from pixelsleuth.training.vlm.examples import Example, Examples, read_samples
-from pixelsleuth.training.vlm.kinds import settings
+from pixelsleuth.training.vlm.settings import begin, settings, shown
 from pixelsleuth.training.vlm.supervised import item, merged, require_text_model, train, with_lora
 
 RECIPE = {
@@ -41,15 +42,21 @@ RECIPE = {
 }
 
 
-def run(config: dict[str, Any], out: Path, resume: bool = False) -> Path:
+def plan(content: Mapping[str, Any]) -> str:
+    """The settings as they would be carried out. Raises UsageError."""
+    return shown(settings(content, RECIPE, "the recipe"))
+
+
+def run(content: Mapping[str, Any], *, resume: bool = False) -> Path:
     """Train and return the folder of the model, ready for `check --model`.
 
     Raises:
         UsageError: a setting is wrong, the start is no LLaVA, there are no pictures.
     """
-    told = settings(config, RECIPE, "the recipe")
+    told = settings(content, RECIPE, "the recipe")
     if told["prompt"] not in ("roles", "raw"):
         raise UsageError(f"prompt is {told['prompt']!r}; use roles or raw.")
+    out = begin(told, resume=resume)
     samples = read_samples(
         told["data"], reader=told["reader"], split=told["split"], most=told["pictures"], seed=told["seed"]
     )

@@ -10,7 +10,7 @@ Run: `pixelsleuth train recipes/so_fake_r1/tiny.yaml data=MANIFEST.csv out=runs/
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from pixelsleuth.models.so_fake_r1.policy import Policy, load_policy
 from pixelsleuth.models.so_fake_r1.rewards import Truth
 from pixelsleuth.training.vlm.examples import Example, Examples, read_samples
 from pixelsleuth.training.vlm.grpo import prompt_item, read_settings, reinforce
-from pixelsleuth.training.vlm.kinds import settings
+from pixelsleuth.training.vlm.settings import begin, settings, shown
 from pixelsleuth.training.vlm.supervised import (
     LOOP,
     LORA,
@@ -62,16 +62,22 @@ THOUGHTS = {
 """What stands inside <think> where a set tells no description: nothing that is not known from the label."""
 
 
-def run(config: dict[str, Any], out: Path, resume: bool = False) -> Path:
+def plan(content: Mapping[str, Any]) -> str:
+    """The settings as they would be carried out. Raises UsageError."""
+    return shown(settings(content, RECIPE, "the recipe"))
+
+
+def run(content: Mapping[str, Any], *, resume: bool = False) -> Path:
     """Train and return the folder of the model.
 
     Raises:
         UsageError: a setting is wrong, the start cannot be loaded, there are no pictures.
     """
-    told = settings(config, RECIPE, "the recipe")
+    told = settings(content, RECIPE, "the recipe")
     settings(told["lora"], LORA, "lora")
     settings(told["sft"], LOOP, "sft")
     read_settings(told["grpo"])
+    out = begin(told, resume=resume)
     samples = read_samples(
         told["data"], reader=told["reader"], split=told["split"], most=told["pictures"], seed=told["seed"]
     )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pixelsleuth.core.errors import UsageError
-from pixelsleuth.training.vlm.kinds import settings
+from pixelsleuth.training.vlm.settings import settings
 
 IGNORED = -100
 LORA = {"rank": 0, "alpha": 32.0, "dropout": 0.05, "targets": "q_proj,k_proj,v_proj,o_proj"}
