@@ -41,23 +41,18 @@ from pixelsleuth.training.sida.plan import CLIP, LANGUAGE, SAM
 
 WAYS = ("release", "masked only", "cached")
 SIZES: dict[str, dict[str, dict[str, Any]]] = {
+    # As in the 7B, SAM's encoder takes about as much arithmetic a picture as the language model's forward pass.
     "middle": {
         "language": {
-            "hidden_size": 512,
-            "intermediate_size": 1376,
-            "num_hidden_layers": 8,
-            "num_attention_heads": 8,
+            "hidden_size": 768,
+            "intermediate_size": 2048,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
         },
         "clip": CLIP
-        | {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 6, "num_attention_heads": 4},
+        | {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 4},
         "sam": SAM
-        | {
-            "hidden_size": 192,
-            "num_hidden_layers": 6,
-            "num_attention_heads": 6,
-            "mlp_dim": 768,
-            "image_size": 512,
-        }
+        | {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4, "mlp_dim": 1024}
         | {"global_attn_indexes": [2, 5]},
     },
     "7b": {"language": LANGUAGE["7b"], "clip": CLIP, "sam": SAM},
@@ -173,12 +168,11 @@ def main() -> None:
         words = [sys.executable, *sys.argv, "--way", way]
         done = subprocess.run(words, env=dict(os.environ), check=True, capture_output=True, text=True)
         rows.append(json.loads(done.stdout.splitlines()[-1]))
-    print(f"{rows[0]['parameters'] / 1e6:.0f} M parameters, {options.precision}, {rows[0]['device']}")
+    print(f"{rows[0]['parameters'] / 1e6:.0f} M parameters, {options.precision}, {rows[0]['device']}\n")
+    print("| way | pictures/s | times the release's way | peak memory |\n|---|---:|---:|---:|")
     for row in rows:
         gain = rows[0]["seconds"] / row["seconds"]
-        print(
-            f"{row['way']:12} {row['pictures_per_second']:8.3f} pictures/s  {gain:5.2f} x  {row['peak_gb']:6.2f} GB"
-        )
+        print(f"| {row['way']} | {row['pictures_per_second']:.3g} | {gain:.2f} | {row['peak_gb']:.1f} GB |")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def written(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         main, ["merge", str(golden), "--out", str(folder), "--layout", "published", "--precision", "fp32"]
     )
     assert result.exit_code == 0, result.output
-    yield folder
+    return folder
 
 
 def test_every_name_goes_there_and_back(golden: Path) -> None:
@@ -64,7 +64,9 @@ def test_transformers_reads_the_language_model_and_the_vision_tower(golden: Path
     ids = torch.tensor([[1, 5, 9, 200, 421]])
     with torch.inference_mode():
         states, _ = ours.sida.read(ours.sida.embed(ids))
-        torch.testing.assert_close(llama(ids).logits, ours.sida.language.lm_head(states), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            llama(ids).logits, ours.sida.language.lm_head(states), rtol=1e-5, atol=1e-5
+        )
         clip = CLIPVisionModel.from_pretrained(written / "clip").eval()
         pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
         seen = clip(pixel_values=pixels, output_hidden_states=True).hidden_states[-1]

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pixelsleuth.models.sida.model import Sida, SidaConfig
@@ -60,9 +61,13 @@ class LargeSida(nn.Module):
         return self.sida.projector(states[:, 1:])
 
     def dense(self, pixels: Tensor) -> Tensor:
-        """SAM pixels (B, 3, side, side) -> embeddings (B, out, side / 16, side / 16)."""
+        """SAM pixels (B, 3, side, side) -> embeddings (B, out, side / 16, side / 16).
+
+        A processor looks at one picture after the other: attention over 4,096 places does not fit its caches for more.
+        """
         self.calls["sam"] += len(pixels)
-        return self.sam(pixel_values=pixels).last_hidden_state
+        parts = pixels.split(len(pixels) if pixels.is_cuda else 1)
+        return torch.cat([self.sam(pixel_values=part).last_hidden_state for part in parts])
 
 
 def spread(model: LargeSida) -> None:

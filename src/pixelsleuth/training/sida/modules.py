@@ -67,7 +67,7 @@ def prepare(model: LargeSida, config: TrainConfig) -> TrainModule:
             if buffer.is_floating_point():
                 buffer.data = buffer.data.to(torch.bfloat16)
     if config.gradient_checkpointing:
-        model.sida.language.model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.sida.language.model.activation_checkpointing_enable({"use_reentrant": False})
     return TrainModule(model).train()
 
 
