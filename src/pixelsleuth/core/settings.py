@@ -41,10 +41,10 @@ def read_yaml(
         if content is None:
             content = {}
         changes = []
-        for text in overrides:
-            name, equals, value = text.partition("=")
+        for one in overrides:
+            name, equals, value = one.partition("=")
             if not equals or not name.strip():
-                raise UsageError(f"{text!r} is no override: write key=value, such as seed=3.")
+                raise UsageError(f"{one!r} is no override: write key=value, such as seed=3.")
             changes.append((name.strip().split("."), yaml.safe_load(value) if value else None))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}): name a YAML file.") from None
@@ -55,12 +55,12 @@ def read_yaml(
         ) from None
     if not isinstance(content, dict):
         raise UsageError(f"{path} holds no settings: a recipe is a list of key: value.")
-    for names, value in changes:
-        inside = content
-        for one in names[:-1]:
-            inside[one] = inside.get(one) if isinstance(inside.get(one), dict) else {}
-            inside = inside[one]
-        inside[names[-1]] = value
+    for names, wanted in changes:
+        inside: dict[str, Any] = content
+        for name in names[:-1]:
+            inside[name] = inside.get(name) if isinstance(inside.get(name), dict) else {}
+            inside = inside[name]
+        inside[names[-1]] = wanted
     return content
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +124,27 @@ def test_stage_one_stage_two_merge_and_check_in_a_row(manifest: Path, tmp_path: 
         for model in (second / "model", tmp_path / "merged")
     )
     assert a == pytest.approx(b, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_the_chain_trains_merges_checks_and_evaluates(manifest: Path, tmp_path: Path) -> None:
+    """recipes/sida/chain.sh as a user calls it, at its tiniest."""
+    rows = list(csv.DictReader(manifest.open()))
+    split = manifest.parent / "split.csv"
+    with split.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, [*rows[0], "split"])
+        writer.writeheader()
+        for i, row in enumerate(rows):
+            writer.writerow(row | {"split": "eval" if i >= 18 else "train", "description": ""})
+    few = ["steps=2", "global_batch=3", "workers=0", "lora.rank=2"]
+    words = ["bash", str(ROOT / "recipes/sida/chain.sh"), str(split), str(tmp_path / "out"), *few]
+    env = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads((tmp_path / "out/evaluation/metrics.json").read_text())
+    assert found["data"]["pictures"] == 6
+    assert (tmp_path / "out/evaluation/report.html").is_file()
+    assert "[END]" in json.loads((tmp_path / "out/merged/added_tokens.json").read_text())
 
 
 def test_the_dry_run_tells_what_would_be_trained(manifest: Path, tmp_path: Path) -> None:

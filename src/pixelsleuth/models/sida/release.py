@@ -36,7 +36,8 @@ def save_published(model: LargeSida, processor: SidaProcessor, folder: Path) -> 
             "The published layout has a fusion by attention and SAM's mask decoder: write this model in our own layout."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    depth = model.sida.decoder.decoder.config.iou_head_depth
+    decoder: Any = model.sida.decoder
+    depth = decoder.decoder.config.iou_head_depth
     weights, clip = {}, {}
     for name, value in model.state_dict().items():
         if name.startswith("clip."):
