@@ -88,7 +88,7 @@ boxes = st.tuples(side, side, side, side).map(
 
 @given(st.sampled_from(list(Label)), boxes, st.text(st.characters(codec="utf-8"), max_size=60))
 def test_what_is_written_reads_back_and_earns_every_reward(label: Label, box: tuple, thought: str) -> None:
-    text = write(label, box, thought)
+    text = write(label, box, f"Odd light here. {thought}")
     reading = read(text)
     assert reading.label is label
     assert reading.box == (box if label is Label.TAMPERED else None)
