@@ -109,7 +109,7 @@ REWARDS: dict[str, Reward] = {
     "explanation_similarity": explanation_similarity,
 }
 ORIGIN = {
-    "think_format": "ours, after Seg-Zero",
+    "think_format": "ours, after Seg-Zero; the least number of words is ours alone",
     "answer_format": "ours; the grammar is the authors'",
     "class": "ours; exact match",
     "overlap": "ours, after VLM-R1",
