@@ -30,7 +30,10 @@ PRINTED = [  # the forms that the authors print, with thoughts of our own
         Label.TAMPERED, (68, 0, 223, 223),
     ),
     ("<think> A cup on a table. </think><answer>TAMPERED,(0,4),(213,205).</answer>", Label.TAMPERED, (0, 4, 213, 205)),
-    ("<think> A cat with blurred edges. </think><answer>TAMPERED,(45,13),(160,208)</answer>", Label.TAMPERED, (45, 13, 160, 208)),
+    (
+        "<think> A cat with blurred edges. </think><answer>TAMPERED,(45,13),(160,208)</answer>",
+        Label.TAMPERED, (45, 13, 160, 208),
+    ),
 ]  # fmt: skip
 BROKEN = [
     ("", None, None),

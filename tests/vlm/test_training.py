@@ -136,8 +136,8 @@ def test_so_fake_r1_trains_logs_each_reward_resumes_and_check_takes_it(
     out = tmp_path / "r1"
     settings = [
         f"data={manifest}", f"out={out}", "pictures=6", "sft_pictures=6", f"random={json.dumps(SMALL)}",
-        "sft.steps=4", "sft.batch=6", "grpo_pictures=4", "grpo.group=4", "grpo.pictures_a_step=2", "grpo.max_completion_length=12",
-        "grpo.save_every=1", "grpo.show_every=1",
+        "sft.steps=4", "sft.batch=6", "grpo_pictures=4", "grpo.group=4", "grpo.pictures_a_step=2",
+        "grpo.max_completion_length=12", "grpo.save_every=1", "grpo.show_every=1",
     ]  # fmt: skip
     recipe = ROOT / "recipes/so_fake_r1/tiny.yaml"
     result = CliRunner().invoke(main, ["train", str(recipe), *settings, "grpo.steps=2"])
