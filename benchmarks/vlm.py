@@ -1,6 +1,6 @@
 """FakeVLM's speed against the release's loop, on one random LLaVA; and the curve of a GRPO run.
 
-    python benchmarks/vlm.py speed [--batches 1 8 32] [--pictures 32] [--tokens 48] [--device auto] [--width 256]
+    python benchmarks/vlm.py speed [--batches 1 8 32] [--pictures 32] [--tokens 128] [--device auto] [--width 256]
     python benchmarks/vlm.py curve runs/r1/log.jsonl docs/grpo.png
 
 The release pads every prompt to 1024 tokens and asks one picture at a time (its evaluation batch). Both loops generate
@@ -197,7 +197,7 @@ def main() -> None:
     one.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
     one.add_argument("--pictures", type=int, default=32)
     one.add_argument("--released", type=int, default=4, help="pictures for the release's loop")
-    one.add_argument("--tokens", type=int, default=48)
+    one.add_argument("--tokens", type=int, default=128)
     one.add_argument("--width", type=int, default=256)
     one.add_argument("--layers", type=int, default=4)
     one.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
