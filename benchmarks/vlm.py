@@ -173,7 +173,7 @@ def curve(options: argparse.Namespace) -> None:
     axes.plot(steps, smooth(total), color="black", linewidth=2.2, label="all, share of the maximum")
     axes.axhline(0.8, color="0.5", linestyle=":")
     axes.set(
-        xlabel="step", ylabel="mean reward", ylim=(0, 1.02), title="GRPO of a small policy, drawn at random"
+        xlabel="step", ylabel="mean reward", ylim=(0, 1.02), title="GRPO of a small random policy: mean of ten steps"
     )
     axes.legend(loc="lower right", fontsize=8)
     figure.tight_layout()
