@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,10 @@ def test_fakevlm_trains_by_a_recipe_and_check_takes_what_it_leaves(
         assert json.loads(result.stdout)[0]["explanation"].startswith("This is a")
         with pytest.raises(UsageError, match="--resume"):
             kinds.carry_out(recipe, overrides)
+        shutil.rmtree(out / "checkpoints/fakevlm/checkpoint-25")  # as if it had been killed behind step 20
+        kinds.carry_out(recipe, overrides, resume=True)
+        again = lines(out / "log.jsonl")
+        assert [line["loss"] for line in again] == pytest.approx([line["loss"] for line in log], rel=1e-3)
         figures = evaluated(model, manifest, tmp_path / "evaluation", "fakevlm")
         assert figures["fakevlm_unparsable"] == 0
         assert figures["fakevlm_acc"] > 0.5
@@ -140,15 +145,20 @@ def test_so_fake_r1_trains_logs_each_reward_resumes_and_check_takes_it(
         "grpo.max_completion_length=12", "grpo.save_every=1", "grpo.show_every=1",
     ]  # fmt: skip
     recipe = ROOT / "recipes/so_fake_r1/tiny.yaml"
-    result = CliRunner().invoke(main, ["train", str(recipe), *settings, "grpo.steps=2"])
+    result = CliRunner().invoke(main, ["train", str(recipe), *settings, "grpo.steps=3"])
     assert result.exit_code == 0, result.output
     assert f"pixelsleuth check --model {out / 'model'}" in result.output
-    assert [line["step"] for line in lines(out / "log.jsonl")] == [1, 2]
     first = lines(out / "log.jsonl")
+    shutil.rmtree(out / "checkpoints/grpo/checkpoint-3")  # as if it had been killed behind step 2
     model = kinds.carry_out(recipe, [*settings, "grpo.steps=3"], resume=True)
     log = lines(out / "log.jsonl")
     assert [line["step"] for line in log] == [1, 2, 3]
-    assert log[:2] == first
+    assert log[:2] == first[:2]
+    # Other answers are drawn, but by the policy of step 2: the cold start's has no distance from itself.
+    assert first[0]["kl"] == 0
+    assert log[2]["kl"] == pytest.approx(first[2]["kl"], rel=0.6)
+    assert log[2]["kl"] > 0.5 * first[1]["kl"] > 0
+    assert log[2]["learning_rate"] == first[2]["learning_rate"]
     for line in log:
         assert 0 <= line["reward"] <= 1
         assert set(line["rewards"]) == {"think_format", "answer_format", "class", "overlap", "box_closeness"}
