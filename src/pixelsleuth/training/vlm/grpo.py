@@ -16,7 +16,14 @@ from pixelsleuth.models.so_fake_r1.policy import in_frame
 from pixelsleuth.models.so_fake_r1.rewards import read_weights, rewards_of, share
 from pixelsleuth.training.vlm.examples import Example, Examples
 from pixelsleuth.training.vlm.kinds import settings
-from pixelsleuth.training.vlm.supervised import append, common, drop_lines_after, last_checkpoint, number, restore
+from pixelsleuth.training.vlm.supervised import (
+    append,
+    common,
+    drop_lines_after,
+    last_checkpoint,
+    number,
+    restore,
+)
 
 REINFORCEMENT = {
     "steps": 500,
