@@ -253,6 +253,16 @@ def test_the_page_is_whole_and_asks_for_nothing(
         assert told in page
 
 
+def box_overlap(told: list[int] | None, true: list[int]) -> float:
+    """Overlap of two boxes by counting pixels; 0 where none was told."""
+    if told is None:
+        return 0.0
+    first, second = (
+        {(x, y) for x in range(x0, x1) for y in range(y0, y1)} for x0, y0, x1, y1 in (told, true)
+    )
+    return len(first & second) / len(first | second)
+
+
 @pytest.mark.parametrize("protocol", ["sida", "fakevlm", "so_fake", "imdl"])
 def test_every_protocol_adds_its_own_figures_under_its_own_names(
     cli: Cli, data: Path, tmp_path: Path, protocol: str
@@ -281,6 +291,16 @@ def test_every_protocol_adds_its_own_figures_under_its_own_names(
         assert 0 < figures["fakevlm_unparsable"] < 1
         right = ["real" in row["explanation"] and row["label"] == "real" for row in lines]
         assert figures["fakevlm_acc"] == pytest.approx(np.mean(right), abs=1e-6)
+    if protocol == "so_fake":
+        tampered = [row for row in lines if row["label"] == "tampered"]
+        assert all(("boxes" in row) == (row in tampered) for row in lines)
+        overlaps = []
+        for row in tampered:
+            i = int(row["path"].rpartition("-")[2].removesuffix(".png"))
+            assert row["boxes"]["true"] == [20, 10, 50 + i, 40]
+            overlaps.append(box_overlap(row["boxes"]["told"], row["boxes"]["true"]))
+        assert figures["so_fake_box_iou"] == pytest.approx(np.mean(overlaps), abs=1e-6)
+        assert 0 < figures["so_fake_box_iou"] < 1
     if protocol == "imdl":
         assert {row["label"] for row in lines} == {"tampered"}
         assert "accuracy" not in figures

@@ -129,3 +129,31 @@ def test_binary_and_float_maps_agree_with_levels() -> None:
     levels = MAPS[1][0]
     assert np.array_equal(loc.histograms(levels / 255, truth), loc.histograms(levels, truth))
     assert np.array_equal(loc.counts(loc.histograms(levels, truth)), loc.mask_counts(levels >= 128, truth))
+
+
+side = st.integers(0, 40)
+a_box = st.tuples(side, side, side, side).map(
+    lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]) + 1, max(b[1], b[3]) + 1)
+)
+
+
+@given(a_box, a_box)
+def test_the_overlap_of_boxes_equals_that_of_pycocotools(
+    a: tuple[int, int, int, int], b: tuple[int, int, int, int]
+) -> None:
+    coco = pytest.importorskip("pycocotools.mask")
+    first, second = ([float(x0), float(y0), float(x1 - x0), float(y1 - y0)] for x0, y0, x1, y1 in (a, b))
+    theirs = coco.iou(np.array([first]), np.array([second]), [False])[0, 0]
+    assert loc.box_iou(a, b) == pytest.approx(theirs)
+    mask = np.zeros((41, 41), bool)
+    mask[a[1] : a[3], a[0] : a[2]] = True
+    assert loc.mask_box(mask) == a
+    mask[b[1] : b[3], b[0] : b[2]] = True
+    assert loc.mask_box(mask) == loc.outer_box([a, b])
+
+
+def test_where_there_is_no_box_nothing_is_made_up() -> None:
+    assert loc.mask_box(np.zeros((4, 5), bool)) is None
+    assert loc.outer_box([]) is None
+    assert loc.box_iou((1, 1, 1, 1), (2, 2, 2, 2)) == 0.0
+    assert loc.box_iou((0, 0, 4, 4), (4, 0, 8, 4)) == 0.0

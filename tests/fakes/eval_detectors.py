@@ -10,7 +10,14 @@ import numpy as np
 
 from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.images import Picture
-from pixelsleuth.core.verdict import Label, Verdict
+from pixelsleuth.core.verdict import Label, Region, Verdict
+
+
+def _region(mask: np.ndarray) -> Region:
+    """What the mask marks, as one region."""
+    rows, columns = np.nonzero(mask)
+    box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+    return Region(box, len(rows), 0.9)
 
 
 class Soft(Detector):
@@ -51,6 +58,7 @@ class Soft(Detector):
             model=self.model,
             inconclusive=bool(p.max() < 0.5),
             mask=mask if Capability.LOCALIZE in self.capabilities else None,
+            regions=[] if mask is None else [_region(mask)],
             heatmap=heat if Capability.LOCALIZE in self.capabilities else None,
             explanation=(text if label is Label.TAMPERED else f"This is a {label} image.")
             if explain

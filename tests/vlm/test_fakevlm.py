@@ -171,3 +171,29 @@ def test_a_tokenizer_that_does_not_tell_the_words_apart_is_refused(
     Tokenizer.from_str(json.dumps(content)).save(str(folder / "tokenizer.json"))
     with pytest.raises(UsageError, match="real"):
         load(str(folder), "cpu")
+
+
+def test_keys_written_in_place_are_those_that_transformers_keeps() -> None:
+    from transformers.cache_utils import DynamicLayer
+
+    from pixelsleuth.models.fakevlm.cache import ROOM, RoomyLayer
+
+    torch.manual_seed(0)
+    ours, theirs = RoomyLayer(), DynamicLayer()
+    rows = 3
+    for step, new in enumerate([7, 1, 1, ROOM, 1, 5, 1]):
+        keys, values = torch.randn(2, rows, 2, new, 4)
+        for a, b in zip(ours.update(keys, values), theirs.update(keys, values), strict=True):
+            assert torch.equal(a, b)
+        assert ours.get_seq_length() == theirs.get_seq_length()
+        if step == 1:
+            place = ours.keys.data_ptr()
+        if step == 2:
+            assert ours.keys.data_ptr() == place  # nothing was copied
+        if step == 4:
+            rows = 2
+            for one in (ours, theirs):
+                one.batch_select_indices(torch.tensor([2, 0]))
+        if step == 5:
+            for one in (ours, theirs):
+                one.crop(-2)

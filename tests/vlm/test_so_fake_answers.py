@@ -29,8 +29,11 @@ PRINTED = [  # the forms that the authors print, with thoughts of our own
         "<think> A man; tampered area is (68,0),(223,223). </think><answer>TAMPERED,(68,0),(223,223).</answer>",
         Label.TAMPERED, (68, 0, 223, 223),
     ),
-    ("<think> A cup. </think><answer>TAMPERED,(0,4),(213,205).</answer>", Label.TAMPERED, (0, 4, 213, 205)),
-    ("<think> A cat. </think><answer>TAMPERED,(45,13),(160,208)</answer>", Label.TAMPERED, (45, 13, 160, 208)),
+    ("<think> A cup on a table. </think><answer>TAMPERED,(0,4),(213,205).</answer>", Label.TAMPERED, (0, 4, 213, 205)),
+    (
+        "<think> A cat with blurred edges. </think><answer>TAMPERED,(45,13),(160,208)</answer>",
+        Label.TAMPERED, (45, 13, 160, 208),
+    ),
 ]  # fmt: skip
 BROKEN = [
     ("", None, None),
@@ -88,7 +91,7 @@ boxes = st.tuples(side, side, side, side).map(
 
 @given(st.sampled_from(list(Label)), boxes, st.text(st.characters(codec="utf-8"), max_size=60))
 def test_what_is_written_reads_back_and_earns_every_reward(label: Label, box: tuple, thought: str) -> None:
-    text = write(label, box, thought)
+    text = write(label, box, f"Odd light here. {thought}")
     reading = read(text)
     assert reading.label is label
     assert reading.box == (box if label is Label.TAMPERED else None)
@@ -123,25 +126,98 @@ def test_overlap_is_that_of_the_pixels(a: tuple, b: tuple) -> None:
     assert (box_distance(a, b) == 0) == (a == b)
 
 
+PRINTED_BOXES = [
+    (0, 4, 213, 205),
+    (68, 97, 154, 138),
+    (48, 0, 219, 223),
+    (68, 0, 223, 223),
+    (48, 0, 215, 197),
+    (45, 13, 160, 208),
+]
+"""Every box that the authors print."""
+EVERY = dict.fromkeys(list(rewards.REWARDS)[:7], 1.0)
+
+
+@pytest.mark.parametrize("text, label, box", PRINTED)
+def test_printed_outputs_earn_every_reward_where_they_are_true(text: str, label: Label, box: tuple) -> None:
+    assert set(rewards_of(text, Truth(label, box), EVERY).values()) == {1.0}
+    other = Truth(Label.REAL if label is not Label.REAL else Label.FULL_SYNTHETIC)
+    parts = rewards_of(text, other, EVERY)
+    assert parts["think_format"] == parts["answer_format"] == 1
+    assert parts["class"] == 0
+    assert parts["overlap"] == parts["box_near"] == float(label is not Label.TAMPERED)
+
+
+@pytest.mark.parametrize("box", PRINTED_BOXES)
+@pytest.mark.parametrize("end", ["", "."])
+def test_printed_boxes_are_measured_as_they_stand(box: tuple[int, ...], end: str) -> None:
+    x1, y1, x2, y2 = box
+    told = f"({x1},{y1}),({x2},{y2})"
+    text = (
+        f"<think> A cup. The image is tampered, tampered area is {told}. </think>"
+        f"<answer>TAMPERED,{told}{end}</answer>"
+    )
+    assert set(rewards_of(text, Truth(Label.TAMPERED, box), EVERY).values()) == {1.0}
+    shifted = Truth(Label.TAMPERED, (x1 / 2, y1 / 2, x2 / 2, y2 / 2))
+    parts = rewards_of(text, shifted, EVERY)
+    assert parts["class"] == 1
+    assert parts["overlap"] == pytest.approx(box_iou(box, shifted.box))
+    assert parts["box_near"] == 0
+
+
+@pytest.mark.parametrize("text, label, box", BROKEN)
+def test_a_broken_output_never_earns_every_reward(text: str, label: Label | None, box: tuple | None) -> None:
+    truth = Truth(label or Label.REAL, box if label is Label.TAMPERED else None)
+    assert share(rewards_of(text, truth, EVERY), EVERY) < 1
+    if label is None:
+        assert rewards_of(text, truth, EVERY)["class"] == 0
+
+
 TAMPERED = Truth(Label.TAMPERED, (10.0, 10.0, 109.0, 109.0))
 
 
 @pytest.mark.parametrize(
     "text, truth, expected",
     [
-        ("<think>x</think><answer>TAMPERED,(10,10),(109,109)</answer>", TAMPERED, (1, 1, 1, 1, 1)),
-        ("<think>x</think><answer>TAMPERED,(15,15),(114,114)</answer>", TAMPERED, (1, 1, 1, 1, 1)),
-        ("<think>x</think><answer>TAMPERED,(30,10),(109,109)</answer>", TAMPERED, (1, 1, 1, 1, 1)),
-        ("<think>x</think><answer>TAMPERED,(90,90),(200,200)</answer>", TAMPERED, (1, 1, 1, 0, 0)),
-        ("<think>x</think><answer>REAL</answer>", TAMPERED, (1, 1, 0, 0, 0)),
-        ("<think>x</think><answer>TAMPERED</answer>", TAMPERED, (1, 0, 1, 0, 0)),
+        (
+            "<think>odd light here</think><answer>TAMPERED,(10,10),(109,109)</answer>",
+            TAMPERED,
+            (1, 1, 1, 1, 1),
+        ),
+        (
+            "<think>odd light here</think><answer>TAMPERED,(15,15),(114,114)</answer>",
+            TAMPERED,
+            (1, 1, 1, 1, 1),
+        ),
+        (
+            "<think>odd light here</think><answer>TAMPERED,(30,10),(109,109)</answer>",
+            TAMPERED,
+            (1, 1, 1, 1, 1),
+        ),
+        (
+            "<think>odd light here</think><answer>TAMPERED,(90,90),(200,200)</answer>",
+            TAMPERED,
+            (1, 1, 1, 0, 0),
+        ),
+        ("<think>odd light here</think><answer>REAL</answer>", TAMPERED, (1, 1, 0, 0, 0)),
+        ("<think>odd light here</think><answer>TAMPERED</answer>", TAMPERED, (1, 0, 1, 0, 0)),
         ("TAMPERED,(10,10),(109,109)", TAMPERED, (0, 0, 1, 1, 1)),
-        ("<think>x</think><answer>REAL</answer>", Truth(Label.REAL), (1, 1, 1, 1, 1)),
-        ("<think>x</think><answer>FULL_SYNTHETIC</answer>", Truth(Label.REAL), (1, 1, 0, 1, 1)),
-        ("<think>x</think><answer>REAL,(1,1),(2,2)</answer>", Truth(Label.REAL), (1, 0, 1, 0, 0)),
-        ("<think>x</think><answer>TAMPERED,(1,1),(2,2)</answer>", Truth(Label.REAL), (1, 1, 0, 0, 0)),
-        ("<think>x</think><answer>REAL</answer> and more", Truth(Label.REAL), (0, 1, 1, 1, 1)),
-        ("<think>x<think></think><answer>REAL</answer>", Truth(Label.REAL), (0, 1, 1, 1, 1)),
+        ("<think>odd light here</think><answer>REAL</answer>", Truth(Label.REAL), (1, 1, 1, 1, 1)),
+        ("<think>odd light here</think><answer>FULL_SYNTHETIC</answer>", Truth(Label.REAL), (1, 1, 0, 1, 1)),
+        (
+            "<think>odd light here</think><answer>REAL,(1,1),(2,2)</answer>",
+            Truth(Label.REAL),
+            (1, 0, 1, 0, 0),
+        ),
+        (
+            "<think>odd light here</think><answer>TAMPERED,(1,1),(2,2)</answer>",
+            Truth(Label.REAL),
+            (1, 1, 0, 0, 0),
+        ),
+        ("<think>odd light here</think><answer>REAL</answer> and more", Truth(Label.REAL), (0, 1, 1, 1, 1)),
+        ("<think>odd light here<think></think><answer>REAL</answer>", Truth(Label.REAL), (0, 1, 1, 1, 1)),
+        ("<think></think><answer>REAL</answer>", Truth(Label.REAL), (0, 1, 1, 1, 1)),
+        ("<think> . 1 2 3 light</think><answer>REAL</answer>", Truth(Label.REAL), (0, 1, 1, 1, 1)),
         ("", Truth(Label.REAL), (0, 0, 0, 0, 0)),
     ],
 )

@@ -94,9 +94,30 @@ class Frame:
             for name, measure in (("f1", localization.f1), ("iou", localization.iou))
         }
 
+    @cached_property
+    def box_iou(self) -> Floats:
+        """(N,) overlap of the box around what was told with that of the mask, 0 where nothing was told; NaN where
+        there is no mask."""
+        found = [row.get("boxes") for row in self.rows]
+        return np.array(
+            [
+                float("nan")
+                if one is None
+                else localization.box_iou(one["told"], one["true"])
+                if one["told"]
+                else 0.0
+                for one in found
+            ]
+        )
+
     @property
     def localized(self) -> bool:
         return any(h is not None for h in self.histograms)
+
+    @property
+    def boxed(self) -> bool:
+        """A detector that draws masks tells boxes; another does where it told one."""
+        return self.localized or any(row["boxes"]["told"] for row in self.rows if "boxes" in row)
 
 
 def statistics(frame: Frame, protocol: Protocol) -> dict[str, Statistic]:
@@ -246,7 +267,8 @@ def _so_fake(frame: Frame) -> dict[str, Statistic]:
     every = _detection(frame) | (_localization(frame) if frame.localized else {})
     names = {"so_fake_acc": "accuracy", "so_fake_f1": "macro_f1", "so_fake_loc_iou": "pixel_iou",
              "so_fake_loc_f1": "pixel_f1"}  # fmt: skip
-    return {own: every[name] for own, name in names.items() if name in every}
+    own = {own: every[name] for own, name in names.items() if name in every}
+    return own | ({"so_fake_box_iou": weighted_mean(frame.box_iou)} if frame.boxed else {})
 
 
 def _imdl(frame: Frame) -> dict[str, Statistic]:

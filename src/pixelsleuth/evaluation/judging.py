@@ -161,6 +161,9 @@ class Judge:
         }
         if self.can_localize and mask is not None:
             row |= self._pixels(row, picture, mask, verdict)
+        if mask is not None and mask.any():
+            told = localization.outer_box([region.box for region in verdict.regions])
+            row["boxes"] = {"told": told, "true": localization.mask_box(mask)}
         if verdict.explanation is not None:
             row["explanation"] = printable(verdict.explanation)
             row["claims"] = claims.check_claims(verdict.explanation, _known(sample, mask))

@@ -86,13 +86,15 @@ PROTOCOLS = {
         ),
         Protocol(
             "so_fake",
-            1,
-            "As So-Fake reports: three classes, files as they are, pixel F1 and IoU over all tampered pictures.",
+            2,
+            "As So-Fake reports: three classes, files as they are, pixel F1 and IoU over all tampered pictures; "
+            "beside them the IoU of the box.",
             equalise=False,
-            own=("so_fake_acc", "so_fake_f1", "so_fake_loc_iou", "so_fake_loc_f1"),
+            own=("so_fake_acc", "so_fake_f1", "so_fake_loc_iou", "so_fake_loc_f1", "so_fake_box_iou"),
             notes=(
                 "The paper does not name the averaging of its F1: macro here.",
                 "Nor whether pictures of a wrongly named class count for localization: all tampered pictures do here.",
+                "so_fake_box_iou is ours: the box around the verdict's regions against the box around the mask.",
             ),
         ),
         Protocol(

@@ -11,6 +11,7 @@ Pictures that are authentic are measured by the share of their area that was mar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -93,6 +94,29 @@ def iou(found: Any, empty: Empty = Empty.SKIP) -> float:
     """Intersection over union of (4,) counts."""
     tp, fp, fn, _ = (float(x) for x in found)
     return _undefined(tp, fp, fn, empty) if tp + fn == 0 else tp / (tp + fp + fn)
+
+
+def mask_box(mask: Any) -> tuple[int, int, int, int] | None:
+    """(x0, y0, x1, y1), half open, around the marked pixels of (H, W); None where nothing is marked."""
+    marked = np.asarray(mask, dtype=bool)
+    rows, columns = np.flatnonzero(marked.any(1)), np.flatnonzero(marked.any(0))
+    return (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1) if rows.size else None
+
+
+def outer_box(boxes: Sequence[Sequence[int]]) -> tuple[int, int, int, int] | None:
+    """The smallest box around all of `boxes`; None where there are none."""
+    if not boxes:
+        return None
+    x0, y0, x1, y1 = zip(*boxes, strict=True)
+    return min(x0), min(y0), max(x1), max(y1)
+
+
+def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes (x0, y0, x1, y1), half open; 0 where neither has an area."""
+    across = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    down = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = sum(max(0.0, one[2] - one[0]) * max(0.0, one[3] - one[1]) for one in (a, b))
+    return across * down / (areas - across * down) if areas else 0.0
 
 
 def auc(histogram: Any) -> float:

@@ -130,6 +130,8 @@ class FakeVlmEngine:
     def _generate(self, features: Tensor, prompts: Sequence[list[int]], max_new_tokens: int) -> list[Answer]:
         from transformers import GenerationConfig, LogitsProcessorList
 
+        from pixelsleuth.models.fakevlm.cache import roomy_cache
+
         ids, seen = self._batch(prompts)
         listener = _Listener(self.words)
         how = GenerationConfig(
@@ -139,6 +141,7 @@ class FakeVlmEngine:
             input_ids=ids,
             attention_mask=seen,
             pixel_values=features,
+            past_key_values=roomy_cache(),
             generation_config=how,
             logits_processor=LogitsProcessorList([listener]),
         )

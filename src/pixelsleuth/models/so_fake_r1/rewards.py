@@ -11,6 +11,7 @@ where none is told and 0 where one is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,10 @@ from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.so_fake_r1.answers import ANSWER, BOX, Box, follows_grammar, follows_tags, read
 
+LEAST_WORDS = 3
 ENOUGH_OVERLAP = 0.5
 NEAR = 10.0
+WORD = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,12 @@ class Truth:
 
 
 def think_format(text: str, truth: Truth) -> float:
-    """1 where the whole text is one thought and one answer in their tags, else 0 (Seg-Zero's, with tags unrepeated)."""
-    return float(follows_tags(text))
+    """1 where the whole text is one thought and one answer in their tags, else 0.
+
+    Seg-Zero's, with tags unrepeated and a thought of `LEAST_WORDS` words at least: without that, an empty thought is
+    the shortest way to the full reward, and reinforcement finds it.
+    """
+    return float(follows_tags(text) and len(WORD.findall(read(text).thought)) >= LEAST_WORDS)
 
 
 def answer_format(text: str, truth: Truth) -> float:
@@ -102,7 +109,7 @@ REWARDS: dict[str, Reward] = {
     "explanation_similarity": explanation_similarity,
 }
 ORIGIN = {
-    "think_format": "ours, after Seg-Zero",
+    "think_format": "ours, after Seg-Zero; the least number of words is ours alone",
     "answer_format": "ours; the grammar is the authors'",
     "class": "ours; exact match",
     "overlap": "ours, after VLM-R1",

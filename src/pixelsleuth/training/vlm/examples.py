@@ -22,7 +22,7 @@ from pixelsleuth.models.so_fake_r1.answers import FRAME, Box, to_frame
 from pixelsleuth.models.so_fake_r1.rewards import Truth
 
 log = logging.getLogger("pixelsleuth")
-MOST_KEPT = 64
+MOST_KEPT = 128
 """Sets of up to so many pictures keep their training items (a megabyte or so each) in memory."""
 
 

@@ -16,7 +16,14 @@ from pixelsleuth.models.so_fake_r1.policy import in_frame
 from pixelsleuth.models.so_fake_r1.rewards import read_weights, rewards_of, share
 from pixelsleuth.training.vlm.examples import Example, Examples
 from pixelsleuth.training.vlm.settings import settings
-from pixelsleuth.training.vlm.supervised import append, common, drop_lines_after, last_checkpoint, number
+from pixelsleuth.training.vlm.supervised import (
+    append,
+    common,
+    drop_lines_after,
+    last_checkpoint,
+    number,
+    restore,
+)
 
 REINFORCEMENT = {
     "steps": 500,
@@ -184,7 +191,10 @@ def reinforce(
         peft_config=lora,
         callbacks=[_logger(out / "log.jsonl", list(weights), resume)],
     )
-    trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
+    last = last_checkpoint(folder) if resume else None
+    if lora is None:
+        restore(trainer.accelerator.unwrap_model(trainer.model), last)
+    trainer.train(resume_from_checkpoint=last)
     return trainer.accelerator.unwrap_model(trainer.model)
 
 

@@ -53,6 +53,7 @@ RECIPE = {
     "sft": None,
     "sft_pictures": 0,
     "grpo": None,
+    "grpo_pictures": 0,
 }
 THOUGHTS = {
     Label.REAL: "Light, edges and texture agree everywhere.",
@@ -90,7 +91,8 @@ def run(content: Mapping[str, Any], *, resume: bool = False) -> Path:
         _cold_start(told, start, shown, out, resume)
     if told["grpo"] is None:
         return cold
-    return _reinforce(told, cold, samples, out, resume)
+    rewarded = samples[: told["grpo_pictures"]] if told["grpo_pictures"] else samples
+    return _reinforce(told, cold, rewarded, out, resume)
 
 
 def _start(told: dict[str, Any], samples: Sequence[Sample], out: Path) -> Path:

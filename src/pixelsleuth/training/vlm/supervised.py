@@ -130,7 +130,9 @@ def train(
         data_collator=Collator(pad),
         callbacks=[logger(out / ("log.jsonl" if stage == "fakevlm" else f"{stage}.jsonl"), resume)],
     )
-    trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
+    last = last_checkpoint(folder) if resume else None
+    restore(model, last)
+    trainer.train(resume_from_checkpoint=last)
 
 
 def common(gradient_checkpointing: bool = False) -> dict[str, Any]:
@@ -191,6 +193,18 @@ def last_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint that was written to its end; None where there is none."""
     found = [one for one in folder.glob("checkpoint-*") if (one / "trainer_state.json").is_file()]
     return str(max(found, key=lambda one: int(one.name.rpartition("-")[2]))) if found else None
+
+
+def restore(model: Any, checkpoint: str | None) -> None:
+    """Load a checkpoint's weights into a model without adapters.
+
+    Image-text models are saved under other names than those of their modules. transformers' Trainer does not
+    translate them when it resumes: it warns, and goes on with the weights that the run began with.
+    """
+    if checkpoint is None or not (Path(checkpoint) / "config.json").is_file():
+        return
+    saved = type(model).from_pretrained(checkpoint, dtype=model.dtype, local_files_only=True)
+    model.load_state_dict(saved.state_dict())
 
 
 def require_text_model(tokenizer: Any) -> int:

@@ -33,7 +33,8 @@ GRAMMAR = (
     "user",
     "assistant",
     "\n",
-    *"0123456789(),.",
+    *"(),.",
+    *map(str, range(FRAME)),
 )
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -43,7 +44,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 SIZE = {"width": 96, "layers": 2, "heads": 4, "vision_width": 64, "vision_layers": 2, "patch": 28}
-PATTERN = r"</?(?:think|answer)>|[A-Z]+(?:_[A-Z]+)+|\d| ?[^\W\d]+|\s|[^\w\s]"
+PATTERN = r"</?(?:think|answer)>|[A-Z]+(?:_[A-Z]+)+|\d{1,3}| ?[^\W\d]+|\s|[^\w\s]"
 
 
 def make_policy(
@@ -117,7 +118,7 @@ def make_processor(tokenizer: Any, patch: int) -> Any:
 
 
 def make_tokenizer(texts: Iterable[str]) -> Any:
-    """A fast tokenizer: one token a word (its blank included), digit and sign, one for all that it never saw."""
+    """A fast tokenizer: one token a word (its blank included), number and sign, one for all that it never saw."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
