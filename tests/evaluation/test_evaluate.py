@@ -208,7 +208,7 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(cli: Cli, data: Path, tmp
         (["--protocol", "mine"], "no protocol 'mine'"),
         (["--split", "nowhere"], "nowhere"),
         (["--model", "nobody"], "no model 'nobody'"),
-        (["--recipe", tmp_path / "none.yaml"], "cannot be read"),
+        (["--recipe", tmp_path / "none.yaml"], "is not a file"),
     ):
         result = cli("evaluate", "--model", "fake", "--data", data, "--out", out, *arguments)
         assert result.exit_code == 2, arguments
