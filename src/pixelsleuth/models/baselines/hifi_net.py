@@ -21,9 +21,17 @@ from torch.nn import functional as F
 
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.models.baselines.base import Facts, Output
+from pixelsleuth.models.baselines.base import Facts, Output, by_shape
 from pixelsleuth.models.baselines.hrnet import CHANNELS, MOMENTUM, HRNet, NonLocal, conv_bn, resized
-from pixelsleuth.models.baselines.localizing import Localizer, Mask, dihedral, logits_of, resized_mask, targets
+from pixelsleuth.models.baselines.localizing import (
+    Localizer,
+    Mask,
+    dihedral,
+    logits_of,
+    resized_mask,
+    targets,
+)
+from pixelsleuth.models.baselines.pixels import MOST_PIXELS, at_most, unit
 
 SIDE = 256
 FEATURES = 18
@@ -220,7 +228,7 @@ class HifiNet(Localizer):
             "mask": ("probability", "distance"),
             "loss": ("full", "local"),
         },
-        parameters=6_892_048,
+        parameters=6_890_320,
     )
 
     def __init__(self, **options: str) -> None:

@@ -135,7 +135,7 @@ class HRNet(nn.Module):
     """(B, 3, H, W) -> four maps of 18, 36, 72, 144 channels at full, 1/2, 1/4 and 1/8 size (rounded up).
 
     Args:
-        branches: how many of the four maps run in stages 2, 3 and 4: PSCC-Net adds one a stage, HiFi-Net has all at once.
+        branches: how many of the four maps run in stages 2, 3 and 4: PSCC-Net adds one a stage, HiFi-Net has all.
     """
 
     def __init__(self, branches: Sequence[int] = (2, 3, 4)) -> None:
@@ -158,9 +158,7 @@ class HRNet(nn.Module):
         layers: list[nn.Module] = []
         for i, channels in enumerate(after):
             if i < len(before):
-                layers.append(
-                    nn.Identity() if channels == before[i] else conv_bn(before[i], channels)
-                )
+                layers.append(nn.Identity() if channels == before[i] else conv_bn(before[i], channels))
             else:
                 steps = [conv_bn(before[-1], before[-1], stride=2) for _ in range(i - len(before))]
                 layers.append(nn.Sequential(*steps, conv_bn(before[-1], channels, stride=2)))

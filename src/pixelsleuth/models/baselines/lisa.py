@@ -41,7 +41,7 @@ NO_MASK = -20.0
 @dataclass
 class Reply:
     """What LISA answers: generated ids (the end included) and text; for each of S [SEG] its embedding (S, 256), mask
-    logits at low resolution (S, 256, 256) and at the picture's size (S, H, W), and SAM's own guess of their IoU (S,)."""
+    logits at low resolution (S, 256, 256) and at the picture's size (S, H, W), and SAM's guess of their IoU (S,)."""
 
     ids: list[int]
     text: str
@@ -99,12 +99,22 @@ class Lisa(Localizer):
         self.engine = LisaEngine(model, processor)
         self.large = model
         sida = model.sida
-        for part in (sida.decoder, sida.segmentation, sida.language.lm_head, sida.language.model.embed_tokens):
+        for part in (
+            sida.decoder,
+            sida.segmentation,
+            sida.language.lm_head,
+            sida.language.model.embed_tokens,
+        ):
             part.requires_grad_(True)
 
     @classmethod
     def load(
-        cls, weights: str | Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32, precision: str = "fp32"
+        cls,
+        weights: str | Path,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        precision: str = "fp32",
     ) -> Lisa:
         """From a folder or a hub id in the published layout.
 
@@ -134,7 +144,9 @@ class Lisa(Localizer):
         """The author's losses, already weighted; a picture without a mask is to say that there is none."""
         del labels
         answers = [NOTHING if mask is None else ANSWER for mask in masks]
-        return losses(self.large, self.engine.processor, [one.cpu().numpy() for one in inputs], answers, masks)
+        return losses(
+            self.large, self.engine.processor, [one.cpu().numpy() for one in inputs], answers, masks
+        )
 
 
 def losses(

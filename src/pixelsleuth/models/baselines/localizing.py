@@ -39,9 +39,9 @@ class Localizer(Baseline):
         return self.pair(pixels, None, random)[0]
 
 
-def dihedral(pixels: NDArray[np.uint8], mask: Mask | None, random: np.random.Generator) -> tuple[
-    NDArray[np.uint8], Mask | None
-]:
+def dihedral(
+    pixels: NDArray[np.uint8], mask: Mask | None, random: np.random.Generator
+) -> tuple[NDArray[np.uint8], Mask | None]:
     """One of the eight turns and mirror images of a square, the same for both."""
     turns, mirrored = int(random.integers(4)), bool(random.integers(2))
     turned = [None if one is None else np.rot90(one, turns) for one in (pixels, mask)]
@@ -52,13 +52,15 @@ def dihedral(pixels: NDArray[np.uint8], mask: Mask | None, random: np.random.Gen
     return np.ascontiguousarray(first), None if second is None else np.ascontiguousarray(second)
 
 
-def mirrored(pixels: NDArray[np.uint8], mask: Mask | None, random: np.random.Generator) -> tuple[
-    NDArray[np.uint8], Mask | None
-]:
+def mirrored(
+    pixels: NDArray[np.uint8], mask: Mask | None, random: np.random.Generator
+) -> tuple[NDArray[np.uint8], Mask | None]:
     """Left and right swapped in half of all cases, the same for both."""
     if random.random() < 0.5:
         return pixels, mask
-    return np.ascontiguousarray(pixels[:, ::-1]), None if mask is None else np.ascontiguousarray(mask[:, ::-1])
+    return np.ascontiguousarray(pixels[:, ::-1]), None if mask is None else np.ascontiguousarray(
+        mask[:, ::-1]
+    )
 
 
 def targets(
@@ -101,7 +103,10 @@ def cropped(
 ) -> tuple[NDArray[np.uint8], Mask | None]:
     """A random square of `side` pixels, the same of both; what is smaller gets black below and at the right."""
     height, width = pixels.shape[:2]
-    top, left = int(random.integers(max(0, height - side) + 1)), int(random.integers(max(0, width - side) + 1))
+    top, left = (
+        int(random.integers(max(0, height - side) + 1)),
+        int(random.integers(max(0, width - side) + 1)),
+    )
 
     def cut(one: NDArray[np.uint8]) -> NDArray[np.uint8]:
         part = one[top : top + side, left : left + side]

@@ -252,7 +252,7 @@ class DualEncoder(nn.Module):
 
     def __init__(self, drop: float = 0.1) -> None:
         super().__init__()
-        drops = torch.linspace(0, drop, sum(DEPTHS)).tolist()
+        drops = [drop * i / (sum(DEPTHS) - 1) for i in range(sum(DEPTHS))]
         inside = 3
         for stage, (width, depth, heads, reduction) in enumerate(
             zip(WIDTHS, DEPTHS, HEADS, REDUCTIONS, strict=True), start=1

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.models.baselines.base import Facts, Output
+from pixelsleuth.models.baselines.base import Facts, Output, by_shape
 from pixelsleuth.models.baselines.hrnet import Bottleneck, resized
 from pixelsleuth.models.baselines.localizing import Localizer, Mask, mirrored, resized_mask, targets
+from pixelsleuth.models.baselines.pixels import bilinear_8bit, blur_jpeg, imagenet
 
 SIDE = 512
 STAGES = ((64, 1, (1, 1, 1)), (128, 2, (1, 1, 1, 1)), (256, 2, (1, 1, 1, 1, 1, 1)), (512, 1, (1, 2, 4)))
@@ -278,7 +279,7 @@ class MvssNet(Localizer):
 
 
 def edges_of(mask: Tensor, reach: int = 3) -> Tensor:
-    """Mask (B, 1, H, W) of 0 and 1 -> its edge: within `reach` places, along rows or columns, of both kinds of pixel."""
+    """Mask (B, 1, H, W) of 0 and 1 -> its edge: within `reach` places, along rows or columns, of both kinds."""
 
     def grown(x: Tensor) -> Tensor:
         along = F.max_pool2d(x, (1, 2 * reach + 1), 1, (0, reach))

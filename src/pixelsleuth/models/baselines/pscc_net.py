@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -19,9 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.models.baselines.base import Facts, Output
+from pixelsleuth.models.baselines.base import Facts, Output, by_shape
 from pixelsleuth.models.baselines.hrnet import CHANNELS, Bottleneck, HRNet, NonLocal, conv_bn, resized
 from pixelsleuth.models.baselines.localizing import Localizer, Mask, dihedral, logits_of, targets
+from pixelsleuth.models.baselines.pixels import MOST_PIXELS, at_most, bilinear_8bit, imagenet, unit
 
 SIDE = 256
 FOLDS = (4, 2, 2, 1)
@@ -84,8 +86,7 @@ class ClassHead(nn.Module):
             nn.Sequential(Bottleneck(channels, channels, expansion=2)) for channels in CHANNELS
         )
         self.downsamp_modules = nn.ModuleList(
-            conv_bn(2 * fine, 2 * coarse, stride=2, bias=True)
-            for fine, coarse in zip(CHANNELS, CHANNELS[1:], strict=False)
+            conv_bn(2 * fine, 2 * coarse, stride=2, bias=True) for fine, coarse in pairwise(CHANNELS)
         )
         self.final_layer = conv_bn(2 * CHANNELS[-1], 128, 1, bias=True)
         self.classifier = nn.Sequential(nn.Linear(128, 16), nn.ReLU(), nn.Linear(16, 2))

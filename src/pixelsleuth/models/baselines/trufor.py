@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.models.baselines.base import Facts, Output
+from pixelsleuth.models.baselines.base import Facts, Output, by_shape
 from pixelsleuth.models.baselines.localizing import Localizer, Mask, cropped, targets
 from pixelsleuth.models.baselines.mit import WIDTHS, DualEncoder, map_of, tokens_of
+from pixelsleuth.models.baselines.pixels import MOST_PIXELS, at_most, jpeg, normalised, unit
 
 GREATEST = 256
 """What pixels are divided by; not 255."""
@@ -66,17 +67,13 @@ class Decoder(nn.Module):
         super().__init__()
         for stage, width in enumerate(WIDTHS, start=1):
             setattr(self, f"linear_c{stage}", Project(width, 512))
-        self.linear_fuse = nn.Sequential(
-            nn.Conv2d(4 * 512, 512, 1), nn.BatchNorm2d(512, eps=eps), nn.ReLU()
-        )
+        self.linear_fuse = nn.Sequential(nn.Conv2d(4 * 512, 512, 1), nn.BatchNorm2d(512, eps=eps), nn.ReLU())
         self.linear_pred = nn.Conv2d(512, planes, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Four maps -> logits (B, planes, H / 4, W / 4)."""
         size = maps[0].shape[-2:]
-        wide = [
-            _to(self.get_submodule(f"linear_c{stage}")(maps[stage - 1]), size) for stage in (4, 3, 2, 1)
-        ]
+        wide = [_to(self.get_submodule(f"linear_c{stage}")(maps[stage - 1]), size) for stage in (4, 3, 2, 1)]
         fused = F.dropout2d(self.linear_fuse(torch.cat(wide, dim=1)), 0.1, self.training)
         logits: Tensor = self.linear_pred(fused)
         return logits

@@ -11,7 +11,7 @@ DetectionProjection = Literal["logits", "hidden"]
 Fusion = Literal["attention", "none", "linear"]
 
 DECODER_EPS = 1e-5
-"""Of the mask decoder's LayerNorm in segment-anything; transformers' default is 1e-6, which moves mask logits by 1e-4."""
+"""Of LayerNorm in segment-anything's mask decoder; transformers' default, 1e-6, moves mask logits by 1e-4."""
 
 
 class DetectionHead(nn.Sequential):
