@@ -41,7 +41,6 @@ CONTRAST = 0.2
 TEMPERATURE = 0.07
 OUTSIDE = -20.0
 """The logit of pixels outside the centre crop: nothing was seen there."""
-LARGEST_FILE = 2_000_000_000
 
 
 class ImportanceHead(nn.Module):

@@ -220,7 +220,8 @@ class HifiNet(Localizer):
         paper="Guo, Liu, Ren, Grosz, Masi, Liu: HiFi-Net, CVPR 2023",
         source="CHELSEA234/HiFi_IFDL@2266804",
         licence="MIT",
-        where="linked from the page of the authors' repository; radius_center.pth lies in it (center, center_loc)",
+        where="HRNet and NLCDetection are linked from the page of the authors' repository (750001 for api, 225000 for "
+        "loc, renamed); radius_center.pth lies in it (folders center and center_loc)",
         files=("HRNet.pth", "NLCDetection.pth", "radius_center.pth"),
         made_for=Label.TAMPERED,
         options={

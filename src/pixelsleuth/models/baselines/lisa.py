@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -19,13 +20,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.models.baselines.base import Facts, Output
+from pixelsleuth.models.baselines.base import Facts, Output, chosen
 from pixelsleuth.models.baselines.localizing import Localizer
 from pixelsleuth.models.sida.checkpoint import load_large
 from pixelsleuth.models.sida.inference import SidaEngine, _at, _Row
 from pixelsleuth.models.sida.large import LargeSida
 from pixelsleuth.models.sida.losses import masks_apart
+from pixelsleuth.models.sida.modules import SamMaskDecoder
 from pixelsleuth.models.sida.processing import SidaProcessor
+from pixelsleuth.models.sida.quantise import place
 from pixelsleuth.models.sida.teacher import IGNORE
 
 QUESTION = "Can you segment the tampered region in this image?"
@@ -72,7 +75,8 @@ class LisaEngine(SidaEngine):
 
     def _located(self, reply: Reply, row: _Row, dense: Tensor, shape: Sequence[int]) -> None:
         embeddings = self.model.sida.segmentation(torch.stack(row.segmentations))
-        low, quality = self.model.sida.decoder.with_quality(embeddings[None], dense)
+        decoder = cast(SamMaskDecoder, self.model.sida.decoder)
+        low, quality = decoder.with_quality(embeddings[None], dense)
         reply.embeddings, reply.low = embeddings.cpu(), low[0].cpu()
         reply.masks = self.processor.mask_logits(low[0], shape[0], shape[1]).cpu()
         reply.quality = [float(value) for value in quality[0]]
@@ -108,22 +112,21 @@ class Lisa(Localizer):
             part.requires_grad_(True)
 
     @classmethod
-    def load(
-        cls,
-        weights: str | Path,
-        *,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        precision: str = "fp32",
-    ) -> Lisa:
-        """From a folder or a hub id in the published layout.
+    def load(cls, weights: str | Path, **options: str) -> Self:
+        """From a folder or a hub id in the published layout, in full precision on the CPU."""
+        chosen(cls.facts, options)
+        return cls.loaded(weights)
+
+    @classmethod
+    def loaded(cls, weights: str | Path, device: str = "cpu", precision: str = "auto") -> Self:
+        """The same on any device and at any precision that SIDA takes.
 
         Raises:
-            UsageError: the checkpoint is missing, damaged or not LISA's.
+            UsageError: the checkpoint is missing, damaged or not LISA's; no such device; too little memory.
         """
-        return cls(
-            *load_large(str(weights), dtype=dtype, device=device, precision=precision, detection=False)
-        )
+        where, kind, dtype = place(device, precision)
+        made = load_large(str(weights), dtype=dtype, device=where, precision=kind, detection=False)
+        return cls(*made)
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 -> the same as a tensor: CLIP and SAM each take their own sizes from it."""

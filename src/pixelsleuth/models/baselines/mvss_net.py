@@ -89,7 +89,7 @@ class BayarConvolution(nn.Module):
         if self.training:
             with torch.no_grad():
                 self.kernel.div_(self.kernel.sum(dim=-1, keepdim=True))
-            ring = self.kernel
+            ring: Tensor = self.kernel
         else:
             ring = self.kernel / self.kernel.sum(dim=-1, keepdim=True)
         centre = -torch.ones_like(ring[..., :1])

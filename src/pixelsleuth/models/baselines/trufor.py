@@ -20,13 +20,14 @@ from torch.nn import functional as F
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.baselines.base import Facts, Output, by_shape
-from pixelsleuth.models.baselines.localizing import Localizer, Mask, cropped, targets
+from pixelsleuth.models.baselines.localizing import Localizer, Mask, at_least, cropped, targets
 from pixelsleuth.models.baselines.mit import WIDTHS, DualEncoder, map_of, tokens_of
 from pixelsleuth.models.baselines.pixels import MOST_PIXELS, at_most, jpeg, normalised, unit
 
 GREATEST = 256
 """What pixels are divided by; not 255."""
 CROP = 512
+LEAST_SIDE = 32
 CLASS_WEIGHTS = (0.5, 2.5)
 """Authentic and forged pixels in the cross entropy."""
 CROSS_ENTROPY = 0.3
@@ -111,8 +112,9 @@ class TruFor(Localizer):
             self.decode_head.requires_grad_(False)
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """(H, W, 3) uint8 -> (3, H, W), divided by 256."""
-        return unit(at_most(pixels, MOST_PIXELS), GREATEST)
+        """(H, W, 3) uint8 -> (3, H, W), divided by 256; a side below 32 pixels is brought to 32, which is the least
+        that the reduced attention takes."""
+        return unit(at_least(at_most(pixels, MOST_PIXELS), LEAST_SIDE), GREATEST)
 
     def forward(self, pixels: Tensor) -> Maps:
         """(B, 3, H, W) -> all that there is to know."""
