@@ -23,6 +23,9 @@ API = {
     "mask": 1e-4, "distance": 1e-3,
 }  # fmt: skip
 LOC = API | {"features": 2.2e-4, "pconv": 1.4e-4, "mask": 2e-3}
+LOUD = {(2, "loc"): {"features": 2e-3}}
+"""The README measured pictures 0 and 3; on picture 2 noise of one part in 10^7 on the backbone's maps already moves the
+features by 1.3e-3, and switching oneDNN off by 6e-4 at the sampled places."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,8 @@ def check(golden: Any, network: HifiNet, kind: str, i: int) -> None:
         "input": picture[None], "s1": maps.features[0], "s4": maps.features[3], "features": maps.places,
         "pconv": maps.partial, "mask": maps.mask, "distance": distance[:, None],
     }  # fmt: skip
-    for name, tolerance in (API if keys == "keys.json" else LOC).items():
+    tolerances = (API if keys == "keys.json" else LOC) | LOUD.get((i, kind), {})
+    for name, tolerance in tolerances.items():
         if f"{i}.{prefix}{name}.sample" in golden.tensors:
             golden.close(f"{i}.{prefix}{name}.sample", seen[name][0], tolerance)
     golden.close(f"{i}.{prefix}logits", maps.levels[1][0], 1e-5)

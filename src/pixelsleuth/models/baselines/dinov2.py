@@ -111,7 +111,7 @@ class Dinov2(Localizer):
         files=("heads.safetensors",),
         made_for=Label.TAMPERED,
         options={"encoder": ("facebook/dinov2-base", "FOLDER"), "frame": ("crop", "resize")},
-        parameters=90_000_000,
+        parameters=90_682_340,
     )
 
     def __init__(self, encoder: Any = None, **options: str) -> None:

@@ -95,7 +95,7 @@ class Lisa(Localizer):
         files=("xinlai/LISA-7B-v1",),
         made_for=Label.TAMPERED,
         options={},
-        parameters=7_700_000_000,
+        parameters=7_692_135_140,
     )
 
     def __init__(self, model: LargeSida, processor: SidaProcessor) -> None:
