@@ -92,7 +92,7 @@ def check(golden: Any, networks: dict[str, MvssNet], planes: str, i: int) -> Non
     assert float(written.mean()) == pytest.approx(saved["mean"], abs=2e-4)
 
 
-@pytest.mark.parametrize("planes, i", [("bgr", 0), ("rgb", 3)])
+@pytest.mark.parametrize("planes, i", [("bgr", 3), pytest.param("rgb", 3, marks=pytest.mark.slow)])
 def test_branches_masks_and_edges(golden: Any, networks: dict[str, MvssNet], planes: str, i: int) -> None:
     check(golden, networks, planes, i)
 
