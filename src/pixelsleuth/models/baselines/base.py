@@ -7,10 +7,9 @@ verdicts, regions, checkpoints, errors, is here and in `loading`, once.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Self
 
@@ -22,37 +21,13 @@ from torch.nn import functional as F
 
 from pixelsleuth._version import __version__
 from pixelsleuth.compact.components import regions
+from pixelsleuth.core.baselines import FACTS, Facts, chosen
 from pixelsleuth.core.detector import Capability, Detector
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.images import Picture
 from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.models.baselines.loading import load_strict, read_state
 from pixelsleuth.models.sida.detector import _small
-
-ANYTHING = "FOLDER"
-"""Among an option's variants: any other text will do as well."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What there is to know of a baseline without running it.
-
-    `files` are the expected file names: the first is what `--weights` takes, a folder where there are several.
-    `made_for` is the class that "fake" fills. `options` are the named variants; the first of each is the default, which
-    is what the published table used.
-    """
-
-    name: str
-    title: str
-    paper: str
-    source: str
-    licence: str
-    where: str
-    files: tuple[str, ...]
-    made_for: Label
-    options: Mapping[str, tuple[str, ...]]
-    parameters: int
-    threshold: float = 0.5
+from pixelsleuth.models.sida.quantise import place
 
 
 class Output(NamedTuple):
@@ -69,7 +44,6 @@ class Baseline(nn.Module):
     """A network with its preparation. `options` holds the chosen variant of each of `facts.options`."""
 
     facts: ClassVar[Facts]
-    localizes: ClassVar[bool] = False
 
     def __init__(self, **options: str) -> None:
         super().__init__()
@@ -142,33 +116,6 @@ def by_shape(inputs: Sequence[Tensor], run: Callable[[Tensor], Output]) -> Outpu
     )
 
 
-def chosen(facts: Facts, options: Mapping[str, str]) -> dict[str, str]:
-    """The variant of every option: what is asked for, else the first.
-
-    Raises:
-        UsageError: no such option or variant.
-    """
-    told = {name: variants[0] for name, variants in facts.options.items()}
-    for name, value in options.items():
-        if name not in facts.options:
-            known = ", ".join(facts.options) or "none"
-            raise UsageError(
-                f"{facts.title} has no option {name!r}{_meant(name, facts.options)} (it has {known})."
-            )
-        variants = facts.options[name]
-        if value not in variants and ANYTHING not in variants:
-            raise UsageError(
-                f"{facts.title} has no {name}={value}{_meant(value, variants)} (choose {', '.join(variants)})."
-            )
-        told[name] = value
-    return told
-
-
-def _meant(text: str, known: Sequence[str] | Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(text, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
 class BaselineDetector(Detector):
     """Verdicts of a baseline: "fake" is the class that it was made for, its complement real, the third class 0.
 
@@ -182,7 +129,7 @@ class BaselineDetector(Detector):
         told = repr(sorted(network.options.items())).encode()
         told += b"".join(value.detach().cpu().numpy().tobytes()[:64] for value in network.parameters())
         self.version = f"{__version__}+{hashlib.sha256(told).hexdigest()[:8]}"
-        can = {Capability.DETECT} | ({Capability.LOCALIZE} if network.localizes else set())
+        can = {Capability.DETECT} | ({Capability.LOCALIZE} if network.facts.localizes else set())
         self.capabilities = frozenset(can)
 
     @torch.inference_mode()
@@ -226,3 +173,28 @@ class BaselineDetector(Detector):
         assert logit is not None
         fake = float(logit.double().sigmoid())
         return dict.fromkeys(Label, 0.0) | {Label.REAL: 1 - fake, self.network.facts.made_for: fake}
+
+
+def load(
+    module: str,
+    device: str = "auto",
+    *,
+    weights: str,
+    options: Mapping[str, str] | None = None,
+    precision: str = "fp32",
+) -> BaselineDetector:
+    """The detector of a baseline's file in this folder, with its weights.
+
+    Raises:
+        UsageError: the weights are missing, damaged or another network's; no such option or device.
+    """
+    where, _, _ = place(device, precision)
+    found = import_module(f"pixelsleuth.models.baselines.{module}")
+    made = next(
+        one
+        for one in vars(found).values()
+        if isinstance(one, type)
+        and issubclass(one, Baseline)
+        and getattr(one, "facts", None) is FACTS[module]
+    )
+    return BaselineDetector(made.load(weights, **options or {}), device=where)

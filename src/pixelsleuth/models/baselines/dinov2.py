@@ -24,10 +24,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.verdict import Label
 from pixelsleuth.models import hub
-from pixelsleuth.models.baselines.base import Facts, Output
+from pixelsleuth.models.baselines.base import Output
 from pixelsleuth.models.baselines.localizing import Localizer, Mask, mirrored, targets
 from pixelsleuth.models.baselines.pixels import blur_jpeg, imagenet
 from pixelsleuth.models.sida.losses import dice_loss
@@ -101,18 +101,7 @@ class Dinov2(Localizer):
     """Three classes and a mask. Options: `encoder`, a folder or a hub id; `frame`, the centre at native size, or the
     whole picture squeezed to a square."""
 
-    facts = Facts(
-        name="dinov2",
-        title="DINOv2, frozen, with two heads",
-        paper="arXiv 2609.02640, 2026",
-        source="the paper's description",
-        licence="your own training; the encoder is Apache-2.0",
-        where="train it (recipes/baselines); the encoder is facebook/dinov2-base on the hub",
-        files=("heads.safetensors",),
-        made_for=Label.TAMPERED,
-        options={"encoder": ("facebook/dinov2-base", "FOLDER"), "frame": ("crop", "resize")},
-        parameters=90_682_340,
-    )
+    facts = FACTS["dinov2"]
 
     def __init__(self, encoder: Any = None, **options: str) -> None:
         """`encoder` may also be a Dinov2Model itself."""

@@ -19,9 +19,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.verdict import Label
-from pixelsleuth.models.baselines.base import Facts, Output, by_shape
+from pixelsleuth.models.baselines.base import Output, by_shape
 from pixelsleuth.models.baselines.hrnet import CHANNELS, MOMENTUM, HRNet, NonLocal, conv_bn, resized
 from pixelsleuth.models.baselines.localizing import (
     Localizer,
@@ -214,23 +214,7 @@ class Pyramid(nn.Module):
 class HifiNet(Localizer):
     """Options: `head`, which of the two was published for what; `mask`, the rule; `loss`, how the parts are weighed."""
 
-    facts = Facts(
-        name="hifi_net",
-        title="HiFi-Net",
-        paper="Guo, Liu, Ren, Grosz, Masi, Liu: HiFi-Net, CVPR 2023",
-        source="CHELSEA234/HiFi_IFDL@2266804",
-        licence="MIT",
-        where="HRNet and NLCDetection are linked from the page of the authors' repository (750001 for api, 225000 for "
-        "loc, renamed); radius_center.pth lies in it (folders center and center_loc)",
-        files=("HRNet.pth", "NLCDetection.pth", "radius_center.pth"),
-        made_for=Label.TAMPERED,
-        options={
-            "head": ("api", "loc", "loc256"),
-            "mask": ("probability", "distance"),
-            "loss": ("full", "local"),
-        },
-        parameters=6_890_320,
-    )
+    facts = FACTS["hifi_net"]
 
     def __init__(self, **options: str) -> None:
         super().__init__(**options)

@@ -8,7 +8,7 @@ is the largest value of its mask, and no [SEG] in the answer means no mask.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, cast
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixelsleuth.core.verdict import Label
-from pixelsleuth.models.baselines.base import Facts, Output, chosen
+from pixelsleuth.core.baselines import FACTS, chosen
+from pixelsleuth.models.baselines.base import BaselineDetector, Output
 from pixelsleuth.models.baselines.localizing import Localizer
 from pixelsleuth.models.sida.checkpoint import load_large
 from pixelsleuth.models.sida.inference import SidaEngine, _at, _Row
@@ -85,18 +85,7 @@ class LisaEngine(SidaEngine):
 class Lisa(Localizer):
     """LISA over a loaded checkpoint: its sizes stand in its files, so there is no module without them."""
 
-    facts = Facts(
-        name="lisa",
-        title="LISA-7B-v1",
-        paper="Lai, Tian, Chen, Li, Yuan, Liu, Jia: LISA, CVPR 2024",
-        source="dvlab-research/LISA@3cb2d43",
-        licence="Apache-2.0; the language model's weights under LLaMA's and Vicuna's terms",
-        where="on the hub as xinlai/LISA-7B-v1",
-        files=("xinlai/LISA-7B-v1",),
-        made_for=Label.TAMPERED,
-        options={},
-        parameters=7_692_135_140,
-    )
+    facts = FACTS["lisa"]
 
     def __init__(self, model: LargeSida, processor: SidaProcessor) -> None:
         super().__init__()
@@ -212,3 +201,12 @@ def _drawn(
         drawn.append(processor.mask_logits(low[0], *picture.shape[:2])[0])
         truths.append(mask.to(hidden.device).float())
     return drawn, truths
+
+
+def load_detector(
+    weights: str, device: str = "auto", precision: str = "auto", options: Mapping[str, str] | None = None
+) -> BaselineDetector:
+    """LISA as a detector, in place and at the precision asked for; `weights` is a folder or a hub id."""
+    chosen(Lisa.facts, options or {})
+    where, _, _ = place(device, precision)
+    return BaselineDetector(Lisa.loaded(weights, device, precision), device=where)

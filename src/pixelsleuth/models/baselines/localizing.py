@@ -26,8 +26,6 @@ Mask = NDArray[np.uint8]
 class Localizer(Baseline):
     """A baseline that draws a mask and is trained on masks."""
 
-    localizes = True
-
     def pair(
         self, pixels: NDArray[np.uint8], mask: Mask | None, random: np.random.Generator
     ) -> tuple[Tensor, Mask | None]:

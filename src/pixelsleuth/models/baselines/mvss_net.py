@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.verdict import Label
-from pixelsleuth.models.baselines.base import Facts, Output, by_shape
+from pixelsleuth.core.baselines import FACTS
+from pixelsleuth.models.baselines.base import Output, by_shape
 from pixelsleuth.models.baselines.hrnet import Bottleneck, resized
 from pixelsleuth.models.baselines.localizing import Localizer, Mask, mirrored, resized_mask, targets
 from pixelsleuth.models.baselines.pixels import bilinear_8bit, blur_jpeg, imagenet
@@ -177,18 +177,7 @@ class Maps(NamedTuple):
 class MvssNet(Localizer):
     """Mask and edges at 512 x 512. Options: `planes`, the order in which the network sees the colours; `loss`."""
 
-    facts = Facts(
-        name="mvss_net",
-        title="MVSS-Net",
-        paper="Chen, Dong, Ji, Cao, Li: MVSS-Net, ICCV 2021; Dong, Chen, Hu, Cao, Li: MVSS-Net, TPAMI 2022",
-        source="dong03/MVSS-Net@cc2aed7; loss: scu-zjz/IMDLBenCo@3efef9b",
-        licence="no licence file",
-        where="linked from the page of the authors' repository (trained on CASIA v2, or on DEFACTO)",
-        files=("mvssnet_casia.pt",),
-        made_for=Label.TAMPERED,
-        options={"planes": ("bgr", "rgb"), "loss": ("imdlbenco", "paper")},
-        parameters=146_880_335,
-    )
+    facts = FACTS["mvss_net"]
 
     def __init__(self, **options: str) -> None:
         super().__init__(**options)

@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.verdict import Label
-from pixelsleuth.models.baselines.base import Facts, Output, by_shape
+from pixelsleuth.core.baselines import FACTS
+from pixelsleuth.models.baselines.base import Output, by_shape
 from pixelsleuth.models.baselines.hrnet import CHANNELS, Bottleneck, HRNet, NonLocal, conv_bn, resized
 from pixelsleuth.models.baselines.localizing import Localizer, Mask, dihedral, logits_of, targets
 from pixelsleuth.models.baselines.pixels import MOST_PIXELS, at_most, bilinear_8bit, imagenet, unit
@@ -103,18 +103,7 @@ class ClassHead(nn.Module):
 class PsccNet(Localizer):
     """HRNet, four masks, two classes. Option `input`: how a picture is brought to the network."""
 
-    facts = Facts(
-        name="pscc_net",
-        title="PSCC-Net",
-        paper="Liu, Liu, Chen, Liu: PSCC-Net, IEEE TCSVT 2022",
-        source="proteus1991/PSCC-Net@53e5ff7",
-        licence="MIT",
-        where="in the authors' repository, folder checkpoint, or linked from its page",
-        files=("HRNet.pth", "NLCDetection.pth", "DetectionHead.pth"),
-        made_for=Label.TAMPERED,
-        options={"input": ("native", "resize256", "imdlbenco256")},
-        parameters=3_667_942,
-    )
+    facts = FACTS["pscc_net"]
 
     def __init__(self, **options: str) -> None:
         super().__init__(**options)

@@ -18,8 +18,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.verdict import Label
-from pixelsleuth.models.baselines.base import Facts, Output, by_shape
+from pixelsleuth.core.baselines import FACTS
+from pixelsleuth.models.baselines.base import Output, by_shape
 from pixelsleuth.models.baselines.localizing import Localizer, Mask, at_least, cropped, targets
 from pixelsleuth.models.baselines.mit import WIDTHS, DualEncoder, map_of, tokens_of
 from pixelsleuth.models.baselines.pixels import MOST_PIXELS, at_most, jpeg, normalised, unit
@@ -87,18 +87,7 @@ class TruFor(Localizer):
     in the training repository (no checkpoint says it); `phase`, which losses are trained.
     """
 
-    facts = Facts(
-        name="trufor",
-        title="TruFor",
-        paper="Guillaro, Cozzolino, Sud, Dufour, Verdoliva: TruFor, CVPR 2023",
-        source="grip-unina/TruFor@ae54475",
-        licence="non-profit research and teaching only",
-        where="the archive of weights that the authors' page on TruFor links",
-        files=("trufor.pth.tar",),
-        made_for=Label.TAMPERED,
-        options={"confidence_eps": ("1e-5", "1e-3"), "phase": ("localization", "detection")},
-        parameters=68_697_421,
-    )
+    facts = FACTS["trufor"]
 
     def __init__(self, **options: str) -> None:
         super().__init__(**options)
