@@ -22,7 +22,7 @@ class Facts:
 
     `files` are the expected file names: the first is what `--weights` takes, a folder where there are several.
     `made_for` is the class that "fake" fills. `options` are the named variants; the first of each is the default, which
-    is what the published table used. `localizes`: it draws masks.
+    is what the published table used. `localizes`: it draws masks. `known_by`: a key that only its checkpoints hold.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Facts:
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     threshold: float = 0.5
     localizes: bool = False
+    known_by: str = ""
 
 
 _ALL = (
@@ -52,6 +53,7 @@ _ALL = (
         options={"input": ("native", "resize256", "imdlbenco256")},
         parameters=3_667_942,
         localizes=True,
+        known_by="getmask4.W_c.weight",
     ),
     Facts(
         name="mvss_net",
@@ -65,6 +67,7 @@ _ALL = (
         options={"planes": ("bgr", "rgb"), "loss": ("imdlbenco", "paper")},
         parameters=146_880_335,
         localizes=True,
+        known_by="constrain_conv.kernel",
     ),
     Facts(
         name="hifi_net",
@@ -83,6 +86,7 @@ _ALL = (
         },
         parameters=6_890_320,
         localizes=True,
+        known_by="laplacian.conv_1x1.0.weight",
     ),
     Facts(
         name="trufor",
@@ -96,6 +100,7 @@ _ALL = (
         options={"confidence_eps": ("1e-5", "1e-3"), "phase": ("localization", "detection")},
         parameters=68_697_421,
         localizes=True,
+        known_by="dncnn.47.weight",
     ),
     Facts(
         name="lisa",
@@ -109,6 +114,7 @@ _ALL = (
         options={},
         parameters=7_692_135_140,
         localizes=True,
+        known_by="model.text_hidden_fcs.0.0.weight",
     ),
     Facts(
         name="dinov2",
@@ -122,6 +128,7 @@ _ALL = (
         options={"encoder": ("facebook/dinov2-base", "FOLDER"), "frame": ("crop", "resize")},
         parameters=90_682_340,
         localizes=True,
+        known_by="decoder.lateral.0.weight",
     ),
 )
 FACTS: Mapping[str, Facts] = {facts.name: facts for facts in _ALL}

@@ -56,7 +56,7 @@ def test_three_training_steps_move_the_heads_and_nothing_else(encoder: Path) -> 
         optimizer.zero_grad()
         parts["loss"].backward()
         optimizer.step()
-        losses.append(float(parts["loss"]))
+        losses.append(float(parts["loss"].detach()))
     assert losses[-1] < losses[0]
     moved = {key for key, value in network.named_parameters() if not torch.equal(value, before[key])}
     assert moved == {key for key in before if not key.startswith("encoder.")}

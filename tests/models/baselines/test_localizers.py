@@ -50,7 +50,7 @@ def test_three_training_steps(name: str) -> None:
     (forged, mask), (real, _) = scene(0), scene(1)
     examples = [network.pair(real, None, random), network.pair(forged, mask, random)]
     inputs = [one for one, _ in examples]
-    masks = [None if one is None else torch.from_numpy(one).float() / 255 for _, one in examples]
+    masks = [None if one is None else torch.tensor(one).float() / 255 for _, one in examples]
     before = {key: value.detach().clone() for key, value in network.named_parameters()}
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=1e-3)
     for _ in range(3):

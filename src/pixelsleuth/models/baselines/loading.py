@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,8 +97,18 @@ def load_strict(network: Baseline, state: dict[str, Tensor], *, name: str = "The
         if keys
     ]
     if problems:
-        raise UsageError(f"{name} does not fit {network.facts.title}: parameters {'; '.join(problems)}.")
+        raise UsageError(
+            f"{name} does not fit {network.facts.title}: parameters {'; '.join(problems)}{_whose(state, network)}."
+        )
     network.load_state_dict(given, strict=False)
+
+
+def _whose(state: dict[str, Tensor], network: Baseline) -> str:
+    """Which other baseline's checkpoint it is, where its keys tell."""
+    for facts in FACTS.values():
+        if facts.known_by in state and facts.name != network.facts.name:
+            return f"; it is a checkpoint of {facts.title} (--model {facts.name})"
+    return ""
 
 
 def _listed(keys: Sequence[str]) -> str:
