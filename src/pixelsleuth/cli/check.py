@@ -37,6 +37,10 @@ import click
     show_default=True,
     help="Of the weights of large models.",
 )
+@click.option("--weights", metavar="FILE", help="Of a baseline: its file, or the folder of its files.")
+@click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="Of a baseline, see 'pixelsleuth models'."
+)
 @click.option(
     "--explain/--no-explain",
     default=True,

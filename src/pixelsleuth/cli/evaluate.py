@@ -34,6 +34,19 @@ if TYPE_CHECKING:
     "--batch-size", type=click.IntRange(1, 1024), default=8, show_default=True, help="Pictures at once."
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="[NAME=]FILE",
+    help="Of a baseline: its file, or the folder of its files.",
+)
+@click.option(
+    "--option",
+    "variants",
+    multiple=True,
+    metavar="[NAME:]KEY=VALUE",
+    help="Of a baseline, or of all of them.",
+)
 @click.option("--explain/--no-explain", default=True, show_default=True, help="Also judge what is said.")
 @click.option("--css-encoder", "encoder", metavar="ID", help="A sentence-transformers id or folder for CSS.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from pixelsleuth.core.baselines import Facts
     from pixelsleuth.core.catalogue import ModelSpec
 
 
@@ -40,6 +41,19 @@ def _record(spec: ModelSpec) -> dict[str, Any]:
         "extra": spec.extra,
         "installed": spec.installed,
         "memory_bytes": spec.memory,
+    } | _baseline_record(spec)
+
+
+def _baseline_record(spec: ModelSpec) -> dict[str, Any]:
+    facts = spec.facts
+    if facts is None:
+        return {}
+    return {
+        "source": facts.source,
+        "where": facts.where,
+        "files": list(facts.files),
+        "made_for": str(facts.made_for),
+        "options": {name: list(variants) for name, variants in facts.options.items()},
     }
 
 
@@ -80,7 +94,16 @@ def _print_table(known: list[ModelSpec]) -> None:
         needs = "" if spec.installed else f" Needs, in a clone: {install_command(spec.extra)}"
         licence = f" Licence: {spec.licence}." if spec.licence else ""
         console.print(f"{spec.name}: {spec.summary}{licence}{needs}", markup=False, soft_wrap=True)
+        if spec.facts is not None:
+            console.print(f"    {_weights_line(spec.facts)}", markup=False, soft_wrap=True)
     console.print("\nfp32 to int4: memory that the model takes at this precision (estimated).")
+
+
+def _weights_line(facts: Facts) -> str:
+    """Source, files, where to get them, and the options with their defaults first."""
+    options = "; ".join(f"{name}={'|'.join(variants)}" for name, variants in facts.options.items())
+    told = f"From {facts.source}. Weights ({', '.join(facts.files)}): {facts.where}."
+    return f"{told} Options: {options}." if options else told
 
 
 def short_number(value: int | None) -> str:

@@ -42,6 +42,8 @@ class CheckOptions:
     output: str | None = None
     device: str = "auto"
     precision: str = "auto"
+    weights: str | None = None
+    options: tuple[str, ...] = ()
     explain: bool = True
     max_megapixels: float = 100.0
     batch_size: int = 1
@@ -52,6 +54,7 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
     """Judge `paths` and return the exit status. Raises UnknownModel and MissingExtra: nothing can be done
     then.
     """
+    from pixelsleuth.core.baselines import options_of
     from pixelsleuth.core.registry import load
 
     run = Run(options)
@@ -61,7 +64,13 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
     # Outputs first: a report that cannot be written is told before minutes of work, not after.
     run.open_outputs(len(sources))
     try:
-        detector = load(options.model, device=options.device, precision=options.precision)
+        detector = load(
+            options.model,
+            device=options.device,
+            precision=options.precision,
+            weights=options.weights,
+            options=options_of([options.model], options.options)[options.model],
+        )
     except BaseException:
         run.discard()
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from pixelsleuth.core.baselines import FACTS, Facts
 from pixelsleuth.core.detector import Capability
 from pixelsleuth.core.memory import needed
 
@@ -13,6 +14,7 @@ PRECISE = ("fp32", "bf16", "int8", "int4")
 SIDA = "pixelsleuth.models.sida.detector:load"
 FAKEVLM = "pixelsleuth.models.fakevlm.detector:load"
 SO_FAKE = "pixelsleuth.models.so_fake_r1.detector:load"
+LISA = "pixelsleuth.models.baselines.lisa:load_detector"
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class ModelSpec:
     `precisions` names some, `precision`, and returns a Detector. `parameters` counts weights, `compressible` those
     that int8 and int4 make smaller (the language model's layers); `download_bytes` is what the first use fetches
     (0: it ships inside the package); `extra` is the pip extra it needs, `packages` the modules that tell whether that
-    extra is installed.
+    extra is installed. `facts` are a baseline's: with them the factory also takes `weights` and `options`.
     """
 
     name: str
@@ -38,6 +40,7 @@ class ModelSpec:
     arguments: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ()
     compressible: int = 0
+    facts: Facts | None = None
 
     @property
     def installed(self) -> bool:
@@ -68,6 +71,25 @@ def _sida(name: str, hub_id: str, parameters: int, compressible: int, *, describ
         packages=VLM_PACKAGES,
         precisions=PRECISE,
         compressible=compressible,
+    )
+
+
+def _baseline(facts: Facts) -> ModelSpec:
+    large = facts.name == "lisa"
+    can = {Capability.DETECT} | ({Capability.LOCALIZE} if facts.localizes else set())
+    return ModelSpec(
+        name=facts.name,
+        factory=LISA if large else "pixelsleuth.models.baselines.base:load",
+        arguments=() if large else (facts.name,),
+        summary=f"Baseline: {facts.title} ({facts.paper}).",
+        parameters=facts.parameters,
+        extra="vlm",
+        capabilities=frozenset(can),
+        licence=facts.licence,
+        packages=VLM_PACKAGES,
+        precisions=PRECISE if large else (),
+        compressible=6_476_267_520 if large else 0,
+        facts=facts,
     )
 
 
@@ -115,6 +137,7 @@ SPECS = (
         precisions=PRECISE,
         compressible=6_525_618_176,
     ),
+    *map(_baseline, FACTS.values()),
 )
 
 CHECKPOINTS = {

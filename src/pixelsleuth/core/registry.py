@@ -6,11 +6,12 @@ import difflib
 import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from pixelsleuth.core.baselines import Facts, chosen
 from pixelsleuth.core.catalogue import CHECKPOINTS, HUB, SERVED, SPECS, ModelSpec
 from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.errors import MissingExtra, UnknownModel, UsageError
@@ -44,11 +45,19 @@ def specs() -> list[ModelSpec]:
     return list(_SPECS.values())
 
 
-def load(name: str = "compact", device: str = "auto", *, precision: str = "auto") -> Detector:
+def load(
+    name: str = "compact",
+    device: str = "auto",
+    *,
+    precision: str = "auto",
+    weights: str | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Detector:
     """Return the detector called `name`, that a checkpoint (a folder or a hub id, owner/name) holds, that an endpoint
     serves (`openai:URL#name`), or that "module:callable" makes.
 
     `precision` is that of the weights: "auto" (bf16 on a GPU, fp32 on a CPU), "fp32", "bf16", "int8" or "int4".
+    `weights` (a file or a folder) and `options` are for baselines alone, see `core.baselines`.
 
     Raises UnknownModel (with a suggestion), MissingExtra, or UsageError for an unknown device or precision, and for
     weights that are missing, damaged or too large.
@@ -56,22 +65,40 @@ def load(name: str = "compact", device: str = "auto", *, precision: str = "auto"
     for what, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
         if value not in known:
             raise UsageError(f"Unknown {what} {value!r}; choose one of {', '.join(known)}.")
-    options = {"device": device} | ({"precision": precision} if precision != "auto" else {})
+    switches: dict[str, Any] = {"device": device} | ({"precision": precision} if precision != "auto" else {})
     spec = _SPECS.get(name)
+    if spec is not None and spec.facts is not None:
+        switches |= {"weights": _weights(spec.facts, weights), "options": chosen(spec.facts, options or {})}
+    elif weights is not None or options:
+        raise UsageError(f"The model {name!r} takes no --weights and no --option: these are for baselines.")
     if spec is not None:
         if precision != "auto" and precision not in spec.precisions:
             raise UsageError(f"The model {name!r} has one precision: leave --precision out.")
-        return _make(spec.factory, spec, *spec.arguments, **options)
+        return _make(spec.factory, spec, *spec.arguments, **switches)
     if name.startswith("openai:"):
-        return _make(SERVED.factory, SERVED, name, **options)
+        return _make(SERVED.factory, SERVED, name, **switches)
     if os.path.isfile(os.path.join(name, EXPORTED)):
         return _make("pixelsleuth.compact.detector:load_folder", None, name, device=device)
     factory = _checkpoint(name)
     if factory is not None:
-        return _make(factory, HUB, name, **options)
+        return _make(factory, HUB, name, **switches)
     if ":" in name and not os.path.exists(name):
-        return _make(name, None, **options)
+        return _make(name, None, **switches)
     raise UnknownModel(_unknown(name))
+
+
+def _weights(facts: Facts, given: str | None) -> str:
+    """The file, folder or hub id; a hub id may be left out."""
+    if given is None and "/" in facts.files[0]:
+        return facts.files[0]
+    if given is None:
+        what = facts.files[0] if len(facts.files) == 1 else f"a folder with {', '.join(facts.files)}"
+        raise UsageError(f"{facts.title} needs --weights ({what}); where to get them: {facts.where}.")
+    if not os.path.exists(given) and "/" not in facts.files[0]:
+        raise UsageError(
+            f"There is nothing at {given}: name {facts.title}'s {facts.files[0]} with --weights."
+        )
+    return given
 
 
 def _checkpoint(name: str) -> str | None:
@@ -97,7 +124,7 @@ def _kinds(folder: str) -> list[str]:
     return [kind for kind in found if isinstance(kind, str)]
 
 
-def _make(target: str, spec: ModelSpec | None, *arguments: str, **options: str) -> Detector:
+def _make(target: str, spec: ModelSpec | None, *arguments: str, **options: Any) -> Detector:
     """Import and call a factory; what it lacks on this machine is told in one sentence."""
     if spec is not None:
         missing = next((package for package in spec.packages if find_spec(package) is None), None)

@@ -45,6 +45,8 @@ class EvaluateOptions:
     limit: int | None = None
     batch_size: int = 8
     device: str = "auto"
+    weights: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
     explain: bool = True
     resamples: int = 1000
     seed: int = 0
@@ -57,6 +59,7 @@ class EvaluateOptions:
 
 def run_evaluate(options: EvaluateOptions) -> int:
     """Do all of it and return the exit status: 1 where some picture could not be judged. Raises UsageError."""
+    from pixelsleuth.core.baselines import options_of, weights_of
     from pixelsleuth.core.registry import load
 
     protocol = protocol_of(options)
@@ -64,7 +67,14 @@ def run_evaluate(options: EvaluateOptions) -> int:
     pictures = choose(options.data, protocol, split=options.split, reader=options.reader, limit=options.limit)
     encoder = _encoder(options)
     # Detectors first: one that cannot be loaded is told before hours of work, not after.
-    detectors = [load(name, device=options.device) for name in options.models]
+    weights, variants = (
+        weights_of(options.models, options.weights),
+        options_of(options.models, options.variants),
+    )
+    detectors = [
+        load(name, device=options.device, weights=weights.get(name), options=variants[name])
+        for name in options.models
+    ]
     named = {(one.name, one.version) for one in detectors}
     if len(named) < len(detectors):
         raise UsageError("Two of the models are the same name and version; results could not be told apart.")

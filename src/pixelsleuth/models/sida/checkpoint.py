@@ -55,6 +55,7 @@ def load_large(
     clip: str | None = None,
     sam: dict[str, Any] | None = None,
     weights: Weights | None = None,
+    detection: bool = True,
 ) -> tuple[LargeSida, SidaProcessor]:
     """The model and the processor of a folder or a hub id, in either layout.
 
@@ -67,6 +68,7 @@ def load_large(
         clip: folder or hub id of CLIP's vision tower, where the config's is not wanted.
         sam: values of SamVisionConfig that shall not be inferred from the weights.
         weights: tensors of the published layout to take in place of the folder's.
+        detection: False for a checkpoint of LISA: the same model without [CLS], class head and fusion.
 
     Raises:
         UsageError: what is missing, unexpected or damaged, all keys listed.
@@ -74,12 +76,14 @@ def load_large(
     folder = hub.resolve(name)
     config = read_json(folder / "config.json")
     tokenizer = LegacyTokenizer.from_folder(folder)
-    for token in ("[CLS]", "[SEG]"):
+    for token in ("[CLS]", "[SEG]") if detection else ("[SEG]",):
         tokenizer.id(token)
     if config.get("model_type") == MODEL_TYPE:
         large, tensors = _own(folder, config)
     else:
-        large, tensors = _published(folder, config, weights or Shards(folder), clip, sam or {})
+        large, tensors = _published(
+            folder, config, weights or Shards(folder), clip, sam or {}, detection=detection
+        )
     if len(tokenizer) > large.sida["language"]["vocab_size"]:
         raise UsageError(
             f"{folder} has a tokenizer of {len(tokenizer)} tokens for an embedding of "
@@ -143,7 +147,8 @@ def build(
         if keys
     ]
     if problems:
-        raise UsageError(f"{name} does not fit SIDA: parameters {'; '.join(problems)}.")
+        fits = "SIDA" if config.sida.get("detection", True) else "LISA"
+        raise UsageError(f"{name} does not fit {fits}: parameters {'; '.join(problems)}.")
     if inside != device:
         compress(model.sida.language.model.layers, kind)
     return model.to(device).eval().requires_grad_(False)
@@ -195,9 +200,15 @@ def _own(folder: Path, config: dict[str, Any]) -> tuple[LargeConfig, Iterator[tu
 
 
 def _published(
-    folder: Path, config: dict[str, Any], shards: Weights, clip: str | None, sam: dict[str, Any]
+    folder: Path,
+    config: dict[str, Any],
+    shards: Weights,
+    clip: str | None,
+    sam: dict[str, Any],
+    *,
+    detection: bool = True,
 ) -> tuple[LargeConfig, Iterator[tuple[str, Tensor]]]:
-    sida, seen_sam = dimensions(config, shards.shape, shards.names)
+    sida, seen_sam = dimensions(config, shards.shape, shards.names, detection=detection)
     tower = hub.resolve(
         clip or str(config.get("mm_vision_tower") or config.get("vision_tower")), beside=folder
     )

@@ -84,7 +84,8 @@ class SidaEngine:
         self.model, self.processor, self.release, self.sam_batch = model, processor, release, sam_batch
         parameter = next(model.sam.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
-        self.cls, self.seg = processor.tokenizer.id("[CLS]"), processor.tokenizer.id("[SEG]")
+        self.seg = processor.tokenizer.id("[SEG]")
+        self.cls = processor.tokenizer.id("[CLS]") if model.sida.config.detection else -1
         self._prefixes: dict[tuple[int, ...], Context] = {}
 
     @property

@@ -27,7 +27,7 @@ from pixelsleuth.models.sida.modules import (
 @dataclass(frozen=True)
 class SidaConfig:
     """Dimensions. `language` is passed to LlamaConfig, `mask` to SamMaskDecoder; `token` is the width of the encoder's
-    tokens, `out` that of the mask query."""
+    tokens, `out` that of the mask query. Without `detection` there is no class head (LISA); `fusion` is then `none`."""
 
     token: int
     out: int
@@ -35,6 +35,7 @@ class SidaConfig:
     det_projection: DetectionProjection = "logits"
     fusion: Fusion = "attention"
     decoder: Literal["query", "sam"] = "query"
+    detection: bool = True
     language: dict = field(default_factory=dict)
     mask: dict = field(default_factory=dict)
 
@@ -85,7 +86,8 @@ class Sida(nn.Module):
         self.language = LlamaForCausalLM(LlamaConfig(**config.language))
         hidden = self.language.config.hidden_size
         self.projector = nn.Linear(config.token, hidden)
-        self.detection = DetectionHead(hidden)
+        if config.detection:
+            self.detection = DetectionHead(hidden)
         self.segmentation = SegmentationProjection(hidden, config.out)
         self.fusion = DetectionFusion(
             config.out, config.heads, projection=config.det_projection, hidden=hidden, how=config.fusion

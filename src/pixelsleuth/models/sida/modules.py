@@ -10,6 +10,9 @@ from torch import Tensor, nn
 DetectionProjection = Literal["logits", "hidden"]
 Fusion = Literal["attention", "none", "linear"]
 
+DECODER_EPS = 1e-5
+"""Of LayerNorm in segment-anything's mask decoder; transformers' default, 1e-6, moves mask logits by 1e-4."""
+
 
 class DetectionHead(nn.Sequential):
     """Class logits from the hidden state that predicts [CLS]: (..., hidden) -> (..., 3) [cls_head]."""
@@ -90,7 +93,7 @@ class SamMaskDecoder(nn.Module):
         from transformers.models.sam import modeling_sam
 
         super().__init__()
-        config = SamMaskDecoderConfig(**(decoder or {}))
+        config = SamMaskDecoderConfig(**({"layer_norm_eps": DECODER_EPS} | (decoder or {})))
         config._attn_implementation = "sdpa"
         out = config.hidden_size
         prompts = SamPromptEncoderConfig(hidden_size=out, image_size=image, patch_size=image // side)
@@ -103,15 +106,19 @@ class SamMaskDecoder(nn.Module):
 
     def forward(self, query: Tensor, dense: Tensor) -> Tensor:
         """Queries (B, S, out), embeddings (B, out, side, side) -> mask logits (B, S, 4 side, 4 side)."""
+        return self.with_quality(query, dense)[0]
+
+    def with_quality(self, query: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """The mask logits, and for each mask the IoU that SAM expects of it, (B, S)."""
         weight = self.no_mask.weight
         middle = (torch.arange(self.side, device=dense.device, dtype=torch.float32) + 0.5) / self.side
         grid = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), dim=-1).to(dense.dtype)
         places = self.positions(grid).permute(2, 0, 1)[None].expand(len(dense), -1, -1, -1)
-        masks, _ = self.decoder(
+        masks, quality = self.decoder(
             image_embeddings=dense,
             image_positional_embeddings=places,
             sparse_prompt_embeddings=query[:, :, None],
             dense_prompt_embeddings=weight.reshape(1, -1, 1, 1).expand_as(dense),
             multimask_output=False,
         )
-        return masks[:, :, 0]
+        return masks[:, :, 0], quality[:, :, 0]

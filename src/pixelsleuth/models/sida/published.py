@@ -128,7 +128,11 @@ def clip_name(key: str) -> str | None:
 
 
 def dimensions(
-    config: Mapping[str, Any], shape: Callable[[str], tuple[int, ...]], keys: Iterable[str]
+    config: Mapping[str, Any],
+    shape: Callable[[str], tuple[int, ...]],
+    keys: Iterable[str],
+    *,
+    detection: bool = True,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the weights say of themselves: SidaConfig's and SamVisionConfig's values.
 
@@ -136,6 +140,7 @@ def dimensions(
         config: the checkpoint's `config.json`.
         shape: gives the shape of a key's tensor.
         keys: all keys of the checkpoint.
+        detection: False for LISA's, which have no class head and no fusion.
 
     Raises:
         UsageError: a tensor that decides a dimension is missing.
@@ -172,15 +177,17 @@ def dimensions(
         "iou_head_hidden_dim": size(f"{decoder}iou_prediction_head.layers.0.weight")[0],
     }  # fmt: skip
     hidden = size("model.embed_tokens.weight")[1]
-    reads = size("model.sida_fc1.weight")[1]
-    sida = {
+    sida: dict[str, Any] = {
         "token": size("model.mm_projector.weight")[1],
         "out": size("model.text_hidden_fcs.0.2.weight")[0],
-        "det_projection": "logits" if reads == 3 else "hidden",
         "decoder": "sam",
         "mask": {"side": places, "image": places * patch, "decoder": mask},
         "language": _language(config, size("model.embed_tokens.weight")[0], hidden),
     }
+    if detection:
+        sida["det_projection"] = "logits" if size("model.sida_fc1.weight")[1] == 3 else "hidden"
+    else:
+        sida |= {"detection": False, "fusion": "none"}
     return sida, sam
 
 

@@ -1,0 +1,198 @@
+"""What is known of the baselines without loading any: where their weights come from, and what may be chosen.
+
+`pixelsleuth models` prints it, `models/baselines` builds networks by it, `core/catalogue.py` makes models of it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.verdict import Label
+
+ANYTHING = "FOLDER"
+"""Among an option's variants: any other text will do as well."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What there is to know of a baseline without running it.
+
+    `files` are the expected file names: the first is what `--weights` takes, a folder where there are several.
+    `made_for` is the class that "fake" fills. `options` are the named variants; the first of each is the default, which
+    is what the published table used. `localizes`: it draws masks. `known_by`: a key that only its checkpoints hold.
+    """
+
+    name: str
+    title: str
+    paper: str
+    source: str
+    licence: str
+    where: str
+    files: tuple[str, ...]
+    made_for: Label
+    parameters: int
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    threshold: float = 0.5
+    localizes: bool = False
+    known_by: str = ""
+
+
+_ALL = (
+    Facts(
+        name="pscc_net",
+        title="PSCC-Net",
+        paper="Liu, Liu, Chen, Liu: PSCC-Net, IEEE TCSVT 2022",
+        source="proteus1991/PSCC-Net@53e5ff7",
+        licence="MIT",
+        where="in the authors' repository, folder checkpoint, or linked from its page",
+        files=("HRNet.pth", "NLCDetection.pth", "DetectionHead.pth"),
+        made_for=Label.TAMPERED,
+        options={"input": ("native", "resize256", "imdlbenco256")},
+        parameters=3_667_942,
+        localizes=True,
+        known_by="getmask4.W_c.weight",
+    ),
+    Facts(
+        name="mvss_net",
+        title="MVSS-Net",
+        paper="Chen, Dong, Ji, Cao, Li: MVSS-Net, ICCV 2021; Dong, Chen, Hu, Cao, Li: MVSS-Net, TPAMI 2022",
+        source="dong03/MVSS-Net@cc2aed7; loss: scu-zjz/IMDLBenCo@3efef9b",
+        licence="no licence file",
+        where="linked from the page of the authors' repository (trained on CASIA v2, or on DEFACTO)",
+        files=("mvssnet_casia.pt",),
+        made_for=Label.TAMPERED,
+        options={"planes": ("bgr", "rgb"), "loss": ("imdlbenco", "paper")},
+        parameters=146_880_335,
+        localizes=True,
+        known_by="constrain_conv.kernel",
+    ),
+    Facts(
+        name="hifi_net",
+        title="HiFi-Net",
+        paper="Guo, Liu, Ren, Grosz, Masi, Liu: HiFi-Net, CVPR 2023",
+        source="CHELSEA234/HiFi_IFDL@2266804",
+        licence="MIT",
+        where="HRNet and NLCDetection are linked from the page of the authors' repository (750001 for api, 225000 for "
+        "loc, renamed); radius_center.pth lies in it (folders center and center_loc)",
+        files=("HRNet.pth", "NLCDetection.pth", "radius_center.pth"),
+        made_for=Label.TAMPERED,
+        options={
+            "head": ("api", "loc", "loc256"),
+            "mask": ("probability", "distance"),
+            "loss": ("full", "local"),
+        },
+        parameters=6_890_320,
+        localizes=True,
+        known_by="laplacian.conv_1x1.0.weight",
+    ),
+    Facts(
+        name="trufor",
+        title="TruFor",
+        paper="Guillaro, Cozzolino, Sud, Dufour, Verdoliva: TruFor, CVPR 2023",
+        source="grip-unina/TruFor@ae54475",
+        licence="non-profit research and teaching only",
+        where="the archive of weights that the authors' page on TruFor links",
+        files=("trufor.pth.tar",),
+        made_for=Label.TAMPERED,
+        options={"confidence_eps": ("1e-5", "1e-3"), "phase": ("localization", "detection")},
+        parameters=68_697_421,
+        localizes=True,
+        known_by="dncnn.47.weight",
+    ),
+    Facts(
+        name="lisa",
+        title="LISA-7B-v1",
+        paper="Lai, Tian, Chen, Li, Yuan, Liu, Jia: LISA, CVPR 2024",
+        source="dvlab-research/LISA@3cb2d43",
+        licence="Apache-2.0; the language model's weights under LLaMA's and Vicuna's terms",
+        where="on the hub as xinlai/LISA-7B-v1",
+        files=("xinlai/LISA-7B-v1",),
+        made_for=Label.TAMPERED,
+        options={},
+        parameters=7_692_135_140,
+        localizes=True,
+        known_by="model.text_hidden_fcs.0.0.weight",
+    ),
+    Facts(
+        name="dinov2",
+        title="DINOv2, frozen, with two heads",
+        paper="arXiv 2609.02640, 2026",
+        source="the paper's description",
+        licence="your own training; the encoder is Apache-2.0",
+        where="train it (recipes/baselines); the encoder is facebook/dinov2-base on the hub",
+        files=("heads.safetensors",),
+        made_for=Label.TAMPERED,
+        options={"encoder": ("facebook/dinov2-base", "FOLDER"), "frame": ("crop", "resize")},
+        parameters=90_682_340,
+        localizes=True,
+        known_by="decoder.lateral.0.weight",
+    ),
+)
+FACTS: Mapping[str, Facts] = {facts.name: facts for facts in _ALL}
+"""By name, in the order in which they are listed."""
+
+
+def chosen(facts: Facts, options: Mapping[str, str]) -> dict[str, str]:
+    """The variant of every option: what is asked for, else the first.
+
+    Raises:
+        UsageError: no such option or variant.
+    """
+    told = {name: variants[0] for name, variants in facts.options.items()}
+    for name, value in options.items():
+        if name not in facts.options:
+            known = ", ".join(facts.options) or "none"
+            raise UsageError(
+                f"{facts.title} has no option {name!r}{_meant(name, facts.options)} (it has {known})."
+            )
+        variants = facts.options[name]
+        if value not in variants and ANYTHING not in variants:
+            raise UsageError(
+                f"{facts.title} has no {name}={value}{_meant(value, variants)} (choose {', '.join(variants)})."
+            )
+        told[name] = value
+    return told
+
+
+def _meant(text: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(text, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def weights_of(models: Sequence[str], given: Sequence[str]) -> dict[str, str]:
+    """Which weights each model takes: FILE where there is one model, NAME=FILE where there are several.
+
+    >>> weights_of(["npr"], ["npr.pth"])
+    {'npr': 'npr.pth'}
+    >>> weights_of(["npr", "rine"], ["rine=r.pth", "npr=n.pth"])
+    {'rine': 'r.pth', 'npr': 'n.pth'}
+    """
+    told = {}
+    for text in given:
+        name, mark, file = text.partition("=")
+        if not (mark and name in models):
+            if len(models) != 1:
+                raise UsageError(f"--weights {text}: with several models say which, as {models[0]}={text}.")
+            name, file = models[0], text
+        told[name] = file
+    return told
+
+
+def options_of(models: Sequence[str], given: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The options of each model: KEY=VALUE for all of them, NAME:KEY=VALUE for one.
+
+    >>> options_of(["npr", "rine"], ["size=native", "rine:size=224"])
+    {'npr': {'size': 'native'}, 'rine': {'size': '224'}}
+    """
+    told: dict[str, dict[str, str]] = {name: {} for name in models}
+    for text in given:
+        key, mark, value = text.partition("=")
+        if not mark or not key:
+            raise UsageError(f"--option {text}: write KEY=VALUE.")
+        name, mark, inner = key.partition(":")
+        for model in [name] if mark and name in models else models:
+            told[model][inner if mark and name in models else key] = value
+    return told

@@ -1,0 +1,200 @@
+"""What every baseline is: facts, preparation, a network, a loss; and the detector that judges with any of them.
+
+A baseline is one file with a subclass of `Baseline`. It says how a picture becomes a tensor (`prepare`) and what the
+network makes of tensors (`run`): a logit, positive where fake, and for localizers a mask of logits. Everything else,
+verdicts, regions, checkpoints, errors, is here and in `loading`, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixelsleuth._version import __version__
+from pixelsleuth.compact.components import regions
+from pixelsleuth.core.baselines import FACTS, Facts, chosen
+from pixelsleuth.core.detector import Capability, Detector
+from pixelsleuth.core.images import Picture
+from pixelsleuth.core.verdict import Label, Verdict
+from pixelsleuth.models.baselines.loading import load_strict, read_state
+from pixelsleuth.models.sida.detector import _small
+from pixelsleuth.models.sida.quantise import place
+
+
+class Output(NamedTuple):
+    """Of B pictures: `logit` (B,), positive = fake, None for a pure localizer (its score is the mask's largest value);
+    `mask` one (h, w) of logits a picture, in the frame that the network works in; `classes` (B, 3) where the network
+    itself tells real, full synthetic and tampered apart."""
+
+    logit: Tensor | None
+    mask: list[Tensor] | None = None
+    classes: Tensor | None = None
+
+
+class Baseline(nn.Module):
+    """A network with its preparation. `options` holds the chosen variant of each of `facts.options`."""
+
+    facts: ClassVar[Facts]
+
+    def __init__(self, **options: str) -> None:
+        super().__init__()
+        self.options = chosen(self.facts, options)
+
+    @classmethod
+    def load(cls, weights: str | Path, **options: str) -> Self:
+        """The network with the weights of a file, or of a folder where there are several files, ready to judge.
+
+        Raises:
+            UsageError: no such file, more than tensors in it, or tensors of another network.
+        """
+        network = cls(**options)
+        load_strict(network, read_state(Path(weights), cls.facts.files), name=str(weights))
+        return network.eval()
+
+    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """One picture (H, W, 3) uint8 of any size -> what the network sees."""
+        raise NotImplementedError
+
+    def run(self, inputs: Sequence[Tensor]) -> Output:
+        """What the network says of prepared pictures, which may differ in size (see `by_shape`)."""
+        raise NotImplementedError
+
+    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The published checkpoint's tensors under this network's names."""
+        return state
+
+    def place(self, mask: Tensor, height: int, width: int) -> Tensor:
+        """A mask of logits in the network's frame -> logits (height, width) of the picture."""
+        if mask.shape == (height, width):
+            return mask
+        return F.interpolate(mask[None, None].float(), (height, width), mode="bilinear", align_corners=False)[
+            0, 0
+        ]
+
+    def example(self, pixels: NDArray[np.uint8], random: np.random.Generator) -> Tensor:
+        """A training example: the author's augmentation, and preparation."""
+        del random
+        return self.prepare(pixels)
+
+    def loss(
+        self, inputs: Sequence[Tensor], labels: Tensor, masks: Sequence[Tensor | None]
+    ) -> dict[str, Tensor]:
+        """The author's loss by parts, their total as "loss"; labels (B,) 1 = fake, masks (H, W) in 0..1 or None."""
+        del masks
+        logit = self.run(inputs).logit
+        assert logit is not None
+        return {"loss": F.binary_cross_entropy_with_logits(logit, labels.to(logit.dtype))}
+
+
+def by_shape(inputs: Sequence[Tensor], run: Callable[[Tensor], Output]) -> Output:
+    """Run pictures of equal shape together and put the answers back in order."""
+    groups: dict[torch.Size, list[int]] = {}
+    for i, one in enumerate(inputs):
+        groups.setdefault(one.shape, []).append(i)
+    logits: dict[int, Tensor] = {}
+    masks: dict[int, Tensor] = {}
+    for places in groups.values():
+        output = run(torch.stack([inputs[i] for i in places]))
+        for row, i in enumerate(places):
+            if output.logit is not None:
+                logits[i] = output.logit[row]
+            if output.mask is not None:
+                masks[i] = output.mask[row]
+    order = range(len(inputs))
+    return Output(
+        torch.stack([logits[i] for i in order]) if logits else None,
+        [masks[i] for i in order] if masks else None,
+    )
+
+
+class BaselineDetector(Detector):
+    """Verdicts of a baseline: "fake" is the class that it was made for, its complement real, the third class 0.
+
+    A localizer's heat map is always there, since its mask is measured on every picture that has one; the mask itself
+    is delivered where the picture is judged tampered.
+    """
+
+    def __init__(self, network: Baseline, *, device: str = "cpu") -> None:
+        self.network, self.device = network.to(device).eval(), device
+        self.name = network.facts.name
+        told = repr(sorted(network.options.items())).encode()
+        told += b"".join(value.detach().cpu().numpy().tobytes()[:64] for value in network.parameters())
+        self.version = f"{__version__}+{hashlib.sha256(told).hexdigest()[:8]}"
+        can = {Capability.DETECT} | ({Capability.LOCALIZE} if network.facts.localizes else set())
+        self.capabilities = frozenset(can)
+
+    @torch.inference_mode()
+    def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
+        """One verdict a picture."""
+        del explain
+        inputs = [self.network.prepare(picture.pixels).to(self.device) for picture in pictures]
+        output = self.network.run(inputs)
+        return [self._verdict(picture, output, i) for i, picture in enumerate(pictures)]
+
+    def _verdict(self, picture: Picture, output: Output, i: int) -> Verdict:
+        logits = None
+        if output.mask is not None:
+            logits = self.network.place(output.mask[i], picture.height, picture.width).float().cpu()
+        chances = self._chances(output, i, logits)
+        label = max(Label, key=lambda one: chances[one])
+        mask, heatmap, found, warnings = None, None, [], []
+        if logits is not None:
+            chance = logits.sigmoid()
+            heatmap = _small(chance.numpy())
+            if label is Label.TAMPERED and bool((logits > 0).any()):
+                mask = (logits > 0).numpy()
+                found = regions(mask, (chance * 255 + 0.5).to(torch.uint8).numpy())
+            elif label is Label.TAMPERED:
+                warnings.append("no mask: no pixel is more likely tampered than not, though the picture is")
+        return Verdict.of(
+            picture,
+            chances,
+            model=self.model,
+            mask=mask,
+            heatmap=heatmap,
+            regions=found,
+            warnings=warnings,
+        )
+
+    def _chances(self, output: Output, i: int, mask: Tensor | None) -> dict[Label, float]:
+        if output.classes is not None:
+            three = output.classes[i].double().softmax(dim=0).tolist()
+            return dict(zip(Label, three, strict=True))
+        logit = output.logit[i] if output.logit is not None else mask.max() if mask is not None else None
+        assert logit is not None
+        fake = float(logit.double().sigmoid())
+        return dict.fromkeys(Label, 0.0) | {Label.REAL: 1 - fake, self.network.facts.made_for: fake}
+
+
+def load(
+    module: str,
+    device: str = "auto",
+    *,
+    weights: str,
+    options: Mapping[str, str] | None = None,
+    precision: str = "fp32",
+) -> BaselineDetector:
+    """The detector of a baseline's file in this folder, with its weights.
+
+    Raises:
+        UsageError: the weights are missing, damaged or another network's; no such option or device.
+    """
+    where, _, _ = place(device, precision)
+    found = import_module(f"pixelsleuth.models.baselines.{module}")
+    made = next(
+        one
+        for one in vars(found).values()
+        if isinstance(one, type)
+        and issubclass(one, Baseline)
+        and getattr(one, "facts", None) is FACTS[module]
+    )
+    return BaselineDetector(made.load(weights, **options or {}), device=where)
