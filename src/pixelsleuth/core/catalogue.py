@@ -141,6 +141,7 @@ SPECS = (
 )
 
 CHECKPOINTS = {
+    "baseline": "pixelsleuth.models.baselines.base:load_folder",
     "SIDAForCausalLM": SIDA,
     "pixelsleuth_sida": SIDA,
     "so_fake_r1": SO_FAKE,

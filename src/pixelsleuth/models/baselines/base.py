@@ -23,9 +23,11 @@ from pixelsleuth._version import __version__
 from pixelsleuth.compact.components import regions
 from pixelsleuth.core.baselines import FACTS, Facts, chosen
 from pixelsleuth.core.detector import Capability, Detector
+from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.images import Picture
 from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.models.baselines.loading import load_strict, read_state
+from pixelsleuth.models.pretrained import config_of
 from pixelsleuth.models.sida.detector import _small
 from pixelsleuth.models.sida.quantise import place
 
@@ -44,6 +46,7 @@ class Baseline(nn.Module):
     """A network with its preparation. `options` holds the chosen variant of each of `facts.options`."""
 
     facts: ClassVar[Facts]
+    three_classes: ClassVar[bool] = False
 
     def __init__(self, **options: str) -> None:
         super().__init__()
@@ -71,6 +74,10 @@ class Baseline(nn.Module):
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The published checkpoint's tensors under this network's names."""
         return state
+
+    def learnt(self) -> dict[str, Tensor]:
+        """The tensors that a training leaves, by own names: all but a frozen encoder that users have anyway."""
+        return self.state_dict()
 
     def place(self, mask: Tensor, height: int, width: int) -> Tensor:
         """A mask of logits in the network's frame -> logits (height, width) of the picture."""
@@ -189,12 +196,32 @@ def load(
         UsageError: the weights are missing, damaged or another network's; no such option or device.
     """
     where, _, _ = place(device, precision)
-    found = import_module(f"pixelsleuth.models.baselines.{module}")
-    made = next(
+    return BaselineDetector(baseline_class(module).load(weights, **options or {}), device=where)
+
+
+def load_folder(folder: str, device: str = "auto", precision: str = "fp32") -> BaselineDetector:
+    """The detector of a folder that `pixelsleuth train` left.
+
+    Raises:
+        UsageError: the folder is not whole, or damaged.
+    """
+    told = config_of(Path(folder))
+    if told.get("baseline") not in FACTS or not isinstance(told.get("options"), dict):
+        raise UsageError(f"{folder} names no baseline of this version in its config.json.")
+    detector = load(
+        told["baseline"], device, weights=str(Path(folder) / "weights.safetensors"), options=told["options"],
+        precision=precision,
+    )  # fmt: skip
+    return detector
+
+
+def baseline_class(module: str) -> type[Baseline]:
+    """The class of a baseline's file."""
+    found = vars(import_module(f"pixelsleuth.models.baselines.{module}")).values()
+    return next(
         one
-        for one in vars(found).values()
+        for one in found
         if isinstance(one, type)
         and issubclass(one, Baseline)
         and getattr(one, "facts", None) is FACTS[module]
     )
-    return BaselineDetector(made.load(weights, **options or {}), device=where)

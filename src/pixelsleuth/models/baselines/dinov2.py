@@ -102,6 +102,7 @@ class Dinov2(Localizer):
     whole picture squeezed to a square."""
 
     facts = FACTS["dinov2"]
+    three_classes = True
 
     def __init__(self, encoder: Any = None, **options: str) -> None:
         """`encoder` may also be a Dinov2Model itself."""
@@ -128,15 +129,15 @@ class Dinov2(Localizer):
         """A checkpoint holds the heads; the encoder is what it is."""
         return {key: value for key, value in self.state_dict().items() if key.startswith("encoder.")} | state
 
-    def trained(self) -> dict[str, Tensor]:
-        """The parts that training changes, contiguous, for `save`."""
+    def learnt(self) -> dict[str, Tensor]:
+        """The two heads, contiguous."""
         return {k: v.contiguous() for k, v in self.state_dict().items() if not k.startswith("encoder.")}
 
     def save(self, path: Path) -> None:
         """Write the two heads as one safetensors file."""
         from safetensors.torch import save_file
 
-        save_file(self.trained(), path, metadata={"encoder": str(self.options["encoder"])})
+        save_file(self.learnt(), path, metadata={"encoder": str(self.options["encoder"])})
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 -> (3, side, side): the centre, black where the picture is smaller, or all of it squeezed;

@@ -85,7 +85,8 @@ def load_strict(network: Baseline, state: dict[str, Tensor], *, name: str = "The
         UsageError: keys that are missing, unexpected or of another shape, in one sentence.
     """
     wanted = network.state_dict()
-    given = network.adapt(dict(state))
+    own = state.keys() == wanted.keys()  # what `pixelsleuth train` leaves
+    given = dict(state) if own else network.adapt(dict(state))
     counted = {key for key in wanted if not key.endswith("num_batches_tracked")}
     problems = [
         f"{len(keys)} {what} ({_listed(keys)})"

@@ -175,8 +175,8 @@ def from_dict(content: Mapping[str, Any]) -> TrainConfig:
     return fill(TrainConfig, content)
 
 
-def to_dict(config: TrainConfig) -> dict[str, Any]:
-    """Plain values, fit for JSON."""
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration's plain values, fit for JSON."""
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return plain
 

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from pixelsleuth.core.errors import MissingExtra, OutputError, PixelSleuthError
 
+SHOWN = ("loss", "detection", "text", "bce", "dice")
 WINDOW = 30
 """Steps that the alarms look back."""
 
@@ -106,13 +107,15 @@ class Alarms:
 class Progress:
     """A bar on a terminal, a line every so often elsewhere; loss parts, pictures a second, time left."""
 
-    def __init__(self, first: int, total: int, *, show: bool, every: float = 20.0) -> None:
+    def __init__(
+        self, first: int, total: int, *, show: bool, every: float = 20.0, parts: Sequence[str] = SHOWN
+    ) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         self.console = Console(stderr=True)
-        self.show, self.every, self.last = show, every, 0.0
+        self.show, self.every, self.last, self.parts = show, every, 0.0, parts
         self.first, self.total, self.began = first, total, time.monotonic()
         self.live = show and self.console.is_terminal
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
@@ -128,7 +131,7 @@ class Progress:
 
     def step(self, step: int, line: Mapping[str, Any]) -> None:
         """Show one step."""
-        shown = "  ".join(f"{key} {line[key]:.4f}" for key in ("loss", "detection", "text", "bce", "dice"))
+        shown = "  ".join(f"{key} {line[key]:.4f}" for key in self.parts)
         shown += f"  {line['pictures_per_second']:.1f} pictures/s"
         self.bar.update(self.task, completed=step, description=shown)
         now = time.monotonic()
