@@ -62,7 +62,10 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
-    """The state dict inside the known wrappers; other numbers beside the tensors are left out."""
+    """The state dict inside the known wrappers; other numbers beside the tensors are left out. A tensor alone (such as
+    FreDect's mean) gets the file's name."""
+    if isinstance(found, Tensor):
+        return {path.stem: found}
     while isinstance(found, Mapping):
         inside = next((found[name] for name in WRAPPERS if isinstance(found.get(name), Mapping)), None)
         if inside is None:

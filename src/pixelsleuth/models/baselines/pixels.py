@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ STD = (0.229, 0.224, 0.225)
 MOST_PIXELS = 1 << 21
 """What networks of full resolution look at; larger pictures are shrunk to it, since memory grows with every pixel."""
 
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
 Pixels = NDArray[np.uint8]
 
 
@@ -25,10 +29,10 @@ def unit(pixels: Pixels, greatest: int = 255) -> Tensor:
     )
 
 
-def normalised(x: Tensor) -> Tensor:
-    """(..., 3, H, W) in 0..1 -> minus ImageNet's mean, over its standard deviation."""
-    mean, std = (x.new_tensor(values)[:, None, None] for values in (MEAN, STD))
-    return (x - mean) / std
+def normalised(x: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
+    """(..., 3, H, W) in 0..1 -> minus a mean (ImageNet's), over a standard deviation."""
+    shift, scale = (x.new_tensor(values)[:, None, None] for values in (mean, std))
+    return (x - shift) / scale
 
 
 def imagenet(pixels: Pixels) -> Tensor:
@@ -44,6 +48,39 @@ def at_most(pixels: Pixels, most: int) -> Pixels:
     scale = (most / (height * width)) ** 0.5
     size = (max(1, int(width * scale)), max(1, int(height * scale)))
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+
+
+def short_side(pixels: Pixels, side: int) -> Pixels:
+    """(H, W, 3): the shorter side brought to `side`, the longer to the whole part of its share (Pillow bilinear)."""
+    height, width = pixels.shape[:2]
+    short, long = min(height, width), max(height, width)
+    other = int(side * long / short)
+    size = (side, other) if width <= height else (other, side)
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+
+
+def square(pixels: Pixels, side: int) -> Pixels:
+    """(H, W, 3) squeezed to side x side (Pillow bilinear)."""
+    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def centre_crop(pixels: Pixels, side: int) -> Pixels:
+    """The middle side x side of (H, W, 3); what is smaller gets black around it."""
+    height, width = pixels.shape[:2]
+    short = [(max(0, side - length) // 2, (max(0, side - length) + 1) // 2) for length in (height, width)]
+    padded = np.pad(pixels, [*short, (0, 0)])
+    top, left = (round((length - side) / 2) for length in padded.shape[:2])
+    return padded[top : top + side, left : left + side]
+
+
+def random_crop(pixels: Pixels, side: int, random: np.random.Generator) -> Pixels:
+    """Any side x side of (H, W, 3), mirrored in half of all cases; what is smaller gets black around it."""
+    height, width = pixels.shape[:2]
+    pixels = np.pad(pixels, [(0, max(0, side - height)), (0, max(0, side - width)), (0, 0)])
+    height, width = pixels.shape[:2]
+    top, left = int(random.integers(height - side + 1)), int(random.integers(width - side + 1))
+    cut = pixels[top : top + side, left : left + side]
+    return np.ascontiguousarray(cut[:, ::-1] if random.random() < 0.5 else cut)
 
 
 def bilinear_8bit(pixels: Pixels, size: tuple[int, int]) -> Pixels:

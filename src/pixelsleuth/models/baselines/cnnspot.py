@@ -1,0 +1,65 @@
+"""CnnSpot: a ResNet-50 on pictures blurred and compressed at random (Wang et al., CVPR 2020).
+
+pixelsleuth check picture.jpg --model cnnspot --weights blur_jpg_prob0.1.pth
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pixelsleuth.core.baselines import FACTS
+from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
+from pixelsleuth.models.baselines.pixels import (
+    blur_jpeg,
+    centre_crop,
+    imagenet,
+    random_crop,
+    short_side,
+    square,
+)
+from pixelsleuth.models.baselines.resnet import ours, resnet50
+
+SIDE, LOAD = 224, 256
+AUGMENT = 0.1
+"""Chance of blur and of JPEG in training; the authors' other model has 0.5."""
+
+
+class CnnSpot(Baseline):
+    """One logit. Options: `input`, how a picture comes to the network; `width`, of all its channels."""
+
+    facts = FACTS["cnnspot"]
+
+    def __init__(self, **options: str) -> None:
+        super().__init__(**options)
+        width = 1.0 if self.options["width"] == "full" else 0.25
+        self.resnet = resnet50(width=width)
+        self.fc = nn.Linear(int(2048 * width), 1)
+        nn.init.normal_(self.fc.weight, std=0.02)
+
+    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {ours(key): value for key, value in state.items()}
+
+    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """(H, W, 3) uint8 -> (3, 224, 224), or (3, H, W) for `native`."""
+        how = self.options["input"]
+        if how == "benchmark_resize256_crop224":
+            pixels = short_side(pixels, LOAD)
+        elif how == "square256_crop224":
+            pixels = square(pixels, LOAD)
+        return imagenet(pixels if how == "native" else centre_crop(pixels, SIDE))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) -> the stages and `logits` (B, 1)."""
+        seen: dict[str, Tensor] = self.resnet(x)
+        return seen | {"logits": self.fc(seen["pooled"])}
+
+    def run(self, inputs: Sequence[Tensor]) -> Output:
+        return by_shape(inputs, lambda x: Output(self(x)["logits"][:, 0]))
+
+    def example(self, pixels: NDArray[np.uint8], random: np.random.Generator) -> Tensor:
+        """Short side 256, blur and JPEG at random, a random crop, mirrored in half."""
+        return imagenet(random_crop(blur_jpeg(short_side(pixels, LOAD), random, AUGMENT), SIDE, random))

@@ -1,0 +1,88 @@
+"""Community-Forensics: a small ViT trained on pictures of thousands of generators (Park and Owens, CVPR 2025).
+
+pixelsleuth check picture.jpg --model commfor --weights model.safetensors
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pixelsleuth.core.baselines import FACTS
+from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
+from pixelsleuth.models.baselines.pixels import centre_crop, imagenet, jpeg, random_crop, short_side
+
+WIDTH, BLOCKS, HEADS, PATCH = 384, 12, 6, 16
+LOAD = {"384": 440, "224": 256}
+NAMES = (
+    ("cls_token", "embeddings.cls_token"),
+    ("pos_embed", "embeddings.position_embeddings"),
+    ("patch_embed.proj.", "embeddings.patch_embeddings.projection."),
+    ("norm.", "layernorm."),
+)
+INSIDE = {"norm1.": "layernorm_before.", "norm2.": "layernorm_after.", "attn.proj.": "attention.o_proj."}
+
+
+class CommFor(Baseline):
+    """One logit of the class token. Option: `size`, of the network's picture."""
+
+    facts = FACTS["commfor"]
+
+    def __init__(self, **options: str) -> None:
+        from transformers import ViTConfig, ViTModel
+
+        super().__init__(**options)
+        self.side = int(self.options["size"])
+        config = ViTConfig(
+            hidden_size=WIDTH, num_hidden_layers=BLOCKS, num_attention_heads=HEADS, intermediate_size=4 * WIDTH,
+            image_size=self.side, patch_size=PATCH, layer_norm_eps=1e-6, hidden_act="gelu",
+            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        )  # fmt: skip
+        self.vit = ViTModel(config, add_pooling_layer=False)
+        self.head = nn.Linear(WIDTH, 1)
+
+    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """timm's names (`vit.*`, perhaps `_orig_mod.` in front), query, key and value in one."""
+        found: dict[str, Tensor] = {}
+        for key, value in state.items():
+            name = key.removeprefix("_orig_mod.").removeprefix("vit.")
+            block = re.match(r"blocks\.(\d+)\.(.*)", name)
+            if name.startswith("head."):
+                found[name] = value
+            elif block and block[2].startswith("attn.qkv."):
+                for letter, part in zip("qkv", value.chunk(3), strict=True):
+                    kind = block[2].removeprefix("attn.qkv.")
+                    found[f"vit.layers.{block[1]}.attention.{letter}_proj.{kind}"] = part.contiguous()
+            elif block:
+                begin = next((one for one in INSIDE if block[2].startswith(one)), None)
+                rest = INSIDE[begin] + block[2][len(begin) :] if begin else block[2]
+                found[f"vit.layers.{block[1]}.{rest}"] = value
+            else:
+                begin = next((one for one, _ in NAMES if name.startswith(one)), None)
+                found["vit." + (dict(NAMES)[begin] + name[len(begin) :] if begin else name)] = value
+        return found
+
+    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """(H, W, 3) uint8 -> (3, side, side)."""
+        return imagenet(centre_crop(short_side(pixels, LOAD[self.options["size"]]), self.side))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, 3, side, side) -> `block0`, `block5`, `cls_normed` (B, 384) and `logits` (B, 1)."""
+        seen = self.vit(pixel_values=x, output_hidden_states=True)
+        token = seen.last_hidden_state[:, 0]
+        states = seen.hidden_states
+        found = {"tokens_in": states[0], "block0": states[1], "block5": states[6], "cls_normed": token}
+        return found | {"logits": self.head(token)}
+
+    def run(self, inputs: Sequence[Tensor]) -> Output:
+        return by_shape(inputs, lambda x: Output(self(x)["logits"][:, 0]))
+
+    def example(self, pixels: NDArray[np.uint8], random: np.random.Generator) -> Tensor:
+        """Three of its eleven operations: JPEG 75 to 100 in half of all cases, a random crop, mirrored in half."""
+        if random.random() < 0.5:
+            pixels = jpeg(pixels, int(random.integers(75, 101)))
+        return imagenet(random_crop(short_side(pixels, LOAD[self.options["size"]]), self.side, random))

@@ -1,0 +1,61 @@
+"""FreDect: a ResNet-50 on the logarithm of the picture's cosine transform (Frank et al., ICML 2020; benchmark port).
+
+pixelsleuth check picture.jpg --model fredect --weights FOLDER     # DCTAnalysis.pth, dct_mean, dct_var
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.fft import dctn
+from torch import Tensor, nn
+
+from pixelsleuth.core.baselines import FACTS
+from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
+from pixelsleuth.models.baselines.pixels import centre_crop, short_side
+from pixelsleuth.models.baselines.resnet import ours, resnet50
+
+SIDE, LOAD = 224, 256
+FLOOR = 1e-12
+
+
+class FreDect(Baseline):
+    """One logit. `dct_mean` and `dct_var` (3, 224, 224) float64 are of the data that it was trained on."""
+
+    facts = FACTS["fredect"]
+    dct_mean: Tensor
+    dct_var: Tensor
+
+    def __init__(self, **options: str) -> None:
+        super().__init__(**options)
+        self.resnet = resnet50()
+        self.fc = nn.Linear(2048, 1)
+        nn.init.normal_(self.fc.weight, std=0.02)
+        self.register_buffer("dct_mean", torch.zeros(3, SIDE, SIDE, dtype=torch.float64))
+        self.register_buffer("dct_var", torch.ones(3, SIDE, SIDE, dtype=torch.float64))
+
+    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {ours(key): value for key, value in state.items()}
+
+    def log_dct(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """(H, W, 3) uint8 -> (3, 224, 224) float64: natural logarithm of the orthonormal transform of 0..255."""
+        if self.options["input"] == "benchmark_resize256_crop224":
+            pixels = short_side(pixels, LOAD)
+        planes = centre_crop(pixels, SIDE).astype(np.float64)
+        spectrum = dctn(planes, type=2, norm="ortho", axes=(0, 1))
+        return torch.from_numpy(np.log(np.abs(spectrum) + FLOOR).transpose(2, 0, 1))
+
+    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """(H, W, 3) uint8 -> (3, 224, 224), normalised in double precision."""
+        return ((self.log_dct(pixels) - self.dct_mean.cpu()) / self.dct_var.cpu().sqrt()).float()
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, 3, 224, 224) -> the stages and `logits` (B, 1)."""
+        seen: dict[str, Tensor] = self.resnet(x)
+        return seen | {"logits": self.fc(seen["pooled"])}
+
+    def run(self, inputs: Sequence[Tensor]) -> Output:
+        return by_shape(inputs, lambda x: Output(self(x)["logits"][:, 0]))

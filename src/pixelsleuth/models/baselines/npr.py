@@ -1,0 +1,60 @@
+"""NPR: what differs between a pixel and the one that stands for its 2 x 2 block (Tan et al., CVPR 2024).
+
+pixelsleuth check picture.jpg --model npr --weights NPR.pth
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixelsleuth.core.baselines import FACTS
+from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
+from pixelsleuth.models.baselines.pixels import centre_crop, imagenet, random_crop, square
+from pixelsleuth.models.baselines.resnet import ResNet, ours
+
+SIDE, LOAD = 224, 256
+
+
+class Npr(Baseline):
+    """One logit, of a ResNet-50 that ends behind its second stage. Option: `input`."""
+
+    facts = FACTS["npr"]
+
+    def __init__(self, **options: str) -> None:
+        super().__init__(**options)
+        self.resnet = ResNet((3, 4), (256, 512), small_stem=True)
+        self.fc1 = nn.Linear(512, 1)
+
+    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {ours(key): value for key, value in state.items()}
+
+    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """(H, W, 3) uint8 -> (3, 256, 256), (3, 224, 224), or the picture itself less an odd last row or column."""
+        how = self.options["input"]
+        height, width = pixels.shape[:2]
+        if how == "native_even":
+            return imagenet(pixels[: height // 2 * 2, : width // 2 * 2])
+        if how == "tile_crop224":
+            pixels = np.tile(pixels, (-(-SIDE // height), -(-SIDE // width), 1))
+        elif how != "crop224":
+            pixels = square(pixels, LOAD)
+        return imagenet(pixels if how == "official_resize256" else centre_crop(pixels, SIDE))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W), both even -> `npr`, the stages and `logits` (B, 1)."""
+        blocks = F.interpolate(x[..., ::2, ::2], scale_factor=2.0, mode="nearest")
+        found = {"npr": (x - blocks) * 2.0 / 3.0}
+        found |= self.resnet(found["npr"])
+        return found | {"logits": self.fc1(found["pooled"])}
+
+    def run(self, inputs: Sequence[Tensor]) -> Output:
+        return by_shape(inputs, lambda x: Output(self(x)["logits"][:, 0]))
+
+    def example(self, pixels: NDArray[np.uint8], random: np.random.Generator) -> Tensor:
+        """Squeezed to 256, a random crop, mirrored in half; no blur and no JPEG."""
+        return imagenet(random_crop(square(pixels, LOAD), SIDE, random))

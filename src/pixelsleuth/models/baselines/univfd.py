@@ -1,0 +1,114 @@
+"""UnivFD: one linear layer on CLIP's frozen image feature (Ojha et al., CVPR 2023).
+
+pixelsleuth check picture.jpg --model univfd --weights fc_weights.pth
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pixelsleuth.core.baselines import FACTS
+from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
+from pixelsleuth.models.baselines.clip import encoder_of, from_openai, load_encoder
+from pixelsleuth.models.baselines.loading import load_strict, read_state
+from pixelsleuth.models.baselines.pixels import (
+    CLIP_MEAN,
+    CLIP_STD,
+    blur_jpeg,
+    centre_crop,
+    normalised,
+    random_crop,
+    short_side,
+    square,
+    unit,
+)
+
+SIDE, LOAD = 224, 256
+AUGMENT = 0.5
+
+
+class UnivFd(Baseline):
+    """One logit. Options: `input`; `encoder`, a CLIP folder or hub id, for checkpoints that hold the head alone."""
+
+    facts = FACTS["univfd"]
+
+    def __init__(self, encoder: Any = None, **options: str) -> None:
+        """`encoder` may also be a CLIPVisionModelWithProjection itself."""
+        if isinstance(encoder, str):
+            options["encoder"] = encoder
+        super().__init__(**options)
+        made = (
+            load_encoder(self.options["encoder"]) if encoder is None or isinstance(encoder, str) else encoder
+        )
+        self.encoder = made.eval().requires_grad_(False)
+        self.fc = nn.Linear(made.config.projection_dim, 1)
+        nn.init.normal_(self.fc.weight, std=0.02)
+
+    @classmethod
+    def load(cls, weights: str | Path, **options: str) -> Self:
+        """The head's file, or a training's checkpoint with the encoder inside."""
+        state = _plain(read_state(Path(weights), cls.facts.files))
+        network = cls(encoder_of(state) if "visual.conv1.weight" in state else None, **options)
+        load_strict(network, state, name=str(weights))
+        return network.eval()
+
+    def train(self, mode: bool = True) -> UnivFd:
+        """The encoder stays as it is."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """OpenAI's spelling, or the head alone."""
+        kept = {key: value for key, value in self.state_dict().items() if key.startswith("encoder.")}
+        given = from_openai(_plain(state))
+        names = {key: key if key.startswith(("fc.", "encoder.")) else f"encoder.{key}" for key in given}
+        return kept | {names[key]: value for key, value in given.items()}
+
+    def learnt(self) -> dict[str, Tensor]:
+        return {key: value for key, value in self.state_dict().items() if not key.startswith("encoder.")}
+
+    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """(H, W, 3) uint8 -> (3, 224, 224) with CLIP's statistics."""
+        how = self.options["input"]
+        if how == "benchmark_resize256_crop224":
+            pixels = short_side(pixels, LOAD)
+        elif how == "square256_crop224":
+            pixels = square(pixels, LOAD)
+        return clip_pixels(centre_crop(pixels, SIDE))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, 3, 224, 224) -> tokens, `feature` (B, projection) and `logits` (B, 1)."""
+        seen = self.encoder(pixel_values=x, output_hidden_states=True)
+        states = seen.hidden_states
+        found = {
+            "embedded": states[0],
+            "block0": states[1],
+            "last_block": states[-1],
+            "feature": seen.image_embeds,
+        }
+        return found | {"logits": self.fc(seen.image_embeds)}
+
+    def run(self, inputs: Sequence[Tensor]) -> Output:
+        return by_shape(inputs, lambda x: Output(self(x)["logits"][:, 0]))
+
+    def example(self, pixels: NDArray[np.uint8], random: np.random.Generator) -> Tensor:
+        """Short side 256, blur and JPEG in half of all cases each, a random crop, mirrored in half."""
+        return clip_pixels(random_crop(blur_jpeg(short_side(pixels, LOAD), random, AUGMENT), SIDE, random))
+
+
+def clip_pixels(pixels: NDArray[np.uint8]) -> Tensor:
+    """(H, W, 3) uint8 -> (3, H, W) with CLIP's statistics."""
+    return normalised(unit(pixels), CLIP_MEAN, CLIP_STD)
+
+
+def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without the `model.` of a training's checkpoint; the head's file has bare names."""
+    plain = {key.removeprefix("model."): value for key, value in state.items()}
+    return {f"fc.{key}" if key in ("weight", "bias") else key: value for key, value in plain.items()}

@@ -1,0 +1,93 @@
+"""Detectors of whole pictures: any picture has a verdict, the batch changes nothing, three steps move what learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pixelsleuth.core.images import open_picture
+from pixelsleuth.models.baselines.base import BaselineDetector, baseline_class
+
+
+def tiny_clip() -> Any:
+    """CLIP's image encoder of transformers' own class, small and random, for pictures of 224."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return CLIPVisionModelWithProjection(
+        CLIPVisionConfig(**sizes, image_size=224, patch_size=32, projection_dim=16, hidden_act="quick_gelu")
+    )
+
+
+MAKERS: dict[str, Callable[[], Any]] = {
+    "cnnspot": lambda: baseline_class("cnnspot")(width="quarter"),
+    "fredect": lambda: baseline_class("fredect")(),
+    "fusing": lambda: baseline_class("fusing")(),
+    "gramnet": lambda: baseline_class("gramnet")(),
+    "univfd": lambda: baseline_class("univfd")(tiny_clip()),
+    "rine": lambda: baseline_class("rine")(tiny_clip(), projection=16, depth=2),
+    "commfor": lambda: baseline_class("commfor")(size="224"),
+    "npr": lambda: baseline_class("npr")(),
+}
+
+
+@pytest.fixture(params=MAKERS)
+def network(request: pytest.FixtureRequest) -> Any:
+    torch.manual_seed(0)
+    return MAKERS[request.param]().eval()
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8)
+
+
+def test_small_odd_and_grey_pictures_have_a_verdict_of_their_own(network: Any) -> None:
+    detector = BaselineDetector(network)
+    grey = np.repeat(picture(130, 241)[..., :1], 3, axis=2)
+    pictures = [open_picture(one) for one in (picture(17, 40), picture(301, 227), grey)]
+    together = detector.judge(pictures, explain=False)
+    for one, verdict in zip(pictures, together, strict=True):
+        (alone,) = detector.judge([one], explain=False)
+        for label, chance in verdict.probabilities.items():
+            assert chance == pytest.approx(alone.probabilities[label], abs=1e-5)
+        assert sum(verdict.probabilities.values()) == pytest.approx(1)
+        assert verdict.probabilities["tampered"] == 0
+        assert verdict.mask is None
+
+
+def test_three_training_steps_move_what_learns(network: Any) -> None:
+    random = np.random.default_rng(0)
+    network.train()
+    inputs = [network.example(picture(250, 260, seed), random) for seed in range(2)]
+    learns = {name: one for name, one in network.named_parameters() if one.requires_grad}
+    before = {name: one.detach().clone() for name, one in learns.items()}
+    optimiser = torch.optim.Adam(learns.values(), 1e-3)
+    for _ in range(3):
+        loss = network.loss(inputs, torch.tensor([0, 1]), [None, None])["loss"]
+        assert bool(torch.isfinite(loss))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    moved = [name for name, one in learns.items() if not torch.equal(one, before[name])]
+    assert len(moved) > 0.5 * len(learns)
+    assert not any(name.startswith("encoder.") for name in learns)
+
+
+def test_what_was_learnt_is_loaded_again(network: Any, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from pixelsleuth.models.baselines.loading import load_strict
+
+    save_file({k: v.contiguous() for k, v in network.learnt().items()}, tmp_path / "weights.safetensors")
+    torch.manual_seed(1)
+    again = MAKERS[network.facts.name]().eval()
+    load_strict(again, load_file(tmp_path / "weights.safetensors"))
+    prepared = network.prepare(picture(256, 256))
+    with torch.inference_mode():
+        assert torch.equal(network.run([prepared]).logit, again.run([prepared]).logit)
