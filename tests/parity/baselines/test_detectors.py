@@ -1,4 +1,4 @@
-"""Detectors on ResNets and CLIP against their authors' code: inputs, stages, logits, in every variant that is pinned."""
+"""Detectors on ResNets and CLIP against their authors' code: inputs, stages, logits, in each variant."""
 
 from __future__ import annotations
 
