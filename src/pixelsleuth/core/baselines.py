@@ -111,6 +111,27 @@ _ALL = (
         known_by="scale.scale",
     ),
     Facts(
+        name="lgrad",
+        title="LGrad",
+        paper="Tan, Zhao, Wei, Gu, Wei: Learning on gradients, CVPR 2023",
+        source="chuangchuangtan/LGrad@7cb5973; default: Ekko-zn/AIGCDetectBenchmark@5cd41a6",
+        licence="no licence file; the discriminator CC BY-NC 4.0",
+        where="both in dkarageo/sidbench on the hub, folders lgrad and preprocessing",
+        files=("LGrad.pth", "karras2019stylegan-bedrooms-256x256_discriminator.pth"),
+        made_for=Label.FULL_SYNTHETIC,
+        options={
+            "input": (
+                "benchmark_bgr_crop224",
+                "original_rgb_256",
+                "rgb_crop224",
+                "bgr_256",
+                "sidbench_centercrop256_bgr",
+            )
+        },
+        parameters=46_562_434,
+        known_by="layer14.weight",
+    ),
+    Facts(
         name="univfd",
         title="UnivFD",
         paper="Ojha, Li, Lee: Towards universal fake image detectors, CVPR 2023",
