@@ -35,12 +35,13 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 # Every check runs even when an earlier one failed, so that one call shows all there is to mend; pytest's summary is last.
+# Two processes, a test file in one of them: what tests compute does not use two cores, and files share what they load.
 test: $(STAMP)
 	@status=0; \
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
 	$(BIN)/mypy || status=1; \
-	$(BIN)/python -m pytest || status=1; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile || status=1; \
 	exit $$status
 
 lint: $(STAMP)

@@ -132,6 +132,26 @@ _ALL = (
         known_by="layer14.weight",
     ),
     Facts(
+        name="lnp",
+        title="LNP",
+        paper="Liu, Yang, Bi, Xiao, Li, Gao: Detecting generated images by real images, ECCV 2022",
+        source="Tangsenghenshou, the paper's repository, @bba18a2; default: Ekko-zn/AIGCDetectBenchmark@5cd41a6",
+        licence="no licence file; the denoiser (CycleISP) for academic use",
+        where="the denoiser is linked from CycleISP's page; the unified benchmark links a classifier",
+        files=("LNP.pth", "sidd_rgb.pth"),
+        made_for=Label.FULL_SYNTHETIC,
+        options={
+            "input": (
+                "benchmark_3ch",
+                "rgb_3ch",
+                "original_5ch_crop224",
+                "original_5ch_resize256_crop224",
+            )
+        },
+        parameters=26_345_028,
+        known_by="body.0.body.0.conv1x1.weight",
+    ),
+    Facts(
         name="univfd",
         title="UnivFD",
         paper="Ojha, Li, Lee: Towards universal fake image detectors, CVPR 2023",

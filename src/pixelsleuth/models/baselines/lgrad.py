@@ -113,9 +113,6 @@ class LGrad(Baseline):
         inside = re.compile(r"lod$|input\d\.|layer\d+\.(weight|bias|blur)")
         return {f"discriminator.{k}" if inside.match(k) else ours(k): v for k, v in state.items()}
 
-    def learnt(self) -> dict[str, Tensor]:
-        return self.state_dict()
-
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 -> (3, 256, 256) in -1..1: squeezed, or SIDBench's centre crop."""
         cropped = self.options["input"] == "sidbench_centercrop256_bgr"
