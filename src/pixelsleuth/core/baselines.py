@@ -152,6 +152,22 @@ _ALL = (
         known_by="body.0.body.0.conv1x1.weight",
     ),
     Facts(
+        name="antifake_prompt",
+        title="AntifakePrompt",
+        paper="Chang, Yeh, Chiu, Yu: AntifakePrompt, ECCV 2024",
+        source="nctu-eva-lab/AntifakePrompt@957c1e1",
+        licence="BSD-3 (code); the language model's weights under LLaMA's and Vicuna's terms",
+        where="linked from the authors' repository; the backbone is Salesforce/instructblip-vicuna-7b on the hub",
+        files=("COCO_150k_SD2_SD2IP.pth",),
+        made_for=Label.FULL_SYNTHETIC,
+        options={
+            "statistics": ("coco_sd2_sd2ip", "coco_sd2_sd2ip_lama"),
+            "backbone": ("Salesforce/instructblip-vicuna-7b", ANYTHING),
+        },
+        parameters=7_913_215_488,
+        known_by="Qformer.bert.embeddings.train_word_embeddings.weight",
+    ),
+    Facts(
         name="univfd",
         title="UnivFD",
         paper="Ojha, Li, Lee: Towards universal fake image detectors, CVPR 2023",

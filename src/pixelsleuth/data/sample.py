@@ -114,3 +114,18 @@ def without_groups_of(samples: Iterable[Sample], others: Iterable[Sample]) -> li
     """`samples` less every one whose group also occurs among `others`: training never sees evaluation groups."""
     taken = {sample.group for sample in others if sample.group}
     return [sample for sample in samples if sample.group not in taken]
+
+
+def for_training(samples: Iterable[Sample]) -> list[Sample]:
+    """What a training may see where no split was named: the split `train` if there is one among others, less the groups
+    that another split has, too.
+
+    >>> rows = [Sample(Path("a"), Label.REAL, extra={"split": part}) for part in ("train", "eval")]
+    >>> [one.split for one in for_training(rows)], len(for_training(rows[1:]))
+    (['train'], 1)
+    """
+    every = list(samples)
+    others = [sample for sample in every if sample.split != "train"]
+    if len(others) in (0, len(every)):
+        return every
+    return without_groups_of([sample for sample in every if sample.split == "train"], others)

@@ -11,42 +11,16 @@ import pytest
 import torch
 
 from pixelsleuth.core.images import open_picture
-from pixelsleuth.models.baselines.base import BaselineDetector, baseline_class
-
-
-def tiny_clip() -> Any:
-    """CLIP's image encoder of transformers' own class, small and random, for pictures of 224."""
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    return CLIPVisionModelWithProjection(
-        CLIPVisionConfig(**sizes, image_size=224, patch_size=32, projection_dim=16, hidden_act="quick_gelu")
-    )
-
-
-MAKERS: dict[str, Callable[[], Any]] = {
-    "cnnspot": lambda: baseline_class("cnnspot")(width="quarter"),
-    "fredect": lambda: baseline_class("fredect")(),
-    "fusing": lambda: baseline_class("fusing")(),
-    "gramnet": lambda: baseline_class("gramnet")(),
-    "lgrad": lambda: baseline_class("lgrad")(),
-    "lnp": lambda: baseline_class("lnp")(),
-    "univfd": lambda: baseline_class("univfd")(tiny_clip()),
-    "rine": lambda: baseline_class("rine")(tiny_clip(), projection=16, depth=2),
-    "commfor": lambda: baseline_class("commfor")(size="224"),
-    "npr": lambda: baseline_class("npr")(),
-}
-
+from pixelsleuth.models.baselines.base import BaselineDetector
 
 SLOW = {"lnp": 6}
 """How many times smaller the pictures are for networks that work at native size."""
 
 
-@pytest.fixture(params=MAKERS)
-def network(request: pytest.FixtureRequest) -> Any:
+@pytest.fixture
+def network(maker: Callable[[], Any]) -> Any:
     torch.manual_seed(0)
-    return MAKERS[request.param]().eval()
+    return maker().eval()
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -90,14 +64,14 @@ def test_three_training_steps_move_what_learns(network: Any) -> None:
     assert not any(name.startswith(("encoder.", "discriminator.", "denoiser.")) for name in learns)
 
 
-def test_what_was_learnt_is_loaded_again(network: Any, tmp_path: Path) -> None:
+def test_what_was_learnt_is_loaded_again(network: Any, maker: Callable[[], Any], tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     from pixelsleuth.models.baselines.loading import load_strict
 
     save_file({k: v.contiguous() for k, v in network.learnt().items()}, tmp_path / "weights.safetensors")
     torch.manual_seed(1)
-    again = MAKERS[network.facts.name]().eval()
+    again = maker().eval()
     load_strict(again, load_file(tmp_path / "weights.safetensors"))
     prepared = network.prepare(picture(256, 256))
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""LNP, with three channels and with five, against its authors' code: on the corners that the golden pins, whole in the slow part."""
+"""LNP, with three channels and with five, against its authors' code: corners of pictures, and whole ones (slow)."""
 
 from __future__ import annotations
 

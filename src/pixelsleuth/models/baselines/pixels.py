@@ -50,13 +50,13 @@ def at_most(pixels: Pixels, most: int) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
 
 
-def short_side(pixels: Pixels, side: int) -> Pixels:
-    """(H, W, 3): the shorter side brought to `side`, the longer to the whole part of its share (Pillow bilinear)."""
+def short_side(pixels: Pixels, side: int, how: Image.Resampling = Image.Resampling.BILINEAR) -> Pixels:
+    """(H, W, 3): the shorter side brought to `side`, the longer to the whole part of its share (by Pillow)."""
     height, width = pixels.shape[:2]
     short, long = min(height, width), max(height, width)
     other = int(side * long / short)
     size = (side, other) if width <= height else (other, side)
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(pixels).resize(size, how))
 
 
 def square(pixels: Pixels, side: int) -> Pixels:

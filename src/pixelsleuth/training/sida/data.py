@@ -24,7 +24,7 @@ from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.equalise import EVALUATION, draw, equalise
 from pixelsleuth.data.masks import Mask
 from pixelsleuth.data.readers import open_data
-from pixelsleuth.data.sample import LABELS, Sample, hold_out
+from pixelsleuth.data.sample import LABELS, Sample, for_training, hold_out
 from pixelsleuth.models.sida.prompts import ANSWERS, QUESTION, QUESTION_WHY
 from pixelsleuth.models.sida.teacher import Example
 from pixelsleuth.training.sida.config import Source, TrainConfig, fingerprint
@@ -101,8 +101,12 @@ def _samples(
     source: Source, config: TrainConfig, left_out: Counter[str], *, texts: bool = True
 ) -> list[Sample]:
     data = open_data(source.path, source.reader, source.split, **source.settings)
+    samples = list(data)
+    seen = for_training(samples) if texts and source.split is None else samples
+    if len(seen) < len(samples):
+        left_out["not of the split train"] += len(samples) - len(seen)
     kept = []
-    for sample in data:
+    for sample in seen:
         if config.stage == 2 and texts and not _describable(sample, config):
             left_out["no description"] += 1
         else:

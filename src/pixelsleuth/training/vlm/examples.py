@@ -17,7 +17,7 @@ from pixelsleuth.core.errors import PictureError, UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.equalise import draw_for, equalise, random_for
 from pixelsleuth.data.readers import open_data
-from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.data.sample import LABELS, Sample, for_training
 from pixelsleuth.models.so_fake_r1.answers import FRAME, Box, to_frame
 from pixelsleuth.models.so_fake_r1.rewards import Truth
 
@@ -44,6 +44,8 @@ def read_samples(
         UsageError: there are none.
     """
     samples = list(open_data(data, reader, split))
+    if split is None:
+        samples = for_training(samples)
     if not samples:
         raise UsageError(f"{data} holds no labelled picture{f' in split {split}' if split else ''}.")
     if not most:
