@@ -18,7 +18,7 @@ from pixelsleuth.evaluation.recipes import read_recipe
 pytest.importorskip("yaml")
 pytest.importorskip("cv2")
 
-RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes" / "evaluation").glob("*.yaml"))
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes" / "tables").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -96,3 +96,33 @@ def test_anything_else_is_refused_in_one_sentence(
     with pytest.raises(UsageError) as told:
         read_recipe(path)
     assert "\n" not in str(told.value)
+
+
+def test_the_papers_way_of_averaging_gives_its_printed_cells() -> None:
+    """AntifakePrompt's row of SIDA's table 2, from a thousand answers a class with its accuracies."""
+    import numpy as np
+
+    from pixelsleuth.evaluation.figures import Frame, statistics
+    from pixelsleuth.evaluation.protocols import get_protocol
+
+    rows = []
+    for label, right in (("real", 648), ("full_synthetic", 938), ("tampered", 308)):
+        for i in range(1000):
+            fake = (label != "real") == (i < right)
+            chances = [0.1, 0.9, 0.0] if fake else [0.9, 0.1, 0.0]
+            row = {
+                "index": len(rows),
+                "label": label,
+                "predicted": ("real", "full_synthetic")[fake],
+                "group": "",
+            }
+            rows.append({**row, "probabilities": chances, "path": f"{label}{i}", "inconclusive": False})
+    frame = Frame(rows)
+    found = statistics(frame, get_protocol("sida_tables"))
+    measured = {name: 100 * float(one(np.ones(len(frame)))) for name, one in found.items()}
+    assert measured["sida_tables_f1_real"] == pytest.approx(78.6, abs=0.05)
+    assert measured["sida_tables_f1_full_synthetic"] == pytest.approx(96.8, abs=0.05)
+    assert measured["sida_tables_f1_tampered"] == pytest.approx(47.2, abs=0.15)
+    assert measured["sida_tables_f1"] == pytest.approx(69.3, abs=0.3)
+    assert measured["sida_tables_acc"] == pytest.approx((64.8 + 93.8 + 30.8) / 3)
+    assert measured["accuracy"] < measured["sida_tables_acc"]  # which class of fake, is another question

@@ -10,6 +10,9 @@ import click
 if TYPE_CHECKING:
     from pixelsleuth.evaluation.recipes import Recipe
 
+WIDE = 240
+"""Characters of a table that goes to a file or a pipe."""
+
 
 @click.command(short_help="Measure detectors on labelled pictures: figures, predictions, a report.")
 @click.option(
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     "--weights",
     multiple=True,
     metavar="[NAME=]FILE",
-    help="Of a baseline: its file, or the folder of its files.",
+    help="Of a baseline: its file, or the folder of its files; of several: the folder that holds all.",
 )
 @click.option(
     "--option",
@@ -86,9 +89,41 @@ def evaluate(ctx: click.Context, /, recipe: Path | None, **options: Any) -> None
     chosen = EvaluateOptions(**options)
     status = run_evaluate(chosen)
     if not chosen.quiet:
+        if recipe is not None:
+            _print_table(chosen.out)
         for name in ("metrics.json", "predictions.jsonl", "report.html"):
             click.echo(str(chosen.out / name))
     ctx.exit(status)
+
+
+def _print_table(out: Path) -> None:
+    """The published table beside ours, a row a method, and what was left out."""
+    import json
+    import sys
+
+    from rich.markup import escape
+    from rich.table import Table
+
+    from pixelsleuth.reporting.terminal import console_for
+
+    told = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["table"]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    for heading in ("Method", "", *told["columns"]):
+        table.add_column(heading, justify="right" if heading in told["columns"] else "left")
+    left_out = [row for row in told["rows"] if row["kind"] == "left out"]
+    for row in told["rows"]:
+        if row not in left_out:
+            name = row["method"] + ("" if row["condition"] == "clean" else f", {row['condition']}")
+            figures = (row["figures"].get(column) for column in told["columns"])
+            table.add_row(
+                escape(name), row["kind"], *("-" if one is None else f"{one:.1f}" for one in figures)
+            )
+    console = console_for(sys.stdout)
+    if not sys.stdout.isatty():
+        console.width = WIDE
+    console.print(f"[bold]{escape(told['title'])}[/bold]", table, sep="\n")
+    for row in left_out:
+        console.print(f"Left out: {escape(row['method'])}. {escape(row['note'])}", style="dim")
 
 
 def _with_recipe(options: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
@@ -97,6 +132,7 @@ def _with_recipe(options: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     if not told["data"]:
         told["data"], told["split"] = recipe.data.get("spec"), told["split"] or recipe.data.get("split")
         told["reader"] = told["reader"] or recipe.data.get("reader")
+    told["optional"] = not told["models"] and bool(recipe.models)
     told["models"] = told["models"] or tuple(recipe.models)
     told["perturb"] = tuple(dict.fromkeys((*recipe.perturb, *told["perturb"])))
     told["protocol"] = told["protocol"] or recipe.protocol

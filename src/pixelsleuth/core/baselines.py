@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
@@ -353,22 +354,42 @@ def _meant(text: str, known: Iterable[str]) -> str:
 
 
 def weights_of(models: Sequence[str], given: Sequence[str]) -> dict[str, str]:
-    """Which weights each model takes: FILE where there is one model, NAME=FILE where there are several.
+    """Which weights each model takes: FILE where there is one model; where there are several NAME=FILE, or a folder
+    with a folder NAME/ or the expected file for each.
 
     >>> weights_of(["npr"], ["npr.pth"])
     {'npr': 'npr.pth'}
     >>> weights_of(["npr", "rine"], ["rine=r.pth", "npr=n.pth"])
     {'rine': 'r.pth', 'npr': 'n.pth'}
     """
-    told = {}
+    told: dict[str, str] = {}
     for text in given:
         name, mark, file = text.partition("=")
-        if not (mark and name in models):
-            if len(models) != 1:
-                raise UsageError(f"--weights {text}: with several models say which, as {models[0]}={text}.")
-            name, file = models[0], text
-        told[name] = file
+        if mark and name in models:
+            told[name] = file
+        elif len(models) == 1:
+            told[models[0]] = text
+        elif Path(text).is_dir():
+            told = _inside(Path(text), models) | told
+        else:
+            raise UsageError(
+                f"--weights {text}: with several models name a folder, or say whose it is, as {models[0]}={text}."
+            )
     return told
+
+
+def _inside(folder: Path, models: Sequence[str]) -> dict[str, str]:
+    """The weights of each model that the folder holds."""
+    found = {}
+    for name in models:
+        files = FACTS[name].files if name in FACTS else ()
+        place = next(
+            (one for one in (folder / name, *(folder / file for file in files[:1])) if one.exists()), None
+        )
+        if place is not None:
+            only = place / files[0] if len(files) == 1 else place
+            found[name] = str(only if place.is_dir() and only.is_file() else place)
+    return found
 
 
 def options_of(models: Sequence[str], given: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -236,6 +236,31 @@ def _sida(frame: Frame) -> dict[str, Statistic]:
     }
 
 
+def _sida_tables(frame: Frame) -> dict[str, Statistic]:
+    matrix = _matrix(frame)
+    fake = frame.predicted > 0
+
+    def share(index: int) -> Statistic:
+        mine = frame.truth == index
+        return weighted_mean(np.where(mine, fake == (index > 0), np.nan))
+
+    def inside(told: Statistic) -> Statistic:
+        return lambda w: 2 * told(w) / (1 + told(w))
+
+    def mean(w: Floats) -> Any:
+        present = [one(w) for i, one in enumerate(shares) if (frame.truth == i).any()]
+        return np.mean(present, axis=0)
+
+    shares = [share(index) for index in range(len(NAMES))]
+    found: dict[str, Statistic] = {
+        "sida_tables_acc": mean,
+        "sida_tables_f1": lambda w: detection.f1_scores(detection.binary(matrix(w), (1, 2)))[..., 1],
+    }
+    for name, one in zip(NAMES, shares, strict=True):
+        found |= {f"sida_tables_acc_{name}": one, f"sida_tables_f1_{name}": inside(one)}
+    return found
+
+
 def answers(frame: Frame) -> list[str | None]:
     """What each row says under a sentence protocol: its text where it has one, else the class it named."""
     return [
@@ -276,4 +301,10 @@ def _imdl(frame: Frame) -> dict[str, Statistic]:
     return {f"imdl_{name}": local[f"pixel_{name}"] for name in ("f1", "iou", "auc")}
 
 
-OWN_FIGURES: dict[str, Any] = {"sida": _sida, "fakevlm": _fakevlm, "so_fake": _so_fake, "imdl": _imdl}
+OWN_FIGURES: dict[str, Any] = {
+    "sida": _sida,
+    "sida_tables": _sida_tables,
+    "fakevlm": _fakevlm,
+    "so_fake": _so_fake,
+    "imdl": _imdl,
+}

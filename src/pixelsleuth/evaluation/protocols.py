@@ -71,6 +71,29 @@ PROTOCOLS = {
             ),
         ),
         Protocol(
+            "sida_tables",
+            1,
+            "As SIDA's tables 2 and 5 score detectors of two classes: files as they are, and a fake of either kind is "
+            "right when the detector says fake of either kind.",
+            equalise=False,
+            own=(
+                "sida_tables_acc",
+                "sida_tables_f1",
+                *(
+                    f"sida_tables_{told}_{name}"
+                    for told in ("acc", "f1")
+                    for name in ("real", "full_synthetic", "tampered")
+                ),
+            ),
+            notes=(
+                "sida_tables_acc_CLASS is the share of that class told right, as real or as fake.",
+                "sida_tables_acc is their mean over the classes that occur.",
+                "sida_tables_f1_CLASS is 2a / (1 + a) of that accuracy: F1 inside one class, without false alarms.",
+                "sida_tables_f1 is the usual F1 of fake against real.",
+                "Worked out from the published numbers; some cells of the paper follow no such rule.",
+            ),
+        ),
+        Protocol(
             "fakevlm",
             1,
             "As the release of FakeVLM evaluates: files as they are; the class is read out of the answer's first two "

@@ -4,7 +4,7 @@ and the figures that were published, so that ours stand beside them.
     title: SIDA, table 3
     source: {paper: ..., table: ...}
     data: {spec: hf:saberzl/SID_Set, split: validation, download: what to get first}
-    models: [sida-7b]
+    models: {sida-7b: SIDA-7B}                 # or a list; the method is the row of the table that a model stands for
     protocol: sida
     perturb: [jpeg:70]
     columns: {Acc: accuracy, F1: macro_f1}     # column of the table -> our figure
@@ -30,12 +30,13 @@ from pixelsleuth.evaluation.protocols import get_protocol
 
 @dataclass(frozen=True)
 class Recipe:
-    """One table. `published` rows: method, condition, figures by column, note."""
+    """One table. `models` by the method that they stand for. `published` rows: method, condition, figures by column,
+    note."""
 
     title: str
     protocol: str
     data: dict[str, Any] = field(default_factory=dict)
-    models: tuple[str, ...] = ()
+    models: dict[str, str] = field(default_factory=dict)
     perturb: tuple[str, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
     scale: float = 1.0
@@ -46,7 +47,7 @@ class Recipe:
 
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises UsageError for what it should not hold, MissingExtra without PyYAML."""
-    return _checked(read_yaml(path, example="recipes/evaluation/sida_table2.yaml", extra="eval"), path)
+    return _checked(read_yaml(path, example="recipes/tables/sida_table2.yaml", extra="eval"), path)
 
 
 def _checked(found: Any, path: Path) -> Recipe:
@@ -62,6 +63,9 @@ def _checked(found: Any, path: Path) -> Recipe:
         fields: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in found.items()
         }
+        models = fields.get("models", {})
+        if not isinstance(models, dict):
+            fields["models"] = {str(name): str(name) for name in models}
         recipe = Recipe(**fields)
         get_protocol(recipe.protocol)
         for spec in recipe.perturb:
@@ -75,10 +79,12 @@ def _checked(found: Any, path: Path) -> Recipe:
     return recipe
 
 
-def beside(recipe: Recipe, models: list[dict[str, Any]]) -> dict[str, Any]:
-    """The published table and ours: rows of {kind: published|measured, method, condition, figures by column}.
+def beside(recipe: Recipe, models: list[dict[str, Any]], left_out: dict[str, str]) -> dict[str, Any]:
+    """The published table and ours: rows of {kind: published|measured|left out, method, condition, figures by column,
+    note}, those of one method together.
 
-    Measured figures are in the table's own scale.
+    Measured figures are in the table's own scale; `left_out` are the models of the table that could not be loaded, and
+    why.
     """
     rows: list[dict[str, Any]] = [
         {
@@ -91,6 +97,7 @@ def beside(recipe: Recipe, models: list[dict[str, Any]]) -> dict[str, Any]:
         for row in recipe.published
     ]
     for model in models:
+        method = recipe.models.get(model["name"], "")
         for condition, result in model["conditions"].items():
             figures = {
                 column: _measured(result, path, recipe.scale) for column, path in recipe.columns.items()
@@ -100,7 +107,10 @@ def beside(recipe: Recipe, models: list[dict[str, Any]]) -> dict[str, Any]:
                 "method": f"{model['name']} {model['version']}",
                 "condition": condition,
             }
-            rows.append({**told, "figures": figures, "note": ""})
+            _place(rows, {**told, "figures": figures, "note": ""}, method)
+    for name, why in left_out.items():
+        row = {"kind": "left out", "method": name, "condition": "clean", "figures": {}, "note": why}
+        _place(rows, row, recipe.models.get(name, ""))
     return {
         "title": recipe.title,
         "source": recipe.source,
@@ -109,6 +119,13 @@ def beside(recipe: Recipe, models: list[dict[str, Any]]) -> dict[str, Any]:
         "notes": list(recipe.notes),
         "download": recipe.data.get("download", ""),
     }
+
+
+def _place(rows: list[dict[str, Any]], row: dict[str, Any], method: str) -> None:
+    """Behind the last row of its method, which then is also its own; else at the end."""
+    row["of"] = method
+    mine = [i for i, one in enumerate(rows) if method and method in (one["method"], one.get("of"))]
+    rows.insert(mine[-1] + 1 if mine else len(rows), row)
 
 
 def _measured(result: dict[str, Any], path: str, scale: float) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.detector import Detector
-from pixelsleuth.core.errors import OutputError, UsageError
+from pixelsleuth.core.errors import MissingExtra, OutputError, UsageError
 from pixelsleuth.evaluation import perturbations, records
 from pixelsleuth.evaluation.audit import audit_of
 from pixelsleuth.evaluation.compare import paired_differences
@@ -32,7 +32,8 @@ ALL_JUDGED, SOME_FAILED = 0, 1
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """The options of one run; the defaults are those of the command."""
+    """The options of one run; the defaults are those of the command. `optional`: the models are a table's, and one that
+    cannot be loaded is left out by name."""
 
     data: str
     out: Path
@@ -55,26 +56,17 @@ class EvaluateOptions:
     audit: bool = True
     quiet: bool = False
     recipe: Recipe | None = None
+    optional: bool = False
 
 
 def run_evaluate(options: EvaluateOptions) -> int:
     """Do all of it and return the exit status: 1 where some picture could not be judged. Raises UsageError."""
-    from pixelsleuth.core.baselines import options_of, weights_of
-    from pixelsleuth.core.registry import load
-
     protocol = protocol_of(options)
     conditions = conditions_of(options.perturb)
     pictures = choose(options.data, protocol, split=options.split, reader=options.reader, limit=options.limit)
     encoder = _encoder(options)
     # Detectors first: one that cannot be loaded is told before hours of work, not after.
-    weights, variants = (
-        weights_of(options.models, options.weights),
-        options_of(options.models, options.variants),
-    )
-    detectors = [
-        load(name, device=options.device, weights=weights.get(name), options=variants[name])
-        for name in options.models
-    ]
+    detectors, left_out = load_all(options)
     named = {(one.name, one.version) for one in detectors}
     if len(named) < len(detectors):
         raise UsageError("Two of the models are the same name and version; results could not be told apart.")
@@ -88,7 +80,7 @@ def run_evaluate(options: EvaluateOptions) -> int:
     finally:
         log.close()
     settings = Settings(protocol, options.resamples, options.seed, encoder)
-    result = summarise(options, settings, pictures, list(conditions), detectors, forced)
+    result = summarise(options, settings, pictures, list(conditions), detectors, forced, left_out)
     _write(options.out / "metrics.json", as_json(result))
     from pixelsleuth.evaluation.report.page import write_report
 
@@ -97,6 +89,30 @@ def run_evaluate(options: EvaluateOptions) -> int:
         one["not_judged"]["count"] for model in result["models"] for one in model["conditions"].values()
     )
     return SOME_FAILED if failed else ALL_JUDGED
+
+
+def load_all(options: EvaluateOptions) -> tuple[list[Detector], dict[str, str]]:
+    """The detectors, and why each of a table's others could not be loaded. Raises UsageError where none could."""
+    from pixelsleuth.core.baselines import options_of, weights_of
+    from pixelsleuth.core.registry import load
+
+    weights = weights_of(options.models, options.weights)
+    variants = options_of(options.models, options.variants)
+    detectors, left_out = [], {}
+    for name in options.models:
+        try:
+            detectors.append(
+                load(name, device=options.device, weights=weights.get(name), options=variants[name])
+            )
+        except (UsageError, MissingExtra) as error:
+            if not options.optional:
+                raise
+            left_out[name] = str(error)
+    if not detectors:
+        raise UsageError(
+            f"No detector of the table can be loaded; {next(iter(left_out.values()), 'it names none')}"
+        )
+    return detectors, left_out
 
 
 def protocol_of(options: EvaluateOptions) -> Protocol:
@@ -123,6 +139,7 @@ def summarise(
     conditions: list[str],
     detectors: list[Detector],
     forced: list[bool],
+    left_out: dict[str, str],
 ) -> dict[str, Any]:
     """`metrics.json` as a dictionary, from `predictions.jsonl` alone."""
     wanted = {index for index, _ in pictures}
@@ -163,7 +180,7 @@ def summarise(
             for b in detectors[i + 1 :]
         ],
     }
-    return result | ({"table": beside(options.recipe, models)} if options.recipe else {})
+    return result | ({"table": beside(options.recipe, models, left_out)} if options.recipe else {})
 
 
 def _judge_all(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,25 +79,74 @@ def test_an_encoder_is_named_as_an_option(cli: Callable[..., Result], picture: P
     assert all(value > 0 for value in record["probabilities"].values())
 
 
-def test_evaluate_takes_weights_by_name(
-    cli: Callable[..., Result], picture: Path, pscc: Path, dinov2: Path, tmp_path: Path
-) -> None:
-    data = tmp_path / "data"
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pictures each of two classes, and their manifest."""
+    data = tmp_path_factory.mktemp("data")
     for label in ("real", "full_synthetic"):
         (data / label).mkdir(parents=True)
         for i in range(2):
             Image.fromarray(np.full((30 + i, 40, 3), 90 + i, np.uint8)).save(data / label / f"{i}.png")
     rows = "path,split,label\n" + "".join(
-        f"{x.relative_to(data)},e,{x.parent.name}\n" for x in data.rglob("*.png")
+        f"{x.relative_to(data)},e,{x.parent.name}\n" for x in sorted(data.rglob("*.png"))
     )
     (data / "manifest.csv").write_text(rows)
-    arguments = ["evaluate", "--data", data / "manifest.csv", "--out", tmp_path / "out", "--no-audit", "-q"]
+    return data / "manifest.csv"
+
+
+def test_evaluate_takes_weights_by_name(
+    cli: Callable[..., Result], data: Path, pscc: Path, dinov2: Path, tmp_path: Path
+) -> None:
+    arguments = ["evaluate", "--data", data, "--out", tmp_path / "out", "--no-audit", "-q"]
     arguments += ["--model", "pscc_net", "--weights", f"pscc_net={pscc}", "--resamples", "10"]
     arguments += ["--model", "dinov2", "--weights", f"dinov2={dinov2 / 'heads.safetensors'}"]
     result = cli(*arguments, "--option", f"dinov2:encoder={dinov2}")
     assert result.exit_code == 0, result.output
     measured = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert [one["name"] for one in measured["models"]] == ["pscc_net", "dinov2"]
+
+
+def test_a_table_runs_what_it_finds_and_names_the_rest(
+    cli: Callable[..., Result], pscc: Path, data: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "pscc_net").symlink_to(pscc)
+    shipped = Path(__file__).resolve().parents[3] / "recipes" / "tables" / "sida_table3.yaml"
+    recipe = tmp_path / "table.yaml"
+    recipe.write_text(shipped.read_text("utf-8").replace("  sida-7b: SIDA-7B\n", ""))  # no hub here
+    arguments = [
+        "evaluate",
+        "--recipe",
+        recipe,
+        "--data",
+        data,
+        "--weights",
+        weights,
+        "--out",
+        tmp_path / "out",
+    ]
+    result = cli(*arguments, "--no-audit", "--resamples", "10", "--option", "pscc_net:input=resize256")
+    assert result.exit_code == 0, result.output
+    assert "PSCC-Net" in result.stdout
+    assert re.search(r"Left out: mvss_net. MVSS-Net needs --weights", result.stdout)
+    table = json.loads((tmp_path / "out" / "metrics.json").read_text())["table"]
+    kinds = [(row["kind"], row["of"]) for row in table["rows"] if "of" in row]
+    assert kinds.count(("measured", "PSCC-Net")) == 1
+    assert ("left out", "LISA-7B-v1") in kinds
+    of_pscc = [row["kind"] for row in table["rows"] if "PSCC-Net" in (row["method"], row.get("of"))]
+    assert of_pscc == ["published", "measured"]
+    assert "needs --weights" in (tmp_path / "out" / "report.html").read_text("utf-8")
+
+
+def test_a_table_without_any_weights_says_what_it_needs(
+    cli: Callable[..., Result], data: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "table.yaml"
+    recipe.write_text("title: t\nprotocol: sida_tables\nmodels: {cnnspot: CnnSpot, npr: NPR}\n")
+    result = cli("evaluate", "--recipe", recipe, "--data", data, "--out", tmp_path / "out", "-q")
+    assert result.exit_code == 2
+    assert "No detector of the table can be loaded; CnnSpot needs --weights" in result.stderr
 
 
 def test_lisas_folder_is_its_weights(cli: Callable[..., Result], shared: Path) -> None:
@@ -159,6 +209,6 @@ def test_parameters_are_as_many_as_said() -> None:
 
 
 def test_several_models_need_names_before_their_weights() -> None:
-    with pytest.raises(UsageError, match="say which"):
+    with pytest.raises(UsageError, match="name a folder, or say whose it is"):
         weights_of(["a", "b"], ["file"])
     assert options_of(["a"], ["b:c=d"]) == {"a": {"b:c": "d"}}
