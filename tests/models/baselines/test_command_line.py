@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
+from safetensors.torch import save_file
 
 from pixelsleuth.core.baselines import FACTS, options_of, weights_of
 from pixelsleuth.core.errors import UsageError
@@ -57,7 +58,7 @@ def dinov2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     encoder = Dinov2Model(tiny)
     encoder.save_pretrained(folder)
-    Dinov2(encoder).save(folder / "heads.safetensors")
+    save_file(Dinov2(encoder).learnt(), folder / "heads.safetensors")
     return folder
 
 

@@ -119,7 +119,7 @@ class Rine(Baseline):
         self, inputs: Sequence[Tensor], labels: Tensor, masks: Sequence[Tensor | None]
     ) -> dict[str, Tensor]:
         """The sum of the cross entropies, and 0.2 of the supervised contrastive loss of `z`, a mean."""
-        from pixelsleuth.models.baselines.dinov2 import contrastive
+        from pixelsleuth.models.baselines.heads import contrastive
 
         del masks
         seen = self(torch.stack(list(inputs)))
