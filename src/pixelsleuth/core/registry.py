@@ -67,8 +67,9 @@ def load(
             raise UsageError(f"Unknown {what} {value!r}; choose one of {', '.join(known)}.")
     switches: dict[str, Any] = {"device": device} | ({"precision": precision} if precision != "auto" else {})
     spec = _SPECS.get(name)
-    if spec is not None and spec.facts is not None:
-        switches |= {"weights": _weights(spec.facts, weights), "options": chosen(spec.facts, options or {})}
+    facts = spec.facts if spec is not None else _facts_of(name)
+    if facts is not None:
+        switches |= {"weights": _weights(facts, weights), "options": chosen(facts, options or {})}
     elif weights is not None or options:
         raise UsageError(f"The model {name!r} takes no --weights and no --option: these are for baselines.")
     if spec is not None:
@@ -82,9 +83,22 @@ def load(
     factory = _checkpoint(name)
     if factory is not None:
         return _make(factory, HUB, name, **switches)
+    if facts is not None:
+        return _make("pixelsleuth.models.baselines.base:load", None, name, **switches)
     if ":" in name and not os.path.exists(name):
         return _make(name, None, **switches)
     raise UnknownModel(_unknown(name))
+
+
+def _facts_of(name: str) -> Facts | None:
+    """What is known of somebody's own baseline, "module:Class"; None for all else, and for what cannot be imported."""
+    module, mark, attribute = name.partition(":")
+    if not mark or not all(part.isidentifier() for part in [*module.split("."), attribute]):
+        return None
+    try:
+        return getattr(getattr(import_module(module), attribute, None), "facts", None)
+    except ImportError:
+        return None
 
 
 def _weights(facts: Facts, given: str | None) -> str:

@@ -17,9 +17,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.core.errors import OutputError, UsageError
-from pixelsleuth.core.settings import fill, nearest
+from pixelsleuth.core.settings import fill
 from pixelsleuth.training.recipe import ensure_new
 from pixelsleuth.training.sida.config import (
     Checkpoints,
@@ -81,7 +80,7 @@ def plan(content: Mapping[str, Any]) -> str:
     material = gather(_drawn(config))
     counts = [material.count(label) for label in range(3)]
     return (
-        f"{FACTS[config.baseline].title} {dict(network.options)} from {config.start}: {learns:,} parameters learn, "
+        f"{network.facts.title} {dict(network.options)} from {config.start}: {learns:,} parameters learn, "
         f"{config.steps} steps of {config.batch} pictures.\n"
         f"Pictures: {counts[0]} real, {counts[1]} full synthetic, {counts[2]} tampered; {material.masks} masks."
     )
@@ -100,8 +99,6 @@ def run(content: Mapping[str, Any], *, resume: bool) -> Path:
 
 def _sound(content: Mapping[str, Any]) -> BaselineConfig:
     config = fill(BaselineConfig, content)
-    if config.baseline not in FACTS:
-        raise UsageError(f"There is no baseline {config.baseline!r}{nearest(config.baseline, FACTS)}")
     ensure_sound(_drawn(config))
     if config.minutes < 0:
         raise UsageError("minutes must not be negative.")
@@ -110,7 +107,9 @@ def _sound(content: Mapping[str, Any]) -> BaselineConfig:
 
 def _drawn(config: BaselineConfig) -> TrainConfig:
     """What the data part of SIDA's training is told."""
-    localizes = FACTS[config.baseline].localizes
+    from pixelsleuth.models.baselines.base import baseline_class
+
+    localizes = baseline_class(config.baseline).facts.localizes
     return TrainConfig(
         out=config.out, data=config.data, start=config.start, steps=config.steps, seed=config.seed,
         global_batch=config.batch, per_device=config.batch, batches=config.batches, equalise=config.equalise,

@@ -25,6 +25,7 @@ from pixelsleuth.core.baselines import FACTS, Facts, chosen
 from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.images import Picture
+from pixelsleuth.core.settings import nearest
 from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.models.baselines.loading import load_strict, read_state
 from pixelsleuth.models.pretrained import config_of
@@ -215,13 +216,23 @@ def load_folder(folder: str, device: str = "auto", precision: str = "fp32") -> B
     return detector
 
 
-def baseline_class(module: str) -> type[Baseline]:
-    """The class of a baseline's file."""
-    found = vars(import_module(f"pixelsleuth.models.baselines.{module}")).values()
-    return next(
-        one
-        for one in found
-        if isinstance(one, type)
-        and issubclass(one, Baseline)
-        and getattr(one, "facts", None) is FACTS[module]
-    )
+def baseline_class(name: str) -> type[Baseline]:
+    """The class of a baseline: by its file in this folder, or "module:Class" for one of somebody's own.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    module, mark, attribute = name.partition(":")
+    if not mark and name not in FACTS:
+        raise UsageError(f"There is no baseline {name!r}{nearest(name, FACTS)}")
+    try:
+        members = vars(import_module(module if mark else f"pixelsleuth.models.baselines.{name}"))
+    except ModuleNotFoundError as error:
+        raise UsageError(f"There is no baseline {name!r}: {error}.") from error
+    wanted = [members.get(attribute)] if mark else members.values()
+    for one in wanted:
+        if isinstance(one, type) and issubclass(one, Baseline):
+            facts = getattr(one, "facts", None)
+            if facts is not None and (mark or facts is FACTS[name]):
+                return one
+    raise UsageError(f"{name} is no Baseline with facts.")

@@ -1,0 +1,128 @@
+"""The example of docs/add_a_detector.md is a detector: it trains, checks, and stands in an evaluation."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[3]
+NAME = "residue:Residue"
+
+
+@pytest.fixture
+def cli() -> Callable[..., Result]:
+    from pixelsleuth.cli.main import main
+
+    return lambda *arguments: CliRunner().invoke(main, [str(one) for one in arguments])
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The page's Python block as a file that can be imported."""
+    page = (ROOT / "docs" / "add_a_detector.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    (tmp_path / "residue.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    sys.modules.pop("residue", None)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Smooth pictures are real, noisy ones fake."""
+    random, rows = np.random.default_rng(0), ["path,split,label,mask"]
+    for i in range(18):
+        label = ("real", "full_synthetic", "tampered")[i % 3]
+        noise = random.integers(0, 200, (80, 90, 3)) if i % 3 else 0
+        Image.fromarray((np.full((80, 90, 3), 20) + noise).astype(np.uint8)).save(tmp_path / f"{i}.png")
+        mask = f"m{i}.png" if label == "tampered" else ""
+        if mask:
+            Image.fromarray(np.full((80, 90), 255, np.uint8)).save(tmp_path / mask)
+        rows.append(f"{i}.png,{'train' if i < 12 else 'eval'},{label},{mask}")
+    path = tmp_path / "manifest.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_the_page_trains_checks_and_evaluates(
+    cli: Callable[..., Result], module: Path, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    recipe = ROOT / "recipes" / "baselines" / "common.yaml"
+    settings = ["equalise=off", "batch=6", "steps=40", "optimiser.learning_rate=2e-2"]
+    trained = cli("train", recipe, f"baseline={NAME}", f"data={data}", f"out={out}", *settings)
+    assert trained.exit_code == 0, trained.output
+    losses = [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
+    assert losses[-1] < 0.3 < losses[0]
+    weights = out / "model" / "weights.safetensors"
+    checked = cli(
+        "check",
+        tmp_path / "12.png",
+        tmp_path / "13.png",
+        "--model",
+        NAME,
+        "--weights",
+        weights,
+        "--format",
+        "json",
+    )
+    assert checked.exit_code == 0, checked.output
+    assert [record["label"] for record in json.loads(checked.stdout)] == ["real", "full_synthetic"]
+    arguments = [
+        "--data",
+        data,
+        "--split",
+        "eval",
+        "--no-audit",
+        "--resamples",
+        "10",
+        "-q",
+        "--out",
+        tmp_path / "e",
+    ]
+    measured = cli("evaluate", "--model", NAME, "--weights", f"{NAME}={weights}", *arguments, "--raw")
+    assert measured.exit_code == 0, measured.output
+    (model,) = json.loads((tmp_path / "e" / "metrics.json").read_text())["models"]
+    assert model["name"] == "residue"
+    assert model["conditions"]["clean"]["figures"]["auroc"]["value"] == 1.0
+
+
+def test_its_size_is_what_its_facts_say(module: Path) -> None:
+    from pixelsleuth.models.baselines.base import baseline_class
+
+    network = baseline_class(NAME)(side="128")
+    assert sum(one.numel() for one in network.parameters()) == network.facts.parameters
+
+
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("residue:Residual", "no model|is no Baseline"),
+        ("nowhere_to_be_found:Residue", "There is no model"),
+    ],
+)
+def test_what_is_not_there_is_said(
+    cli: Callable[..., Result], module: Path, data: Path, name: str, told: str
+) -> None:
+    result = cli("check", module / "0.png", "--model", name)
+    assert result.exit_code == 2
+    assert re.search(told, result.stderr)
+    trained = cli(
+        "train", ROOT / "recipes/baselines/common.yaml", f"baseline={name}", f"data={data}", f"out={module}/o"
+    )
+    assert trained.exit_code == 2
+    assert re.search("no Baseline|no baseline", trained.stderr)
+
+
+def test_without_weights_it_says_what_it_needs(cli: Callable[..., Result], module: Path, data: Path) -> None:
+    result = cli("check", module / "0.png", "--model", NAME)
+    assert result.exit_code == 2
+    assert "Residue needs --weights (weights.safetensors)" in result.stderr
