@@ -27,7 +27,9 @@ WIDE = 240
 @click.option(
     "--perturb", multiple=True, metavar="SPEC", help="Also after this change, such as jpeg:70 or resize:0.5."
 )
-@click.option("--protocol", metavar="NAME", help="standard (default), sida, fakevlm, so_fake or imdl.")
+@click.option(
+    "--protocol", metavar="NAME", help="standard (default), sida, sida_tables, fakevlm, so_fake or imdl."
+)
 @click.option("--raw", is_flag=True, help="Judge the files' own pixels: nothing is equalised.")
 @click.option(
     "--recipe", type=click.Path(path_type=Path), metavar="FILE", help="A published table to set ours beside."

@@ -54,7 +54,7 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
     """Judge `paths` and return the exit status. Raises UnknownModel and MissingExtra: nothing can be done
     then.
     """
-    from pixelsleuth.core.baselines import options_of
+    from pixelsleuth.core.choices import options_of
     from pixelsleuth.core.registry import load
 
     run = Run(options)

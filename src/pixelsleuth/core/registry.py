@@ -11,8 +11,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.core.baselines import Facts, chosen
+from pixelsleuth.core.baselines import Facts
 from pixelsleuth.core.catalogue import CHECKPOINTS, HUB, SERVED, SPECS, ModelSpec
+from pixelsleuth.core.choices import chosen
 from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.errors import MissingExtra, UnknownModel, UsageError
 

@@ -93,7 +93,7 @@ def run_evaluate(options: EvaluateOptions) -> int:
 
 def load_all(options: EvaluateOptions) -> tuple[list[Detector], dict[str, str]]:
     """The detectors, and why each of a table's others could not be loaded. Raises UsageError where none could."""
-    from pixelsleuth.core.baselines import options_of, weights_of
+    from pixelsleuth.core.choices import options_of, weights_of
     from pixelsleuth.core.registry import load
 
     weights = weights_of(options.models, options.weights)

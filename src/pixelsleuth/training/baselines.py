@@ -9,6 +9,7 @@ Run: `pixelsleuth train recipes/baselines/npr.yaml data=MANIFEST.csv out=runs/np
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -154,7 +155,8 @@ class _Training:
         from pixelsleuth.training.sida.watch import Alarms, Progress
 
         config, alarms = self.config, Alarms(masks=False)
-        with Progress(self.step, config.steps, show=True, parts=("loss",)) as progress:
+        within = 60 * config.minutes - self.spent if config.minutes else math.inf
+        with Progress(self.step, config.steps, show=True, parts=("loss",), within=within) as progress:
             while self.step < config.steps and not self._over():
                 began = time.monotonic()
                 line = self._step()

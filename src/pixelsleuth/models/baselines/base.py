@@ -21,7 +21,8 @@ from torch.nn import functional as F
 
 from pixelsleuth._version import __version__
 from pixelsleuth.compact.components import regions
-from pixelsleuth.core.baselines import FACTS, Facts, chosen
+from pixelsleuth.core.baselines import FACTS, Facts
+from pixelsleuth.core.choices import chosen
 from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.images import Picture

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelsleuth.core.baselines import FACTS, chosen
+from pixelsleuth.core.baselines import FACTS
+from pixelsleuth.core.choices import chosen
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.baselines.heads import FrozenHeads, Seen

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.baselines import FACTS, chosen
+from pixelsleuth.core.baselines import FACTS
+from pixelsleuth.core.choices import chosen
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models.baselines.heads import FrozenHeads, Seen
 from pixelsleuth.models.baselines.loading import read_state

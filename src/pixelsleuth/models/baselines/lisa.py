@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixelsleuth.core.baselines import FACTS, chosen
+from pixelsleuth.core.baselines import FACTS
+from pixelsleuth.core.choices import chosen
 from pixelsleuth.models.baselines.base import BaselineDetector, Output
 from pixelsleuth.models.baselines.localizing import Localizer
 from pixelsleuth.models.sida.checkpoint import load_large

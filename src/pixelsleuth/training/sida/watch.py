@@ -105,10 +105,18 @@ class Alarms:
 
 
 class Progress:
-    """A bar on a terminal, a line every so often elsewhere; loss parts, pictures a second, time left."""
+    """A bar on a terminal, a line every so often elsewhere; loss parts, pictures a second, time left. `within`: seconds
+    after which the training ends, whatever its steps."""
 
     def __init__(
-        self, first: int, total: int, *, show: bool, every: float = 20.0, parts: Sequence[str] = SHOWN
+        self,
+        first: int,
+        total: int,
+        *,
+        show: bool,
+        every: float = 20.0,
+        parts: Sequence[str] = SHOWN,
+        within: float = math.inf,
     ) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -116,7 +124,7 @@ class Progress:
 
         self.console = Console(stderr=True)
         self.show, self.every, self.last, self.parts = show, every, 0.0, parts
-        self.first, self.total, self.began = first, total, time.monotonic()
+        self.first, self.total, self.began, self.within = first, total, time.monotonic(), within
         self.live = show and self.console.is_terminal
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
         self.bar = Bar(*columns, console=self.console, disable=not self.live)
@@ -133,10 +141,12 @@ class Progress:
         """Show one step."""
         shown = "  ".join(f"{key} {line[key]:.4f}" for key in self.parts)
         shown += f"  {line['pictures_per_second']:.1f} pictures/s"
-        self.bar.update(self.task, completed=step, description=shown)
         now = time.monotonic()
+        ends = self.within - (now - self.began)
+        told = f"  ends in {ends / 60:.1f} min" if math.isfinite(ends) else ""
+        self.bar.update(self.task, completed=step, description=shown + told)
         if self.show and not self.live and (now - self.last >= self.every or step == self.total):
-            left = (now - self.began) / max(1, step - self.first) * (self.total - step)
+            left = min(ends, (now - self.began) / max(1, step - self.first) * (self.total - step))
             self.console.print(
                 f"step {step}/{self.total}  {shown}  {left / 60:.1f} min left", highlight=False
             )
