@@ -197,7 +197,7 @@ def test_a_class_that_is_missing_and_a_detector_without_masks_are_told(
     assert clean["figures"]["recall_full_synthetic"]["value"] is None
     assert clean["figures"]["auroc"]["value"] is not None
     assert "pixel_f1" not in clean["figures"]
-    assert any("draws no masks" in note for note in model["notes"])
+    assert any("Draws no masks" in note for note in model["notes"])
     manifest.unlink()
 
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from pixelsleuth.evaluation.recipes import Recipe, beside
 from pixelsleuth.evaluation.summary import SCHEMA, Settings, as_json, condition_result
 
 ALL_JUDGED, SOME_FAILED = 0, 1
+EACH_WITH_EACH = 3
+"""Up to so many detectors are all compared with one another."""
 
 
 @dataclass(frozen=True)
@@ -176,11 +178,16 @@ def summarise(
             paired_differences(
                 rows[a.name, a.version][CLEAN], rows[b.name, b.version][CLEAN], settings, (a.name, b.name)
             )
-            for i, a in enumerate(detectors)
-            for b in detectors[i + 1 :]
+            for a, b in pairs(detectors)
         ],
     }
     return result | ({"table": beside(options.recipe, models, left_out)} if options.recipe else {})
+
+
+def pairs(detectors: Sequence[Detector]) -> list[tuple[Detector, Detector]]:
+    """Which detectors are compared: each with each, or where they are many, each with the first."""
+    first = detectors if len(detectors) <= EACH_WITH_EACH else detectors[:1]
+    return [(a, b) for i, a in enumerate(first) for b in detectors[i + 1 :]]
 
 
 def _judge_all(
@@ -223,11 +230,11 @@ def _notes(detector: Detector, protocol: Protocol, forced: bool) -> list[str]:
     notes = []
     if protocol.teacher_forced and not forced:
         notes.append(
-            f"{detector.name} cannot be given the true answer, so it was free-running: the published figures of this "
-            "protocol had an easier task."
+            "Cannot be given the true answer, so it was free-running: the published figures of this protocol had an "
+            "easier task."
         )
     if "localize" not in {str(one) for one in detector.capabilities}:
-        notes.append(f"{detector.name} draws no masks, so there are no localization figures.")
+        notes.append("Draws no masks, so there are no localization figures.")
     return notes
 
 

@@ -96,3 +96,9 @@ def maker(request: pytest.FixtureRequest) -> Callable[[], Any]:
 def backbone() -> Callable[[], Any]:
     """Makes the same small InstructBLIP each time."""
     return tiny_instructblip
+
+
+@pytest.fixture(scope="session")
+def clip() -> Callable[[], Any]:
+    """Makes the same small CLIP each time."""
+    return tiny_clip

@@ -50,6 +50,8 @@ PARTS = {
     "pixel_auc": "Pixel AUC",
     "false_alarm_area": "False-alarm area",
 }
+NAMED = 3
+"""Up to so many detectors stand in the heading by name, and their differences in the open."""
 LABELS = {"real": "Real", "full_synthetic": "Full synthetic", "tampered": "Tampered"}
 
 
@@ -71,12 +73,15 @@ def write_report(folder: Path, pictures: Pictures) -> Path:
         "style_hash": _hash(_style()),
         "version": __version__,
         "headline": HEADLINE,
+        "named": NAMED,
         "parts": PARTS,
         "labels": LABELS,
         "plots": plots_of(result),
         "examples": [examples_of(frame, pictures, protocol) for frame in frames],
         "speed": [_speed(frame) for frame in frames],
         "conditions": list(result["models"][0]["conditions"]),
+        "title": title_of([model["name"] for model in result["models"]]),
+        "notes": notes_of(result["models"]),
     }
     path = folder / "report.html"
     part = path.with_name(".report.html.part")
@@ -86,6 +91,24 @@ def write_report(folder: Path, pictures: Pictures) -> Path:
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}); make room and run again.") from error
     return path
+
+
+def title_of(names: list[str]) -> str:
+    """The detectors in a heading: by name, or how many.
+
+    >>> title_of(["a", "b"]), title_of(list("abcde"))
+    ('a and b', '5 detectors')
+    """
+    return " and ".join(names) if len(names) <= NAMED else f"{len(names)} detectors"
+
+
+def notes_of(models: list[dict[str, Any]]) -> dict[str, str]:
+    """Notes, each once, and whom they are about."""
+    found: dict[str, list[str]] = {}
+    for model in models:
+        for note in model["notes"]:
+            found.setdefault(note, []).append(model["name"])
+    return {note: ", ".join(names) for note, names in found.items()}
 
 
 def figure(row: dict[str, Any] | None) -> str:

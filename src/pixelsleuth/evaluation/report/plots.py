@@ -18,6 +18,9 @@ SERIES = {
 }
 CURVES = {"fake": "fake / real", "full_synthetic": "full synthetic / real", "tampered": "tampered / real"}
 ROBUST = {"balanced_accuracy": "balanced accuracy", "auroc": "AUROC fake / real", "pixel_f1": "pixel F1"}
+STYLES = ("-", "--", ":", "-.")
+INSIDE = 6
+"""Up to so many entries of a legend stand inside the axes."""
 Draw = Callable[[Any, dict[str, str], tuple[str, ...]], None]
 Plot = dict[str, str]
 
@@ -82,11 +85,25 @@ def _svg(draw: Draw, colours: dict[str, str], series: tuple[str, ...], x: str, y
         axes.set_xlabel(x, color=colours["soft"])
         axes.set_ylabel(y, color=colours["soft"])
         draw(axes, colours, series)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, labelcolor=colours["ink"], fontsize=8)
+        entries = len(axes.get_legend_handles_labels()[0])
+        look: dict[str, Any] = {"frameon": False, "labelcolor": colours["ink"], "fontsize": 8}
+        if entries > INSIDE:  # below the axes, where they hide no curve
+            figure.set_figheight(3.5 + 0.17 * -(-entries // 2))
+            figure.legend(loc="outside lower center", ncols=2, **look)
+        elif entries:
+            axes.legend(**look)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _line(number: int, series: tuple[str, ...]) -> dict[str, Any]:
+    """Colour and stroke of a curve: strokes change when colours have been gone through."""
+    return {
+        "color": series[number % len(series)],
+        "linestyle": STYLES[number // len(series) % len(STYLES)],
+        "linewidth": 1.6,
+    }
 
 
 def _roc(axes: Any, models: list[Any], colours: dict[str, str], series: tuple[str, ...]) -> None:
@@ -98,13 +115,7 @@ def _roc(axes: Any, models: list[Any], colours: dict[str, str], series: tuple[st
         if len(models) == 1 or name == "fake"
     ]
     for number, (label, curve) in enumerate(lines):
-        axes.plot(
-            curve["false_alarms"],
-            curve["hits"],
-            color=series[number % len(series)],
-            label=label,
-            linewidth=1.6,
-        )
+        axes.plot(curve["false_alarms"], curve["hits"], label=label, **_line(number, series))
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.01)
 
@@ -116,9 +127,10 @@ def _reliability(axes: Any, models: list[Any], colours: dict[str, str], series: 
         if bins:
             most = max(one["pictures"] for one in bins)
             x, y = [one["confidence"] for one in bins], [one["accuracy"] for one in bins]
-            colour = series[number % len(series)]
-            axes.plot(x, y, color=colour, linewidth=1.2, label=model["name"])
-            axes.scatter(x, y, s=[12 + 70 * one["pictures"] / most for one in bins], color=colour, alpha=0.75)
+            line = _line(number, series)
+            axes.plot(x, y, label=model["name"], **line)
+            sizes = [12 + 70 * one["pictures"] / most for one in bins]
+            axes.scatter(x, y, s=sizes, color=line["color"], alpha=0.75)
     axes.set_xlim(0.3, 1.01)
     axes.set_ylim(-0.02, 1.02)
 
@@ -127,14 +139,13 @@ def _risk(axes: Any, models: list[Any], colours: dict[str, str], series: tuple[s
     for number, model in enumerate(models):
         curve = _clean(model).get("risk_coverage")
         if curve:
-            colour = series[number % len(series)]
-            axes.plot(curve["coverage"], curve["risk"], color=colour, linewidth=1.6, label=model["name"])
+            line = _line(number, series)
+            axes.plot(curve["coverage"], curve["risk"], label=model["name"], **line)
             figures = _clean(model)["figures"]
             own = [figures.get(name, {}).get("value") for name in ("coverage", "conclusive_accuracy")]
             if None not in own:
-                axes.scatter(
-                    [own[0]], [1 - own[1]], marker="D", s=28, color=colour, label="its own inconclusive"
-                )
+                told = None if number else "its own inconclusive"
+                axes.scatter([own[0]], [1 - own[1]], marker="D", s=28, color=line["color"], label=told)
     axes.set_xlim(0, 1.01)
     axes.set_ylim(bottom=0)
 

@@ -54,7 +54,8 @@ class UnivFd(Baseline):
     def load(cls, weights: str | Path, **options: str) -> Self:
         """The head's file, or a training's checkpoint with the encoder inside."""
         state = _plain(read_state(Path(weights), cls.facts.files))
-        network = cls(encoder_of(state) if "visual.conv1.weight" in state else None, **options)
+        inside = "visual.conv1.weight" in state
+        network = cls(encoder_of(state), **_without_encoder(options)) if inside else cls(**options)
         load_strict(network, state, name=str(weights))
         return network.eval()
 
@@ -106,6 +107,10 @@ class UnivFd(Baseline):
 def clip_pixels(pixels: NDArray[np.uint8]) -> Tensor:
     """(H, W, 3) uint8 -> (3, H, W) with CLIP's statistics."""
     return normalised(unit(pixels), CLIP_MEAN, CLIP_STD)
+
+
+def _without_encoder(options: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in options.items() if key != "encoder"}
 
 
 def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
