@@ -52,7 +52,8 @@ class ModelSpec:
         """Estimated bytes at each precision: weights, and room to work with one picture at a time."""
         if self.parameters is None:
             return {}
-        return {name: needed(self.parameters, self.compressible, name) for name in self.precisions}
+        known = self.precisions or (("fp32",) if self.facts is not None else ())
+        return {name: needed(self.parameters, self.compressible, name) for name in known}
 
 
 def _sida(name: str, hub_id: str, parameters: int, compressible: int, *, describes: bool) -> ModelSpec:
