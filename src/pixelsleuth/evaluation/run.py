@@ -30,6 +30,10 @@ from pixelsleuth.evaluation.summary import SCHEMA, Settings, as_json, condition_
 ALL_JUDGED, SOME_FAILED = 0, 1
 EACH_WITH_EACH = 3
 """Up to so many detectors are all compared with one another."""
+TWO_CLASSES = (
+    "Tells two classes apart: figures of three classes count a fake of the kind that it was not made for as wrong, "
+    "figures of fake against real count a fake of either kind as right."
+)
 
 
 @dataclass(frozen=True)
@@ -233,6 +237,8 @@ def _notes(detector: Detector, protocol: Protocol, forced: bool) -> list[str]:
             "Cannot be given the true answer, so it was free-running: the published figures of this protocol had an "
             "easier task."
         )
+    if getattr(detector, "made_for", None) is not None:
+        notes.append(TWO_CLASSES)
     if "localize" not in {str(one) for one in detector.capabilities}:
         notes.append("Draws no masks, so there are no localization figures.")
     return notes

@@ -32,6 +32,7 @@ HEADLINE = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
     "macro_f1": "Macro F1",
+    "binary_accuracy": "Accuracy fake / real",
     "auroc": "AUROC fake / real",
     "auroc_full_synthetic": "AUROC synthetic / real",
     "auroc_tampered": "AUROC tampered / real",

@@ -126,7 +126,8 @@ def by_shape(inputs: Sequence[Tensor], run: Callable[[Tensor], Output]) -> Outpu
 
 
 class BaselineDetector(Detector):
-    """Verdicts of a baseline: "fake" is the class that it was made for, its complement real, the third class 0.
+    """Verdicts of a baseline: "fake" is the class that it was made for (`made_for`; None where it tells all three
+    apart), its complement real, the third class 0.
 
     A localizer's heat map is always there, since its mask is measured on every picture that has one; the mask itself
     is delivered where the picture is judged tampered.
@@ -135,6 +136,7 @@ class BaselineDetector(Detector):
     def __init__(self, network: Baseline, *, device: str = "cpu") -> None:
         self.network, self.device = network.to(device).eval(), device
         self.name = network.facts.name
+        self.made_for = None if network.three_classes else network.facts.made_for
         told = repr(sorted(network.options.items())).encode()
         told += b"".join(value.detach().cpu().numpy().tobytes()[:64] for value in network.parameters())
         self.version = f"{__version__}+{hashlib.sha256(told).hexdigest()[:8]}"
