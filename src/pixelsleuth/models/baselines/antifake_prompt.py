@@ -170,9 +170,16 @@ def _place(tokenizer: Any) -> int:
 
 
 def _question(tokenizer: Any) -> tuple[list[int], tuple[int, int], int]:
-    """Ids of the question behind the end token (LAVIS begins with it), of both answers, and of the end."""
+    """Ids of the question behind the end token (LAVIS begins with it), of both answers, and of the end.
+
+    LAVIS' slow tokenizer takes the parts around [*] each for itself, without the blanks beside it, so that "?" has the
+    prefix space of a text's beginning; today's fast one does not.
+    """
     end = tokenizer.eos_token_id
-    ids = _with_word(tokenizer)(QUESTION, add_special_tokens=False)["input_ids"]
+    before, after = (
+        tokenizer(part.strip(), add_special_tokens=False)["input_ids"] for part in QUESTION.split(WORD)
+    )
+    ids = [*before, _place(tokenizer), *after]
     answers = [tokenizer(one, add_special_tokens=False)["input_ids"] for one in ANSWERS]
     if end is None or any(len(one) != 1 for one in answers) or answers[0] == answers[1]:
         raise UsageError(
