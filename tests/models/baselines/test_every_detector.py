@@ -120,3 +120,5 @@ def test_evaluate_measures_many_at_once(arguments: dict[str, list[str]], data: P
         figures = one["conditions"]["clean"]["figures"]
         assert figures["sida_tables_acc"]["value"] is not None
         assert ("pixel_f1" in figures) is FACTS[name].localizes
+        told = any("Tells two classes apart" in note for note in one["notes"])
+        assert told is (name != "efficientnet_lite")
