@@ -22,8 +22,9 @@ from pixelsleuth.evaluation.records import Row
 from pixelsleuth.evaluation.texts import explanation_figures
 
 SCHEMA = "pixelsleuth.metrics/1"
-BREAKDOWN = ("accuracy", "balanced_accuracy", "auroc", "auroc_full_synthetic", "auroc_tampered", "pixel_f1",
-             "pixel_iou", "pixel_auc", "pixel_best_f1", "false_alarm_area", "conclusive_accuracy")  # fmt: skip
+BREAKDOWN = ("accuracy", "balanced_accuracy", "binary_accuracy", "auroc", "auroc_full_synthetic", "auroc_tampered",
+             "pixel_f1", "pixel_iou", "pixel_auc", "pixel_best_f1", "false_alarm_area",
+             "conclusive_accuracy")  # fmt: skip
 CURVE_POINTS = 200
 LISTED = 50
 

@@ -44,6 +44,7 @@ HEADLINE = {
 }
 PARTS = {
     "accuracy": "Accuracy",
+    "binary_accuracy": "Accuracy fake / real",
     "auroc": "AUROC fake / real",
     "auroc_against_all_real": "AUROC against all real",
     "pixel_f1": "Pixel F1",
