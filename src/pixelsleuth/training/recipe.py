@@ -19,7 +19,7 @@ from pixelsleuth.core.settings import nearest, read_yaml
 KINDS = {
     "sida": "pixelsleuth.training.sida.trainer",
     "stages": "pixelsleuth.training.pipeline",
-    "baseline": "pixelsleuth.training.baselines",
+    "baseline": "pixelsleuth.training.baselines.trainer",
     "fakevlm": "pixelsleuth.training.vlm.fakevlm",
     "so_fake_r1": "pixelsleuth.training.vlm.so_fake",
 }

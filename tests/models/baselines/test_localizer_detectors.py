@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from pixelsleuth.cli.main import main
 from pixelsleuth.core import registry
 from pixelsleuth.core.detector import Capability
 from pixelsleuth.core.errors import UsageError
@@ -20,8 +22,9 @@ from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.baselines import hifi_net, mvss_net, pscc_net, trufor
 from pixelsleuth.models.baselines.base import Baseline, BaselineDetector
 from pixelsleuth.models.baselines.dinov2 import Dinov2
-from pixelsleuth.models.baselines.lisa import NOTHING, Lisa
+from pixelsleuth.models.baselines.lisa import Lisa
 from pixelsleuth.models.baselines.loading import load_strict
+from pixelsleuth.training.sida.watch import read_log
 
 SMALL = 64
 NAMES = ("pscc_net", "mvss_net", "hifi_net", "trufor", "dinov2")
@@ -209,27 +212,42 @@ def test_lisa_judges_by_its_mask(lisa: Lisa, shared: Path) -> None:
     assert nothing.probabilities[Label.REAL] == pytest.approx(1, abs=1e-6)
 
 
-def test_lisa_takes_three_training_steps(lisa: Lisa) -> None:
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 255, (60, 80, 3), np.uint8)
-    mask = torch.zeros(60, 80)
-    mask[20:40, 20:50] = 1
-    inputs = [lisa.prepare(pixels), lisa.prepare(pixels[::-1])]
-    kept = {key: value.clone() for key, value in lisa.state_dict().items()}
-    optimizer = torch.optim.AdamW([p for p in lisa.parameters() if p.requires_grad], lr=1e-3)
-    losses = []
-    for _ in range(3):
-        parts = lisa.loss(inputs, torch.tensor([1, 0]), [mask, None])
-        optimizer.zero_grad()
-        parts["loss"].backward()
-        optimizer.step()
-        losses.append(float(parts["loss"].detach()))
-    moved = {key for key, value in lisa.state_dict().items() if not torch.equal(value, kept[key])}
-    lisa.load_state_dict(kept)
+def test_lisa_is_trained_from_a_checkpoint_and_checks_with_what_it_left(shared: Path, tmp_path: Path) -> None:
+    """Three steps through the command: LoRA and the modules in full move, the encoders stay, resumed alike."""
+    from safetensors.torch import load_file
+
+    images, start = shared / "parity/baselines/images", shared / "parity/baselines/lisa"
+    mask = np.zeros((224, 224), np.uint8)
+    mask[60:140, 40:120] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    data = tmp_path / "manifest.csv"
+    for name in ("0.png", "3.png"):
+        shutil.copy(images / name, tmp_path)
+    rows = ["0.png,real,", "3.png,tampered,mask.png"]
+    data.write_text("\n".join(["path,label,mask", *rows]) + "\n")
+    recipe = tmp_path / "lisa.yaml"
+    recipe.write_text("kind: baseline\nbaseline: lisa\n")
+    own = [f"start={start}", f"data={data}", f"out={tmp_path / 'out'}", "batch=2", "steps=3", "equalise=off",
+           "optimiser.learning_rate=1e-3", "checkpoints.every=2"]  # fmt: skip
+    run = CliRunner().invoke(main, ["train", str(recipe), *own])
+    assert run.exit_code == 0, run.output
+    losses = [line["loss"] for line in read_log(tmp_path / "out/log.jsonl")]
     assert losses[-1] < losses[0]
-    assert any("decoder" in key for key in moved)
-    assert not any(key.startswith(("large.clip", "large.sam.")) for key in moved)
-    assert NOTHING.endswith(".")
+    (last,) = (tmp_path / "out/checkpoints").glob("step-0000003")
+    learnt = load_file(last / "trained.safetensors")
+    assert any("lora_A" in name for name in learnt)
+    assert any("decoder" in name for name in learnt)
+    assert not any(name.startswith(("large.clip", "large.sam.")) for name in learnt)
+    before, after = Lisa.load(start).state_dict(), Lisa.load(tmp_path / "out/model/weights").state_dict()
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert any("q_proj" in name for name in moved), "LoRA is folded into the weights"
+    assert not any("k_proj" in name and "language" in name for name in moved)
+    told = CliRunner().invoke(main, ["check", str(images / "0.png"), "--model", str(tmp_path / "out/model")])
+    assert told.exit_code == 0, told.output
+    shutil.rmtree(last)
+    again = CliRunner().invoke(main, ["train", str(recipe), *own, "--resume"])
+    assert again.exit_code == 0, again.output
+    assert [line["loss"] for line in read_log(tmp_path / "out/log.jsonl")] == losses
 
 
 def _published(key: str) -> str:

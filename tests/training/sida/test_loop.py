@@ -19,10 +19,11 @@ import pytest
 import torch
 
 from pixelsleuth.core.errors import UsageError
+from pixelsleuth.models.sida.lora import fold
 from pixelsleuth.training.sida import checkpoints
 from pixelsleuth.training.sida.config import TrainConfig, read_config
 from pixelsleuth.training.sida.loop import Training, train
-from pixelsleuth.training.sida.modules import fold, prepare, table, trained
+from pixelsleuth.training.sida.modules import prepare, table, trained
 from pixelsleuth.training.sida.start import load_start
 from pixelsleuth.training.sida.watch import WINDOW, Alarms, Log, TrainingError, read_log
 
@@ -212,7 +213,7 @@ def test_folded_lora_gives_the_same_model(tiny: Tiny, manifest: Path) -> None:
     row = torch.randn(1, 5, 64)
     with torch.no_grad():
         before = model.sida.read(row)[0]
-        assert fold(model) == 4
+        assert fold(model, model.sida.language.model) == 4
         after = model.sida.read(row)[0]
     torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-5)
     assert not any("lora" in name for name in model.state_dict())

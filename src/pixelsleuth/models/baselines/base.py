@@ -8,6 +8,7 @@ verdicts, regions, checkpoints, errors, is here and in `loading`, once.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -33,6 +34,9 @@ from pixelsleuth.models.pretrained import config_of
 from pixelsleuth.models.sida.detector import _small
 from pixelsleuth.models.sida.quantise import place
 
+WEIGHTS = "weights.safetensors"
+"""The weights in a trained baseline's folder; where they are a folder themselves, it is named `weights`."""
+
 
 class Output(NamedTuple):
     """Of B pictures: `logit` (B,), positive = fake, None for a pure localizer (its score is the mask's largest value);
@@ -53,6 +57,15 @@ class Baseline(nn.Module):
     def __init__(self, **options: str) -> None:
         super().__init__()
         self.options = chosen(self.facts, options)
+
+    @classmethod
+    def fresh(cls, **options: str) -> Self:
+        """The network that a training begins with where it begins with nothing.
+
+        Raises:
+            UsageError: it cannot: give the training a start.
+        """
+        return cls(**options)
 
     @classmethod
     def load(cls, weights: str | Path, **options: str) -> Self:
@@ -77,9 +90,18 @@ class Baseline(nn.Module):
         """The published checkpoint's tensors under this network's names."""
         return state
 
+    def begin_training(self) -> None:
+        """Freeze what stays, and add what only a training has."""
+
     def learnt(self) -> dict[str, Tensor]:
         """The tensors that a training leaves, by own names: all but a frozen encoder that users have anyway."""
         return self.state_dict()
+
+    def store(self, folder: Path) -> None:
+        """Write the weights into a folder, as a file or as a folder of the name that `load_folder` looks for."""
+        from safetensors.torch import save_file
+
+        save_file({name: value.contiguous() for name, value in self.learnt().items()}, folder / WEIGHTS)
 
     def place(self, mask: Tensor, height: int, width: int) -> Tensor:
         """A mask of logits in the network's frame -> logits (height, width) of the picture."""
@@ -212,11 +234,16 @@ def load_folder(folder: str, device: str = "auto", precision: str = "fp32") -> B
     told = config_of(Path(folder))
     if told.get("baseline") not in FACTS or not isinstance(told.get("options"), dict):
         raise UsageError(f"{folder} names no baseline of this version in its config.json.")
-    detector = load(
-        told["baseline"], device, weights=str(Path(folder) / "weights.safetensors"), options=told["options"],
-        precision=precision,
-    )  # fmt: skip
-    return detector
+    weights = Path(folder) / WEIGHTS
+    weights = weights if weights.is_file() else weights.with_suffix("")
+    return load(told["baseline"], device, weights=str(weights), options=told["options"], precision=precision)
+
+
+def store_folder(network: Baseline, name: str, folder: Path) -> None:
+    """What `load_folder` reads; `name` is that of `baseline_class`. Raises OSError."""
+    network.store(folder)
+    told = {"pixelsleuth": "baseline", "baseline": name, "options": dict(network.options)}
+    (folder / "config.json").write_text(json.dumps(told, indent=1) + "\n")
 
 
 def baseline_class(name: str) -> type[Baseline]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -21,11 +21,13 @@ from torch.nn import functional as F
 
 from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.core.choices import chosen
+from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models.baselines.base import BaselineDetector, Output
 from pixelsleuth.models.baselines.localizing import Localizer
-from pixelsleuth.models.sida.checkpoint import load_large
+from pixelsleuth.models.sida.checkpoint import load_large, save_large
 from pixelsleuth.models.sida.inference import SidaEngine, _at, _Row
 from pixelsleuth.models.sida.large import LargeSida
+from pixelsleuth.models.sida.lora import add_lora, fold
 from pixelsleuth.models.sida.losses import masks_apart
 from pixelsleuth.models.sida.modules import SamMaskDecoder
 from pixelsleuth.models.sida.processing import SidaProcessor
@@ -37,6 +39,7 @@ QUESTION = "Can you segment the tampered region in this image?"
 ANSWER = "Sure, it is [SEG]."
 NOTHING = "There is no such region."
 """What a picture without a mask is trained to answer; LISA itself was trained on pictures with masks alone."""
+LORA: dict[str, Any] = {"rank": 8, "alpha": 16.0, "dropout": 0.05, "targets": ("q_proj", "v_proj")}
 WEIGHTS = {"ce": 1.0, "bce": 2.0, "dice": 0.5}
 NO_MASK = -20.0
 """The logit of every pixel where the answer has no [SEG]."""
@@ -92,14 +95,13 @@ class Lisa(Localizer):
         super().__init__()
         self.engine = LisaEngine(model, processor)
         self.large = model
-        sida = model.sida
-        for part in (
-            sida.decoder,
-            sida.segmentation,
-            sida.language.lm_head,
-            sida.language.model.embed_tokens,
-        ):
-            part.requires_grad_(True)
+
+    @classmethod
+    def fresh(cls, **options: str) -> Self:
+        """Refused: only a checkpoint says how large it is."""
+        raise UsageError(
+            f"LISA is trained from a checkpoint: give start, such as start={cls.facts.files[0]}."
+        )
 
     @classmethod
     def load(cls, weights: str | Path, **options: str) -> Self:
@@ -117,6 +119,35 @@ class Lisa(Localizer):
         where, kind, dtype = place(device, precision)
         made = load_large(str(weights), dtype=dtype, device=where, precision=kind, detection=False)
         return cls(*made)
+
+    def begin_training(self) -> None:
+        """LoRA on queries and values; embedding, head, [SEG]'s projection, mask decoder in full (section 3.2)."""
+        sida = self.large.sida
+        self.requires_grad_(False)
+        add_lora(sida.language.model, **LORA, seed=1)
+        for part in (
+            sida.decoder,
+            sida.segmentation,
+            sida.language.lm_head,
+            sida.language.model.embed_tokens,
+        ):
+            part.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> Self:
+        """Frozen encoders stay as they are."""
+        super().train(mode)
+        self.large.clip.eval()
+        self.large.sam.eval()
+        return self
+
+    def learnt(self) -> dict[str, Tensor]:
+        """What learns, LoRA beside the weights that it changes."""
+        return {name: one.data for name, one in self.named_parameters() if one.requires_grad}
+
+    def store(self, folder: Path) -> None:
+        """The whole checkpoint, LoRA folded in."""
+        fold(self.large, self.large.sida.language.model)
+        save_large(self.large, self.engine.processor, folder / "weights")
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 -> the same as a tensor: CLIP and SAM each take their own sizes from it."""

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,15 +62,19 @@ class Material:
         )
 
 
-def gather(config: TrainConfig) -> Material:
+def gather(config: TrainConfig, classes: Sequence[int] | None = (0, 1, TAMPERED)) -> Material:
     """Open all data sets of a configuration.
+
+    Args:
+        config: what to open.
+        classes: those that must be there; pictures of others are left out. None: real, and fakes of whatever kind.
 
     Raises:
         UsageError: a class is missing, no tampered picture has a mask, stage 2 finds no descriptions.
     """
     material = Material([], [])
     for source in config.data:
-        samples = _samples(source, config, material.left_out)
+        samples = _samples(source, config, material.left_out, classes)
         how = config.validation
         if how.every and how.hold_out and not how.data:
             path = Path(source.path)
@@ -79,26 +83,43 @@ def gather(config: TrainConfig) -> Material:
             material.validation += held
         material.sets.append([[s for s in samples if s.label == label] for label in LABELS])
     for source in config.validation.data:
-        material.validation += _samples(source, config, material.left_out, texts=False)
-    for label, name in enumerate(LABELS):
+        material.validation += _samples(source, config, material.left_out, classes, texts=False)
+    for label in (0,) if classes is None else classes:
         if not material.count(label):
-            lacking = "with a description " if config.stage == 2 else ""
-            raise UsageError(
-                f"The data have no picture {lacking}of the class {name}: a training needs all three classes."
-            )
+            raise UsageError(_lacking(LABELS[label], config, classes) + _told(material.left_out))
+    if classes is None and not material.count(1) + material.count(TAMPERED):
+        told = _told(material.left_out)
+        raise UsageError(f"The data have no fake picture, neither full_synthetic nor tampered.{told}")
     if config.weights.mask and not material.masks:
         raise UsageError(
             "No tampered picture of the data has a mask: add the column mask, or set weights.mask=0."
         )
-    if config.validation.every and {s.label for s in material.validation} != set(LABELS):
+    learnt = {str(name) for label, name in enumerate(LABELS) if material.count(label)}
+    if config.validation.every and not learnt <= {str(sample.label) for sample in material.validation}:
         raise UsageError(
             "The validation pictures lack a class: hold out more, or name other validation.data."
         )
     return material
 
 
+def _lacking(name: str, config: TrainConfig, classes: Sequence[int] | None) -> str:
+    described = "with a description " if config.stage == 2 else ""
+    needed = "all three classes" if classes == (0, 1, TAMPERED) else "it"
+    return f"The data have no picture {described}of the class {name}: this training needs {needed}."
+
+
+def _told(left_out: Counter[str]) -> str:
+    reasons = ", ".join(f"{count} ({reason})" for reason, count in left_out.most_common())
+    return f" Left out: {reasons}." if reasons else ""
+
+
 def _samples(
-    source: Source, config: TrainConfig, left_out: Counter[str], *, texts: bool = True
+    source: Source,
+    config: TrainConfig,
+    left_out: Counter[str],
+    classes: Sequence[int] | None,
+    *,
+    texts: bool = True,
 ) -> list[Sample]:
     data = open_data(source.path, source.reader, source.split, **source.settings)
     samples = list(data)
@@ -107,7 +128,9 @@ def _samples(
         left_out["not of the split train"] += len(samples) - len(seen)
     kept = []
     for sample in seen:
-        if config.stage == 2 and texts and not _describable(sample, config):
+        if classes is not None and LABELS.index(sample.label) not in classes:
+            left_out["of no class that is learnt"] += 1
+        elif config.stage == 2 and texts and not _describable(sample, config):
             left_out["no description"] += 1
         else:
             kept.append(_on_disk(sample, Path(config.out) / "pictures") if sample.data else sample)
@@ -159,10 +182,14 @@ class Sampler:
 
     `mixed` gives every class the same share of each batch, what remains going round; `grouped` gives each micro-batch
     one class, as the release does; `natural` draws pictures as they are frequent. Each class of each set is gone
-    through in a shuffled order that changes every time.
+    through in a shuffled order that changes every time. `turns` says which class comes after which, one after the
+    other by default: (0, 1, 0, 2) gives real pictures as many places as both kinds of fakes together.
     """
 
-    def __init__(self, material: Material, config: TrainConfig) -> None:
+    def __init__(
+        self, material: Material, config: TrainConfig, turns: Sequence[int] = (0, 1, TAMPERED)
+    ) -> None:
+        self.turns = tuple(turns)
         self.sizes = np.array([[len(rows) for rows in one] for one in material.sets])
         self.weights = np.array([source.weight for source in config.data])
         self.seed, self.how = config.seed, config.batches
@@ -188,15 +215,13 @@ class Sampler:
         if self.how == "natural":
             return [None] * self.batch
         if self.how == "grouped":
-            turns = -(-self.batch // self.micro)
-            labels = [(self.class_turn + i) % 3 for i in range(turns) for _ in range(self.micro)][
-                : self.batch
-            ]
-            self.class_turn = (self.class_turn + turns) % 3
+            steps, each = -(-self.batch // self.micro), self.micro
         else:
-            labels = [(self.class_turn + i) % 3 for i in range(self.batch)]
-            self.class_turn = (self.class_turn + self.batch) % 3
-        return list(labels)
+            steps, each = self.batch, 1
+        first, count = self.class_turn, len(self.turns)
+        self.class_turn = (first + steps) % count
+        labels = [self.turns[(first + i) % count] for i in range(steps) for _ in range(each)]
+        return list(labels[: self.batch])
 
     def _draw(self, label: int | None) -> Draw:
         random = np.random.default_rng([self.seed, 0, self.drawn])

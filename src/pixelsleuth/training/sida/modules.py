@@ -1,7 +1,8 @@
-"""Which parameters learn: LoRA in the language model, the modules trained in full; folding LoRA away afterwards."""
+"""Which parameters learn: LoRA in the language model, the modules trained in full."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models.sida.large import LargeSida
+from pixelsleuth.models.sida.lora import add_lora
 from pixelsleuth.models.sida.losses import Losses
 from pixelsleuth.models.sida.teacher import Batch, losses
 from pixelsleuth.training.sida.config import MODULES, TrainConfig
@@ -50,7 +52,7 @@ def prepare(model: LargeSida, config: TrainConfig) -> TrainModule:
     """
     model.requires_grad_(False)
     if config.lora.rank:
-        _add_lora(model, config)
+        add_lora(model.sida.language.model, **dataclasses.asdict(config.lora), seed=config.seed + 1)
     for name in config.full:
         module = dict(model.named_modules()).get(MODULES[name])
         if module is None:
@@ -71,46 +73,9 @@ def prepare(model: LargeSida, config: TrainConfig) -> TrainModule:
     return TrainModule(model).train()
 
 
-def _add_lora(model: LargeSida, config: TrainConfig) -> None:
-    from peft import LoraConfig, inject_adapter_in_model
-
-    lora = config.lora
-    settings = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=list(lora.targets),
-        bias="none",
-    )
-    torch.manual_seed(config.seed + 1)
-    try:
-        inject_adapter_in_model(settings, model.sida.language.model)
-    except ValueError:
-        names = ", ".join(lora.targets)
-        raise UsageError(f"The language model has no layer named {names}: correct lora.targets.") from None
-    for name, parameter in model.sida.language.model.named_parameters():
-        parameter.requires_grad_("lora_" in name)
-
-
 def trained(model: nn.Module) -> dict[str, nn.Parameter]:
     """Name to parameter, of what learns."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
-def fold(model: LargeSida) -> int:
-    """Fold LoRA into the weights, in place, and take its modules out; how many layers had some."""
-    from peft.tuners.lora import LoraLayer
-
-    found = [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
-    for name, layer in found:
-        parent, _, attribute = name.rpartition(".")
-        layer.to(torch.float32)
-        layer.merge()
-        setattr(model.get_submodule(parent), attribute, layer.get_base_layer())
-    language = model.sida.language.model
-    if hasattr(language, "peft_config"):
-        del language.peft_config
-    return len(found)
 
 
 def table(model: nn.Module) -> list[tuple[str, int, int]]:

@@ -13,10 +13,11 @@ import torch
 from pixelsleuth.core.errors import OutputError, UsageError
 from pixelsleuth.models.sida.checkpoint import save_large
 from pixelsleuth.models.sida.large import LargeSida
+from pixelsleuth.models.sida.lora import fold
 from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.training.sida import checkpoints
 from pixelsleuth.training.sida.config import from_dict
-from pixelsleuth.training.sida.modules import fold, prepare, trained
+from pixelsleuth.training.sida.modules import prepare, trained
 from pixelsleuth.training.sida.plots import plot_log
 from pixelsleuth.training.sida.start import load_start
 
@@ -45,7 +46,7 @@ def assemble(checkpoint: Path, *, start: str | None = None) -> tuple[LargeSida, 
     model, processor = load_start(config)
     module = prepare(model, config)
     checkpoints.restore_weights(trained(module), tensors["trained"], str(checkpoint))
-    folded = fold(model)
+    folded = fold(model, model.sida.language.model)
     dtype = torch.float32 if config.frozen == "fp32" else torch.bfloat16
     return model.to(dtype).eval().requires_grad_(False), processor, folded
 

@@ -14,7 +14,17 @@ import numpy as np
 
 from pixelsleuth.training.sida.watch import read_log
 
-PARTS = ("detection", "text", "bce", "dice")
+OTHERS = {
+    "step",
+    "loss",
+    "correct",
+    "gradient_norm",
+    "learning_rate",
+    "pictures_per_second",
+    "seconds",
+    "alarms",
+}
+"""What a line of the log holds besides the parts of the loss."""
 
 
 def plot_log(folder: Path) -> Path | None:
@@ -29,8 +39,11 @@ def plot_log(folder: Path) -> Path | None:
     total, parts, pace, scores = figure.subplots(2, 2).flat
     curves(total, steps, {"loss": [line["loss"] for line in lines]})
     total.set_title("weighted loss")
-    curves(parts, steps, {part: [line[part] for line in lines] for part in PARTS})
+    named = [name for name in lines[0] if name not in OTHERS]
+    if named:
+        curves(parts, steps, {name: [line[name] for line in lines] for name in named})
     parts.set_title("parts, unweighted")
+    parts.set_visible(bool(named))
     pace.plot(
         steps, [line["gradient_norm"] for line in lines], color="tab:grey", lw=0.8, label="gradient norm"
     )
@@ -40,7 +53,7 @@ def plot_log(folder: Path) -> Path | None:
     rate.legend(loc="upper right", frameon=False)
     pace.set_title("gradient norm and learning rate")
     if checked:
-        for name in ("accuracy", "iou", "located_iou", "text_agrees"):
+        for name in ("accuracy", "auroc", "iou", "located_iou", "text_agrees"):
             points = [(line["step"], line[name]) for line in checked if name in line]
             if points:
                 scores.plot(*zip(*points, strict=True), marker="o", ms=3, lw=1, label=name.replace("_", " "))

@@ -1,0 +1,70 @@
+"""Validation of a baseline as a user would meet it: verdicts and masks by its own threshold."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from pixelsleuth.core.errors import PictureError
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.equalise import equalise
+from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.models.baselines.base import Baseline, BaselineDetector
+from pixelsleuth.training.sida.validate import iou
+
+TAMPERED = 2
+
+
+def validate(
+    network: Baseline, samples: Sequence[Sample], *, device: str, raw: bool, batch: int
+) -> dict[str, float]:
+    """Judge pictures and score the verdicts; the network is left in the mode in which it came.
+
+    Args:
+        network: what is trained.
+        samples: pictures of real and at least one class of fakes.
+        device: where it runs.
+        raw: take files as they are; else equalised by the fixed draw.
+        batch: pictures at once.
+
+    Returns:
+        `accuracy`, balanced (of three classes where the network tells three apart, else of fake and real); `auroc` of
+        fake against real; for localizers `iou`, the mean over tampered pictures, 0 where none was drawn; `score`, the
+        mean of accuracy and IoU. All in 0..1.
+    """
+    from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+    training = network.training
+    detector = BaselineDetector(network, device=device)
+    labels, predicted, chances, overlaps = [], [], [], []
+    for first in range(0, len(samples), batch):
+        loaded = []
+        for sample in samples[first : first + batch]:
+            try:
+                picture, reading = sample.load()
+            except PictureError:
+                continue
+            pixels = picture.pixels if raw else np.ascontiguousarray(equalise(picture.pixels))
+            loaded.append((sample, dataclasses.replace(picture, pixels=pixels), reading))
+        verdicts = detector.judge([picture for _, picture, _ in loaded], explain=False) if loaded else []
+        for (sample, _, reading), verdict in zip(loaded, verdicts, strict=True):
+            labels.append(LABELS.index(sample.label))
+            predicted.append(LABELS.index(verdict.label))
+            assert verdict.probabilities is not None
+            chances.append(1 - verdict.probabilities[Label.REAL])
+            truth = reading.pixels if reading is not None else None
+            if network.facts.localizes and labels[-1] == TAMPERED and truth is not None and truth.any():
+                overlaps.append(0.0 if verdict.mask is None else iou(verdict.mask, truth))
+    network.train(training)
+    known, said = np.array(labels), np.array(predicted)
+    if not network.three_classes:
+        known, said = known > 0, said > 0
+    found = {
+        "accuracy": float(balanced_accuracy_score(known, said)),
+        "auroc": float(roc_auc_score(np.array(labels) > 0, chances)),
+    }
+    if overlaps:
+        found["iou"] = float(np.mean(overlaps))
+    return found | {"score": (found["accuracy"] + found.get("iou", found["accuracy"])) / 2}
