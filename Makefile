@@ -1,4 +1,4 @@
-# make setup | test | lint | type | demo | bench | format | dist | clean
+# make setup | test | parity | lint | type | demo | bench | format | dist | clean
 #
 # Everything runs on a bare machine with Python 3.11: each target makes the environment that it needs.
 # `make PYTHON=/path/to/python test` takes another interpreter.
@@ -14,11 +14,12 @@ DEMO_VENV := $(if $(wildcard $(STAMP)),$(VENV),.venv-demo)
 DEMO_STAMP := $(DEMO_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint type format demo bench dist clean
+.PHONY: help setup test parity lint type format demo bench dist clean
 
 help:
 	@echo 'make setup   make $(VENV) with everything that the tests need'
 	@echo 'make test    ruff, mypy, pytest with doctests'
+	@echo 'make parity  all comparisons with the authors'"'"' own numbers, the long ones too'
 	@echo 'make lint    ruff check and ruff format --check'
 	@echo 'make type    mypy'
 	@echo 'make format  let ruff rewrite the sources'
@@ -41,8 +42,11 @@ test: $(STAMP)
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
 	$(BIN)/mypy || status=1; \
-	$(BIN)/python -m pytest -n 2 --dist loadfile || status=1; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not thorough' || status=1; \
 	exit $$status
+
+parity: $(STAMP)
+	$(BIN)/python -m pytest tests/parity
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

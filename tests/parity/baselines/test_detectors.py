@@ -120,7 +120,7 @@ def test_input_stages_and_logit(
         golden.close(f"{i}.{prefix}{stage}.sample", seen[stage][0], tolerance, tuple(how["sample_strides"]))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name, variant, i", SLOW)
 def test_every_picture_in_every_variant(
     goldens: Callable[[str], Any], networks: Callable[[str, str], Any], name: str, variant: str, i: str

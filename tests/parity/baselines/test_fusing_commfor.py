@@ -24,7 +24,7 @@ def fusing(goldens: Callable[[str], Any]) -> Fusing:
     return goldens("fusing").load(Fusing())
 
 
-@pytest.mark.parametrize("i", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 6))])
+@pytest.mark.parametrize("i", [0, *(pytest.param(i, marks=pytest.mark.thorough) for i in range(1, 6))])
 def test_fusing(goldens: Callable[[str], Any], fusing: Fusing, i: int) -> None:
     golden = goldens("fusing")
     fusing.options["input"] = "resize224_crop224"
@@ -43,7 +43,7 @@ def test_fusing(goldens: Callable[[str], Any], fusing: Fusing, i: int) -> None:
     golden.close(f"{i}.logits", seen["logits"][0], 1.5e-5, (1,))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ["sidbench_crop_only_no_resize", "sidbench_resize256_crop224"])
 @pytest.mark.parametrize("i", range(6))
 def test_fusing_as_sidbench_sees_it(goldens: Callable[[str], Any], fusing: Fusing, how: str, i: int) -> None:
@@ -78,7 +78,7 @@ def commfor(goldens: Callable[[str], Any]) -> dict[str, CommFor]:
     }
 
 
-@pytest.mark.parametrize("i", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 6))])
+@pytest.mark.parametrize("i", [0, *(pytest.param(i, marks=pytest.mark.thorough) for i in range(1, 6))])
 def test_commfor(goldens: Callable[[str], Any], commfor: dict[str, CommFor], i: int) -> None:
     golden = goldens("commfor")
     prepared, seen = golden.look(commfor["384"], i)

@@ -100,7 +100,7 @@ def test_stems_maps_masks_and_classes(golden: Any, networks: Any, kind: str, i: 
     check(golden, networks(kind), kind, i)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", VARIANTS)
 @pytest.mark.parametrize("i", range(6))
 def test_every_picture(golden: Any, networks: Any, kind: str, i: int) -> None:
@@ -139,8 +139,8 @@ def test_run_gives_the_log_odds_and_either_mask(
     "kind",
     [
         "api_low_gain",
-        pytest.param("api", marks=pytest.mark.slow),
-        pytest.param("loc256", marks=pytest.mark.slow),
+        pytest.param("api", marks=pytest.mark.thorough),
+        pytest.param("loc256", marks=pytest.mark.thorough),
     ],
 )
 def test_map_loss(golden: Any, networks: Any, kind: str) -> None:

@@ -26,7 +26,7 @@ def network(golden: Any) -> LGrad:
     return golden.load(LGrad(), added=golden.state("keys_discriminator.json"))
 
 
-@pytest.mark.parametrize("i", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 6))])
+@pytest.mark.parametrize("i", [0, *(pytest.param(i, marks=pytest.mark.thorough) for i in range(1, 6))])
 def test_the_discriminator_and_its_gradient(golden: Any, network: LGrad, i: int) -> None:
     network.options["input"] = ORDER[0]
     prepared = network.prepare(golden.picture(i))
@@ -47,7 +47,7 @@ def test_the_discriminator_and_its_gradient(golden: Any, network: LGrad, i: int)
     assert float(wrong.mean()) < 0.065
 
 
-@pytest.mark.parametrize("i", [0, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("i", [0, pytest.param(4, marks=pytest.mark.thorough)])
 def test_the_classifier_from_the_pinned_gradient(golden: Any, network: LGrad, i: int) -> None:
     levels = golden.tensors[f"{i}.gradient_u8_rgb"].permute(2, 0, 1).float()[None]
     for place, how in enumerate(ORDER[:4]):
@@ -59,7 +59,7 @@ def test_the_classifier_from_the_pinned_gradient(golden: Any, network: LGrad, i:
             golden.close(f"{i}.c.layer4.sample", seen["layer4"][0], 5e-3, (64, 1, 1))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("i", range(6))
 def test_end_to_end(golden: Any, network: LGrad, i: int) -> None:
     for place, how in enumerate(ORDER):

@@ -62,7 +62,7 @@ def logits(network_of: Callable[[str], Lnp], stored: np.ndarray) -> dict[str, fl
         }
 
 
-@pytest.mark.parametrize("i", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 6))])
+@pytest.mark.parametrize("i", [0, *(pytest.param(i, marks=pytest.mark.thorough) for i in range(1, 6))])
 def test_the_corner(golden: Any, network_of: Callable[[str], Lnp], i: int) -> None:
     network = network_of(ORDER[0])
     prepared = network.prepare(golden.picture(i)[:128, :128])
@@ -92,7 +92,7 @@ def test_the_classifiers_from_the_pinned_picture(
         assert logit == pytest.approx(told, abs=8e-5 if "5ch" in how else 5e-5), how
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("i", [0])
 def test_the_whole_picture(golden: Any, network_of: Callable[[str], Lnp], i: int) -> None:
     network = network_of(ORDER[0])

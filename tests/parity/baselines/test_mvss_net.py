@@ -92,12 +92,12 @@ def check(golden: Any, networks: dict[str, MvssNet], planes: str, i: int) -> Non
     assert float(written.mean()) == pytest.approx(saved["mean"], abs=2e-4)
 
 
-@pytest.mark.parametrize("planes, i", [("bgr", 3), pytest.param("rgb", 3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("planes, i", [("bgr", 3), pytest.param("rgb", 3, marks=pytest.mark.thorough)])
 def test_branches_masks_and_edges(golden: Any, networks: dict[str, MvssNet], planes: str, i: int) -> None:
     check(golden, networks, planes, i)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("planes", ["bgr", "rgb"])
 @pytest.mark.parametrize("i", range(6))
 def test_every_picture(golden: Any, networks: dict[str, MvssNet], planes: str, i: int) -> None:
@@ -110,7 +110,7 @@ def test_edge_masks(golden: Any) -> None:
     assert not edges_of(torch.zeros(1, 1, 512, 512)).any()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_losses(golden: Any, networks: dict[str, MvssNet]) -> None:
     facts, network = golden.facts["loss"]["values"], networks["rgb"]
     inputs = [network.prepare(golden.picture(i)) for i in (0, 1)]

@@ -49,14 +49,14 @@ def test_input_maps_masks_and_classes(golden: Any, networks: Any, kind: str, i: 
     check(golden, seen, picture, networks[kind], kind, i)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", VARIANTS)
 @pytest.mark.parametrize("i", range(6))
 def test_every_picture(golden: Any, networks: Any, kind: str, i: int) -> None:
     test_input_maps_masks_and_classes(golden, networks, kind, i)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["native", "resize256"])
 def test_run_gives_the_logit_and_the_mask_of_every_picture(golden: Any, networks: Any, kind: str) -> None:
     """Pictures of several sizes in one call."""
@@ -68,7 +68,7 @@ def test_run_gives_the_logit_and_the_mask_of_every_picture(golden: Any, networks
         same_figures(facts["mask_at_input_size"], output.mask[place].sigmoid())
 
 
-@pytest.mark.parametrize("kind", ["resize256", pytest.param("imdlbenco256", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["resize256", pytest.param("imdlbenco256", marks=pytest.mark.thorough)])
 @torch.inference_mode()
 def test_losses(golden: Any, networks: Any, kind: str) -> None:
     facts = golden.facts["loss" if kind == "resize256" else "loss_imdlbenco"]["values"]

@@ -90,13 +90,13 @@ def test_all_that_is_pinned(golden: Any, network: TruFor) -> None:
     check(golden, network, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("i", range(6))
 def test_every_picture(golden: Any, network: TruFor, i: int) -> None:
     check(golden, network, i)
 
 
-@pytest.mark.parametrize("i", [3, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("i", [3, pytest.param(5, marks=pytest.mark.thorough)])
 def test_confidence_of_the_training_repository(golden: Any, network: TruFor, i: int) -> None:
     with torch.device("meta"):
         other = TruFor(confidence_eps="1e-3")
