@@ -42,8 +42,9 @@ def plan(content: Mapping[str, Any]) -> str:
     material = gather(data_of(config), classes_of(config))
     counts = [material.count(label) for label in range(3)]
     held = f"; {len(material.validation)} held out for validation" if material.validation else ""
+    chosen = "".join(f", {name}={value}" for name, value in config.options.items())
+    start = "random weights" if config.start == RANDOM else config.start
     return (
-        f"{kind.facts.title} {config.options} from {config.start}: {learns}"
-        f"{config.steps} steps of {config.batch} pictures.\n"
+        f"{kind.facts.title}{chosen}, from {start}: {learns}{config.steps:,} steps of {config.batch} pictures.\n"
         f"Pictures: {counts[0]} real, {counts[1]} full synthetic, {counts[2]} tampered; {material.masks} masks{held}."
     )
