@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pixelsleuth.models.sida.inference import SidaEngine, _Row
+from pixelsleuth.models.sida.inference import Row, SidaEngine
 from pixelsleuth.models.sida.large import LargeConfig, LargeSida, spread
 from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.prompts import ANSWERS, QUESTION
@@ -102,7 +102,7 @@ def release_way(engine: SidaEngine, picture: np.ndarray, tokens: int, *, mask: b
         said.append(answer[step] if step < len(answer) else 300)
     if mask:
         state = hidden[0, -1]
-        engine._masks(_Row([state], [state]), engine._dense([picture]), picture)
+        engine._masks(Row([state], [state]), engine._dense([picture]), picture)
 
 
 def decode(engine: SidaEngine, pictures: list[np.ndarray]) -> None:
@@ -114,7 +114,7 @@ def decode(engine: SidaEngine, pictures: list[np.ndarray]) -> None:
             chosen = engine.model.sida.language.lm_head(state).argmax(dim=-1)
             hidden, context = engine.model.sida.read(engine.model.sida.embed(chosen[:, None]), None, context)
             state = hidden[:, 0]
-        rows = [_Row([one], [one]) for one in state]
+        rows = [Row([one], [one]) for one in state]
         engine._replies(pictures, rows, torch.tensor([[0.0, 0.0, 9.0]] * len(pictures)), None)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.reporting.files import AtomicFile
-from pixelsleuth.reporting.html import _environment, _style
+from pixelsleuth.reporting.html import environment, style_sheet
 
 BOUNDS = ((0.6, "say little"), (0.75, "say something"), (0.95, "say much"), (1.01, "give the label away"))
 """Upper bounds of the AUROC and what it means."""
@@ -104,7 +104,7 @@ def write_report(result: dict[str, Any], path: Path) -> None:
     from pixelsleuth import __version__
 
     file = AtomicFile(path, ours=_OURS, kind="HTML report")
-    style = _style()
+    style = style_sheet()
     now = datetime.now().astimezone()
     values = {
         "style": Markup(style),
@@ -120,7 +120,7 @@ def write_report(result: dict[str, Any], path: Path) -> None:
         ],
     }
     try:
-        file.write(_environment().get_template("audit.html.j2").render(values))
+        file.write(environment().get_template("audit.html.j2").render(values))
     except BaseException:
         file.discard()
         raise

@@ -64,7 +64,7 @@ class HtmlReport:
         self.thumb = thumbnail_side(total)
         self._file = AtomicFile(path, ours=_OURS, kind="HTML report")
         self.path = self._file.path
-        self._macros: Any = _environment().get_template("report.html.j2").module
+        self._macros: Any = environment().get_template("report.html.j2").module
         # The heading counts what follows it, so the parts wait in files without a name until the end.
         self._rows, self._failures, self._cards = (_spool(self.path) for _ in range(3))
 
@@ -113,7 +113,7 @@ class HtmlReport:
 
         from pixelsleuth import __version__
 
-        style = _style()
+        style = style_sheet()
         shown = [state for state in words.STATES if self.states[state]]
         starts = [sum(self.states[earlier] for earlier in shown[:i]) for i in range(len(shown))]
         return {
@@ -174,7 +174,7 @@ def _replay(spool: IO[str]) -> Iterator[str]:
 
 
 @functools.cache
-def _environment() -> Environment:
+def environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
@@ -187,7 +187,7 @@ def _environment() -> Environment:
 
 
 @functools.cache
-def _style() -> str:
+def style_sheet() -> str:
     from importlib.resources import files
 
     text = files("pixelsleuth.reporting").joinpath("templates/report.css").read_text("utf-8")

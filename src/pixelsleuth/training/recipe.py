@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.errors import OutputError, UsageError
 from pixelsleuth.core.settings import nearest, read_yaml
 
 KINDS = {
@@ -47,11 +47,14 @@ def ensure_new(out: Path, *, resume: bool) -> Path:
     """Make `out`, where it holds no training or the training is to be resumed.
 
     Raises:
-        UsageError: it holds one.
+        UsageError: it holds one. OutputError: it cannot be made.
     """
-    if (out / "log.jsonl").exists() and not resume:
+    if not resume and ((out / "log.jsonl").exists() or any(out.glob("checkpoints/step-*"))):
         raise UsageError(f"{out} holds a training: go on with --resume, or name another out.")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot make {out} ({error.strerror}): name another out.") from None
     return out
 
 

@@ -31,7 +31,7 @@ from pixelsleuth.core.settings import nearest
 from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.models.baselines.loading import load_strict, read_state
 from pixelsleuth.models.pretrained import config_of
-from pixelsleuth.models.sida.detector import _small
+from pixelsleuth.models.sida.detector import small_heatmap
 from pixelsleuth.models.sida.quantise import place
 
 WEIGHTS = "weights.safetensors"
@@ -182,7 +182,7 @@ class BaselineDetector(Detector):
         mask, heatmap, found, warnings = None, None, [], []
         if logits is not None:
             chance = logits.sigmoid()
-            heatmap = _small(chance.numpy())
+            heatmap = small_heatmap(chance.numpy())
             if label is Label.TAMPERED and bool((logits > 0).any()):
                 mask = (logits > 0).numpy()
                 found = regions(mask, (chance * 255 + 0.5).to(torch.uint8).numpy())

@@ -25,7 +25,7 @@ from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models.baselines.base import BaselineDetector, Output
 from pixelsleuth.models.baselines.localizing import Localizer
 from pixelsleuth.models.sida.checkpoint import load_large, save_large
-from pixelsleuth.models.sida.inference import SidaEngine, _at, _Row
+from pixelsleuth.models.sida.inference import Row, SidaEngine, states_at
 from pixelsleuth.models.sida.large import LargeSida
 from pixelsleuth.models.sida.lora import add_lora, fold
 from pixelsleuth.models.sida.losses import masks_apart
@@ -67,8 +67,8 @@ class LisaEngine(SidaEngine):
     ) -> list[Reply]:
         """One reply a picture (H, W, 3) uint8."""
         hidden, ends, context = self._prefill(self._see(pictures), [question] * len(pictures))
-        rows = [_Row([], []) for _ in pictures]
-        self._decode(rows, _at(hidden, ends), context, max_new_tokens)
+        rows = [Row([], []) for _ in pictures]
+        self._decode(rows, states_at(hidden, ends), context, max_new_tokens)
         replies = [Reply(row.ids, self.processor.tokenizer.decode(row.ids)) for row in rows]
         wanted = [i for i, row in enumerate(rows) if row.segmentations]
         for first in range(0, len(wanted), self.sam_batch):
@@ -77,7 +77,7 @@ class LisaEngine(SidaEngine):
                 self._located(replies[i], rows[i], dense[None], pictures[i].shape)
         return replies
 
-    def _located(self, reply: Reply, row: _Row, dense: Tensor, shape: Sequence[int]) -> None:
+    def _located(self, reply: Reply, row: Row, dense: Tensor, shape: Sequence[int]) -> None:
         embeddings = self.model.sida.segmentation(torch.stack(row.segmentations))
         decoder = cast(SamMaskDecoder, self.model.sida.decoder)
         low, quality = decoder.with_quality(embeddings[None], dense)

@@ -100,7 +100,7 @@ class SidaDetector(Detector):
             mask = (logits > 0).numpy()
             chance = logits.sigmoid()
             found = regions(mask, (chance * 255 + 0.5).to(torch.uint8).numpy())
-            heatmap = _small(chance.numpy())
+            heatmap = small_heatmap(chance.numpy())
             if not mask.any():
                 mask = None
                 warnings.append(
@@ -164,7 +164,7 @@ def load(name: str, device: str = "auto", precision: str = "auto") -> SidaDetect
     )
 
 
-def _small(chance: np.ndarray) -> np.ndarray:
+def small_heatmap(chance: np.ndarray) -> np.ndarray:
     """(H, W) in 0..1, longest side at most HEATMAP_SIDE."""
     height, width = chance.shape
     scale = min(1.0, HEATMAP_SIDE / max(height, width))

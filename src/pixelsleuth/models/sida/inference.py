@@ -60,7 +60,7 @@ class Reply:
 
 
 @dataclass
-class _Row:
+class Row:
     """States of one picture on the way: those that predict [CLS] and [SEG], and what was generated."""
 
     detections: list[Tensor]
@@ -97,7 +97,7 @@ class SidaEngine:
     def classify(self, pictures: Sequence[Pixels], question: str = QUESTION) -> Tensor:
         """Class logits (B, 3) on the CPU."""
         hidden, ends, _ = self._prefill(self._see(pictures), [question] * len(pictures))
-        return self._classes(_at(hidden, ends)).cpu()
+        return self._classes(states_at(hidden, ends)).cpu()
 
     @torch.inference_mode()
     def locate(
@@ -111,9 +111,9 @@ class SidaEngine:
             : len(answered) - answered[::-1].index(self.seg) - 1
         ]  # what predicts [SEG] is the last read
         hidden, ends, _ = self._prefill(self._see(pictures), [row] * len(pictures))
-        detection, segmentation = hidden[:, len(asked.after) - 1], _at(hidden, ends)
+        detection, segmentation = hidden[:, len(asked.after) - 1], states_at(hidden, ends)
         classes = self._classes(detection)
-        rows = [_Row([d], [s]) for d, s in zip(detection, segmentation, strict=True)]
+        rows = [Row([d], [s]) for d, s in zip(detection, segmentation, strict=True)]
         return self._replies(pictures, rows, classes, threshold)
 
     @torch.inference_mode()
@@ -131,8 +131,8 @@ class SidaEngine:
         rows = [
             self._asked(hidden[i], self.processor.ids(question).after) for i, question in enumerate(asked)
         ]
-        self._decode(rows, _at(hidden, ends), context, max_new_tokens)
-        return self._finish(pictures, rows, _at(hidden, ends), masks=masks)
+        self._decode(rows, states_at(hidden, ends), context, max_new_tokens)
+        return self._finish(pictures, rows, states_at(hidden, ends), masks=masks)
 
     def printed(self, reply: Reply, question: str) -> str:
         """What the release's terminal chat prints for a reply: a ready sentence, or for description models the whole
@@ -175,9 +175,9 @@ class SidaEngine:
     def _classes(self, detection: Tensor) -> Tensor:
         return self.model.sida.detection(detection).float()
 
-    def _asked(self, hidden: Tensor, ids: Sequence[int]) -> _Row:
+    def _asked(self, hidden: Tensor, ids: Sequence[int]) -> Row:
         """The states that predict the prompt's own [CLS] and [SEG]."""
-        row = _Row([], [])
+        row = Row([], [])
         for place, index in enumerate(ids):
             if index == self.cls and place:
                 row.detections.append(hidden[place - 1])
@@ -185,7 +185,7 @@ class SidaEngine:
                 row.segmentations.append(hidden[place - 1])
         return row
 
-    def _decode(self, rows: list[_Row], state: Tensor, context: Context, most: int) -> None:
+    def _decode(self, rows: list[Row], state: Tensor, context: Context, most: int) -> None:
         """Greedy decoding of all rows in step; finished rows are padding."""
         sida, eos = self.model.sida, self.processor.tokenizer.eos
         going = torch.ones(len(rows), dtype=torch.bool, device=self.device)
@@ -209,7 +209,7 @@ class SidaEngine:
     def _finish(
         self,
         pictures: Sequence[Pixels],
-        rows: list[_Row],
+        rows: list[Row],
         ends: Tensor,
         *,
         masks: bool,
@@ -234,7 +234,7 @@ class SidaEngine:
     def _replies(
         self,
         pictures: Sequence[Pixels],
-        rows: list[_Row],
+        rows: list[Row],
         classes: Tensor,
         threshold: float | None,
         dense: Tensor | None = None,
@@ -261,7 +261,7 @@ class SidaEngine:
         pixels = torch.stack([self.processor.sam(picture) for picture in pictures])
         return self.model.dense(pixels.to(self.device, self.dtype))
 
-    def _masks(self, row: _Row, dense: Tensor, picture: Pixels) -> Tensor:
+    def _masks(self, row: Row, dense: Tensor, picture: Pixels) -> Tensor:
         """Mask logits (S, H, W) float32 on the CPU."""
         detection = row.detections[0 if self.release else -1]
         classes = self.model.sida.detection(detection)
@@ -291,8 +291,8 @@ class Conversation:
         nothing = torch.zeros(1, 0, engine.model.sida.language.config.hidden_size, device=engine.device)
         hidden, ends, context = engine._prefill(nothing.to(engine.dtype), [ids], self._context.copy(1))
         rows = [engine._asked(hidden[0], ids)]
-        engine._decode(rows, _at(hidden, ends), context, max_new_tokens)
-        (reply,) = engine._finish([self.picture], rows, _at(hidden, ends), masks=False)
+        engine._decode(rows, states_at(hidden, ends), context, max_new_tokens)
+        (reply,) = engine._finish([self.picture], rows, states_at(hidden, ends), masks=False)
         if reply.label == TAMPERED and rows[0].segmentations and self._dense is None:
             self._dense = engine._dense([self.picture])
         (located,) = engine._replies([self.picture], rows, reply.classes[None], None, self._dense)
@@ -300,6 +300,6 @@ class Conversation:
         return reply
 
 
-def _at(hidden: Tensor, places: Tensor) -> Tensor:
+def states_at(hidden: Tensor, places: Tensor) -> Tensor:
     """Row i's state at `places[i]`: (B, T, hidden) -> (B, hidden)."""
     return hidden[torch.arange(len(hidden), device=hidden.device), places]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from pixelsleuth.core.errors import OutputError, UsageError
+from pixelsleuth.core.errors import OutputError
 from pixelsleuth.models.baselines.base import store_folder
 from pixelsleuth.models.baselines.localizing import Localizer
 from pixelsleuth.training.baselines.config import (
@@ -30,8 +30,8 @@ from pixelsleuth.training.baselines.config import (
     kind_of,
 )
 from pixelsleuth.training.baselines.validate import validate
-from pixelsleuth.training.sida.checkpoints import Keeper, find, moments, read, restore_moments
-from pixelsleuth.training.sida.config import differences, to_dict
+from pixelsleuth.training.sida.checkpoints import Keeper, ensure_same, find, moments, read, restore_moments
+from pixelsleuth.training.sida.config import to_dict
 from pixelsleuth.training.sida.data import Draw, Loader, Material, Sampler, gather
 from pixelsleuth.training.sida.plots import plot_log
 from pixelsleuth.training.sida.validate import choose
@@ -213,16 +213,7 @@ class Training:
         self.keeper.purge(self.best["name"])
 
     def _restore(self, facts: dict[str, Any], tensors: dict[str, dict[str, Any]]) -> None:
-        changed = [key for key in differences(facts["config"], self.facts["config"]) if key not in FREE]
-        if changed:
-            raise UsageError(
-                f"{self.out} was trained with another configuration ({', '.join(changed)} differ): resume with the "
-                "same, or start anew with another out."
-            )
-        if facts["data"] != self.facts["data"]:
-            raise UsageError(
-                f"The data have changed since {self.out} was begun: start anew with another out."
-            )
+        ensure_same(facts, self.facts, self.out, FREE)
         self.network.load_state_dict(tensors["trained"], strict=False)
         restore_moments(self.optimiser, self.named, tensors["optimiser"])
         self.schedule.load_state_dict(facts["schedule"])

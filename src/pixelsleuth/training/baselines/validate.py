@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
-from pixelsleuth.core.errors import PictureError
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.equalise import equalise
 from pixelsleuth.data.sample import LABELS, Sample
 from pixelsleuth.models.baselines.base import Baseline, BaselineDetector
-from pixelsleuth.training.sida.validate import iou
+from pixelsleuth.training.sida.validate import iou, opened
 
 TAMPERED = 2
 
@@ -40,21 +37,13 @@ def validate(
     detector = BaselineDetector(network, device=device)
     labels, predicted, chances, overlaps = [], [], [], []
     for first in range(0, len(samples), batch):
-        loaded = []
-        for sample in samples[first : first + batch]:
-            try:
-                picture, reading = sample.load()
-            except PictureError:
-                continue
-            pixels = picture.pixels if raw else np.ascontiguousarray(equalise(picture.pixels))
-            loaded.append((sample, dataclasses.replace(picture, pixels=pixels), reading))
+        loaded = opened(samples[first : first + batch], raw=raw)
         verdicts = detector.judge([picture for _, picture, _ in loaded], explain=False) if loaded else []
-        for (sample, _, reading), verdict in zip(loaded, verdicts, strict=True):
+        for (sample, _, truth), verdict in zip(loaded, verdicts, strict=True):
             labels.append(LABELS.index(sample.label))
             predicted.append(LABELS.index(verdict.label))
             assert verdict.probabilities is not None
             chances.append(1 - verdict.probabilities[Label.REAL])
-            truth = reading.pixels if reading is not None else None
             if network.facts.localizes and labels[-1] == TAMPERED and truth is not None and truth.any():
                 overlaps.append(0.0 if verdict.mask is None else iou(verdict.mask, truth))
     network.train(training)

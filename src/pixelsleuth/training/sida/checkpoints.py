@@ -15,7 +15,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelsleuth.core.errors import UsageError
+from pixelsleuth.training.sida.config import differences
 
 STEP = re.compile(r"step-(\d+)$")
 Tensors = Mapping[str, Tensor]
@@ -90,6 +91,25 @@ class Keeper:
         if found:
             raise UsageError(f"All checkpoints in {self.folder} are damaged: start anew with another out.")
         return None
+
+
+def ensure_same(
+    facts: Mapping[str, Any], now: Mapping[str, Any], out: Path, free: Collection[str] = ()
+) -> None:
+    """Refuse to resume what was begun in another way; `facts` and `now` hold `config` and `data`, `free` names keys of
+    the configuration that may differ.
+
+    Raises:
+        UsageError: configuration or data have changed.
+    """
+    changed = [key for key in differences(facts["config"], now["config"]) if key not in free]
+    if changed:
+        raise UsageError(
+            f"{out} was trained with another configuration ({', '.join(changed)} differ): resume with the same, or "
+            "start anew with another out."
+        )
+    if facts["data"] != now["data"]:
+        raise UsageError(f"The data have changed since {out} was begun: start anew with another out.")
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:

@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelsleuth.core.errors import OutputError, UsageError
+from pixelsleuth.core.errors import OutputError
 from pixelsleuth.models.sida.losses import Losses
 from pixelsleuth.models.sida.teacher import IGNORE, Batch, Example, collate
+from pixelsleuth.training.recipe import ensure_new
 from pixelsleuth.training.sida import parallel
-from pixelsleuth.training.sida.checkpoints import Keeper
-from pixelsleuth.training.sida.config import TrainConfig, differences, to_dict
+from pixelsleuth.training.sida.checkpoints import Keeper, ensure_same
+from pixelsleuth.training.sida.config import TrainConfig, to_dict
 from pixelsleuth.training.sida.data import Loader, Sampler, gather
 from pixelsleuth.training.sida.features import SamCache
 from pixelsleuth.training.sida.modules import prepare
@@ -54,12 +55,13 @@ class Training:
         self.accelerator = parallel.accelerator(config)
         self.keeper = Keeper(self.out / "checkpoints", keep=config.checkpoints.keep)
         self.log, self.validation_log = Log(self.out / "log.jsonl"), Log(self.out / "validation.jsonl")
-        stored = self._stored(resume)
+        ensure_new(self.out, resume=resume)
+        stored = self.keeper.last() if resume else None
         with self.accelerator.main_process_first():
             self.material = gather(config)
             self.start_facts: dict[str, Any] = {"config": to_dict(config), "data": self.material.digest}
             if stored is not None:
-                self._ensure_same(stored[0])
+                ensure_same(stored[0], self.start_facts, self.out)
             model, self.processor = load_start(config)
         self.sampler, self.loader = Sampler(self.material, config), Loader(self.material, config)
         module = prepare(model, config)
@@ -240,27 +242,6 @@ class Training:
                 f"No checkpoint at step {self.step} ({error.strerror or error}); the training goes on."
             )
         self.accelerator.wait_for_everyone()
-
-    def _stored(self, resume: bool) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
-        if not resume and ((self.out / "log.jsonl").exists() or self.keeper.steps()):
-            raise UsageError(f"{self.out} holds a training: go on with --resume, or name another out.")
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"Cannot make {self.out} ({error.strerror}): name another out.") from None
-        return self.keeper.last() if resume else None
-
-    def _ensure_same(self, facts: dict[str, Any]) -> None:
-        changed = differences(facts["config"], self.start_facts["config"])
-        if changed:
-            raise UsageError(
-                f"{self.out} was trained with another configuration ({', '.join(changed)} differ): resume with "
-                "the same, or start anew with another out."
-            )
-        if facts["data"] != self.start_facts["data"]:
-            raise UsageError(
-                f"The data have changed since {self.out} was begun: start anew with another out."
-            )
 
     def _restore(self, facts: dict[str, Any], tensors: dict[str, dict[str, Tensor]]) -> None:
         name = f"{self.out} at step {facts['step']}"

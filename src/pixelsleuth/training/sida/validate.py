@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from pixelsleuth.core.errors import PictureError
+from pixelsleuth.core.images import Picture
 from pixelsleuth.data.equalise import equalise
 from pixelsleuth.data.sample import LABELS, Sample
 from pixelsleuth.models.sida.inference import SidaEngine
@@ -65,19 +66,29 @@ def judge(
     engine = SidaEngine(model, processor)
     seen: list[Seen] = []
     for first in range(0, len(samples), batch):
-        loaded = []
-        for sample in samples[first : first + batch]:
-            try:
-                picture, reading = sample.load()
-            except PictureError:
-                continue
-            pixels = picture.pixels if raw else equalise(picture.pixels)
-            loaded.append((sample, pixels, reading.pixels if reading is not None else None))
+        loaded = [
+            (sample, picture.pixels, truth)
+            for sample, picture, truth in opened(samples[first : first + batch], raw=raw)
+        ]
         if loaded:
             seen += _judged(
                 engine, loaded, QUESTION if stage == 1 else QUESTION_WHY, max(0, texts - len(seen))
             )
     return seen
+
+
+def opened(samples: Sequence[Sample], *, raw: bool) -> list[tuple[Sample, Picture, np.ndarray | None]]:
+    """Pictures, equalised by the fixed draw unless `raw`, and their masks (H, W) bool; unreadable ones are left out."""
+    found = []
+    for sample in samples:
+        try:
+            picture, reading = sample.load()
+        except PictureError:
+            continue
+        if not raw:
+            picture = replace(picture, pixels=np.ascontiguousarray(equalise(picture.pixels)))
+        found.append((sample, picture, reading.pixels if reading is not None else None))
+    return found
 
 
 def _judged(
