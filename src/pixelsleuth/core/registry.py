@@ -72,6 +72,8 @@ def load(
     if facts is not None:
         switches |= {"weights": _weights(facts, weights), "options": chosen(facts, options or {})}
     elif weights is not None or options:
+        if spec is None and ":" not in name and not os.path.exists(name):
+            raise UnknownModel(_unknown(name))
         raise UsageError(f"The model {name!r} takes no --weights and no --option: these are for baselines.")
     if spec is not None:
         if precision != "auto" and precision not in spec.precisions:

@@ -52,9 +52,12 @@ def _read_file(path: Path) -> dict[str, Tensor]:
         except SafetensorError as error:
             raise UsageError(f"{path} is truncated or damaged: copy or download it again.") from error
     import pickle
+    import warnings
 
     try:
-        return unwrapped(torch.load(path, map_location="cpu", weights_only=True), path)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # what fails is told below
+            return unwrapped(torch.load(path, map_location="cpu", weights_only=True), path)
     except pickle.UnpicklingError:
         raise UsageError(f"{path} needs pickle, or is damaged: only files of tensors are read.") from None
     except (RuntimeError, EOFError, OSError, ValueError) as error:
@@ -96,7 +99,14 @@ def load_strict(network: Baseline, state: dict[str, Tensor], *, name: str = "The
         for what, keys in (
             ("missing", [key for key in counted if key not in given]),
             ("unexpected", [key for key in given if key not in wanted]),
-            ("of another shape", [k for k in counted if k in given and given[k].shape != wanted[k].shape]),
+            (
+                "of another shape",
+                [
+                    f"{key} {tuple(given[key].shape)} for {tuple(wanted[key].shape)}"
+                    for key in counted
+                    if key in given and given[key].shape != wanted[key].shape
+                ],
+            ),
         )
         if keys
     ]
