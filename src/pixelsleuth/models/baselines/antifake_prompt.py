@@ -69,6 +69,7 @@ class AntifakePrompt(Baseline):
     """One logit. Options: `statistics`, of the pixels, by checkpoint; `backbone`, a folder or hub id."""
 
     facts = FACTS["antifake_prompt"]
+    frozen = ("model",)
 
     asked: Tensor
     asked_first: Tensor
@@ -88,12 +89,6 @@ class AntifakePrompt(Baseline):
         inner.word_embeddings = Widened(inner.word_embeddings, _place(made.qformer_tokenizer))
         language = self.model.language_model
         language.set_input_embeddings(Widened(language.get_input_embeddings(), _place(made.tokenizer)))
-
-    def train(self, mode: bool = True) -> AntifakePrompt:
-        """The backbone stays as it is."""
-        super().train(mode)
-        self.model.eval()
-        return self
 
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """A checkpoint holds the two rows (and LAVIS' buffers, which nothing needs); the backbone is what it is."""

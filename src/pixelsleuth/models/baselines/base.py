@@ -53,6 +53,8 @@ class Baseline(nn.Module):
 
     facts: ClassVar[Facts]
     three_classes: ClassVar[bool] = False
+    frozen: ClassVar[tuple[str, ...]] = ()
+    """Parts that no training changes, such as an encoder."""
 
     def __init__(self, **options: str) -> None:
         super().__init__()
@@ -87,15 +89,25 @@ class Baseline(nn.Module):
         raise NotImplementedError
 
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The published checkpoint's tensors under this network's names."""
-        return state
+        """The published checkpoint's tensors under this network's names, and the frozen parts as they are."""
+        return {key: value for key, value in self.state_dict().items() if self._is_frozen(key)} | state
+
+    def train(self, mode: bool = True) -> Self:
+        """What is frozen stays as it is."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).eval()
+        return self
+
+    def _is_frozen(self, key: str) -> bool:
+        return any(key.startswith(f"{name}.") for name in self.frozen)
 
     def begin_training(self) -> None:
         """Freeze what stays, and add what only a training has."""
 
     def learnt(self) -> dict[str, Tensor]:
-        """The tensors that a training leaves, by own names: all but a frozen encoder that users have anyway."""
-        return self.state_dict()
+        """The tensors that a training leaves, by own names: all but frozen parts, which users have anyway."""
+        return {key: value for key, value in self.state_dict().items() if not self._is_frozen(key)}
 
     def store(self, folder: Path) -> None:
         """Write the weights into a folder, as a file or as a folder of the name that `load_folder` looks for."""

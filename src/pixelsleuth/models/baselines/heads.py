@@ -95,6 +95,7 @@ class FrozenHeads(Localizer):
     `probe`, the paper's MLP, or a linear probe. A subclass brings the encoder and says how it sees."""
 
     three_classes = True
+    frozen = ("encoder",)
     statistics: ClassVar = (MEAN, STD)
     """Mean and standard deviation of the encoder's pixels."""
 
@@ -111,20 +112,6 @@ class FrozenHeads(Localizer):
     def see(self, pixels: Tensor) -> Seen:
         """(B, 3, side, side) -> what the encoder gives; without gradients."""
         raise NotImplementedError
-
-    def train(self, mode: bool = True) -> FrozenHeads:
-        """The encoder stays as it is."""
-        super().train(mode)
-        self.encoder.eval()
-        return self
-
-    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A checkpoint holds the heads; the encoder is what it is."""
-        return {key: value for key, value in self.state_dict().items() if key.startswith("encoder.")} | state
-
-    def learnt(self) -> dict[str, Tensor]:
-        """The two heads, contiguous."""
-        return {k: v.contiguous() for k, v in self.state_dict().items() if not k.startswith("encoder.")}
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 -> (3, side, side): the centre, black where the picture is smaller, or all of it squeezed."""

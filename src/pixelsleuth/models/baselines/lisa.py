@@ -90,6 +90,7 @@ class Lisa(Localizer):
     """LISA over a loaded checkpoint: its sizes stand in its files, so there is no module without them."""
 
     facts = FACTS["lisa"]
+    frozen = ("large.clip", "large.sam")
 
     def __init__(self, model: LargeSida, processor: SidaProcessor) -> None:
         super().__init__()
@@ -132,13 +133,6 @@ class Lisa(Localizer):
             sida.language.model.embed_tokens,
         ):
             part.requires_grad_(True)
-
-    def train(self, mode: bool = True) -> Self:
-        """Frozen encoders stay as they are."""
-        super().train(mode)
-        self.large.clip.eval()
-        self.large.sam.eval()
-        return self
 
     def learnt(self) -> dict[str, Tensor]:
         """What learns, LoRA beside the weights that it changes."""

@@ -31,6 +31,7 @@ class Rine(Baseline):
     """One logit. Options: `input` (`synthbuster_tencrop` is the mean logit of ten crops); `encoder`, as UnivFD's."""
 
     facts = FACTS["rine"]
+    frozen = ("encoder",)
 
     def __init__(self, encoder: Any = None, *, projection: int = 128, depth: int = 4, **options: str) -> None:
         """`projection` and `depth`: width and number of each projection's layers, which the files differ in."""
@@ -58,20 +59,6 @@ class Rine(Baseline):
         network = cls(projection=128 if first is None else first.shape[0], depth=depth, **options)
         load_strict(network, state, name=str(weights))
         return network.eval()
-
-    def train(self, mode: bool = True) -> Rine:
-        """The encoder stays as it is."""
-        super().train(mode)
-        self.encoder.eval()
-        return self
-
-    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A checkpoint holds what was trained."""
-        kept = {key: value for key, value in self.state_dict().items() if key.startswith("encoder.")}
-        return kept | state
-
-    def learnt(self) -> dict[str, Tensor]:
-        return {key: value for key, value in self.state_dict().items() if not key.startswith("encoder.")}
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 -> (3, 224, 224), or (10, 3, 224, 224) for ten crops; what is smaller gets black around."""

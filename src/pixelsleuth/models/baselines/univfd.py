@@ -37,6 +37,7 @@ class UnivFd(Baseline):
     """One logit. Options: `input`; `encoder`, a CLIP folder or hub id, for checkpoints that hold the head alone."""
 
     facts = FACTS["univfd"]
+    frozen = ("encoder",)
 
     def __init__(self, encoder: Any = None, **options: str) -> None:
         """`encoder` may also be a CLIPVisionModelWithProjection itself."""
@@ -59,21 +60,11 @@ class UnivFd(Baseline):
         load_strict(network, state, name=str(weights))
         return network.eval()
 
-    def train(self, mode: bool = True) -> UnivFd:
-        """The encoder stays as it is."""
-        super().train(mode)
-        self.encoder.eval()
-        return self
-
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """OpenAI's spelling, or the head alone."""
-        kept = {key: value for key, value in self.state_dict().items() if key.startswith("encoder.")}
         given = from_openai(_plain(state))
         names = {key: key if key.startswith(("fc.", "encoder.")) else f"encoder.{key}" for key in given}
-        return kept | {names[key]: value for key, value in given.items()}
-
-    def learnt(self) -> dict[str, Tensor]:
-        return {key: value for key, value in self.state_dict().items() if not key.startswith("encoder.")}
+        return super().adapt({names[key]: value for key, value in given.items()})
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 -> (3, 224, 224) with CLIP's statistics."""
