@@ -77,7 +77,7 @@ class Fusing(Baseline):
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 -> (H, W, 3) uint8, at most two megapixels: both views are cut from it."""
-        return torch.from_numpy(np.ascontiguousarray(at_most(pixels, MOST_PIXELS)))
+        return torch.from_numpy(np.array(at_most(pixels, MOST_PIXELS)))
 
     def view(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 -> the global view (3, 224, 224)."""

@@ -145,7 +145,7 @@ class Lisa(Localizer):
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 -> the same as a tensor: CLIP and SAM each take their own sizes from it."""
-        return torch.from_numpy(np.ascontiguousarray(pixels))
+        return torch.from_numpy(np.array(pixels))
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         """The likeliest of the masks of every [SEG], at the picture's size."""

@@ -140,7 +140,7 @@ class Lnp(Baseline):
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 -> (H, W, 3) uint8, at most two megapixels: the denoiser works at native size."""
-        return torch.from_numpy(np.ascontiguousarray(at_most(pixels, MOST_PIXELS)))
+        return torch.from_numpy(np.array(at_most(pixels, MOST_PIXELS)))
 
     @torch.no_grad()
     def stored(self, x: Tensor) -> NDArray[np.uint8]:
