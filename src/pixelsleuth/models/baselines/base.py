@@ -138,11 +138,15 @@ class Baseline(nn.Module):
         return {"loss": F.binary_cross_entropy_with_logits(logit, labels.to(logit.dtype))}
 
 
-def by_shape(inputs: Sequence[Tensor], run: Callable[[Tensor], Output]) -> Output:
-    """Run pictures of equal shape together and put the answers back in order."""
-    groups: dict[torch.Size, list[int]] = {}
+def by_shape(inputs: Sequence[Tensor], run: Callable[[Tensor], Output], *, alone: bool = False) -> Output:
+    """Run pictures of equal shape together and put the answers back in order.
+
+    `alone`: each by itself on a processor. Maps as large as the picture are no faster together there, and need more
+    memory (`benchmarks/baselines.py`).
+    """
+    groups: dict[tuple[torch.Size, int], list[int]] = {}
     for i, one in enumerate(inputs):
-        groups.setdefault(one.shape, []).append(i)
+        groups.setdefault((one.shape, i if alone and one.is_cpu else 0), []).append(i)
     logits: dict[int, Tensor] = {}
     masks: dict[int, Tensor] = {}
     for places in groups.values():

@@ -290,7 +290,7 @@ class HifiNet(Localizer):
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         """The log odds of every class but the first of level 1, and the mask at 256 x 256."""
-        return by_shape(inputs, self._run)
+        return by_shape(inputs, self._run, alone=True)
 
     def _run(self, batch: Tensor) -> Output:
         maps = self(batch)

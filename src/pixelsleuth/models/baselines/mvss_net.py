@@ -222,7 +222,7 @@ class MvssNet(Localizer):
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         """The largest mask logit, and the mask at 512 x 512."""
-        return by_shape(inputs, self._run)
+        return by_shape(inputs, self._run, alone=True)
 
     def _run(self, batch: Tensor) -> Output:
         mask = self(batch).mask

@@ -132,7 +132,7 @@ class PsccNet(Localizer):
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         """The class logit, and the finest mask at the size of the network's input."""
-        return by_shape(inputs, self._run)
+        return by_shape(inputs, self._run, alone=True)
 
     def _run(self, batch: Tensor) -> Output:
         maps = self(batch)

@@ -118,7 +118,7 @@ class TruFor(Localizer):
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         """The score's logit; the difference of both mask logits, whose sigmoid is the softmax of the forged one."""
-        return by_shape(inputs, self._run)
+        return by_shape(inputs, self._run, alone=True)
 
     def _run(self, batch: Tensor) -> Output:
         maps = self(batch)
