@@ -32,7 +32,7 @@ EACH_WITH_EACH = 3
 """Up to so many detectors are all compared with one another."""
 TWO_CLASSES = (
     "Tells two classes apart: figures of three classes count a fake of the kind that it was not made for as wrong, "
-    "figures of fake against real count a fake of either kind as right."
+    "and its AUROC of that kind is 0.5; figures of fake against real count a fake of either kind as right."
 )
 
 
