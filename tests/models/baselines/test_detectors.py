@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pixelsleuth.core.images import open_picture
-from pixelsleuth.models.baselines.base import BaselineDetector
+from pixelsleuth.models.baselines.base import BaselineDetector, placed
 
 SLOW = {"lnp": 6}
 """How many times smaller the pictures are for networks that work at native size."""
@@ -43,6 +43,14 @@ def test_small_odd_and_grey_pictures_have_a_verdict_of_their_own(network: Any) -
         assert sum(verdict.probabilities.values()) == pytest.approx(1)
         assert verdict.probabilities["tampered"] == 0
         assert verdict.mask is None
+
+
+@torch.no_grad()
+def test_the_layout_in_memory_changes_no_answer(network: Any) -> None:
+    by = SLOW.get(network.facts.name, 1)
+    seen = network.prepare(picture(200 // by, 150 // by))
+    plain = network.run([seen]).logit
+    assert placed(network, "cpu").run([seen]).logit == pytest.approx(plain, rel=1e-4, abs=1e-4)
 
 
 def test_three_training_steps_move_what_learns(network: Any) -> None:

@@ -69,7 +69,7 @@ def test_heads_train_and_come_back(file: Path, probe: str) -> None:
     mask[20:50, 30:60] = 255
     random = np.random.default_rng(0)
     pairs = [network.pair(picture(i), mask if i > 1 else None, random) for i in range(4)]
-    masks = [None if one is None else torch.from_numpy(one).float() / 255 for _, one in pairs]
+    masks = [None if one is None else torch.from_numpy(one.copy()).float() / 255 for _, one in pairs]
     learns = {name: one for name, one in network.named_parameters() if one.requires_grad}
     optimiser = torch.optim.Adam(learns.values(), 1e-3)
     losses = []

@@ -163,6 +163,12 @@ def by_shape(inputs: Sequence[Tensor], run: Callable[[Tensor], Output], *, alone
     )
 
 
+def placed(network: Baseline, device: str) -> Baseline:
+    """The network on a device; on a processor with channels last, which takes convolutions 0.6 to 0.9 of the time."""
+    layout = torch.channels_last if device == "cpu" else torch.preserve_format
+    return network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+
+
 class BaselineDetector(Detector):
     """Verdicts of a baseline: "fake" is the class that it was made for (`made_for`; None where it tells all three
     apart), its complement real, the third class 0.
@@ -172,7 +178,7 @@ class BaselineDetector(Detector):
     """
 
     def __init__(self, network: Baseline, *, device: str = "cpu") -> None:
-        self.network, self.device = network.to(device).eval(), device
+        self.network, self.device = placed(network, device).eval(), device
         self.name = network.facts.name
         self.made_for = None if network.three_classes else network.facts.made_for
         told = repr(sorted(network.options.items())).encode()

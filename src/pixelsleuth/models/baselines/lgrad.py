@@ -141,7 +141,10 @@ class LGrad(Baseline):
         return seen | {"logits": self.fc(seen["pooled"])}
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
-        return by_shape(inputs, lambda x: Output(self(as_levels(self.gradient(x)))["logits"][:, 0]))
+        def judged(x: Tensor) -> Output:
+            return Output(self(as_levels(self.gradient(x)))["logits"][:, 0])
+
+        return by_shape(inputs, judged, alone=True)
 
 
 def as_levels(slope: Tensor) -> Tensor:

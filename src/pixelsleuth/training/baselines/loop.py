@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from pixelsleuth.core.errors import OutputError
-from pixelsleuth.models.baselines.base import store_folder
+from pixelsleuth.models.baselines.base import placed, store_folder
 from pixelsleuth.models.baselines.localizing import Localizer
 from pixelsleuth.training.baselines.config import (
     FREE,
@@ -59,7 +59,9 @@ class Training:
         self.held_out = choose(material.validation, config.validation.pictures, config.seed)
         torch.manual_seed(config.seed)
         begins = kind.fresh if config.start == RANDOM else kind.load
-        self.network = begins(*[config.start] * (config.start != RANDOM), **config.options).to(self.device)
+        self.network = placed(
+            begins(*[config.start] * (config.start != RANDOM), **config.options), self.device
+        )
         self.network.begin_training()
         self.network.train()
         self.named = {name: one for name, one in self.network.named_parameters() if one.requires_grad}

@@ -158,13 +158,13 @@ def moments(optimiser: torch.optim.Optimizer, named: Mapping[str, nn.Parameter])
 def restore_moments(
     optimiser: torch.optim.Optimizer, named: Mapping[str, nn.Parameter], stored: Tensors
 ) -> None:
-    """Put back what `moments` gave."""
+    """Put back what `moments` gave, each laid out in memory as its parameter is."""
     optimiser.state.clear()
     for place, value in stored.items():
         name, _, key = place.partition("//")
         parameter = named[name]
         optimiser.state[parameter][key] = (
-            value.clone() if key == "step" else value.to(parameter.device, copy=True)
+            value.clone() if key == "step" else torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         )
 
 
