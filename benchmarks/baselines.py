@@ -167,14 +167,8 @@ def main() -> None:
         rates = [f"{1 / sum(one):.2f}" if one else "over the patience" for one in (single, many)]
         size = sum(one.numel() for one in network.parameters()) / 1e6
         told = bound(*(many or single), work, fastest)
-        cells = (
-            f"{size:.1f}",
-            f"{work / 1e9:.1f}",
-            *rates,
-            f"{first / single[1]:.2f}",
-            f"{1000 * single[0]:.1f}",
-            told,
-        )
+        gain, preparing = f"{first / single[1]:.2f}", f"{1000 * single[0]:.1f}"
+        cells = (f"{size:.1f}", f"{work / 1e9:.1f}", *rates, gain, preparing, told)
         print(f"| {name} | {' | '.join(cells)} |")
         sys.stdout.flush()
 

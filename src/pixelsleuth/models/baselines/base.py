@@ -164,7 +164,7 @@ def by_shape(inputs: Sequence[Tensor], run: Callable[[Tensor], Output], *, alone
 
 
 def placed(network: Baseline, device: str) -> Baseline:
-    """The network on a device; on a processor with channels last, which takes convolutions 0.6 to 0.9 of the time."""
+    """The network on a device; on a processor with channels last, where convolutions are faster."""
     layout = torch.channels_last if device == "cpu" else torch.preserve_format
     return network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
 
