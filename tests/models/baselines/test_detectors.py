@@ -53,6 +53,20 @@ def test_the_layout_in_memory_changes_no_answer(network: Any) -> None:
     assert placed(network, "cpu").run([seen]).logit == pytest.approx(plain, rel=1e-4, abs=1e-4)
 
 
+def test_training_normalises_over_the_whole_batch(network: Any) -> None:
+    network.begin_training()
+    network.train()
+    by = SLOW.get(network.facts.name, 1)
+    random = np.random.default_rng(0)
+    inputs = [network.example(picture(250 // by, 260 // by, seed), random) for seed in range(2)]
+    seen: list[int] = []
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d) and layer.training:
+            layer.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    network.loss(inputs, torch.tensor([0, 1]), [None, None])
+    assert all(count >= len(inputs) for count in seen)
+
+
 def test_three_training_steps_move_what_learns(network: Any) -> None:
     random = np.random.default_rng(0)
     network.train()

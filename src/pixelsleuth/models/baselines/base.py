@@ -142,7 +142,7 @@ def by_shape(inputs: Sequence[Tensor], run: Callable[[Tensor], Output], *, alone
     """Run pictures of equal shape together and put the answers back in order.
 
     `alone`: each by itself on a processor. Maps as large as the picture are no faster together there, and need more
-    memory (`benchmarks/baselines.py`).
+    memory (`benchmarks/baselines.py`). For judging only: batch normalisation learns from whole batches.
     """
     groups: dict[tuple[torch.Size, int], list[int]] = {}
     for i, one in enumerate(inputs):

@@ -119,11 +119,11 @@ class LGrad(Baseline):
         return (unit(centre_crop(pixels, FRAME) if cropped else square(pixels, FRAME)) - 0.5) / 0.5
 
     def gradient(self, x: Tensor) -> Tensor:
-        """(B, 3, 256, 256) -> the gradient of each score, the same shape."""
+        """(B, 3, 256, 256) -> the gradient of each score, the same shape; on a processor one by one (faster)."""
         with torch.inference_mode(False), torch.enable_grad():
-            seen = x.detach().clone().requires_grad_()
-            (slope,) = torch.autograd.grad(self.discriminator(seen)["score"].sum(), seen)
-        return slope
+            seen = [part.detach().clone().requires_grad_() for part in x.split(1 if x.is_cpu else len(x))]
+            slopes = [torch.autograd.grad(self.discriminator(one)["score"].sum(), one)[0] for one in seen]
+        return torch.cat(slopes)
 
     def forward(self, levels: Tensor) -> dict[str, Tensor]:
         """Gradient pictures (B, 3, 256, 256) in whole levels 0..255, RGB -> stages and `logits` (B, 1)."""
@@ -141,10 +141,7 @@ class LGrad(Baseline):
         return seen | {"logits": self.fc(seen["pooled"])}
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
-        def judged(x: Tensor) -> Output:
-            return Output(self(as_levels(self.gradient(x)))["logits"][:, 0])
-
-        return by_shape(inputs, judged, alone=True)
+        return by_shape(inputs, lambda x: Output(self(as_levels(self.gradient(x)))["logits"][:, 0]))
 
 
 def as_levels(slope: Tensor) -> Tensor:
