@@ -86,33 +86,36 @@ class Fusing(Baseline):
             pixels = short_side(pixels, SIDE if how == "resize224_crop224" else LOAD)
         return imagenet(centre_crop(pixels, SIDE))
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """One picture (H, W, 3) uint8 -> views, boxes, sequences and `logits` (1, 1)."""
-        pixels, device = x.cpu().numpy(), x.device
-        whole, full = self.view(pixels).to(device), imagenet(pixels).to(device)
-        seen = self.resnet(whole[None])
-        found = {
-            "input": whole,
-            "full": full,
-            "featuremap": seen["layer4"][0],
-            "embedding": seen["pooled"][0],
-        }
-        found["score7x7"] = seen["layer4"][0].sum(dim=0)
-        boxes = choose(found["score7x7"], pixels.shape[0], pixels.shape[1])
-        windows = torch.stack([window(full, box) for box in boxes])
-        patches = self.resnet(windows)["pooled"]
-        found |= {"boxes": torch.tensor(boxes), "patches": windows, "patch_embedding": patches}
-        sequence = self.fc1(torch.cat([patches, seen["pooled"]])).relu()
-        found["sequence_in"] = sequence
-        sequence = sequence[:, None]
+    def forward(self, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
+        """B pictures (H, W, 3) uint8 of any sizes -> views, boxes, sequences and `logits` (B, 1).
+
+        Global views go through the ResNet together, and so do the patches of all pictures.
+        """
+        device = pictures[0].device
+        windows: list[Tensor] = []
+        sizes = [tuple(one.shape[:2]) for one in pictures]
+        pixels = [one.cpu().numpy() for one in pictures]
+        views = torch.stack([self.view(one) for one in pixels]).to(device)
+        seen = self.resnet(views)
+        scores = seen["layer4"].sum(dim=1)
+        boxes = [choose(score, *size) for score, size in zip(scores, sizes, strict=True)]
+        for one, cut in zip(pixels, boxes, strict=True):
+            full = imagenet(one).to(device)
+            windows += [window(full, box) for box in cut]
+        patches = self.resnet(torch.stack(windows))["pooled"].unflatten(0, (len(pixels), -1))
+        first = self.fc1(torch.cat([patches, seen["pooled"][:, None]], dim=1)).relu()
+        last = first.transpose(0, 1)
         for attention in self.mha_list:
-            sequence = attention(sequence)
-        found["sequence_out"] = sequence[:, 0]
-        return found | {"logits": self.fc(sequence[-1])}
+            last = attention(last)
+        return {
+            "input": views, "featuremap": seen["layer4"], "embedding": seen["pooled"], "score7x7": scores,
+            "boxes": torch.tensor(boxes), "patches": torch.stack(windows).unflatten(0, patches.shape[:2]),
+            "patch_embedding": patches, "sequence_in": first, "sequence_out": last.transpose(0, 1),
+            "logits": self.fc(last[-1]),
+        }  # fmt: skip
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
-        """One by one: patches are cut at native size."""
-        return Output(torch.cat([self(one)["logits"][:, 0] for one in inputs]))
+        return Output(self(inputs)["logits"][:, 0])
 
     def example(self, pixels: NDArray[np.uint8], random: np.random.Generator) -> Tensor:
         """Blur and JPEG at random, mirrored in half."""
