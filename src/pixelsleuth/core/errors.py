@@ -72,6 +72,18 @@ class UnknownModel(UsageError):
     code = "unknown_model"
 
 
+class DamagedWeights(UsageError):
+    """Weights that were fetched once are no longer what they were."""
+
+    code = "damaged_weights"
+
+
+class DownloadError(UsageError):
+    """Weights cannot be fetched, or are not what they should be; nothing of them is used."""
+
+    code = "download_error"
+
+
 class OutputError(UsageError):
     """A report, mask or record cannot be written where it was asked for."""
 
