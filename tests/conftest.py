@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,14 @@ import pytest
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # before torch is imported: threads that wait for busy cores cost most
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Weights that the user has fetched are none of the tests' business."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIXELSLEUTH_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(scope="session")

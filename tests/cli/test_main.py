@@ -82,5 +82,5 @@ def test_models_as_json(cli):
             "licence",
             "extra",
         ),
-        "installed",
+        *("installed", "ready", "where", "revision", "fetched_by"),
     }

@@ -30,7 +30,10 @@ COMMANDS = {
         "pixelsleuth.cli.compare:compare",
         "Paired differences of two evaluations, with intervals.",
     ),
-    "models": ("pixelsleuth.cli.models:models", "List the detectors and what they need."),
+    "models": (
+        "pixelsleuth.cli.models:models",
+        "List the detectors and what they need; fetch weights.",
+    ),
     "chat": ("pixelsleuth.cli.chat:chat", "Talk with a vision-language model about a picture."),
     "datasets": ("pixelsleuth.cli.datasets:datasets", "List the data sets that can be read; verify one."),
     "export": ("pixelsleuth.cli.export:export", "Turn a trained checkpoint into an ONNX detector."),

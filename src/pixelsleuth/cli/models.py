@@ -1,36 +1,75 @@
-"""`pixelsleuth models`: the detectors, what they can do and what they need."""
+"""`pixelsleuth models`: the detectors, what they can do and what they need; the ready ones first."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixelsleuth.cli.weights import get, remove
+
 if TYPE_CHECKING:
     from pixelsleuth.core.baselines import Facts
     from pixelsleuth.core.catalogue import ModelSpec
+    from pixelsleuth.core.store import Entry
 
 
-PRECISIONS = ("fp32", "bf16", "int8", "int4")
-
-
-@click.command(short_help="List the detectors and what they need.")
+@click.group(invoke_without_command=True, short_help="List the detectors and what they need; fetch weights.")
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def models(style: str) -> None:
-    """List the detectors that 'check --model' knows: size, abilities, licence, and whether they are
-    installed.
+@click.pass_context
+def models(context: click.Context, style: str) -> None:
+    """List the detectors that 'check --model' knows, the ready ones first: size, abilities, licence, and what they
+    still need. 'get' fetches weights, 'remove' deletes them.
     """
+    if context.invoked_subcommand is not None:
+        return
     from pixelsleuth.core.registry import specs
 
-    known = specs()
+    known = sorted(map(_state, specs()), key=lambda state: (len(state.needs), state.spec.download_bytes or 0))
     if style == "json":
-        click.echo(json.dumps([_record(spec) for spec in known], indent=2))
+        click.echo(json.dumps([_record(state) for state in known], indent=2))
         return
     _print_table(known)
 
 
-def _record(spec: ModelSpec) -> dict[str, Any]:
+models.add_command(get)
+models.add_command(remove)
+
+
+@dataclass(frozen=True)
+class State:
+    """A detector, what the store has of it, and what it still needs: steps, in their order."""
+
+    spec: ModelSpec
+    entry: Entry | None
+    needs: tuple[str, ...]
+    damage: str = ""
+
+
+def _state(spec: ModelSpec) -> State:
+    from pixelsleuth.core import store
+    from pixelsleuth.core.errors import DamagedWeights
+
+    entry, damage = None, ""
+    if spec.origins:
+        try:
+            entry = store.ready(spec.name)
+        except DamagedWeights as error:
+            damage = str(error)
+    needs = () if spec.installed else (f"extra {spec.extra}",)
+    if entry is None and spec.origins:
+        needs += ("get",)
+    elif entry is None and spec.facts is not None:
+        needs += ("weights", "by hand")  # two steps, so that they stand last
+    elif spec.download_bytes and entry is None:
+        needs += ("first use",)
+    return State(spec, entry, needs, damage)
+
+
+def _record(state: State) -> dict[str, Any]:
+    spec, entry = state.spec, state.entry
     return {
         "name": spec.name,
         "summary": spec.summary,
@@ -41,6 +80,10 @@ def _record(spec: ModelSpec) -> dict[str, Any]:
         "extra": spec.extra,
         "installed": spec.installed,
         "memory_bytes": spec.memory,
+        "ready": not state.needs,
+        "where": str(entry.folder) if entry is not None else None,
+        "revision": entry.revision if entry is not None else None,
+        "fetched_by": f"pixelsleuth models get {spec.name}" if spec.origins else None,
     } | _baseline_record(spec)
 
 
@@ -50,7 +93,7 @@ def _baseline_record(spec: ModelSpec) -> dict[str, Any]:
         return {}
     return {
         "source": facts.source,
-        "where": facts.where,
+        "weights": facts.where,
         "files": list(facts.files),
         "made_for": str(facts.made_for),
         "options": {name: list(variants) for name, variants in facts.options.items()},
@@ -63,7 +106,7 @@ def _abilities(spec: ModelSpec) -> list[str]:
     return [str(capability) for capability in Capability if capability in spec.capabilities]
 
 
-def _print_table(known: list[ModelSpec]) -> None:
+def _print_table(known: list[State]) -> None:
     import sys
 
     from rich.table import Table
@@ -71,32 +114,53 @@ def _print_table(known: list[ModelSpec]) -> None:
     from pixelsleuth.core.errors import install_command
     from pixelsleuth.reporting.terminal import console_for
 
-    table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold", pad_edge=False)
-    for heading in ("Model", "Parameters", "Download", *PRECISIONS, "Can", "Ready"):
-        table.add_column(
-            heading,
-            justify="right" if heading in ("Parameters", "Download", *PRECISIONS) else "left",
-            overflow="fold",
-        )
-    for spec in known:
-        table.add_row(
-            spec.name,
-            short_number(spec.parameters),
-            "bundled" if spec.download_bytes == 0 else short_bytes(spec.download_bytes),
-            *(short_bytes(spec.memory[name]) if name in spec.memory else "" for name in PRECISIONS),
-            ", ".join(_abilities(spec)),
-            "yes" if spec.installed else "no",
-        )
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    table.add_column("Model", no_wrap=True)
+    table.add_column("Weights", justify="right", no_wrap=True)
+    table.add_column("Can")
+    table.add_column("Ready")
+    for state in known:
+        spec = state.spec
+        size = "bundled" if spec.download_bytes == 0 else short_bytes(spec.download_bytes)
+        needs = ", ".join(state.needs).replace("weights, by hand", "weights")
+        table.add_row(spec.name, size, ", ".join(_abilities(spec)), f"needs {needs}" if needs else "yes")
     console = console_for(sys.stdout)
     console.print(table)
+    extras = sorted({state.spec.extra for state in known if not state.spec.installed and state.spec.extra})
+    legend = [f"extra {extra}: run in a clone {install_command(extra)}" for extra in extras]
+    legend += [
+        "get: pixelsleuth models get NAME",
+        "weights: fetched by hand, see below; then --weights FILE",
+        "first use: fetched by itself then",
+    ]
     console.print()
-    for spec in known:
-        needs = "" if spec.installed else f" Needs, in a clone: {install_command(spec.extra)}"
-        licence = f" Licence: {spec.licence}." if spec.licence else ""
-        console.print(f"{spec.name}: {spec.summary}{licence}{needs}", markup=False, soft_wrap=True)
-        if spec.facts is not None:
-            console.print(f"    {_weights_line(spec.facts)}", markup=False, soft_wrap=True)
-    console.print("\nfp32 to int4: memory that the model takes at this precision (estimated).")
+    for line in legend:
+        console.print(line, markup=False, soft_wrap=True)
+    console.print()
+    for state in known:
+        _print_details(state, console)
+
+
+def _print_details(state: State, console: Any) -> None:
+    from pixelsleuth.core.errors import install_command
+
+    spec, entry = state.spec, state.entry
+    needs = "" if spec.installed else f" Needs, in a clone: {install_command(spec.extra)}"
+    licence = f" Licence: {spec.licence}." if spec.licence else ""
+    size = f" {short_number(spec.parameters)} parameters" if spec.parameters else ""
+    memory = ", ".join(f"{short_bytes(room)} in {precision}" for precision, room in spec.memory.items())
+    size += f"; memory about {memory}." if memory else "." if size else ""
+    lines = [f"{spec.name}: {spec.summary}{size}{licence}{needs}"]
+    if entry is not None:
+        lines.append(
+            f"    In {entry.folder}, revision {entry.revision[:12] or 'unknown'}, from {entry.source}."
+        )
+    if state.damage:
+        lines.append(f"    {state.damage}")
+    if spec.facts is not None:
+        lines.append(f"    {_weights_line(spec.facts)}")
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _weights_line(facts: Facts) -> str:

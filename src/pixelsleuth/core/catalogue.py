@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pixelsleuth.core.baselines import FACTS, Facts
 from pixelsleuth.core.detector import Capability
 from pixelsleuth.core.memory import needed
+from pixelsleuth.core.origins import ORIGINS, PERMISSIVE, Origin
 
 VLM_PACKAGES = ("torch", "transformers", "accelerate", "sentencepiece", "safetensors")
 PRECISE = ("fp32", "bf16", "int8", "int4")
@@ -41,6 +42,16 @@ class ModelSpec:
     precisions: tuple[str, ...] = ()
     compressible: int = 0
     facts: Facts | None = None
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Where `pixelsleuth models get` fetches the weights from; nowhere where they are fetched by hand."""
+        return ORIGINS.get(self.name, ())
+
+    @property
+    def permissive(self) -> bool:
+        """True where the licence is one of those that ask nobody's consent."""
+        return self.licence in PERMISSIVE
 
     @property
     def installed(self) -> bool:
@@ -84,6 +95,7 @@ def _baseline(facts: Facts) -> ModelSpec:
         arguments=() if large else (facts.name,),
         summary=f"Baseline: {facts.title} ({facts.paper}).",
         parameters=facts.parameters,
+        download_bytes=sum(origin.bytes for origin in ORIGINS.get(facts.name, ())) or None,
         extra="vlm",
         capabilities=frozenset(can),
         licence=facts.licence,

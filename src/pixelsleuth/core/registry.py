@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from pixelsleuth.core import store
 from pixelsleuth.core.baselines import Facts
 from pixelsleuth.core.catalogue import CHECKPOINTS, HUB, SERVED, SPECS, ModelSpec
 from pixelsleuth.core.choices import chosen
@@ -70,15 +71,17 @@ def load(
     spec = _SPECS.get(name)
     facts = spec.facts if spec is not None else _facts_of(name)
     if facts is not None:
-        switches |= {"weights": _weights(facts, weights), "options": chosen(facts, options or {})}
+        switches |= {"weights": _weights(facts, weights, spec), "options": chosen(facts, options or {})}
     elif weights is not None or options:
         if spec is None and ":" not in name and not os.path.exists(name):
             raise UnknownModel(_unknown(name))
         raise UsageError(f"The model {name!r} takes no --weights and no --option: these are for baselines.")
+    entry = store.ready(name) if spec is not None and spec.origins and facts is None else None
     if spec is not None:
         if precision != "auto" and precision not in spec.precisions:
             raise UsageError(f"The model {name!r} has one precision: leave --precision out.")
-        return _make(spec.factory, spec, *spec.arguments, **switches)
+        arguments = spec.arguments if entry is None else (str(entry.folder), *spec.arguments[1:])
+        return _make(spec.factory, spec, *arguments, **switches)
     if name.startswith("openai:"):
         return _make(SERVED.factory, SERVED, name, **switches)
     if os.path.isfile(os.path.join(name, EXPORTED)):
@@ -104,12 +107,20 @@ def _facts_of(name: str) -> Facts | None:
         return None
 
 
-def _weights(facts: Facts, given: str | None) -> str:
-    """The file, folder or hub id; a hub id may be left out."""
-    if given is None and "/" in facts.files[0]:
-        return facts.files[0]
+def _weights(facts: Facts, given: str | None, spec: ModelSpec | None) -> str:
+    """The file, folder or hub id; it may be left out where the store has the weights, and a hub id always."""
     if given is None:
+        entry = store.ready(spec.name) if spec is not None and spec.origins else None
+        if entry is not None:
+            return str(entry.weights)
+        if "/" in facts.files[0]:
+            return facts.files[0]
         what = facts.files[0] if len(facts.files) == 1 else f"a folder with {', '.join(facts.files)}"
+        if spec is not None and spec.origins:
+            raise UsageError(
+                f"{facts.title} needs its weights: run `pixelsleuth models get {spec.name}`, or name them with "
+                f"--weights ({what})."
+            )
         raise UsageError(f"{facts.title} needs --weights ({what}); where to get them: {facts.where}.")
     if not os.path.exists(given) and "/" not in facts.files[0]:
         raise UsageError(

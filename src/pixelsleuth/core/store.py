@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -90,6 +90,11 @@ def folder(name: str) -> Path:
     return home() / "models" / name
 
 
+def staging(name: str) -> Path:
+    """The folder in which a fetch gathers files until all are there (no detector's name begins with a dot)."""
+    return folder(name).parent / ".begun" / name
+
+
 def ready(name: str) -> Entry | None:
     """What the store holds of a detector; None where it holds nothing whole.
 
@@ -98,7 +103,11 @@ def ready(name: str) -> Entry | None:
     Raises:
         DamagedWeights: the manifest is damaged, or a file of it is missing or of another size.
     """
-    place = folder(name)
+    return read(name, folder(name))
+
+
+def read(name: str, place: Path) -> Entry | None:
+    """The same of a folder in another store, such as one that was carried here from another machine."""
     path = place / MANIFEST
     try:
         with open(path, "rb") as file:
@@ -106,13 +115,13 @@ def ready(name: str) -> Entry | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise _damaged(name, f"{path} cannot be read, {error.strerror}") from None
+        raise _damaged(name, place, f"{path} cannot be read, {error.strerror}") from None
     try:
         if len(text) > LARGEST_MANIFEST:
             raise ValueError("it is too large")
         entry = _entry(name, place, json.loads(text))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise _damaged(name, f"{MANIFEST}: {error}") from None
+        raise _damaged(name, place, f"{MANIFEST}: {error}") from None
     for file_name, stored in entry.files.items():
         _check_file(entry, file_name, stored)
     return entry
@@ -128,7 +137,9 @@ def verify(entry: Entry) -> None:
         _check_file(entry, name, stored)
         with open(entry.folder / name, "rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != stored.sha256:
-                raise _damaged(entry.name, f"the SHA-256 of {name} is another than when it was fetched")
+                raise _damaged(
+                    entry.name, entry.folder, f"the SHA-256 of {name} is another than when it was fetched"
+                )
 
 
 def write(entry: Entry) -> None:
@@ -161,18 +172,45 @@ def remove(name: str) -> int:
         UsageError: nothing of that name is there. OutputError: it cannot be deleted.
     """
     place = folder(name)
+    if not (place.is_symlink() or place.exists() or staging(name).exists()):
+        raise UsageError(f"The store holds nothing of {name!r}: {place} does not exist.")
+    return _clear(place) + _clear(staging(name))
+
+
+def _clear(place: Path) -> int:
     try:
         if place.is_symlink():  # a link to somebody's own folder: the link goes, the folder stays
             place.unlink()
-            return 0
         if not place.is_dir():
-            raise UsageError(f"The store holds nothing of {name!r}: {place} does not exist.")
+            return 0
         freed = sum(path.lstat().st_size for path in place.rglob("*") if not path.is_dir())
         (place / MANIFEST).unlink(missing_ok=True)  # first, so that half a folder never counts as ready
         shutil.rmtree(place)
     except OSError as error:
         raise OutputError(f"{place} cannot be deleted ({error.strerror}); close what uses it.") from None
     return freed
+
+
+def settle(entry: Entry) -> Entry:
+    """Make the files that lie in `staging(entry.name)` the detector's, in place of what it had; return the new entry.
+
+    Raises:
+        OutputError: the folder cannot be moved.
+    """
+    place, old = folder(entry.name), staging(entry.name).with_name(f"{entry.name}.old")
+    write(entry)
+    try:
+        _clear(old)
+        if place.is_symlink():
+            place.unlink()
+        if place.exists():
+            os.replace(place, old)
+        os.replace(entry.folder, place)
+        _clear(old)
+    except OSError as error:
+        if not place.exists():
+            raise OutputError(f"{place} cannot be written ({error.strerror}); close what uses it.") from None
+    return replace(entry, folder=place)
 
 
 def inside(name: str) -> str:
@@ -217,14 +255,14 @@ def _stored(name: str, *, sha256: str, size: int, checked: str) -> Stored:
 def _check_file(entry: Entry, name: str, stored: Stored) -> None:
     path = entry.folder / name
     if not path.is_file():
-        raise _damaged(entry.name, f"{name} is missing")
+        raise _damaged(entry.name, entry.folder, f"{name} is missing")
     if not path.resolve().is_relative_to(entry.folder.resolve()):
-        raise _damaged(entry.name, f"{name} is a link that leads out of it")
+        raise _damaged(entry.name, entry.folder, f"{name} is a link that leads out of it")
     if path.stat().st_size != stored.size:
-        raise _damaged(entry.name, f"{name} has another size than when it was fetched")
+        raise _damaged(entry.name, entry.folder, f"{name} has another size than when it was fetched")
 
 
-def _damaged(name: str, why: str) -> DamagedWeights:
+def _damaged(name: str, place: Path, why: str) -> DamagedWeights:
     return DamagedWeights(
-        f"The weights of {name} in {folder(name)} are damaged ({why}); run: pixelsleuth models get {name} --force"
+        f"The weights of {name} in {place} are damaged ({why}); run: pixelsleuth models get {name} --force"
     )

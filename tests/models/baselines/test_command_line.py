@@ -166,7 +166,7 @@ def test_lisas_folder_is_its_weights(cli: Callable[..., Result], shared: Path) -
     "arguments, said",
     [
         (("--model", "mvss_net"), r"needs --weights \(mvssnet_casia.pt\); where to get them"),
-        (("--model", "pscc_net"), r"needs --weights \(a folder with HRNet.pth, NLCDetection.pth"),
+        (("--model", "pscc_net"), r"models get pscc_net`, or .* \(a folder with HRNet.pth, NLCDetection.pth"),
         (("--model", "trufor", "--weights", "nowhere.pth"), "There is nothing at nowhere.pth"),
         (("--model", "pscc_net", "--weights", "{pscc}", "--option", "inputs=x"), "did you mean 'input'"),
         (("--model", "pscc_net", "--weights", "{pscc}", "--option", "input"), "write KEY=VALUE"),
@@ -195,7 +195,7 @@ def test_models_lists_source_licence_files_and_options(cli: Callable[..., Result
     for name, facts in FACTS.items():
         assert known[name]["files"] == list(facts.files)
         assert known[name]["licence"]
-        assert known[name]["where"]
+        assert known[name]["weights"]
     shown = cli("models").stdout
     assert "mvssnet_casia.pt" in shown
     assert "planes=bgr|rgb" in shown
