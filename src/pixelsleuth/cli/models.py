@@ -58,7 +58,7 @@ def _state(spec: ModelSpec) -> State:
             entry = store.ready(spec.name)
         except DamagedWeights as error:
             damage = str(error)
-    needs = () if spec.installed else (f"extra {spec.extra}",)
+    needs: tuple[str, ...] = () if spec.installed else (f"extra {spec.extra}",)
     if entry is None and spec.origins:
         needs += ("get",)
     elif entry is None and spec.facts is not None:
