@@ -1,6 +1,8 @@
 """Small ICC profiles made from numbers, so that no third-party profile is needed. Source: ICC.1:2001-04."""
 
+import importlib.util
 import struct
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -59,3 +61,12 @@ def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, byt
     )
     head = head.ljust(68, b"\0") + white
     return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+@pytest.fixture(scope="session")
+def write_tiff():
+    """The writer of TIFF files of any layout, `fakes/tiffs.py`."""
+    spec = importlib.util.spec_from_file_location("tiffs", Path(__file__).parents[1] / "fakes" / "tiffs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.tiff

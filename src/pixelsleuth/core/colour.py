@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelsleuth.core.formats.tiff_samples import Samples
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -23,26 +25,91 @@ BAND_PIXELS = 1 << 20
 ON_WHITE = "Transparent areas were laid on white."
 
 
-def render(image: Image.Image, icc: bytes | None, orientation: int) -> tuple[Pixels, list[str], str | None]:
+def render(
+    image: Image.Image | Samples,
+    icc: bytes | None,
+    orientation: int,
+    *,
+    transparent: tuple[int, ...] | None = None,
+    low: Image.Image | None = None,
+    covered: tuple[int, int, int, int] | None = None,
+) -> tuple[Pixels, list[str], str | None]:
     """Return (pixels, warnings, name of the colour profile) of a loaded image.
 
-    `pixels` is (height, width, 3) uint8, contiguous, upright; `orientation` is EXIF's 1..8.
+    `pixels` is (height, width, 3) uint8, contiguous, upright; `orientation` is EXIF's 1..8. `transparent` is the sample
+    (grey) or colour that stands for transparency, of 16 bits where `low`, the lower bytes of the colours, is given or
+    the image is of 16-bit grey. What lies outside the box `covered` is transparent.
     """
     warnings: list[str] = []
     to_srgb, profile = _profile(image.mode, icc, warnings)
-    transparent = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa")
+    if isinstance(image, Samples):
+        from pixelsleuth.core.deep import bands_of
+
+        return (
+            assemble(image.width, image.height, bands_of(image, to_srgb, warnings), orientation),
+            warnings,
+            profile,
+        )
+    # Pillow compares a transparent grey or colour with samples of another depth, so it is done here.
+    in_info = "transparency" in image.info and transparent is None
+    has_alpha = in_info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa")
     if image.mode in ("I", "F"):
         band = _numeric(image, warnings)
     elif image.mode.startswith("I;16"):
-        band = lambda y0, y1: _grey(_narrow(np.asarray(_crop(image, y0, y1))))  # noqa: E731
-    elif transparent:
+        band = lambda y0, y1: grey(narrow(np.asarray(_crop(image, y0, y1))))  # noqa: E731
+    elif has_alpha:
         band = _with_alpha(image, to_srgb, warnings)
     else:
-        band = lambda y0, y1: _plain(_crop(image, y0, y1), to_srgb)  # noqa: E731
+        band = lambda y0, y1: plain(_crop(image, y0, y1), to_srgb)  # noqa: E731
     if image.mode.startswith("I;16") and to_srgb is not None:
         inner = band
         band = lambda y0, y1: _via(inner(y0, y1), to_srgb)  # noqa: E731
+    if transparent is not None:
+        band = _keyed(image, low, transparent, band, warnings)
+    if covered is not None:
+        band = _within(band, covered, warnings)
     return assemble(image.width, image.height, band, orientation), warnings, profile
+
+
+def _keyed(
+    image: Image.Image, low: Image.Image | None, key: tuple[int, ...], inner: Bands, warnings: list[str]
+) -> Bands:
+    """Lay the pixels that have the transparent grey or colour on white."""
+    wanted = np.asarray(key)
+
+    def samples(y0: int, y1: int) -> NDArray[Any]:
+        values = np.asarray(_crop(image, y0, y1))
+        if values.dtype == bool:
+            return values * np.uint8(255)
+        return values if low is None else values.astype(np.uint16) << 8 | np.asarray(_crop(low, y0, y1))
+
+    def band(y0: int, y1: int) -> Pixels:
+        values = samples(y0, y1)
+        hidden = (values == wanted).all(axis=2) if values.ndim == 3 else values == wanted[0]
+        pixels = inner(y0, y1)
+        if hidden.any():
+            pixels = np.where(hidden[..., None], np.uint8(255), pixels)
+            if ON_WHITE not in warnings:
+                warnings.append(ON_WHITE)
+        return pixels
+
+    return band
+
+
+def _within(inner: Bands, box: tuple[int, int, int, int], warnings: list[str]) -> Bands:
+    """Lay what lies outside the box (x0, y0, x1, y1) on white."""
+    x0, top, x1, bottom = box
+    if ON_WHITE not in warnings:
+        warnings.append(ON_WHITE)
+
+    def band(y0: int, y1: int) -> Pixels:
+        pixels = inner(y0, y1)
+        kept = slice(max(top - y0, 0), max(bottom - y0, 0)), slice(x0, x1)
+        white = np.full_like(pixels, 255)
+        white[kept] = pixels[kept]
+        return white
+
+    return band
 
 
 def assemble(width: int, height: int, band: Bands, orientation: int = 1) -> Pixels:
@@ -83,15 +150,15 @@ def from_array(array: NDArray[Any], warnings: list[str]) -> Pixels:
         nonlocal opaque
         part = array[y0:y1]
         if part.dtype == np.uint16:
-            part = _narrow(part)
+            part = narrow(part)
         elif part.dtype != np.uint8:
             part = (part * 255.0 + 0.5).astype(np.uint8)
         if part.ndim == 2:
-            return _grey(part)
+            return grey(part)
         if part.shape[2] == 3:
             return part
         opaque = opaque and bool((part[..., 3] == 255).all())
-        return _on_white(part[..., :3], part[..., 3])
+        return on_white(part[..., :3], part[..., 3])
 
     pixels = assemble(width, height, band)
     if not opaque:
@@ -104,21 +171,21 @@ def _crop(image: Image.Image, y0: int, y1: int) -> Image.Image:
     return image if whole else image.crop((0, y0, image.width, y1))
 
 
-def _grey(values: Pixels) -> Pixels:
+def grey(values: Pixels) -> Pixels:
     return np.repeat(values[..., None], 3, axis=2)
 
 
-def _narrow(values: NDArray[Any]) -> Pixels:
+def narrow(values: NDArray[Any]) -> Pixels:
     """16 bits to 8, rounded."""
     return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
-def _on_white(rgb: Pixels, alpha: Pixels) -> Pixels:
+def on_white(rgb: Pixels, alpha: Pixels) -> Pixels:
     weight = alpha[..., None].astype(np.uint16)
     return ((rgb * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
-def _plain(image: Image.Image, to_srgb: Any) -> Pixels:
+def plain(image: Image.Image, to_srgb: Any) -> Pixels:
     if to_srgb is not None and image.mode == to_srgb.input_mode:
         from PIL import ImageCms
 
@@ -153,10 +220,7 @@ def _lab(image: Image.Image) -> Image.Image:
 def _with_alpha(image: Image.Image, to_srgb: Any, warnings: list[str]) -> Bands:
     from PIL import Image
 
-    told = False
-
     def band(y0: int, y1: int) -> Pixels:
-        nonlocal told
         part = _crop(image, y0, y1)
         try:
             part = part.convert("RGBA")
@@ -169,9 +233,8 @@ def _with_alpha(image: Image.Image, to_srgb: Any, warnings: list[str]) -> Bands:
         alpha = part.getchannel("A")
         if alpha.getextrema() == (255, 255):
             return np.asarray(rgb)
-        if not told:
+        if ON_WHITE not in warnings:
             warnings.append(ON_WHITE)
-            told = True
         white = Image.new("RGB", part.size, (255, 255, 255))
         white.paste(rgb, mask=alpha)
         return np.asarray(white)
@@ -180,15 +243,33 @@ def _with_alpha(image: Image.Image, to_srgb: Any, warnings: list[str]) -> Bands:
 
 
 def _numeric(image: Image.Image, warnings: list[str]) -> Bands:
-    """Scale integers and floats, whose range no header states: 0..1, 0..255, 0..65535 are taken as such."""
-    rows = max(1, BAND_PIXELS // image.width)
+    """Scale the integers and floats of an image; see `scale_of`."""
+    scaled = scale_of(
+        lambda y0, y1: np.asarray(_crop(image, y0, y1)),
+        (image.width, image.height),
+        image.mode == "F",
+        warnings,
+    )
+    return lambda y0, y1: grey(scaled(np.asarray(_crop(image, y0, y1))))
+
+
+def scale_of(
+    values: Callable[[int, int], NDArray[Any]], size: tuple[int, int], real: bool, warnings: list[str]
+) -> Callable[[NDArray[Any]], Pixels]:
+    """Return what scales integers or floats, whose range no header states, to 8 bits.
+
+    0..1 (where `real`), 0..255 and 0..65535 are taken as such; other values are stretched to black and white, with a
+    warning. `values(first row, past the last row)` gives the values of an image of `size` (width, height).
+    """
+    width, height = size
+    rows = max(1, BAND_PIXELS // width)
     low, high = np.inf, -np.inf
-    for y0 in range(0, image.height, rows):
-        part = np.asarray(_crop(image, y0, min(y0 + rows, image.height)))
+    for y0 in range(0, height, rows):
+        part = values(y0, min(y0 + rows, height))
         part = part[np.isfinite(part)]
         if part.size:
             low, high = min(low, float(part.min())), max(high, float(part.max()))
-    tops = [top for top in ((1.0,) if image.mode == "F" else ()) + (255.0, 65535.0) if high <= top]
+    tops = [top for top in ((1.0,) if real else ()) + (255.0, 65535.0) if high <= top]
     if low >= 0 and tops:
         low, high = 0.0, tops[0]
     else:
@@ -196,12 +277,11 @@ def _numeric(image: Image.Image, warnings: list[str]) -> Bands:
     span = high - low if np.isfinite(high - low) and high > low else 1.0
     low = low if np.isfinite(low) else 0.0
 
-    def band(y0: int, y1: int) -> Pixels:
-        part = np.asarray(_crop(image, y0, y1)).astype(np.float64)
-        scaled = np.nan_to_num((part - low) * (255.0 / span), nan=0.0, posinf=255.0, neginf=0.0)
-        return _grey((scaled.clip(0, 255) + 0.5).astype(np.uint8))
+    def scaled(part: NDArray[Any]) -> Pixels:
+        eight = (part.astype(np.float64) - low) * (255.0 / span)
+        return (np.nan_to_num(eight, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255) + 0.5).astype(np.uint8)
 
-    return band
+    return scaled
 
 
 _SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelsleuth.core.errors import PictureError, PictureTooLarge, UnsupportedFormat
-from pixelsleuth.core.exif import read_exif
+from pixelsleuth.core.exif import read_blocks
 from pixelsleuth.core.formats.base import MAX_ICC, Header, Parts, corrupt, stream_of, truncated
 
 log = logging.getLogger("pixelsleuth")
@@ -34,9 +34,10 @@ def decode(
         stream = _Contents(view, header.parts) if header.format == "TIFF" else stream_of(view, header.parts)
         image: Any = header.opener(stream)
         check(image.width, image.height)
-        _take_info(header, image.info)
+        _take_info(header, image)
         header.metadata["mode"] = image.mode
         image.load()
+        low = _low_bytes(image, header, stream)
         # Decoders keep the file, the planes and what they decoded it into: hundreds of megabytes for large
         # pictures.
         for name in ("fp", "_fp", "_decoder", "_heif_file", "png"):
@@ -47,7 +48,14 @@ def decode(
         with contextlib.suppress(BufferError):  # a decoder that still looks at the bytes keeps them
             view.release()
             data.clear()
-        pixels, notes, profile = render(image, header.icc, header.orientation)
+        pixels, notes, profile = render(
+            image,
+            header.icc,
+            header.orientation,
+            transparent=header.transparent,
+            low=low,
+            covered=header.covered,
+        )
     header.warnings += notes
     if profile:
         header.metadata["colour_profile"] = profile
@@ -62,16 +70,38 @@ class _Contents(Parts):
         return self._data
 
 
-def _take_info(header: Header, info: dict[Any, Any]) -> None:
-    """Take over what only the decoder could find (WebP, AVIF, HEIC)."""
-    if header.format not in ("WEBP", "AVIF", "HEIF"):
-        return
-    icc, exif = info.get("icc_profile"), info.get("exif")
-    if isinstance(icc, bytes) and len(icc) <= MAX_ICC:
-        header.icc = icc
-    if isinstance(exif, bytes):
-        header.orientation, texts = read_exif(exif)
+def _low_bytes(image: Any, header: Header, stream: Any) -> Any:
+    """A second image with the lower bytes of 16-bit colour, where a transparent colour must be told by them."""
+    if not (header.transparent and image.mode == "RGB" and header.metadata.get("bit_depth") == "16"):
+        return None
+    from pixelsleuth.core.formats.png import open_low_bytes
+
+    stream.seek(0)
+    low = open_low_bytes(stream)
+    low.load()
+    return low
+
+
+def _take_info(header: Header, image: Any) -> None:
+    """Take over what only the decoder could find (WebP, AVIF, HEIC), and resolve how the colours are named."""
+    if header.format in ("WEBP", "AVIF", "HEIF"):
+        icc, exif, xmp = (image.info.get(name) for name in ("icc_profile", "exif", "xmp"))
+        if isinstance(icc, bytes) and len(icc) <= MAX_ICC:
+            header.icc = icc
+        # AVIF and HEIC have boxes for the orientation, which the decoder applies or tells as EXIF: no XMP there.
+        packet = xmp if header.format == "WEBP" and isinstance(xmp, bytes) else None
+        header.orientation, texts = read_blocks([exif] if isinstance(exif, bytes) else [], packet)
         header.metadata |= texts
+        if header.format != "WEBP" and getattr(image, "n_frames", 1) > 1:
+            header.warnings.append("A file of several pictures: only the first was judged.")
+    if header.codes is not None and (header.icc is None or header.format == "PNG"):
+        from pixelsleuth.core.coded_colour import profile_of
+
+        icc, warning = profile_of(*header.codes, grey=image.mode in ("1", "L", "LA", "I;16"))
+        if warning is None:
+            header.icc = icc  # in PNG it also stands above an ICC profile
+        elif header.icc is None:
+            header.warnings.append(warning)
 
 
 @contextlib.contextmanager

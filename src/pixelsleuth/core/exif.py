@@ -7,7 +7,9 @@ fields that are asked for. Source: TIFF 6.0, section 2; BigTIFF; EXIF 2.32, sect
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 UNIT = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -72,8 +74,12 @@ class Directory:
         return self.value(tag).partition(b"\0")[0].decode("utf-8", "replace")
 
 
-def read_directory(data: memoryview, offset: int | None = None) -> Directory | None:
-    """Return the first directory of TIFF `data`, or the one at `offset`; None where none can be read."""
+def read_directory(data: memoryview, offset: int | None = None, *, whole: bool = True) -> Directory | None:
+    """Return the first directory of TIFF `data`, or the one at `offset`; None where none can be read.
+
+    Where not `whole`, a directory that claims more entries than there are gives those that are there, as far as they
+    are of a known type.
+    """
     head = bytes(data[:16])
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None or len(head) < 8:
@@ -92,6 +98,9 @@ def read_directory(data: memoryview, offset: int | None = None) -> Directory | N
     count = struct.unpack(order + ("Q" if big else "H"), data[offset : offset + width])[0]
     start = offset + width
     stop = start + count * entry
+    claimed = stop
+    if stop > len(data) and not whole:
+        stop = start + (len(data) - start) // entry * entry
     if count > 65535 or stop > len(data):
         return None
     fields: dict[int, Field] = {}
@@ -99,6 +108,8 @@ def read_directory(data: memoryview, offset: int | None = None) -> Directory | N
     for at in range(start, stop, entry):
         tag, kind, number = struct.unpack(order + "HH" + word, data[at : at + entry - inline])
         here = at + entry - inline
+        if claimed > stop and kind not in UNIT:
+            break
         if number * UNIT.get(kind, 1) > inline:
             here = struct.unpack(order + word, data[here : here + inline])[0]
         fields.setdefault(tag, Field(tag, kind, number, here, bytes(data[at : at + entry])))
@@ -112,18 +123,43 @@ _ORIGINAL = 0x9003  # DateTimeOriginal, in the Exif sub-directory
 _EXIF_POINTER = 0x8769
 
 
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]")
+MAX_XMP = 1 << 20
+
+
 def read_exif(data: bytes) -> tuple[int, dict[str, str]]:
     """Return (orientation 1..8, {"camera_make", "camera_model", "software", "datetime"} as far as given).
 
     `data` may begin with "Exif\\0\\0". Broken EXIF is no error: it says nothing, so (1, {}).
     """
-    view = memoryview(data)
-    if data[:6] == b"Exif\0\0":
-        view = view[6:]
-    directory = read_directory(view)
-    if directory is None:
-        return 1, {}
-    return fields_of(directory)
+    return read_blocks([data])
+
+
+def read_blocks(blocks: Sequence[bytes], xmp: bytes | None = None) -> tuple[int, dict[str, str]]:
+    """Return what `read_exif` does, of all EXIF blocks of a file: the first that states something counts.
+
+    The orientation in an XMP packet counts where no EXIF block states one.
+    """
+    orientation: int | None = None
+    texts: dict[str, str] = {}
+    for data in blocks:
+        view = memoryview(data)
+        while bytes(view[:5]) == b"Exif\0":
+            view = view[6:]
+        directory = read_directory(view, whole=False)
+        if directory is None:
+            continue
+        stated, more = fields_of(directory)
+        texts = more | texts
+        if orientation is None and ORIENTATION in directory.fields:
+            orientation = stated
+    return orientation or xmp_orientation(xmp) or 1, texts
+
+
+def xmp_orientation(xmp: bytes | None) -> int | None:
+    """Return the orientation 1..8 that an XMP packet states, or None."""
+    found = _XMP_ORIENTATION.search(xmp[:MAX_XMP]) if xmp else None
+    return int(found[1]) if found else None
 
 
 def fields_of(directory: Directory) -> tuple[int, dict[str, str]]:
@@ -131,7 +167,7 @@ def fields_of(directory: Directory) -> tuple[int, dict[str, str]]:
     texts = {name: directory.text(tag) for tag, name in _TEXTS.items()}
     pointer = directory.number(_EXIF_POINTER)
     if pointer:
-        inner = read_directory(directory.data, pointer)
+        inner = read_directory(directory.data, pointer, whole=False)
         if inner is not None and inner.text(_ORIGINAL):
             texts["datetime"] = inner.text(_ORIGINAL)
     orientation = directory.number(ORIENTATION, 1)
@@ -142,5 +178,5 @@ def fields_of(directory: Directory) -> tuple[int, dict[str, str]]:
 
 def claimed_bytes(data: memoryview) -> int:
     """Return what the fields of the first directory claim together, which a naive reader would load."""
-    directory = read_directory(data)
+    directory = read_directory(data, whole=False)
     return 0 if directory is None else sum(min(f.size, len(data)) for f in directory.fields.values())

@@ -163,13 +163,16 @@ def _is_pil(source: Any) -> bool:
 def _from_pil(image: Image.Image, label: str, limit: float) -> Picture:
     from pixelsleuth.core.colour import render
     from pixelsleuth.core.decode import translated
-    from pixelsleuth.core.exif import read_exif
+    from pixelsleuth.core.exif import read_blocks
 
     _check_size(image.width, image.height, label, limit)
     with translated(label):
         image.load()
         exif = image.info.get("exif")
-        orientation, metadata = read_exif(exif) if isinstance(exif, bytes) else (1, {})
+        xmp = image.info.get("xmp") if image.format not in ("AVIF", "HEIF") else None
+        orientation, metadata = read_blocks(
+            [exif] if isinstance(exif, bytes) else [], xmp if isinstance(xmp, bytes) else None
+        )
         icc = image.info.get("icc_profile")
         pixels, warnings, profile = render(image, icc if isinstance(icc, bytes) else None, orientation)
     metadata["mode"] = image.mode

@@ -206,9 +206,11 @@ def open_stored(file: Path | bytes | None) -> tuple[Image.Image, str, int, str]:
     import io
 
     from pixelsleuth.core.decode import guarded, translated
+    from pixelsleuth.core.deep import image_of
     from pixelsleuth.core.files import MAX_FILE_BYTES, file_too_large, read_file
     from pixelsleuth.core.formats import read_header
     from pixelsleuth.core.formats.base import stream_of
+    from pixelsleuth.core.formats.tiff_samples import Samples
 
     if isinstance(file, bytes):
         name, data = "mask", bytearray(file)
@@ -221,9 +223,11 @@ def open_stored(file: Path | bytes | None) -> tuple[Image.Image, str, int, str]:
     with translated(name), guarded():
         whole = header.format == "TIFF"
         stream: Any = io.BytesIO(data) if whole else stream_of(memoryview(data), header.parts)
-        image = header.opener(stream)
+        image: Any = header.opener(stream)
         for width, height in ((header.width, header.height), image.size):
             if width * height > MAX_MASK_PIXELS:
                 raise PictureTooLarge(f"{name} is a mask of {width} x {height} pixels; scale it down.")
         image.load()
+        if isinstance(image, Samples):
+            image = image_of(image)
     return image, header.format, header.orientation, name

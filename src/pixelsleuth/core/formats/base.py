@@ -13,6 +13,8 @@ from pixelsleuth.core.errors import CorruptPicture
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
+    from pixelsleuth.core.formats.tiff_samples import Samples
+
 Range = tuple[int, int]
 
 MAX_ICC = 4 << 20  # bytes; real profiles are below 3 MB, most below 4 kB
@@ -28,12 +30,16 @@ class Header:
     `width` and `height` are as stored, 0 where only the decoder can tell. `parts` are the byte ranges that
     the decoder gets. `working` is the memory in bytes that the decoder takes beside the file and the decoded
     picture, an upper estimate. `opener` makes the Pillow image of a stream.
+
+    `codes` are (primaries, transfer function) of the colour space, by ITU-T H.273, for where there is no ICC profile.
+    `transparent` is the grey or colour that stands for transparency, `covered` the box (x0, y0, x1, y1) of the canvas
+    that the picture covers, the rest being transparent.
     """
 
     format: str
     width: int
     height: int
-    opener: Callable[[Any], ImageFile]
+    opener: Callable[[Any], ImageFile | Samples]
     parts: Sequence[Range] = ()
     working: int = 0
     working_per_pixel: float = 0.0
@@ -41,6 +47,9 @@ class Header:
     orientation: int = 1
     icc: bytes | None = None
     exif: bytes | None = None
+    codes: tuple[int, int] | None = None
+    transparent: tuple[int, ...] | None = None
+    covered: tuple[int, int, int, int] | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 

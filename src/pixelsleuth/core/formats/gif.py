@@ -37,6 +37,8 @@ def read(data: memoryview, name: str) -> Header:
     end = _skip_blocks(data, at + 11 + local)
     header = Header("GIF", width, height, _open, parts=[*parts, (at, end or len(data))])
     header.metadata["bit_depth"] = "8"
+    if (left, top, left + w, top + h) != (0, 0, width, height):
+        header.covered = (left, top, left + w, top + h)
     if end is not None and _next_frame(data, end)[0] is not None:
         header.warnings.append("An animation: only its first picture was judged.")
     return header

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pixelsleuth.core.errors import UnsupportedFormat, install_command
 from pixelsleuth.core.exif import claimed_bytes
 from pixelsleuth.core.formats.base import Header, corrupt
+from pixelsleuth.core.formats.boxes import colour_codes
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -40,7 +41,7 @@ def read_avif(data: memoryview, name: str) -> Header:
 
         return AvifImageFile(stream)  # type: ignore[arg-type]
 
-    return _header("AVIF", opener, *_av1_layout(data))
+    return _header("AVIF", opener, colour_codes(data), *_av1_layout(data))
 
 
 def read_heif(data: memoryview, name: str) -> Header:
@@ -57,7 +58,7 @@ def read_heif(data: memoryview, name: str) -> Header:
     def opener(stream: io.RawIOBase) -> ImageFile:
         return HeifImageFile(stream)
 
-    return _header("HEIF", opener, *_hevc_layout(data))
+    return _header("HEIF", opener, colour_codes(data), *_hevc_layout(data))
 
 
 def _bound_exif(data: memoryview, name: str) -> None:
@@ -67,9 +68,17 @@ def _bound_exif(data: memoryview, name: str) -> None:
             raise corrupt(name, "its EXIF fields claim more than the file holds")
 
 
-def _header(kind: str, opener: Callable[[io.RawIOBase], ImageFile], depth: int, samples: float) -> Header:
+def _header(
+    kind: str,
+    opener: Callable[[io.RawIOBase], ImageFile],
+    codes: tuple[int, int] | None,
+    depth: int,
+    samples: float,
+) -> Header:
     working = PLANES * samples / 1.5 * (1 if depth == 8 else 2) + RGB
-    return Header(kind, 0, 0, opener, working_per_pixel=working, metadata={"bit_depth": str(depth)})
+    return Header(
+        kind, 0, 0, opener, working_per_pixel=working, codes=codes, metadata={"bit_depth": str(depth)}
+    )
 
 
 def _configuration(data: memoryview, box: bytes, size: int) -> bytes:

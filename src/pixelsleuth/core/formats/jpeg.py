@@ -14,20 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelsleuth.core.errors import PictureTooLarge, UnsupportedFormat
-from pixelsleuth.core.exif import read_exif
+from pixelsleuth.core.exif import read_blocks
 from pixelsleuth.core.formats.base import MAX_ICC, Header, corrupt, truncated
+from pixelsleuth.core.formats.jpeg_end import MAX_PIXELS, MISSING, mended
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 _SOF = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
-_SOF_READ = {
-    0xC0,
-    0xC1,
-    0xC2,
-    0xC9,
-    0xCA,
-}  # baseline, extended, progressive; the last two with arithmetic coding
 _PROGRESSIVE = {0xC2, 0xCA}
 _DECODER_NEEDS = {
     0xC4,
@@ -36,8 +30,17 @@ _DECODER_NEEDS = {
     0xDD,
 }  # tables of Huffman, arithmetic coding, quantisation; restart interval
 _SOS, _EOI, _DQT = 0xDA, 0xD9, 0xDB
+_END = re.compile(rb"\xff\xd9")
 _AFTER_SCAN = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 
+_XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
+# What the other frame headers mean (ITU-T T.81, table B.1; T.87 for JPEG-LS).
+_RARE = {0xC3: "lossless", 0xCB: "lossless", 0xC7: "lossless and hierarchical", 0xCF: "lossless and hierarchical",
+         0xC5: "hierarchical", 0xC6: "hierarchical", 0xCD: "hierarchical", 0xCE: "hierarchical",
+         0xDE: "hierarchical", 0xF7: "JPEG-LS"}  # fmt: skip
+_DHP, _JPEG_LS = 0xDE, 0xF7
+
+MAX_EXIF_BLOCKS = 20
 MAX_SEGMENTS = 20_000
 MAX_JUNK = 65_536
 # Every scan passes over the whole picture again, even when it holds no data: 100 megapixels may have 12,
@@ -59,7 +62,8 @@ class _Walk:
     def __init__(self) -> None:
         self.parts: list[tuple[int, int]] = [(0, 2)]
         self.sof: tuple[int, bytes] | None = None
-        self.exif: bytes | None = None
+        self.exif: list[bytes] = []
+        self.xmp: bytes | None = None
         self.icc: dict[int, bytes] = {}
         self.tables: dict[int, list[int]] = {}
         self.mpo = False
@@ -68,15 +72,20 @@ class _Walk:
 
 
 def read(data: memoryview, name: str) -> Header:
-    """Read the header; refuses (UnsupportedFormat) lossless, hierarchical and 12-bit JPEG."""
+    """Read the header; refuses (UnsupportedFormat, by name) JPEG-LS, lossless, hierarchical and 12-bit JPEG."""
     walk = _walk(data, name)
     if walk.sof is None:
         raise corrupt(name, "no picture header before its data")
     marker, frame = walk.sof
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
     components = [tuple(frame[6 + 3 * i : 9 + 3 * i]) for i in range(frame[5])]
-    if marker not in _SOF_READ or frame[0] != 8 or height == 0:
-        raise UnsupportedFormat(f"{name} is a rare kind of JPEG (not 8-bit); save it as a usual JPEG or PNG.")
+    rare = _RARE.get(marker)
+    if rare is None and frame[0] != 8:
+        rare = f"{frame[0]} bits"
+    if rare is None and height == 0:
+        rare = "its height stands behind its data, in a DNL segment"
+    if rare is not None:
+        raise UnsupportedFormat(f"{name} is a rare kind of JPEG ({rare}); save it as a usual JPEG or PNG.")
     if len(components) not in (1, 3, 4) or any(
         len(c) != 3 or not c[1] >> 4 or not c[1] & 15 for c in components
     ):
@@ -87,9 +96,9 @@ def read(data: memoryview, name: str) -> Header:
     if marker in _PROGRESSIVE or walk.first_scan_components < len(components):
         _bound_scans(data, walk.scan_start, width * height, name)
         working = _coefficients(width, height, components)
-    orientation, metadata = read_exif(walk.exif) if walk.exif else (1, {})
+    orientation, metadata = read_blocks(walk.exif, walk.xmp)
     metadata |= _describe(walk, marker, components)
-    return Header(
+    header = Header(
         format="MPO" if walk.mpo else "JPEG",
         width=width,
         height=height,
@@ -98,9 +107,16 @@ def read(data: memoryview, name: str) -> Header:
         working=working,
         pixel_bytes=1 if len(components) == 1 else 4,
         orientation=orientation,
+        exif=next(iter(walk.exif), None),
         icc=b"".join(walk.icc[i] for i in sorted(walk.icc)) if walk.icc else None,
         metadata=metadata,
     )
+    if _END.search(data, walk.scan_start) is None:
+        if width * height > MAX_PIXELS:
+            raise truncated(name)
+        header.opener = functools.partial(mended, frame=frame)
+        header.warnings.append(MISSING)
+    return header
 
 
 def _open(stream: io.RawIOBase) -> ImageFile:
@@ -142,7 +158,7 @@ def _walk(data: memoryview, name: str) -> _Walk:
 
 def _segment(walk: _Walk, marker: int, body: memoryview, where: tuple[int, int]) -> None:
     start = bytes(body[:12])
-    if marker in _SOF:
+    if marker in _SOF or marker in (_DHP, _JPEG_LS):
         if walk.sof is None and len(body) >= 6:
             walk.sof = (marker, bytes(body))
         walk.parts.append(where)
@@ -152,8 +168,10 @@ def _segment(walk: _Walk, marker: int, body: memoryview, where: tuple[int, int])
             _quantisation(walk, body)
     elif (marker, start[:5]) in ((0xE0, b"JFIF\0"), (0xEE, b"Adobe")):
         walk.parts.append(where)  # they decide whether three components are YCbCr or RGB
-    elif marker == 0xE1 and start[:6] == b"Exif\0\0" and walk.exif is None:
-        walk.exif = bytes(body[6:])
+    elif marker == 0xE1 and start[:5] == b"Exif\0" and len(walk.exif) < MAX_EXIF_BLOCKS:
+        walk.exif.append(bytes(body[6:]))
+    elif marker == 0xE1 and walk.xmp is None and bytes(body[: len(_XMP_START)]) == _XMP_START:
+        walk.xmp = bytes(body[len(_XMP_START) :])
     elif marker == 0xE2 and start == b"ICC_PROFILE\0" and len(body) > 14:
         if sum(map(len, walk.icc.values())) < MAX_ICC:
             walk.icc.setdefault(body[12], bytes(body[14:]))

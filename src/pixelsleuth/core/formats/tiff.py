@@ -7,11 +7,26 @@ import functools
 import io
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pixelsleuth.core.errors import UnsupportedFormat
-from pixelsleuth.core.exif import Directory, fields_of, read_directory
+from pixelsleuth.core.exif import (
+    MAX_XMP,
+    ORIENTATION,
+    Directory,
+    fields_of,
+    read_directory,
+    xmp_orientation,
+)
 from pixelsleuth.core.formats.base import MAX_ICC, Header, corrupt, truncated
+from pixelsleuth.core.formats.tiff_layout import (
+    EXTRA_IGNORED,
+    MAX_PIECES,
+    check_pieces,
+    layout_of,
+    reader_of,
+)
+from pixelsleuth.core.formats.tiff_samples import Samples, working_bytes
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -19,7 +34,7 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIPS, _SAMPLES, _ROWS, _STRIP_SIZES = 273, 277, 278, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES = 322, 323, 324, 325
-_SUBFILE, _SUB_IFDS, _DNG, _ICC = 254, 330, 50706, 34675
+_SUBFILE, _SUB_IFDS, _DNG, _ICC, _XMP = 254, 330, 50706, 34675, 700
 # What turns the file into pixels, and nothing else. Left out, among others: layers and XMP (megabytes), EXIF
 # and sub-directories (read by a naive reader), orientation (Pillow would turn the picture in a second copy).
 _SIZE_AND_LAYOUT = {
@@ -38,8 +53,6 @@ _TILING = {_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES}
 # new and the old way), YCbCr, LERC.
 _DECODING = {266, 284, 292, 293, 317, 320, 332, 338, 339, 347, *range(512, 522), *range(529, 533), 50674}
 _DECODER_NEEDS = frozenset(_SIZE_AND_LAYOUT | _TILING | _DECODING)
-MAX_STRIPS = 200_000
-MAX_SAMPLES = 6  # a pixel; Pillow reads no more
 MAX_FIELD = 4 << 20
 
 
@@ -55,20 +68,33 @@ def read(data: memoryview, name: str) -> Header:
     width, height = directory.number(_WIDTH), directory.number(_HEIGHT)
     if width <= 0 or height <= 0:
         raise corrupt(name, "its header does not say how large it is")
-    if directory.number(_SAMPLES, 1) > MAX_SAMPLES:
-        raise UnsupportedFormat(f"{name} has more channels than a picture for the eye; export three as PNG.")
     _bound_fields(directory, name)
-    header = Header("TIFF", width, height, _open)
-    header.working = _largest_piece(directory, width, height)
+    layout = layout_of(directory, name)
+    reader = reader_of(layout, name)
+    check_pieces(layout, directory, name)
+    if reader == "samples":
+        _silence_libtiff()
+    header = Header("TIFF", width, height, _open_through_libtiff if reader == "libtiff" else _open)
+    if reader == "samples":
+        samples = Samples(data, layout, directory, name)
+        header.opener = lambda stream: samples
+        header.working = working_bytes(layout)
+    elif layout.compression != 1 or reader == "libtiff":
+        header.working = layout.row_bytes * layout.down  # libtiff holds a piece beside the picture
     header.orientation, header.metadata = fields_of(directory)
+    xmp = directory.fields.get(_XMP)
+    if ORIENTATION not in directory.fields and xmp is not None and xmp.size <= MAX_XMP:
+        header.orientation = xmp_orientation(directory.value(_XMP)) or 1
     bits = directory.numbers(_BITS)
     header.metadata["bit_depth"] = str(max(bits)) if bits else "1"
     icc = directory.fields.get(_ICC)
     if icc is not None and icc.size <= MAX_ICC:
         header.icc = directory.value(_ICC) or None
+    if layout.ignored:
+        header.warnings.append(EXTRA_IGNORED)
     if directory.next:
         header.warnings.append("A file of several pages: only the first was judged.")
-    if not data.readonly:
+    if not data.readonly and reader != "samples":
         _strike_out(data, directory)
     return header
 
@@ -78,6 +104,17 @@ def _open(stream: io.RawIOBase) -> ImageFile:
 
     _silence_libtiff()
     return TiffImageFile(stream)  # type: ignore[arg-type]
+
+
+def _open_through_libtiff(stream: io.RawIOBase) -> ImageFile:
+    """YCbCr that is not compressed: Pillow itself knows neither its subsampling nor its reference values."""
+    from PIL.ImageFile import _Tile
+
+    image: Any = _open(stream)
+    image._mode = "RGB"
+    image.use_load_libtiff = True
+    image.tile = [_Tile("libtiff", (0, 0, *image.size), 0, ("RGBX", False, image.tag_v2._offset))]
+    return image
 
 
 @functools.cache
@@ -108,21 +145,8 @@ def _bound_fields(directory: Directory, name: str) -> None:
         if tag in _DECODER_NEEDS and field.size > MAX_FIELD:
             raise corrupt(name, f"its field {tag} is unreasonably long")
     for tag in (_STRIPS, _TILES):
-        if tag in directory.fields and directory.fields[tag].count > MAX_STRIPS:
+        if tag in directory.fields and directory.fields[tag].count > MAX_PIECES:
             raise corrupt(name, "it is cut into hundreds of thousands of pieces")
-
-
-def _largest_piece(directory: Directory, width: int, height: int) -> int:
-    """Bytes of one decoded strip or tile, which libtiff holds beside the picture."""
-    if directory.number(_COMPRESSION, 1) == 1:
-        return 0  # Pillow itself copies uncompressed rows
-    samples = min(max(directory.number(_SAMPLES, 1), 1), 64)
-    bits = max(directory.numbers(_BITS) or (1,))
-    if _TILES in directory.fields:
-        across, down = directory.number(_TILE_WIDTH, width), directory.number(_TILE_HEIGHT, height)
-    else:
-        across, down = width, min(directory.number(_ROWS, height) or height, height)
-    return across * down * samples * bits // 8
 
 
 def _strike_out(data: memoryview, directory: Directory) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # Pillow decodes through libwebp's animation decoder: two canvases of four bytes a pixel, and a copy of the
 # first.
 WORKING_BYTES_PER_PIXEL = 12
+MAX_CHUNKS = 10_000
 
 
 def read(data: memoryview, name: str) -> Header:
@@ -38,8 +39,24 @@ def read(data: memoryview, name: str) -> Header:
     header = Header("WEBP", width, height, _opener(name), metadata={"bit_depth": "8"})
     header.working = WORKING_BYTES_PER_PIXEL * width * height + 2 * len(data)
     if animated:
+        header.covered = _first_frame(data, width, height)
         header.warnings.append("An animation: only its first picture was judged.")
     return header
+
+
+def _first_frame(data: memoryview, width: int, height: int) -> tuple[int, int, int, int] | None:
+    """The box of the canvas that the first frame covers; None where it covers all of it, or none is found."""
+    at = 12
+    for _ in range(MAX_CHUNKS):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        if at + 24 > len(data):
+            return None
+        if bytes(data[at : at + 4]) == b"ANMF":
+            x, y, w, h = (int.from_bytes(data[at + 8 + i : at + 11 + i], "little") for i in (0, 3, 6, 9))
+            box = (2 * x, 2 * y, min(2 * x + w + 1, width), min(2 * y + h + 1, height))
+            return None if box == (0, 0, width, height) else box
+        at += 8 + size + size % 2
+    return None
 
 
 def _opener(name: str) -> Callable[[io.RawIOBase], ImageFile]:
