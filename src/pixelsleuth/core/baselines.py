@@ -210,6 +210,22 @@ _ALL = (
         known_by="vit.blocks.0.attn.qkv.weight",
     ),
     Facts(
+        name="dda",
+        title="DDA",
+        paper="Chen, Xi, Yan, Zhang, Wu and others: Dual data alignment, NeurIPS 2025",
+        source="roy-ch/Dual-Data-Alignment@80f2789",
+        licence="Apache-2.0",
+        where="on the hub as Junwei-Xi/Dual-Data-Alignment",
+        files=("DDA_ckpt.pth",),
+        made_for=Label.FULL_SYNTHETIC,
+        options={
+            "input": ("official_crop336", "first_crop224"),
+            "backbone": ("vitl14", "vitb14", "vits14"),
+        },
+        parameters=303_557_633,
+        known_by="base_model.model.blocks.0.attn.qkv.lora.lora_A",
+    ),
+    Facts(
         name="npr",
         title="NPR",
         paper="Tan, Liu, Zhao, Wei, Gu, Wei: Rethinking the up-sampling operations, CVPR 2024",

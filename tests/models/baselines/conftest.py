@@ -76,6 +76,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "univfd": lambda: made("univfd")(tiny_clip()),
     "rine": lambda: made("rine")(tiny_clip(), projection=16, depth=2),
     "commfor": lambda: made("commfor")(size="224"),
+    "dda": lambda: made("dda")(backbone="vits14", input="first_crop224"),
     "npr": lambda: made("npr")(),
 }
 

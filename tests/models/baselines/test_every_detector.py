@@ -19,7 +19,11 @@ from pixelsleuth.core.baselines import FACTS
 LISAS = ("lisa",)
 """Its folder is a whole checkpoint: tested with the golden's, in test_command_line.py."""
 NAMES = [name for name in FACTS if name not in LISAS]
-VARIANTS = {"cnnspot": {"width": "quarter"}, "commfor": {"size": "224"}}
+VARIANTS = {
+    "cnnspot": {"width": "quarter"},
+    "commfor": {"size": "224"},
+    "dda": {"backbone": "vits14", "input": "first_crop224"},
+}
 
 
 @pytest.fixture(scope="module")
