@@ -25,7 +25,6 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ABSENT_IN_CORE = [
     *("accelerate", "cv2", "datasets", "diffusers", "fastapi", "gradio", "onnx", "onnxscript", "peft", "ray"),
     *(
-        "safetensors",
         "scipy",
         "skimage",
         "sklearn",
@@ -161,7 +160,7 @@ def test_the_version_is_told_once_and_the_same_everywhere() -> None:
 
 def test_a_plain_install_asks_for_no_torch() -> None:
     names = {canonicalize_name(Requirement(text).name) for text in PYPROJECT["project"]["dependencies"]}
-    assert names == {"click", "jinja2", "numpy", "onnxruntime", "pillow", "rich"}
+    assert names == {"click", "jinja2", "numpy", "onnxruntime", "pillow", "rich", "safetensors"}
 
 
 def test_no_extra_but_those_of_others_asks_for_torchvision() -> None:
@@ -266,5 +265,8 @@ def test_the_wheel_is_small_and_holds_what_check_needs(tmp_path: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.startswith("pixelsleuth/reporting/") and name.endswith(".j2") for name in names)
     assert any(name.startswith("pixelsleuth/compact/") and name.endswith(".onnx") for name in names)
+    assert any(
+        name.startswith("pixelsleuth/models/light/graphs/") and name.endswith(".onnx") for name in names
+    )
     assert not [name for name in names if name.endswith((".pt", ".pth", ".jpg", ".jpeg", ".png", ".log"))]
     assert not [name for name in names if not name.startswith(("pixelsleuth/", "pixelsleuth-"))]

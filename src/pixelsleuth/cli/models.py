@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixelsleuth.cli.converting import convert
 from pixelsleuth.cli.weights import get, remove
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def models(context: click.Context, style: str) -> None:
 
 models.add_command(get)
 models.add_command(remove)
+models.add_command(convert)
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,16 @@ def _state(spec: ModelSpec) -> State:
             entry = store.ready(spec.name)
         except DamagedWeights as error:
             damage = str(error)
-    needs: tuple[str, ...] = () if spec.installed else (f"extra {spec.extra}",)
+    runs = spec.installed or (spec.facts is not None and spec.facts.light)
+    needs: tuple[str, ...] = () if runs else (f"extra {spec.extra}",)
     if entry is None and spec.origins:
         needs += ("get",)
     elif entry is None and spec.facts is not None:
         needs += ("weights", "by hand")  # two steps, so that they stand last
     elif spec.download_bytes and entry is None:
         needs += ("first use",)
+    if spec.facts is not None and (store.folder(spec.name) / "onnx" / "detector.json").is_file():
+        needs = ()  # converted: neither torch nor the published file is needed any more
     return State(spec, entry, needs, damage)
 
 

@@ -21,6 +21,8 @@ class Facts:
     `files` are the expected file names: the first is what `--weights` takes, a folder where there are several.
     `made_for` is the class that "fake" fills. `options` are the named variants; the first of each is the default, which
     is what the published table used. `localizes`: it draws masks. `known_by`: a key that only its checkpoints hold.
+    `published`: what others report of it, for orientation; nothing is decided by it. `light`: its published file runs
+    without torch, since a graph without weights ships.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Facts:
     threshold: float = 0.5
     localizes: bool = False
     known_by: str = ""
+    published: str = ""
+    light: bool = False
 
 
 _ALL = (
@@ -58,6 +62,7 @@ _ALL = (
             "width": ("full", "quarter"),
         },
         parameters=23_510_081,
+        published="published: mean accuracy 0.708 on the 16 sets of AIGCDetectBenchmark",
     ),
     Facts(
         name="fredect",
@@ -70,6 +75,7 @@ _ALL = (
         made_for=Label.FULL_SYNTHETIC,
         options={"input": ("benchmark_resize256_crop224", "crop224")},
         parameters=23_510_081,
+        published="published: mean accuracy 0.640 on the 16 sets of AIGCDetectBenchmark",
         known_by="dct_mean",
     ),
     Facts(
@@ -85,6 +91,7 @@ _ALL = (
             "input": ("resize224_crop224", "sidbench_crop_only_no_resize", "sidbench_resize256_crop224")
         },
         parameters=26_118_185,
+        published="published: mean accuracy 0.684 on the 16 sets of AIGCDetectBenchmark",
         known_by="mha_list.0.mha.in_proj_weight",
     ),
     Facts(
@@ -106,6 +113,7 @@ _ALL = (
             )
         },
         parameters=11_734_210,
+        published="published: mean accuracy 0.687 on the 16 sets of AIGCDetectBenchmark",
         known_by="scale.scale",
     ),
     Facts(
@@ -127,6 +135,7 @@ _ALL = (
             )
         },
         parameters=46_562_434,
+        published="published: mean accuracy 0.753 on the 16 sets of AIGCDetectBenchmark",
         known_by="layer14.weight",
     ),
     Facts(
@@ -147,6 +156,7 @@ _ALL = (
             )
         },
         parameters=26_345_028,
+        published="published: mean accuracy 0.838 on the 16 sets of AIGCDetectBenchmark",
         known_by="body.0.body.0.conv1x1.weight",
     ),
     Facts(
@@ -179,6 +189,7 @@ _ALL = (
             "encoder": ("openai/clip-vit-large-patch14", ANYTHING),
         },
         parameters=303_966_977,
+        published="published: mean accuracy 0.784 on the 16 sets of AIGCDetectBenchmark",
     ),
     Facts(
         name="rine",
@@ -207,7 +218,10 @@ _ALL = (
         made_for=Label.FULL_SYNTHETIC,
         options={"size": ("384", "224")},
         parameters=21_811_969,
+        published="published by others: balanced accuracy 0.76 on clean pictures, 0.66 "
+        "as the web serves them, 0.57 on hard ones",
         known_by="vit.blocks.0.attn.qkv.weight",
+        light=True,
     ),
     Facts(
         name="dda",
@@ -244,6 +258,7 @@ _ALL = (
             )
         },
         parameters=1_437_761,
+        published="its authors: mean accuracy 0.917 on the 16 sets of AIGCDetectBenchmark",
     ),
     Facts(
         name="pscc_net",

@@ -10,6 +10,15 @@ from pixelsleuth.core.detector import Capability
 from pixelsleuth.core.memory import needed
 from pixelsleuth.core.origins import ORIGINS, PERMISSIVE, Origin
 
+
+def importable(package: str) -> bool:
+    """True where a package is there (it is not imported to find out)."""
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
+
+
 VLM_PACKAGES = ("torch", "transformers", "accelerate", "sentencepiece", "safetensors")
 PRECISE = ("fp32", "bf16", "int8", "int4")
 SIDA = "pixelsleuth.models.sida.detector:load"
@@ -56,7 +65,7 @@ class ModelSpec:
     @property
     def installed(self) -> bool:
         """True where everything it needs can be imported (nothing is imported to find out)."""
-        return all(find_spec(package) is not None for package in self.packages)
+        return all(importable(package) for package in self.packages)
 
     @property
     def memory(self) -> dict[str, int]:

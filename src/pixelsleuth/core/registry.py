@@ -8,12 +8,11 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from pixelsleuth.core import store
 from pixelsleuth.core.baselines import Facts
-from pixelsleuth.core.catalogue import CHECKPOINTS, HUB, SERVED, SPECS, ModelSpec
+from pixelsleuth.core.catalogue import CHECKPOINTS, HUB, SERVED, SPECS, ModelSpec, importable
 from pixelsleuth.core.choices import chosen
 from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.errors import MissingExtra, UnknownModel, UsageError
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from pixelsleuth.core.verdict import Verdict
 
 EXPORTED = "compact.json"
+CONVERTED = "detector.json"
+LIGHT = "pixelsleuth.models.light"
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16", "int8", "int4")
 
@@ -70,8 +71,12 @@ def load(
     switches: dict[str, Any] = {"device": device} | ({"precision": precision} if precision != "auto" else {})
     spec = _SPECS.get(name)
     facts = spec.facts if spec is not None else _facts_of(name)
+    if facts is not None and spec is not None and precision in ("auto", "fp32"):
+        light = _light(facts, spec, device, weights, options or {}, torch=spec.installed)
+        if light is not None:
+            return light
     if facts is not None:
-        switches |= {"weights": _weights(facts, weights, spec), "options": chosen(facts, options or {})}
+        switches |= {"weights": weights_at(facts, weights, spec), "options": chosen(facts, options or {})}
     elif weights is not None or options:
         if spec is None and ":" not in name and not os.path.exists(name):
             raise UnknownModel(_unknown(name))
@@ -84,6 +89,8 @@ def load(
         return _make(spec.factory, spec, *arguments, **switches)
     if name.startswith("openai:"):
         return _make(SERVED.factory, SERVED, name, **switches)
+    if os.path.isfile(os.path.join(name, CONVERTED)):
+        return _make(f"{LIGHT}.detector:load_folder", None, name, device=device)
     if os.path.isfile(os.path.join(name, EXPORTED)):
         return _make("pixelsleuth.compact.detector:load_folder", None, name, device=device)
     factory = _checkpoint(name)
@@ -107,7 +114,30 @@ def _facts_of(name: str) -> Facts | None:
         return None
 
 
-def _weights(facts: Facts, given: str | None, spec: ModelSpec | None) -> str:
+def _light(
+    facts: Facts,
+    spec: ModelSpec,
+    device: str,
+    weights: str | None,
+    options: Mapping[str, str],
+    *,
+    torch: bool,
+) -> Detector | None:
+    """The baseline through ONNX Runtime; None: torch is to run it, or no such form is there."""
+    if not facts.light and not (store.folder(facts.name) / "onnx").is_dir():
+        return None  # nothing is imported to find that out
+    choose: Callable[..., Detector | None] = _factory(f"{LIGHT}.choice:light", spec)
+    return choose(
+        facts,
+        device,
+        options,
+        own_weights=weights is not None,
+        torch=torch,
+        weights=lambda: weights_at(facts, weights, spec),
+    )
+
+
+def weights_at(facts: Facts, given: str | None, spec: ModelSpec | None) -> str:
     """The file, folder or hub id; it may be left out where the store has the weights, and a hub id always."""
     if given is None:
         entry = store.ready(spec.name) if spec is not None and spec.origins else None
@@ -155,7 +185,7 @@ def _kinds(folder: str) -> list[str]:
 def _make(target: str, spec: ModelSpec | None, *arguments: str, **options: Any) -> Detector:
     """Import and call a factory; what it lacks on this machine is told in one sentence."""
     if spec is not None:
-        missing = next((package for package in spec.packages if find_spec(package) is None), None)
+        missing = next((package for package in spec.packages if not importable(package)), None)
         if missing is not None and spec.extra is not None:
             raise MissingExtra(missing, spec.extra)
     name = spec.name if spec is not None else arguments[0] if arguments else target

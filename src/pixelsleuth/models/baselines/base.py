@@ -21,18 +21,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelsleuth._version import __version__
-from pixelsleuth.compact.components import regions
 from pixelsleuth.core.baselines import FACTS, Facts
 from pixelsleuth.core.choices import chosen
 from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.images import Picture
 from pixelsleuth.core.settings import nearest
-from pixelsleuth.core.verdict import Label, Verdict
+from pixelsleuth.core.verdict import Verdict
 from pixelsleuth.models.baselines.loading import load_strict, read_state
+from pixelsleuth.models.preparation import Steps, prepared
 from pixelsleuth.models.pretrained import config_of
-from pixelsleuth.models.sida.detector import small_heatmap
 from pixelsleuth.models.sida.quantise import place
+from pixelsleuth.models.verdicts import Answer, verdict_of
 
 WEIGHTS = "weights.safetensors"
 """The weights in a trained baseline's folder; where they are a folder themselves, it is named `weights`."""
@@ -80,9 +80,17 @@ class Baseline(nn.Module):
         load_strict(network, read_state(Path(weights), cls.facts.files), name=str(weights))
         return network.eval()
 
+    def steps(self) -> Steps:
+        """How a picture becomes the network's input, see `models.preparation`; or `prepare` is written instead."""
+        raise NotImplementedError
+
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         """One picture (H, W, 3) uint8 of any size -> what the network sees."""
-        raise NotImplementedError
+        return self.finish(torch.from_numpy(prepared(pixels, self.steps())))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """What the steps leave, (3, h, w) -> what the network sees, where that needs tensors of the checkpoint."""
+        return x
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         """What the network says of prepared pictures, which may differ in size (see `by_shape`)."""
@@ -193,41 +201,22 @@ class BaselineDetector(Detector):
         del explain
         inputs = [self.network.prepare(picture.pixels).to(self.device) for picture in pictures]
         output = self.network.run(inputs)
-        return [self._verdict(picture, output, i) for i, picture in enumerate(pictures)]
+        answers = [self._answer(picture, output, i) for i, picture in enumerate(pictures)]
+        return [
+            verdict_of(picture, answer, made_for=self.made_for, model=self.model)
+            for picture, answer in zip(pictures, answers, strict=True)
+        ]
 
-    def _verdict(self, picture: Picture, output: Output, i: int) -> Verdict:
-        logits = None
+    def _answer(self, picture: Picture, output: Output, i: int) -> Answer:
+        """The i-th of a batch in numpy, its mask at the picture's size."""
+        mask = None
         if output.mask is not None:
-            logits = self.network.place(output.mask[i], picture.height, picture.width).float().cpu()
-        chances = self._chances(output, i, logits)
-        label = max(Label, key=lambda one: chances[one])
-        mask, heatmap, found, warnings = None, None, [], []
-        if logits is not None:
-            chance = logits.sigmoid()
-            heatmap = small_heatmap(chance.numpy())
-            if label is Label.TAMPERED and bool((logits > 0).any()):
-                mask = (logits > 0).numpy()
-                found = regions(mask, (chance * 255 + 0.5).to(torch.uint8).numpy())
-            elif label is Label.TAMPERED:
-                warnings.append("no mask: no pixel is more likely tampered than not, though the picture is")
-        return Verdict.of(
-            picture,
-            chances,
-            model=self.model,
-            mask=mask,
-            heatmap=heatmap,
-            regions=found,
-            warnings=warnings,
+            mask = self.network.place(output.mask[i], picture.height, picture.width).float().cpu().numpy()
+        return Answer(
+            None if output.logit is None else float(output.logit[i].double()),
+            mask,
+            None if output.classes is None else output.classes[i].double().cpu().numpy(),
         )
-
-    def _chances(self, output: Output, i: int, mask: Tensor | None) -> dict[Label, float]:
-        if output.classes is not None:
-            three = output.classes[i].double().softmax(dim=0).tolist()
-            return dict(zip(Label, three, strict=True))
-        logit = output.logit[i] if output.logit is not None else mask.max() if mask is not None else None
-        assert logit is not None
-        fake = float(logit.double().sigmoid())
-        return dict.fromkeys(Label, 0.0) | {Label.REAL: 1 - fake, self.network.facts.made_for: fake}
 
 
 def load(

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
 from pixelsleuth.models.baselines.pixels import (
+    IMAGENET,
     blur_jpeg,
-    centre_crop,
     imagenet,
     random_crop,
     short_side,
-    square,
 )
 from pixelsleuth.models.baselines.resnet import ours, resnet50
+from pixelsleuth.models.preparation import Steps
 
 SIDE, LOAD = 224, 256
 AUGMENT = 0.1
@@ -43,14 +43,16 @@ class CnnSpot(Baseline):
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return {ours(key): value for key, value in state.items()}
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, 224, 224), or (3, H, W) for `native`."""
         how = self.options["input"]
-        if how == "benchmark_resize256_crop224":
-            pixels = short_side(pixels, LOAD)
-        elif how == "square256_crop224":
-            pixels = square(pixels, LOAD)
-        return imagenet(pixels if how == "native" else centre_crop(pixels, SIDE))
+        if how == "native":
+            return [IMAGENET]
+        first = {
+            "benchmark_resize256_crop224": [["short_side", LOAD]],
+            "square256_crop224": [["square", LOAD]],
+        }
+        return [*first.get(how, []), ["crop", SIDE], IMAGENET]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) -> the stages and `logits` (B, 1)."""

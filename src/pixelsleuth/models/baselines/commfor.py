@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
-from pixelsleuth.models.baselines.pixels import centre_crop, imagenet, jpeg, random_crop, short_side
+from pixelsleuth.models.baselines.pixels import IMAGENET, imagenet, jpeg, random_crop, short_side
+from pixelsleuth.models.preparation import Steps
 
 WIDTH, BLOCKS, HEADS, PATCH = 384, 12, 6, 16
 LOAD = {"384": 440, "224": 256}
@@ -66,9 +67,28 @@ class CommFor(Baseline):
                 found["vit." + (dict(NAMES)[begin] + name[len(begin) :] if begin else name)] = value
         return found
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+    @staticmethod
+    def published(key: str) -> tuple[str, int]:
+        """Which published tensor one of ours is, and which third of its rows (-1: all of it); `adapt` the other way.
+
+        >>> CommFor.published("vit.layers.3.attention.k_proj.bias")
+        ('vit.blocks.3.attn.qkv.bias', 1)
+        """
+        name = key.removeprefix("vit.")
+        block = re.match(r"layers\.(\d+)\.(.*)", name)
+        if block and (letter := re.match(r"attention\.([qkv])_proj\.(.*)", block[2])):
+            return f"vit.blocks.{block[1]}.attn.qkv.{letter[2]}", "qkv".index(letter[1])
+        if block:
+            begin = next((ours for ours in INSIDE.values() if block[2].startswith(ours)), None)
+            theirs = next((name for name, ours in INSIDE.items() if ours == begin), "")
+            return f"vit.blocks.{block[1]}.{theirs}{block[2].removeprefix(begin or '')}", -1
+        begin = next((ours for _, ours in NAMES if name.startswith(ours)), None)
+        theirs = next((name for name, ours in NAMES if ours == begin), "")
+        return f"vit.{theirs}{name.removeprefix(begin or '')}", -1
+
+    def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, side, side)."""
-        return imagenet(centre_crop(short_side(pixels, LOAD[self.options["size"]]), self.side))
+        return [["short_side", LOAD[self.options["size"]]], ["crop", self.side], IMAGENET]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, side, side) -> `block0`, `block5`, `cls_normed` (B, 384) and `logits` (B, 1)."""

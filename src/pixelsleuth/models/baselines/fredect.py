@@ -10,16 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.fft import dctn
 from torch import Tensor, nn
 
 from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
-from pixelsleuth.models.baselines.pixels import centre_crop, short_side
 from pixelsleuth.models.baselines.resnet import ours, resnet50
+from pixelsleuth.models.preparation import Steps, prepared
 
 SIDE, LOAD = 224, 256
-FLOOR = 1e-12
 
 
 class FreDect(Baseline):
@@ -40,17 +38,18 @@ class FreDect(Baseline):
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return {ours(key): value for key, value in state.items()}
 
-    def log_dct(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, 224, 224) float64: natural logarithm of the orthonormal transform of 0..255."""
-        if self.options["input"] == "benchmark_resize256_crop224":
-            pixels = short_side(pixels, LOAD)
-        planes = centre_crop(pixels, SIDE).astype(np.float64)
-        spectrum = dctn(planes, type=2, norm="ortho", axes=(0, 1))
-        return torch.from_numpy(np.log(np.abs(spectrum) + FLOOR).transpose(2, 0, 1))
+        resized = self.options["input"] == "benchmark_resize256_crop224"
+        return [*([["short_side", LOAD]] if resized else []), ["crop", SIDE], ["log_dct"]]
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """(H, W, 3) uint8 -> (3, 224, 224), normalised in double precision."""
-        return ((self.log_dct(pixels) - self.dct_mean.cpu()) / self.dct_var.cpu().sqrt()).float()
+    def log_dct(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """(H, W, 3) uint8 -> (3, 224, 224) float64."""
+        return torch.from_numpy(prepared(pixels, self.steps()))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """(3, 224, 224) float64 -> minus the data's mean, over their deviation, in double precision; then float32."""
+        return ((x - self.dct_mean.to(x.device)) / self.dct_var.to(x.device).sqrt()).float()
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, 224, 224) -> the stages and `logits` (B, 1)."""

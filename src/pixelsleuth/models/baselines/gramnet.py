@@ -8,6 +8,7 @@ The original tells fake (class 0) from real (class 1); its port in the unified b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,14 +18,14 @@ from torch import Tensor, nn
 from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
 from pixelsleuth.models.baselines.pixels import (
-    bilinear_8bit,
+    IMAGENET,
     blur_jpeg,
-    centre_crop,
     imagenet,
     random_crop,
     short_side,
 )
 from pixelsleuth.models.baselines.resnet import ResNet, ours
+from pixelsleuth.models.preparation import Steps
 
 SIDE, LOAD, ORIGINAL, SMALL = 224, 256, 512, 64
 AUGMENT = 0.1
@@ -67,19 +68,17 @@ class GramNet(Baseline):
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return {ours(key): value for key, value in state.items()}
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, 224, 224) normalised; for the original BGR in 0..255, (3, 512, 512) or native."""
-        how = self.options["input"]
-        if not self.original:
-            return imagenet(
-                centre_crop(short_side(pixels, LOAD) if how == "port_resize256_crop224" else pixels, SIDE)
-            )
-        planes = pixels[..., ::-1]
-        if how == "original_64_512":
-            planes = bilinear_8bit(planes, (SMALL, SMALL))
-        if how != "original_native":
-            planes = bilinear_8bit(planes, (ORIGINAL, ORIGINAL))
-        return torch.from_numpy(np.ascontiguousarray(planes).transpose(2, 0, 1).astype(np.float32))
+        large = ["opencv", ORIGINAL]
+        ways: dict[str, list[list[Any]]] = {
+            "port_resize256_crop224": [["short_side", LOAD], ["crop", SIDE], IMAGENET],
+            "port_crop224": [["crop", SIDE], IMAGENET],
+            "original_512": [["bgr"], large, ["levels"]],
+            "original_64_512": [["bgr"], ["opencv", SMALL], large, ["levels"]],
+            "original_native": [["bgr"], ["levels"]],
+        }
+        return ways[self.options["input"]]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) -> stages, Gram matrices, `features` (B, 704), `raw` and `logits`."""

@@ -15,13 +15,14 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelsleuth.models.baselines.base import Output
 from pixelsleuth.models.baselines.localizing import Localizer, Mask, mirrored, targets
-from pixelsleuth.models.baselines.pixels import MEAN, STD, blur_jpeg, normalised, unit
+from pixelsleuth.models.baselines.pixels import MEAN, STD, blur_jpeg
+from pixelsleuth.models.pixels import framed, squeezed, window
+from pixelsleuth.models.preparation import Steps
 from pixelsleuth.models.sida.losses import dice_loss
 
 WIDTH = 512
@@ -113,21 +114,14 @@ class FrozenHeads(Localizer):
         """(B, 3, side, side) -> what the encoder gives; without gradients."""
         raise NotImplementedError
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, side, side): the centre, black where the picture is smaller, or all of it squeezed."""
-        return normalised(unit(self._framed(pixels)), *self.statistics)
+        mean, deviation = (list(values) for values in self.statistics)
+        how = "squeeze" if self.options["frame"] == "resize" else "frame"
+        return [[how, self.side], ["normalise", mean, deviation]]
 
     def _framed(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        side = self.side
-        if self.options["frame"] == "resize":
-            return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
-        framed = np.zeros((side, side, *pixels.shape[2:]), np.uint8)
-        (top, there), (left, across) = (window(length, side) for length in pixels.shape[:2])
-        rows, columns = min(side, pixels.shape[0]), min(side, pixels.shape[1])
-        framed[there : there + rows, across : across + columns] = pixels[
-            top : top + rows, left : left + columns
-        ]
-        return framed
+        return (squeezed if self.options["frame"] == "resize" else framed)(pixels, self.side)
 
     def place(self, mask: Tensor, height: int, width: int) -> Tensor:
         """Mask logits (side, side) -> (height, width) of the picture; what the crop did not show is not tampered."""
@@ -186,15 +180,6 @@ class FrozenHeads(Localizer):
         parts["localization"] = parts["bce"] + parts["dice"]
         parts["loss"] = parts["detection"] + parts["localization"]
         return parts
-
-
-def window(length: int, side: int) -> tuple[int, int]:
-    """Where a centred crop of `side` begins in a row of `length` pixels, and where the row begins in the crop.
-
-    >>> window(700, 518), window(100, 518)
-    ((91, 0), (0, 209))
-    """
-    return max(0, round((length - side) / 2)), max(0, (side - length) // 2)
 
 
 def class_of(labels: Tensor, masks: Sequence[Tensor | None]) -> Tensor:

@@ -31,7 +31,8 @@ from pixelsleuth.models.baselines.localizing import (
     resized_mask,
     targets,
 )
-from pixelsleuth.models.baselines.pixels import MOST_PIXELS, at_most, unit
+from pixelsleuth.models.baselines.pixels import unit
+from pixelsleuth.models.preparation import Steps
 
 SIDE = 256
 FEATURES = 18
@@ -239,11 +240,9 @@ class HifiNet(Localizer):
             adapted[name] = adapted[name].reshape(own.shape) if name in adapted else own
         return adapted
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, h, w) in 0..1: 256 x 256 by Pillow's bicubic, but for `loc` the size is kept."""
-        if self.options["head"] == "loc":
-            return unit(at_most(pixels, MOST_PIXELS))
-        return unit(np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC)))
+        return [["at_most"] if self.options["head"] == "loc" else ["squeeze", SIDE], ["unit", 255]]
 
     def forward(self, pixels: Tensor) -> Maps:
         """(B, 3, H, W) -> maps, mask and classes."""

@@ -114,12 +114,3 @@ def cropped(
         return np.pad(part, short + [(0, 0)] * (part.ndim - 2))
 
     return cut(pixels), None if mask is None else cut(mask)
-
-
-def at_least(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """The picture (H, W, 3), each side that is shorter than `side` brought to it (Pillow bicubic)."""
-    height, width = pixels.shape[:2]
-    if min(height, width) >= side:
-        return pixels
-    size = (max(width, side), max(height, side))
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))

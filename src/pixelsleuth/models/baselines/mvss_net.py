@@ -21,7 +21,8 @@ from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.models.baselines.base import Output, by_shape
 from pixelsleuth.models.baselines.hrnet import Bottleneck, resized
 from pixelsleuth.models.baselines.localizing import Localizer, Mask, mirrored, resized_mask, targets
-from pixelsleuth.models.baselines.pixels import bilinear_8bit, blur_jpeg, imagenet
+from pixelsleuth.models.baselines.pixels import IMAGENET, bilinear_8bit, blur_jpeg
+from pixelsleuth.models.preparation import Steps
 
 SIDE = 512
 STAGES = ((64, 1, (1, 1, 1)), (128, 2, (1, 1, 1, 1)), (256, 2, (1, 1, 1, 1, 1, 1)), (512, 1, (1, 2, 4)))
@@ -192,11 +193,10 @@ class MvssNet(Localizer):
         self.constrain_conv = BayarConvolution()
         self.head = DualAttentionHead(2 * 4 * STAGES[-1][0])
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, 512, 512): OpenCV's 8-bit bilinear, then ImageNet's statistics in the order of the
         planes, whatever colours they hold."""
-        planes = pixels[..., ::-1] if self.options["planes"] == "bgr" else pixels
-        return imagenet(bilinear_8bit(np.ascontiguousarray(planes), (SIDE, SIDE)))
+        return [*([["bgr"]] if self.options["planes"] == "bgr" else []), ["opencv", SIDE], IMAGENET]
 
     def forward(self, pixels: Tensor) -> Maps:
         """(B, 3, H, W) -> edge and mask logits."""

@@ -6,6 +6,7 @@ pixelsleuth check picture.jpg --model npr --weights NPR.pth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,9 @@ from torch.nn import functional as F
 
 from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
-from pixelsleuth.models.baselines.pixels import centre_crop, imagenet, random_crop, square
+from pixelsleuth.models.baselines.pixels import IMAGENET, imagenet, random_crop, square
 from pixelsleuth.models.baselines.resnet import ResNet, ours
+from pixelsleuth.models.preparation import Steps
 
 SIDE, LOAD = 224, 256
 
@@ -33,17 +35,17 @@ class Npr(Baseline):
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return {ours(key): value for key, value in state.items()}
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, 256, 256), (3, 224, 224), or the picture itself less an odd last row or column."""
-        how = self.options["input"]
-        height, width = pixels.shape[:2]
-        if how == "native_even":
-            return imagenet(pixels[: height // 2 * 2, : width // 2 * 2])
-        if how == "tile_crop224":
-            pixels = np.tile(pixels, (-(-SIDE // height), -(-SIDE // width), 1))
-        elif how != "crop224":
-            pixels = square(pixels, LOAD)
-        return imagenet(pixels if how == "official_resize256" else centre_crop(pixels, SIDE))
+        crop = ["crop", SIDE]
+        ways: dict[str, list[list[Any]]] = {
+            "official_resize256": [["square", LOAD]],
+            "native_even": [["even"]],
+            "crop224": [crop],
+            "tile_crop224": [["tile", SIDE], crop],
+            "square256_crop224": [["square", LOAD], crop],
+        }
+        return [*ways[self.options["input"]], IMAGENET]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W), both even -> `npr`, the stages and `logits` (B, 1)."""

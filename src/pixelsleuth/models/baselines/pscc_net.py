@@ -23,7 +23,8 @@ from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.models.baselines.base import Output, by_shape
 from pixelsleuth.models.baselines.hrnet import CHANNELS, Bottleneck, HRNet, NonLocal, conv_bn, resized
 from pixelsleuth.models.baselines.localizing import Localizer, Mask, dihedral, logits_of, targets
-from pixelsleuth.models.baselines.pixels import MOST_PIXELS, at_most, bilinear_8bit, imagenet, unit
+from pixelsleuth.models.baselines.pixels import IMAGENET, imagenet, unit
+from pixelsleuth.models.preparation import Steps
 
 SIDE = 256
 FOLDS = (4, 2, 2, 1)
@@ -116,13 +117,11 @@ class PsccNet(Localizer):
         """The keys of the three files, none of which occurs twice, under the three parts."""
         return {_own_key(key): value for key, value in state.items()}
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, h, w) in 0..1; `imdlbenco256` has ImageNet's statistics."""
         if self.kind == "imdlbenco256":
-            return imagenet(bilinear_8bit(pixels, (SIDE, SIDE)))
-        if self.kind == "resize256":
-            pixels = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-        return unit(at_most(pixels, MOST_PIXELS))
+            return [["opencv", SIDE], IMAGENET]
+        return [["squeeze", SIDE] if self.kind == "resize256" else ["at_most"], ["unit", 255]]
 
     def forward(self, pixels: Tensor) -> Maps:
         """(B, 3, H, W) -> maps, masks and classes."""

@@ -19,8 +19,9 @@ from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
 from pixelsleuth.models.baselines.clip import load_encoder
 from pixelsleuth.models.baselines.loading import load_strict, read_state
-from pixelsleuth.models.baselines.pixels import blur_jpeg, centre_crop, random_crop, short_side, square
+from pixelsleuth.models.baselines.pixels import CLIP, blur_jpeg, centre_crop, random_crop, short_side
 from pixelsleuth.models.baselines.univfd import clip_pixels
+from pixelsleuth.models.preparation import Steps
 
 SIDE, LOAD = 224, 256
 AUGMENT, DROPOUT = 0.5, 0.5
@@ -60,12 +61,16 @@ class Rine(Baseline):
         load_strict(network, state, name=str(weights))
         return network.eval()
 
+    def steps(self) -> Steps:
+        """(H, W, 3) uint8 -> (3, 224, 224); what is smaller gets black around. (Ten crops: see `prepare`.)"""
+        squared = self.options["input"] == "square256_crop224"
+        return [*([["square", LOAD]] if squared else []), ["crop", SIDE], CLIP]
+
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """(H, W, 3) uint8 -> (3, 224, 224), or (10, 3, 224, 224) for ten crops; what is smaller gets black around."""
-        how = self.options["input"]
-        if how == "synthbuster_tencrop":
+        """The same, or (10, 3, 224, 224) for ten crops."""
+        if self.options["input"] == "synthbuster_tencrop":
             return torch.stack([clip_pixels(one) for one in _ten(_at_least(pixels))])
-        return clip_pixels(centre_crop(square(pixels, LOAD) if how == "square256_crop224" else pixels, SIDE))
+        return super().prepare(pixels)
 
     @torch.no_grad()
     def rows(self, x: Tensor) -> Tensor:

@@ -20,9 +20,10 @@ from torch.nn import functional as F
 
 from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.models.baselines.base import Output, by_shape
-from pixelsleuth.models.baselines.localizing import Localizer, Mask, at_least, cropped, targets
+from pixelsleuth.models.baselines.localizing import Localizer, Mask, cropped, targets
 from pixelsleuth.models.baselines.mit import WIDTHS, DualEncoder, map_of, tokens_of
-from pixelsleuth.models.baselines.pixels import MOST_PIXELS, at_most, jpeg, normalised, unit
+from pixelsleuth.models.baselines.pixels import jpeg, normalised, unit
+from pixelsleuth.models.preparation import Steps
 
 GREATEST = 256
 """What pixels are divided by; not 255."""
@@ -100,10 +101,10 @@ class TruFor(Localizer):
             self.backbone.requires_grad_(False)
             self.decode_head.requires_grad_(False)
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, H, W), divided by 256; a side below 32 pixels is brought to 32, which is the least
         that the reduced attention takes."""
-        return unit(at_least(at_most(pixels, MOST_PIXELS), LEAST_SIDE), GREATEST)
+        return [["at_most"], ["at_least", LEAST_SIDE], ["unit", GREATEST]]
 
     def forward(self, pixels: Tensor) -> Maps:
         """(B, 3, H, W) -> all that there is to know."""

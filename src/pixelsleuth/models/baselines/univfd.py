@@ -18,16 +18,16 @@ from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
 from pixelsleuth.models.baselines.clip import encoder_of, from_openai, load_encoder
 from pixelsleuth.models.baselines.loading import load_strict, read_state
 from pixelsleuth.models.baselines.pixels import (
+    CLIP,
     CLIP_MEAN,
     CLIP_STD,
     blur_jpeg,
-    centre_crop,
     normalised,
     random_crop,
     short_side,
-    square,
     unit,
 )
+from pixelsleuth.models.preparation import Steps
 
 SIDE, LOAD = 224, 256
 AUGMENT = 0.5
@@ -66,14 +66,13 @@ class UnivFd(Baseline):
         names = {key: key if key.startswith(("fc.", "encoder.")) else f"encoder.{key}" for key in given}
         return super().adapt({names[key]: value for key, value in given.items()})
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, 224, 224) with CLIP's statistics."""
-        how = self.options["input"]
-        if how == "benchmark_resize256_crop224":
-            pixels = short_side(pixels, LOAD)
-        elif how == "square256_crop224":
-            pixels = square(pixels, LOAD)
-        return clip_pixels(centre_crop(pixels, SIDE))
+        first = {
+            "benchmark_resize256_crop224": [["short_side", LOAD]],
+            "square256_crop224": [["square", LOAD]],
+        }
+        return [*first.get(self.options["input"], []), ["crop", SIDE], CLIP]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, 224, 224) -> tokens, `feature` (B, projection) and `logits` (B, 1)."""

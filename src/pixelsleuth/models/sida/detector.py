@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from pixelsleuth._version import __version__
 from pixelsleuth.compact.components import regions
@@ -29,9 +28,8 @@ from pixelsleuth.models.sida.prompts import (
     plain,
 )
 from pixelsleuth.models.sida.quantise import PRECISIONS, place
+from pixelsleuth.models.verdicts import small_heatmap
 
-HEATMAP_SIDE = 512
-"""Longest side of the heat map that a verdict carries, in pixels."""
 INCONCLUSIVE_BELOW = 0.5
 
 
@@ -162,11 +160,3 @@ def load(name: str, device: str = "auto", precision: str = "auto") -> SidaDetect
     return SidaDetector(
         engine, short or "sida", precision=kind, version=hashlib.sha256(facts.encode()).hexdigest()[:8]
     )
-
-
-def small_heatmap(chance: np.ndarray) -> np.ndarray:
-    """(H, W) in 0..1, longest side at most HEATMAP_SIDE."""
-    height, width = chance.shape
-    scale = min(1.0, HEATMAP_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.array(Image.fromarray(chance.astype(np.float32)).resize(size, Image.Resampling.BOX))

@@ -1,0 +1,1 @@
+"""Detectors of moderate size through ONNX Runtime: no torch."""

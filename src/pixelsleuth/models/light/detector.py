@@ -1,0 +1,170 @@
+"""A baseline through ONNX Runtime: numpy prepares the picture, the graph answers, `models.verdicts` makes the verdict.
+
+`load_folder` takes what `pixelsleuth models convert` wrote; `load_published` a published safetensors file, for which a
+graph without weights ships in the package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelsleuth._version import __version__
+from pixelsleuth.core.detector import Capability, Detector
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.images import Picture
+from pixelsleuth.core.verdict import Verdict
+from pixelsleuth.models.light import tensors
+from pixelsleuth.models.light.form import GRAPH, SETTINGS, STRETCH, Form, read, shipped
+from pixelsleuth.models.pixels import window
+from pixelsleuth.models.preparation import prepared
+from pixelsleuth.models.verdicts import Answer, verdict_of
+
+OUTSIDE = -20.0
+"""The logit of pixels outside the centre crop: nothing was seen there."""
+OUTPUTS = ("logit", "mask", "classes")
+
+
+class LightDetector(Detector):
+    """Verdicts of a network in ONNX form. `session` is the graph's; its outputs are some of `OUTPUTS`, of one picture:
+    (1,), (1, h, w) and (1, 3)."""
+
+    def __init__(self, form: Form, session: Any, digest: str) -> None:
+        self.form, self.session, self.name = form, session, form.baseline
+        kind = "onnx" if form.precision == "fp32" else f"onnx.{form.precision}"
+        self.version = f"{__version__}+{digest[:8]}.{kind}"
+        self.made_for = form.made_for
+        self.outputs = [node.name for node in session.get_outputs()]
+        inputs = [node.name for node in session.get_inputs()]
+        if inputs != ["picture"] or not self.outputs or not set(self.outputs) <= set(OUTPUTS):
+            raise UsageError(
+                f"The graph of {form.facts.title} is none that this version knows: convert it again."
+            )
+        can = {Capability.DETECT} | ({Capability.LOCALIZE} if "mask" in self.outputs else set())
+        self.capabilities = frozenset(can)
+
+    def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
+        """One verdict a picture, one after the other: a processor gains nothing from batches."""
+        del explain
+        return [
+            verdict_of(picture, self.answer(picture.pixels), made_for=self.made_for, model=self.model)
+            for picture in pictures
+        ]
+
+    def answer(self, pixels: NDArray[np.uint8]) -> Answer:
+        """What the network says of (H, W, 3) uint8, its mask at the picture's size."""
+        values = self.session.run(None, {"picture": prepared(pixels, self.form.steps)[None]})
+        told = dict(zip(self.outputs, values, strict=True))
+        mask = (
+            placed(told["mask"][0], pixels.shape[0], pixels.shape[1], self.form.frame)
+            if "mask" in told
+            else None
+        )
+        return Answer(
+            float(told["logit"][0]) if "logit" in told else None,
+            mask,
+            told["classes"][0].astype(np.float64) if "classes" in told else None,
+        )
+
+
+def placed(mask: NDArray[np.float32], height: int, width: int, frame: int) -> NDArray[np.float32]:
+    """Mask logits (h, w) -> (height, width) of the picture: stretched, or put where the centre crop of side `frame`
+    lay."""
+    if frame == STRETCH:
+        return bilinear(mask, height, width)
+    whole = np.full((height, width), OUTSIDE, np.float32)
+    (top, there), (left, across) = window(height, frame), window(width, frame)
+    rows, columns = min(frame, height), min(frame, width)
+    whole[top : top + rows, left : left + columns] = mask[there : there + rows, across : across + columns]
+    return whole
+
+
+def bilinear(mask: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """(h, w) -> (height, width): half-pixel centres, edges repeated, no smoothing before shrinking."""
+    if mask.shape == (height, width):
+        return mask
+    above, below, down = _neighbours(mask.shape[0], height)
+    left, right, across = _neighbours(mask.shape[1], width)
+    wide = mask[:, left] * (1 - across) + mask[:, right] * across
+    return np.asarray(wide[above] * (1 - down)[:, None] + wide[below] * down[:, None], np.float32)
+
+
+def _neighbours(length: int, wanted: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Both neighbours of every new place, and the second one's weight."""
+    place = np.maximum((np.arange(wanted, dtype=np.float32) + 0.5) * np.float32(length / wanted) - 0.5, 0)
+    first = np.minimum(place.astype(np.intp), length - 1)
+    return first, np.minimum(first + 1, length - 1), (place - first).astype(np.float32)
+
+
+def load_folder(folder: str, device: str = "auto") -> LightDetector:
+    """The detector of a folder that `pixelsleuth models convert` wrote.
+
+    Raises:
+        UsageError: the folder is not whole, or damaged.
+    """
+    form, graph = read(Path(folder) / SETTINGS), Path(folder) / GRAPH
+    if not graph.is_file():
+        raise UsageError(f"{folder} lacks {GRAPH}: convert the detector again.")
+    with open(graph, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != form.graph:
+        raise UsageError(f"{graph} is not what was converted (its SHA-256 is another): convert it again.")
+    return LightDetector(form, _session(graph, session_options(), device), digest)
+
+
+def load_published(
+    name: str, device: str = "auto", *, weights: str, options: Mapping[str, str]
+) -> LightDetector:
+    """The detector of a baseline whose graph ships in the package, with the weights of a published file.
+
+    Raises:
+        UsageError: the weights are missing, damaged or another network's.
+    """
+    settings = shipped(name, options)
+    assert settings is not None, "the caller asks `shipped` first"
+    form, path = read(settings), Path(weights)
+    if path.is_dir():
+        path = path / form.facts.files[0]
+    found = tensors.read(path, form)
+    import onnxruntime
+
+    given = session_options()
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensor) for tensor in found.values()]
+    given.add_external_initializers(list(found), values)
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return LightDetector(form, _session(settings.with_suffix(".onnx"), given, device), digest)
+
+
+def session_options() -> Any:
+    """ONNX Runtime's options: every core that this process may use, memory given back, no chatter."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    return options
+
+
+def _session(graph: Path, options: Any, device: str) -> Any:
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    if device == "cuda" and "CUDAExecutionProvider" not in available:
+        raise UsageError(
+            "No CUDA build of ONNX Runtime is installed: use --device cpu, or install onnxruntime-gpu."
+        )
+    wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"][1 if device == "cpu" else 0 :]
+    try:
+        return onnxruntime.InferenceSession(
+            str(graph), options, providers=[name for name in wanted if name in available]
+        )
+    except Exception as error:  # ONNX Runtime's own classes have no base in common
+        raise UsageError(f"{graph} cannot be loaded: convert the detector again.") from error

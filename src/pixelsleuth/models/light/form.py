@@ -1,0 +1,142 @@
+"""What a detector in ONNX form is made of: `detector.json`, read strictly, since anybody may have written it.
+
+A folder that `pixelsleuth models convert` wrote holds it beside `model.onnx`. Inside the package lie graphs *without*
+weights (`graphs/`): their table `tensors` says which tensor of the published file each of their numbers is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pixelsleuth.core.baselines import FACTS, Facts
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.models.preparation import Steps, checked
+
+SETTINGS, GRAPH = "detector.json", "model.onnx"
+SCHEMA = "pixelsleuth.onnx/1"
+LARGEST_SETTINGS = 1_000_000
+PRECISIONS = ("fp32", "int8")
+NOT = {
+    "fusing": "it cuts patches of each picture at places that it finds on the way, in numpy",
+    "lgrad": "it differentiates a network with respect to its input",
+    "lnp": "it rounds a denoiser's output to whole levels in numpy on the way to the classifier",
+    "antifake_prompt": "it generates with a language model",
+    "lisa": "it generates with a language model",
+}
+"""Why a baseline cannot become a graph."""
+STRETCH = 0
+"""Placement of a mask that covers the whole picture."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a graph's tensor lies in the published file: tensor `key`, of it the rows `start` to `stop`."""
+
+    key: str
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Form:
+    """`baseline` and `options` say which network it is, `steps` how a picture gets in, `made_for` which class "fake"
+    fills (None: it tells all three apart). `frame`: the side of the centre crop that its mask covers, or STRETCH.
+    `weights` is the SHA-256 of each file that the weights came from, `graph` that of `model.onnx`."""
+
+    baseline: str
+    options: Mapping[str, str]
+    steps: Steps
+    made_for: Label | None
+    frame: int = STRETCH
+    precision: str = "fp32"
+    licence: str = ""
+    graph: str = ""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    tensors: Mapping[str, Part] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> Facts:
+        """What else is known of the baseline."""
+        return FACTS[self.baseline]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `read` reads."""
+        return {
+            "schema": SCHEMA,
+            "baseline": self.baseline,
+            "title": self.facts.title,
+            "options": dict(self.options),
+            "prepare": [list(step) for step in self.steps],
+            "fake_is": None if self.made_for is None else str(self.made_for),
+            "frame": self.frame,
+            "precision": self.precision,
+            "licence": self.licence,
+            "graph": self.graph,
+            "weights": dict(self.weights),
+            "tensors": {
+                name: [part.key, part.start, part.stop, list(part.shape)]
+                for name, part in self.tensors.items()
+            },
+        }
+
+
+def read(path: Path) -> Form:
+    """The settings in a file.
+
+    Raises:
+        UsageError: it is missing, damaged, or of another version.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read(LARGEST_SETTINGS + 1)
+        if len(text) > LARGEST_SETTINGS:
+            raise ValueError("too large")
+        return _form(json.loads(text), str(path))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise UsageError(f"{path} is missing: convert the detector again.") from None
+        raise UsageError(
+            f"{path} is damaged or of another version: convert it again with `pixelsleuth models convert`."
+        ) from None
+
+
+def _form(content: dict[str, Any], where: str) -> Form:
+    """Raises ValueError, TypeError, KeyError or AttributeError where the content is none."""
+    if content["schema"] != SCHEMA or content["baseline"] not in FACTS:
+        raise ValueError("of another version")
+    texts = {name: content[name] for name in ("baseline", "licence", "graph", "precision")}
+    frame, fake_is = content["frame"], content["fake_is"]
+    if not all(isinstance(text, str) for text in texts.values()) or texts["precision"] not in PRECISIONS:
+        raise ValueError("no texts")
+    if type(frame) is not int or not 0 <= frame <= 4096:
+        raise ValueError("no frame")
+    return Form(
+        **texts,
+        options={str(name): str(value) for name, value in content["options"].items()},
+        steps=checked(content["prepare"], where),
+        made_for=None if fake_is is None else Label(fake_is),
+        frame=frame,
+        weights={str(name): str(value) for name, value in content["weights"].items()},
+        tensors={str(name): _part(*values) for name, values in content["tensors"].items()},
+    )
+
+
+def _part(key: Any, start: Any, stop: Any, shape: Any) -> Part:
+    numbers = [start, stop, *shape]
+    if not isinstance(key, str) or not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("no tensor")
+    return Part(key, start, stop, tuple(shape))
+
+
+def shipped(name: str, options: Mapping[str, str]) -> Path | None:
+    """The settings of the graph without weights that ships for a baseline with these options; None: there is none."""
+    variant = "-".join([name, *options.values()])
+    path = Path(str(files("pixelsleuth.models.light") / "graphs" / f"{variant}.json"))
+    return path if path.is_file() else None

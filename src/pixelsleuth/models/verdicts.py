@@ -1,0 +1,80 @@
+"""What a "real or fake" network says of a picture, as a verdict: one rule for torch and for ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pixelsleuth.compact.components import regions
+from pixelsleuth.core.images import Picture
+from pixelsleuth.core.verdict import Label, Verdict
+
+HEATMAP_SIDE = 512
+"""Pixels of a heat map's longer side, at most."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of one picture: `logit`, positive = fake (None for a pure localizer: its mask's largest value counts);
+    `mask` (H, W) float32 logits at the picture's size; `classes` (3,) logits in the order of `Label` where the network
+    itself tells all three apart."""
+
+    logit: float | None = None
+    mask: NDArray[np.float32] | None = None
+    classes: NDArray[np.float64] | None = None
+
+
+def verdict_of(
+    picture: Picture, answer: Answer, *, made_for: Label | None, model: Mapping[str, str]
+) -> Verdict:
+    """The verdict: "fake" is the class `made_for`, its complement real, the third class 0.
+
+    A localizer's heat map is always there, since its mask is measured on every picture that has one; the mask itself
+    is delivered where the picture is judged tampered.
+    """
+    chances = probabilities(answer, made_for)
+    label = max(Label, key=lambda one: chances[one])
+    mask, heatmap, found, warnings = None, None, [], []
+    if answer.mask is not None:
+        chance = sigmoid(answer.mask)
+        heatmap = small_heatmap(chance)
+        if label is Label.TAMPERED and bool((answer.mask > 0).any()):
+            mask = answer.mask > 0
+            found = regions(mask, (chance * 255 + 0.5).astype(np.uint8))
+        elif label is Label.TAMPERED:
+            warnings.append("no mask: no pixel is more likely tampered than not, though the picture is")
+    return Verdict.of(
+        picture, chances, model=model, mask=mask, heatmap=heatmap, regions=found, warnings=warnings
+    )
+
+
+def probabilities(answer: Answer, made_for: Label | None) -> dict[Label, float]:
+    """The three, which sum to 1."""
+    if answer.classes is not None:
+        powers = np.exp(answer.classes - answer.classes.max())
+        return dict(zip(Label, (powers / powers.sum()).tolist(), strict=True))
+    logit = answer.logit
+    if logit is None:
+        assert answer.mask is not None, "a network says at least one of the three"
+        logit = float(answer.mask.max())
+    assert made_for is not None, "only a network of three classes is made for none of them"
+    fake = float(sigmoid(np.array(logit, np.float64)))
+    return dict.fromkeys(Label, 0.0) | {Label.REAL: 1 - fake, made_for: fake}
+
+
+def sigmoid(x: NDArray) -> NDArray:
+    """1 / (1 + exp(-x)), of the same type; never an overflow."""
+    power = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + power), power / (1 + power)).astype(x.dtype)
+
+
+def small_heatmap(chance: NDArray) -> NDArray[np.float32]:
+    """(H, W) in 0..1, longest side at most HEATMAP_SIDE."""
+    height, width = chance.shape
+    scale = min(1.0, HEATMAP_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.array(Image.fromarray(chance.astype(np.float32)).resize(size, Image.Resampling.BOX))
