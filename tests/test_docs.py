@@ -67,7 +67,7 @@ def test_every_command_and_option_that_is_shown_exists(page: Path) -> None:
             for parameter in one.params
             for option in (*parameter.opts, *parameter.secondary_opts)
         }
-        assert set(re.findall(r"(?<!\S)--[a-z][a-z-]*", words)) <= {*known, "--help"}, words
+        assert set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", words)) <= {*known, "--help"}, words
     for name in re.findall(r"`pixelsleuth ([a-z]+)[ `]", text):
         assert main.get_command(context, name) is not None, f"pixelsleuth {name}"
 
@@ -96,7 +96,7 @@ def test_the_page_of_check_tells_every_option_of_check() -> None:
         for line in (DOCS / "check.md").read_text(encoding="utf-8").splitlines()
         if line.startswith("| `--")
     ]
-    told = {name for row in rows for name in re.findall(r"--[a-z][a-z-]*", row.split(" | ")[0])}
+    told = {name for row in rows for name in re.findall(r"--[a-z][a-z0-9-]*", row.split(" | ")[0])}
     assert told == {name for name in known if name.startswith("--") and name != "--help"}
 
 
