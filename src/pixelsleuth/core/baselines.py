@@ -238,6 +238,7 @@ _ALL = (
         },
         parameters=303_557_633,
         known_by="base_model.model.blocks.0.attn.qkv.lora.lora_A",
+        published="its authors: mean accuracy 0.907 over eleven sets",
     ),
     Facts(
         name="npr",

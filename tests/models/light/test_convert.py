@@ -58,6 +58,7 @@ MAKERS: dict[str, Callable[[], Baseline]] = {
     "dinov2": lambda: baseline_class("dinov2")(dinov2()),
 }
 SLOW = {
+    "dda": {"backbone": "vits14", "input": "first_crop224"},
     "pscc_net": {"input": "resize256"},
     "hifi_net": {},
     "trufor": {},

@@ -24,14 +24,15 @@ from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
 from pixelsleuth.models.baselines.pixels import (
+    CLIP,
     CLIP_MEAN,
     CLIP_STD,
-    centre_crop,
     jpeg,
     normalised,
     random_crop,
     unit,
 )
+from pixelsleuth.models.preparation import Steps
 from pixelsleuth.models.sida.lora import add_lora, fold
 
 SIZES = {"vitl14": (1024, 24, 16), "vitb14": (768, 12, 12), "vits14": (384, 12, 6)}
@@ -108,9 +109,9 @@ class Dda(Baseline):
             found["dinov2.embeddings.position_embeddings"] = stretched(positions, self.side // PATCH)
         return found
 
-    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, side, side): the middle at its own resolution, black around a smaller picture."""
-        return normalised(unit(centre_crop(pixels, self.side)), CLIP_MEAN, CLIP_STD)
+        return [["crop", self.side], CLIP]
 
     def features(self, x: Tensor) -> Tensor:
         """(B, 3, side, side) -> class tokens (B, width) behind the final norm."""
