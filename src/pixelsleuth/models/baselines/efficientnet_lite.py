@@ -39,7 +39,8 @@ class SameConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         (k, _), (s, _) = self.kernel_size, self.stride
-        lacking = [max((math.ceil(n / s) - 1) * s + k - n, 0) for n in x.shape[-1:-3:-1]]
+        sides = map(int, x.shape[-1:-3:-1])  # no tensors, as sides are while a graph is traced
+        lacking = [max((math.ceil(n / s) - 1) * s + k - n, 0) for n in sides]
         pads = [part for one in lacking for part in (one // 2, one - one // 2)]
         return super().forward(F.pad(x, pads))
 
@@ -134,7 +135,7 @@ def load_encoder(name: str) -> Lite0:
 
 def _grid(x: Tensor, side: int) -> Tensor:
     """A square map brought to `side` cells: cells averaged, or bilinear where there are fewer."""
-    side = int(side)  # no tensor, as a shape is while a graph is traced
-    if x.shape[-1] > side:
-        return F.adaptive_avg_pool2d(x, side)
+    side, inside = int(side), int(x.shape[-1])
+    if inside > side:
+        return F.avg_pool2d(x, inside // side)  # sides are powers of two times the grid's
     return F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
