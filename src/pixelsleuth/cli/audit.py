@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pixelsleuth.cli.reading import allow_outside, set_option, settings_of
+
 
 @click.command(short_help="How much of the labels do headers, texts and thumbnails give away?")
 @click.argument("data", type=click.Path(path_type=Path))
@@ -19,6 +21,9 @@ import click
 @click.option(
     "--split", metavar="NAME", help="Audit this split alone, such as train. Default: all, and each."
 )
+@click.option("--reader", metavar="NAME", help="How to read the data, where that cannot be told from them.")
+@set_option
+@allow_outside
 @click.option(
     "--equalise/--no-equalise",
     default=True,
@@ -56,6 +61,9 @@ def audit(
     data: Path,
     out: Path,
     split: str | None,
+    reader: str | None,
+    settings: tuple[str, ...],
+    allow_outside: bool,
     equalise: bool,
     size: str,
     quality: str,
@@ -70,8 +78,12 @@ def audit(
     shows; near 1, a detector can reach the label without learning anything about forgeries.
 
     \b
-    Exit status: 0 audited, 1 audited but some pictures could not be read, 2 wrong usage.
+    Exit status: 0 audited, 1 audited but some pictures were left out or could not be read, 2 wrong usage.
     """
     from pixelsleuth.cli.auditing import AuditOptions, run_audit
 
-    ctx.exit(run_audit(AuditOptions(data, out, split, equalise, size, quality, limit, seed, workers, quiet)))
+    options = AuditOptions(
+        data, out, split, equalise, size, quality, limit, seed, workers, quiet, reader, settings_of(settings),
+        allow_outside,
+    )  # fmt: skip
+    ctx.exit(run_audit(options))

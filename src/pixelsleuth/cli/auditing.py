@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.core.errors import MissingExtra, OutputError, UsageError
+from pixelsleuth.core.errors import MissingExtra, OutputError, PictureNotFound, UsageError
 
 if TYPE_CHECKING:
     from pixelsleuth.data.audit.measure import Looked, Treatment
@@ -33,6 +33,9 @@ class AuditOptions:
     seed: int = 0
     workers: int = 2
     quiet: bool = False
+    reader: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    allow_outside: bool = False
 
 
 def run_audit(options: AuditOptions) -> int:
@@ -47,10 +50,15 @@ def run_audit(options: AuditOptions) -> int:
         if find_spec(module) is None:
             raise MissingExtra(package, "eval")
     from pixelsleuth.data.audit.measure import Treatment, parts_of
+    from pixelsleuth.data.left_out import ABSENT, UNREADABLE
 
     low, high = _quality(options.quality)
     treatment = Treatment(_size(options.size), low, high, options.seed)
-    parts = parts_of(options.data, options.split)
+    parts = parts_of(
+        options.data, options.split, reader=options.reader, settings=options.settings,
+        allow_outside=options.allow_outside,
+    )  # fmt: skip
+    left_out = next(iter(parts.values())).left_out.copied()
     total = sum(map(len, parts.values()))
     if options.limit:
         parts = {
@@ -63,7 +71,10 @@ def run_audit(options: AuditOptions) -> int:
             f"{options.out} cannot be made ({error.strerror}); choose another folder."
         ) from error
     result = _measure(parts, options, treatment)
+    for one in result["skipped"]:
+        left_out.add(ABSENT if one["code"] == PictureNotFound.code else UNREADABLE, one["path"])
     result |= {"data": _named(options.data), "split": options.split, "of": total, "seed": options.seed}
+    result["left_out"] = left_out.to_dict()
     _write(result, options.out)
     from pixelsleuth.reporting.audit import sentences
 
@@ -73,8 +84,9 @@ def run_audit(options: AuditOptions) -> int:
         _say(f"\n{name}:")
         for line in sentences(part):
             _say(line)
+    left_out.tell()
     _say(f"Report: {options.out / 'report.html'}")
-    return 1 if result["skipped"] else 0
+    return 1 if left_out else 0
 
 
 def _measure(parts: dict[str | None, Listing], options: AuditOptions, treatment: Treatment) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixelsleuth.cli.reading import allow_outside, set_option, settings_of
+
 if TYPE_CHECKING:
     from pixelsleuth.data.readers.source import ReaderSpec
     from pixelsleuth.data.verify import Report
@@ -65,9 +67,8 @@ def show(name: str, style: str) -> None:
 @click.argument("data", metavar="DIR")
 @click.option("--reader", metavar="NAME", help="Read as this data set, whatever the layout looks like.")
 @click.option("--split", metavar="NAME", help="Only this part of the set.")
-@click.option(
-    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="A setting of the reader; may be repeated."
-)
+@set_option
+@allow_outside
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Look at the first N pictures only.")
 @STYLE
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
@@ -78,6 +79,7 @@ def verify(
     reader: str | None,
     split: str | None,
     settings: tuple[str, ...],
+    allow_outside: bool,
     limit: int | None,
     style: str,
     quiet: bool,
@@ -88,13 +90,13 @@ def verify(
     says what is missing.
 
     \b
-    Exit status: 0 every picture and mask can be used, 1 some cannot (unreadable, empty mask, one picture
-    under two labels), 2 wrong usage, 130 interrupted (what was seen is told).
+    Exit status: 0 every picture and mask can be used, 1 some cannot (left out, unreadable, empty mask, one
+    picture under two labels), 2 wrong usage, 130 interrupted (what was seen is told).
     """
     from pixelsleuth.data.readers import open_data
     from pixelsleuth.data.verify import verify as walk
 
-    opened = open_data(data, reader, split, **dict(_pair(text) for text in settings))
+    opened = open_data(data, reader, split, allow_outside=allow_outside, **settings_of(settings))
     report: Report | None = None
     interrupted = False
     with _progress(quiet) as step:
@@ -105,19 +107,11 @@ def verify(
             interrupted = True
     if report is not None:
         click.echo(json.dumps(report.to_dict(), indent=2) if style == "json" else _text(report))
+        report.tally.tell()
     if interrupted:
         click.echo("Interrupted: what was seen so far is told.", err=True)
         ctx.exit(130)
     ctx.exit(0 if report is not None and report.ok else 1)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"--set wants KEY=VALUE, not {text!r}.")
-    if key.strip() in ("spec", "reader", "split"):
-        raise click.UsageError(f"{key.strip()} is no setting of a reader; say DIR, --reader or --split.")
-    return key.strip(), value.strip()
 
 
 def _record(spec: ReaderSpec) -> dict[str, Any]:
@@ -164,16 +158,18 @@ def _text(report: Report) -> str:
         lines.append(
             f"    grey masks mark {report.over_half:,} pixels above 127, and would mark {report.over_zero:,} above 0"
         )
-    lines += [
-        f"Left out: {count:,} x {printable(reason)}" for reason, count in sorted(report.left_out.items())
-    ]
+    if report.tally:
+        lines.append(printable(report.tally.sentence()))
     lines += [f"Missing: {printable(sentence)}" for sentence in report.missing]
     if report.settings:
         lines.append(
             "Settings: " + ", ".join(f"{key}={value or '(empty)'}" for key, value in report.settings.items())
         )
     whole = "" if report.complete else " (of the part that was looked at)"
-    lines.append(f"{'Usable' if report.ok else 'Not usable as it is'}{whole}.")
+    used = (
+        "Usable" if report.ok else "Usable, less what was left out" if report.sound else "Not usable as it is"
+    )
+    lines.append(f"{used}{whole}.")
     return "\n".join(lines)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixelsleuth.cli.reading import allow_outside, set_option, settings_of
+
 if TYPE_CHECKING:
     from pixelsleuth.evaluation.recipes import Recipe
 
@@ -24,6 +26,8 @@ WIDE = 240
 )
 @click.option("--split", metavar="NAME", help="Only this part of the data.")
 @click.option("--reader", metavar="NAME", help="How to read the data, where that cannot be told from them.")
+@set_option
+@allow_outside
 @click.option(
     "--perturb", multiple=True, metavar="SPEC", help="Also after this change, such as jpeg:70 or resize:0.5."
 )
@@ -73,8 +77,8 @@ def evaluate(ctx: click.Context, /, recipe: Path | None, **options: Any) -> None
     started again with the same options; models and perturbations may be added to a finished one.
 
     \b
-    Exit status: 0 every picture was judged, 1 some could not be (they are named in the report),
-    2 wrong usage, 130 interrupted.
+    Exit status: 0 every picture was judged, 1 some were left out or could not be judged, or no mask could
+    be used (all told on standard error and in the report), 2 wrong usage, 130 interrupted.
     """
     from pixelsleuth.evaluation.run import EvaluateOptions, run_evaluate
 
@@ -86,6 +90,7 @@ def evaluate(ctx: click.Context, /, recipe: Path | None, **options: Any) -> None
         raise click.UsageError(
             "No data were given; name them with --data (a manifest, a folder, or hf:owner/name)."
         )
+    options["settings"] = settings_of(options["settings"])
     options["models"] = options["models"] or ("compact",)
     options["protocol"] = options["protocol"] or "standard"
     chosen = EvaluateOptions(**options)

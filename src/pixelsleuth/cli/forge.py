@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from pixelsleuth.cli.reading import allow_outside
+
 
 @click.command(short_help="Build a labelled data set of forgeries from photographs.")
 @click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG.yaml")
@@ -15,10 +17,17 @@ import click
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8770, show_default=True, help="Port of the review page."
 )
+@allow_outside
 @click.option("-q", "--quiet", is_flag=True, help="No progress bars.")
 @click.pass_context
 def forge(
-    ctx: click.Context, config: Path, overrides: tuple[str, ...], review: bool, port: int, quiet: bool
+    ctx: click.Context,
+    config: Path,
+    overrides: tuple[str, ...],
+    review: bool,
+    port: int,
+    allow_outside: bool,
+    quiet: bool,
 ) -> None:
     """Turn photographs into real, full synthetic and tampered pictures with masks and descriptions.
 
@@ -37,7 +46,7 @@ def forge(
             raise MissingExtra(package, "forge")
     from pixelsleuth.forge.config import read_config
 
-    settings = read_config(config, list(overrides))
+    settings = read_config(config, [*overrides, *(["allow_outside=true"] * allow_outside)])
     if review:
         from pixelsleuth.forge.review.server import serve_review
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pixelsleuth.cli.reading import allow_outside
+
 
 @click.command(short_help="Train a detector by a recipe, resumable.")
 @click.argument("recipe", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
@@ -13,10 +15,11 @@ import click
 @click.option(
     "--resume", is_flag=True, help="Go on from the last checkpoint in out; begin where there is none."
 )
+@allow_outside
 @click.option(
     "--dry-run", is_flag=True, help="Tell what would be trained, memory, steps and disk; train nothing."
 )
-def train(recipe: Path, overrides: tuple[str, ...], resume: bool, dry_run: bool) -> None:
+def train(recipe: Path, overrides: tuple[str, ...], resume: bool, allow_outside: bool, dry_run: bool) -> None:
     """Train SIDA, FakeVLM, So-Fake-R1 or the bundled detector as CONFIG.yaml says, settings replaced by KEY=VALUE
     (nested ones as lora.rank=4). `kind:` in the recipe tells which; without it, it is SIDA's.
 
@@ -31,6 +34,7 @@ def train(recipe: Path, overrides: tuple[str, ...], resume: bool, dry_run: bool)
     """
     from pixelsleuth.core.errors import MissingExtra
 
+    overrides += ("allow_outside=true",) * allow_outside
     try:
         from pixelsleuth.training import recipe as recipes
 

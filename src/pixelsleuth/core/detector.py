@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from os import PathLike
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, overload
+from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeGuard, overload
 
 from pixelsleuth.core.errors import PictureError, PixelSleuthError, UsageError
-from pixelsleuth.core.verdict import Label, Verdict
+from pixelsleuth.core.verdict import Label, NamesOnly, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from pixelsleuth.core.images import Picture
 
-    Source: TypeAlias = str | PathLike[str] | bytes | Image.Image | NDArray[np.generic] | Picture
+    Source: TypeAlias = str | PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[np.generic] | Picture
 
 log = logging.getLogger("pixelsleuth")
 
 
-class Capability(StrEnum):
+class Capability(StrEnum, metaclass=NamesOnly):
     """What a detector can do: name the class, draw the mask, say why."""
 
     DETECT = "detect"
@@ -99,21 +99,22 @@ class Detector(ABC):
         return ""
 
     @overload
-    def check(
-        self, source: list[Source] | tuple[Source, ...], *, explain: bool = ..., on_error: OnError = ...
-    ) -> list[Verdict]: ...
+    def check(self, source: Source, *, explain: bool = ..., on_error: OnError = ...) -> Verdict: ...
 
     @overload
-    def check(self, source: Source, *, explain: bool = ..., on_error: OnError = ...) -> Verdict: ...
+    def check(
+        self, source: Iterable[Source], *, explain: bool = ..., on_error: OnError = ...
+    ) -> list[Verdict]: ...
 
     def check(
         self,
-        source: Source | list[Source] | tuple[Source, ...],
+        source: Source | Iterable[Source],
         *,
         explain: bool = True,
         on_error: OnError = None,
     ) -> Verdict | list[Verdict]:
-        """Judge one picture (path, bytes, PIL image, array), or a list of them (then the answer is a list).
+        """Judge one picture (path, bytes, open file, PIL image, array), or a list, a generator or any other iterable
+        of them (then the answer is a list).
 
         `on_error`: "raise" lets the first PictureError out, "record" turns it into a verdict with `error`
         set; by default a single picture raises and a list records. Verdicts of a list forget pixels that a
@@ -121,7 +122,7 @@ class Detector(ABC):
         """
         if on_error not in (None, "raise", "record"):
             raise UsageError(f"on_error must be 'raise' or 'record', not {on_error!r}.")
-        if isinstance(source, list | tuple):
+        if _are_several(source):
             verdicts = []
             for one in source:
                 verdict = self._check_one(one, explain, raise_errors=on_error == "raise")
@@ -132,17 +133,17 @@ class Detector(ABC):
         return self._check_one(source, explain, raise_errors=on_error != "record")
 
     def check_many(
-        self, sources: Iterable[Source], *, explain: bool = True, batch_size: int = 1
+        self, sources: Iterable[Source] | Source, *, explain: bool = True, batch_size: int = 1
     ) -> Iterator[Verdict]:
         """Judge a stream of pictures and yield verdicts in order; a failure is a record, never an exception.
 
-        At most `batch_size` pictures are held at a time.
+        A single picture, a path above all, is a stream of one. At most `batch_size` pictures are held at a time.
         """
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, not {batch_size}.")
         batch: list[Picture | Verdict] = []
         opened: list[float] = []
-        for source in sources:
+        for source in sources if _are_several(sources) else [sources]:
             started = time.perf_counter()
             batch.append(self._open(source))
             opened.append((time.perf_counter() - started) * 1000)
@@ -208,6 +209,20 @@ class Detector(ABC):
         if len(verdicts) != len(pictures):
             raise RuntimeError(f"{self.name} gave {len(verdicts)} verdicts for {len(pictures)} pictures")
         return verdicts
+
+
+def _are_several(source: Source | Iterable[Source]) -> TypeGuard[Iterable[Source]]:
+    """True for an iterable of pictures; a path, bytes, an open file and an array are iterable, too, but one picture.
+
+    An array of four dimensions is a stack of pictures.
+    """
+    if isinstance(source, str | bytes | bytearray | memoryview | PathLike | Mapping) or hasattr(
+        source, "read"
+    ):
+        return False
+    if hasattr(source, "__array__") or hasattr(source, "__array_interface__"):
+        return getattr(source, "ndim", 0) == 4
+    return isinstance(source, Iterable)
 
 
 OnError: TypeAlias = Literal["raise", "record"] | None

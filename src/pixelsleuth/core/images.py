@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 MAX_MEGAPIXELS = 100.0
 MIN_SIDE = 16
+ROUNDING = 1e-3
+"""How far beyond 0..1 floats may lie: what half precision makes of a computation that ends at 1."""
+SPOKEN = {"bytes": "The file in memory", "array": "The array", "image": "The image"}
+"""What errors call a source without a name."""
 # What decoding may hold at a time, file and decoded picture included; the rest of 1 GiB is the process
 # itself.
 MEMORY_BUDGET = 900 << 20
@@ -64,10 +68,11 @@ class Picture:
 def open_picture(
     source: Source, *, max_megapixels: float = MAX_MEGAPIXELS, name: str | None = None
 ) -> Picture:
-    """Read a picture: a path, the bytes of a file, a PIL image, or an array.
+    """Read a picture: a path, the bytes of a file, a file opened with "rb", a PIL image, or an array.
 
-    Arrays are (H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or floats in 0..1. `name` stands for the source
-    in the result and in errors. A Picture is returned as it is.
+    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16, bool or floats in 0..1 (a rounding
+    error beyond either end is cut off). `name` stands for the source in the result and in errors. A Picture
+    is returned as it is.
 
     Raises PictureNotFound, NotAPicture, UnsupportedFormat, PictureTooLarge, PictureTooSmall or
     CorruptPicture.
@@ -80,24 +85,42 @@ def open_picture(
         return source
     label = name or source_name(source)
     limit = max_megapixels * 1e6
+    spoken = label if name else SPOKEN.get(label, label)
     try:
         if isinstance(source, str | PathLike):
-            return _from_file(read_file(os.fspath(source), label), label, limit)
+            return _from_file(read_file(os.fspath(source), label), label, limit, label)
         if isinstance(source, bytes | bytearray | memoryview):
             if len(source) > MAX_FILE_BYTES:
-                raise file_too_large(label, len(source))
-            return _from_file(bytearray(source), label, limit)
+                raise file_too_large(spoken, len(source))
+            return _from_file(bytearray(source), label, limit, spoken)
         if isinstance(source, np.ndarray):
-            return _from_array(source, label, limit)
+            return _from_array(source, label, limit, spoken)
         if _is_pil(source):
-            return _from_pil(source, label, limit)
+            return _from_pil(source, label, limit, spoken)
+        if hasattr(source, "read"):
+            return _from_file(_read_stream(source, spoken), label, limit, spoken)
     except MemoryError:
         raise PictureTooLarge(
-            f"{label} needs more memory than there is; scale it down and check that."
+            f"{spoken} needs more memory than there is; scale it down and check that."
         ) from None
+    kind = type(source).__name__
     raise NotAPicture(
-        f"A {type(source).__name__} is not a picture; give a path, bytes, a PIL image or an array."
+        f"{'An' if kind[0] in 'aeiouAEIOU' else 'A'} {kind} is not a picture; give a path, bytes, an open file, "
+        "a PIL image or an array."
     )
+
+
+def _read_stream(stream: Any, spoken: str) -> bytearray:
+    """The bytes that an open file still holds, as many as are read of a file on disk."""
+    try:
+        data = stream.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError, TypeError) as error:  # a directory, a closed file, a reader of another kind
+        raise NotAPicture(f"{spoken} cannot be read ({error}); open it with mode 'rb'.") from None
+    if not isinstance(data, bytes | bytearray):
+        raise NotAPicture(f"{spoken} gives no bytes, but {type(data).__name__}; open it with mode 'rb'.")
+    if len(data) > MAX_FILE_BYTES:
+        raise file_too_large(spoken, len(data))
+    return bytearray(data)
 
 
 def source_name(source: Any) -> str:
@@ -111,8 +134,10 @@ def source_name(source: Any) -> str:
         return "bytes"
     if isinstance(source, np.ndarray):
         return "array"
-    filename = getattr(source, "filename", "")
-    return filename if isinstance(filename, str) and filename else "image"
+    filename = getattr(source, "name" if hasattr(source, "read") else "filename", "")
+    if isinstance(filename, str) and filename:
+        return filename
+    return "bytes" if hasattr(source, "read") else "image"
 
 
 def _check_size(width: int, height: int, label: str, limit: float) -> None:
@@ -137,20 +162,21 @@ def _check_memory(header: Header, file_bytes: int, pixels: int, label: str, limi
         )
 
 
-def _from_file(data: bytearray, label: str, limit: float) -> Picture:
+def _from_file(data: bytearray, label: str, limit: float, spoken: str) -> Picture:
+    """Read the bytes of a file; `label` is the picture's source, `spoken` what errors call it."""
     from pixelsleuth.core.decode import decode
 
     sha256 = hashlib.sha256(data).hexdigest()
-    header = read_header(memoryview(data), label)
+    header = read_header(memoryview(data), spoken)
     size = len(data)
 
     def check(width: int, height: int) -> None:
-        _check_size(width, height, label, limit)
-        _check_memory(header, size, width * height, label, limit)
+        _check_size(width, height, spoken, limit)
+        _check_memory(header, size, width * height, spoken, limit)
 
     if header.width:
         check(header.width, header.height)
-    pixels = decode(data, header, label, check)
+    pixels = decode(data, header, spoken, check)
     return Picture(label, sha256, pixels, header.format, _clean(header.metadata), tuple(header.warnings))
 
 
@@ -160,13 +186,13 @@ def _is_pil(source: Any) -> bool:
     return isinstance(source, Image.Image)
 
 
-def _from_pil(image: Image.Image, label: str, limit: float) -> Picture:
+def _from_pil(image: Image.Image, label: str, limit: float, spoken: str) -> Picture:
     from pixelsleuth.core.colour import render
     from pixelsleuth.core.decode import translated
     from pixelsleuth.core.exif import read_blocks
 
-    _check_size(image.width, image.height, label, limit)
-    with translated(label):
+    _check_size(image.width, image.height, spoken, limit)
+    with translated(spoken):
         image.load()
         exif = image.info.get("exif")
         xmp = image.info.get("xmp") if image.format not in ("AVIF", "HEIF") else None
@@ -181,25 +207,38 @@ def _from_pil(image: Image.Image, label: str, limit: float) -> Picture:
     return Picture(label, _digest(pixels), pixels, image.format, _clean(metadata), tuple(warnings))
 
 
-def _from_array(array: NDArray[Any], label: str, limit: float) -> Picture:
+def _from_array(array: NDArray[Any], label: str, limit: float, spoken: str) -> Picture:
     from pixelsleuth.core.colour import from_array
 
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise NotAPicture(
-            f"An array of shape {array.shape} is no picture; give (H, W), (H, W, 3) or (H, W, 4)."
+            f"An array of shape {array.shape} is no picture; give (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."
         )
-    if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
-        raise NotAPicture(f"An array of {array.dtype} is no picture; give uint8, uint16 or floats in 0..1.")
-    _check_size(array.shape[1], array.shape[0], label, limit)
+    if array.dtype not in (np.uint8, np.uint16, np.bool_) and array.dtype.kind != "f":
+        raise NotAPicture(
+            f"An array of {array.dtype} is no picture; give uint8, uint16, bool or floats in 0..1."
+        )
+    _check_size(array.shape[1], array.shape[0], spoken, limit)
+    metadata = {"mode": f"array {array.dtype}"}
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * np.uint8(255)
     if array.dtype.kind == "f":
-        low, high = float(array.min()), float(array.max())
-        if not (low >= 0.0 and high <= 1.0):
-            raise NotAPicture(
-                f"An array of floats must lie in 0..1, not {low:g}..{high:g}; scale it, or give uint8."
-            )
+        array = _in_range(array)
     warnings: list[str] = []
     pixels = from_array(array, warnings)
-    return Picture(label, _digest(pixels), pixels, None, {"mode": f"array {array.dtype}"}, tuple(warnings))
+    return Picture(label, _digest(pixels), pixels, None, metadata, tuple(warnings))
+
+
+def _in_range(array: NDArray[Any]) -> NDArray[Any]:
+    """Floats cut to 0..1. Raises NotAPicture where they lie further off than rounding explains, and for NaN."""
+    low, high = float(array.min()), float(array.max())
+    if not (low >= -ROUNDING and high <= 1.0 + ROUNDING):
+        raise NotAPicture(
+            f"An array of floats must lie in 0..1, not {low:g}..{high:g}; scale it, or give uint8."
+        )
+    return array if low >= 0.0 and high <= 1.0 else array.clip(0.0, 1.0)
 
 
 def _digest(pixels: NDArray[np.uint8]) -> str:

@@ -49,7 +49,7 @@ def specs() -> list[ModelSpec]:
 
 
 def load(
-    name: str = "compact",
+    name: str | os.PathLike[str] = "compact",
     device: str = "auto",
     *,
     precision: str = "auto",
@@ -65,6 +65,11 @@ def load(
     Raises UnknownModel (with a suggestion), MissingExtra, or UsageError for an unknown device or precision, and for
     weights that are missing, damaged or too large.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise UsageError(
+            f'A model is named by a text or a path, not by {name!r}; for example load("compact").'
+        )
+    name = os.fsdecode(name)
     for what, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
         if value not in known:
             raise UsageError(f"Unknown {what} {value!r}; choose one of {', '.join(known)}.")

@@ -9,11 +9,17 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import EnumType, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.core.errors import NotAPicture, PictureError, PixelSleuthError
+from pixelsleuth.core.errors import (
+    CorruptPicture,
+    NotAPicture,
+    PictureError,
+    PictureNotFound,
+    PixelSleuthError,
+)
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -27,7 +33,14 @@ if TYPE_CHECKING:
 SCHEMA = "pixelsleuth.verdict/1"
 
 
-class Label(StrEnum):
+class NamesOnly(EnumType):
+    """The type of an enumeration that lists its own names, not the methods of `str`: in `dir` and in `help`."""
+
+    def __dir__(cls) -> list[str]:
+        return sorted(("__class__", "__doc__", "__members__", "__module__", *cls.__members__))
+
+
+class Label(StrEnum, metaclass=NamesOnly):
     """The three answers.
 
     >>> [str(label) for label in Label]
@@ -223,9 +236,11 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any], *, folder: str | PathLike[str] | None = None) -> Verdict:
-        """Read a record written by `to_dict`; `mask.file` is read relative to `folder` where that is given.
+        """Read a record written by `to_dict` or by `check`. `mask.file` is read where it says, or, with `folder`, in that
+        folder, which may have moved since.
 
-        Raises ValueError for another schema; heat map and picture are not part of a record.
+        Heat map and picture are not part of a record. Raises ValueError for another schema, PictureError for a mask that
+        is not there, is damaged or has another size than the picture.
         """
         if record.get("schema") != SCHEMA:
             raise ValueError(f"a record of schema {SCHEMA} expected, got {record.get('schema')!r}")
@@ -240,7 +255,7 @@ class Verdict:
             confidence=record["confidence"],
             probabilities=None if probabilities is None else {Label(k): v for k, v in probabilities.items()},
             inconclusive=record["inconclusive"],
-            mask=_read_mask(record["mask"], folder),
+            mask=_read_mask(record, folder),
             regions=[Region(tuple(r["box"]), r["area"], r["score"]) for r in record["regions"]],
             explanation=record["explanation"],
             evidence=list(record["evidence"]),
@@ -252,22 +267,53 @@ class Verdict:
         )
 
 
-def _read_mask(
-    mask: Mapping[str, Any] | None, folder: str | PathLike[str] | None
-) -> NDArray[np.bool_] | None:
+def _read_mask(record: Mapping[str, Any], folder: str | PathLike[str] | None) -> NDArray[np.bool_] | None:
+    mask = record["mask"]
     if mask is None:
         return None
     if "rle" in mask:
         from pixelsleuth.core.rle import decode
 
         return decode(mask["rle"])
-    if folder is None:
-        return None
+    path = _mask_path(str(mask["file"]), folder)
+    pixels = _read_png(path)
+    if pixels.shape != (record["height"], record["width"]):
+        raise CorruptPicture(
+            f"The mask {path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, its picture "
+            f"{record['width']} x {record['height']}; it belongs to another one."
+        )
+    return pixels
+
+
+def _mask_path(file: str, folder: str | PathLike[str] | None) -> Path:
+    """Where the mask lies: as the record says, or in `folder`, by its name there or by the path below it; a name in a
+    record never leads out of `folder`.
+    """
+    places = [Path(file)]
+    if folder is not None:
+        root = Path(folder).resolve()
+        below = (Path(folder) / file, Path(folder) / Path(file.replace("\\", "/")).name)
+        places = [path for path in below if path.resolve().is_relative_to(root)]
+    for path in places:
+        if path.is_file():
+            return path
+    way = "name the folder of the masks with folder=" if folder is None else "check the folder"
+    where = f"{file}" if folder is None else f"{file} in {folder}"
+    raise PictureNotFound(f"There is no mask {where}; {way}.")
+
+
+def _read_png(path: Path) -> NDArray[np.bool_]:
+    """(H, W) bool of a mask file: 128 and more is marked."""
     import numpy as np
     from PIL import Image
 
-    with Image.open(Path(folder) / mask["file"], formats=["PNG"]) as image:
-        return np.asarray(image.convert("L")) >= 128
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            return np.asarray(image.convert("L")) >= 128
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise CorruptPicture(
+            f"The mask {path} cannot be read ({error}); write it again with --save-masks."
+        ) from error
 
 
 def printable(text: str) -> str:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelsleuth.core.errors import PixelSleuthError, UsageError
+from pixelsleuth.core.errors import PictureError, PixelSleuthError, UsageError
+from pixelsleuth.data.left_out import EMPTY_MASK, LeftOut, reason_of
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.sample import LABELS, Sample, hold_out, without_groups_of
 
@@ -38,16 +39,22 @@ class CachedPicture:
     polygons: tuple[np.ndarray, ...] = ()
 
 
-def parts_of(manifest: Path, known: Path | None = None) -> dict[str, list[Sample]]:
+def parts_of(
+    manifest: Path, known: Path | None = None, *, allow_outside: bool = False, left_out: LeftOut | None = None
+) -> dict[str, list[Sample]]:
     """The split `train` of a manifest as `fit`, `stack` and `validation`, less the groups of `eval`.
 
     `known` is a JSON file that names the pictures of `stack` and `validation` (relative to the manifest's folder): the
-    parts that shipped weights were made with. Without it a hash of each group decides.
+    parts that shipped weights were made with. Without it a hash of each group decides. What the reader leaves out goes
+    into `left_out`.
 
     Raises:
         UsageError: `known` is about other pictures.
     """
-    members = list(open_data(manifest))
+    data = open_data(manifest, allow_outside=allow_outside)
+    members = list(data)
+    if left_out is not None:
+        left_out.join(data.left_out)
     held = [sample for sample in members if sample.split == "eval"]
     samples = without_groups_of([sample for sample in members if sample.split == "train"], held)
     root = manifest.parent
@@ -58,7 +65,7 @@ def parts_of(manifest: Path, known: Path | None = None) -> dict[str, list[Sample
     part_of = {name: part for part, names in json.loads(known.read_text()).items() for name in names}
     parts: dict[str, list[Sample]] = {"fit": [], "stack": [], "validation": []}
     for sample in samples:
-        parts[part_of.get(sample.path.relative_to(root).as_posix(), "fit")].append(sample)
+        parts[part_of.get(name_of(sample, root), "fit")].append(sample)
     if not parts["stack"] or not parts["validation"]:
         raise UsageError(
             f"{known} names no pictures of {manifest}: it is for another corpus; take parts=hash."
@@ -66,9 +73,20 @@ def parts_of(manifest: Path, known: Path | None = None) -> dict[str, list[Sample
     return parts
 
 
-def build_cache(manifest: Path, out: Path, known: Path | None = None) -> None:
-    """Write `out/pictures.bin` and `out/index.json` for the manifest's split `train` (`known`: see `parts_of`)."""
-    parts = parts_of(manifest, known)
+def name_of(sample: Sample, root: Path) -> str:
+    """The sample's path relative to `root`, whole where it lies elsewhere."""
+    path = sample.path
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def build_cache(
+    manifest: Path, out: Path, known: Path | None = None, *, allow_outside: bool = False
+) -> LeftOut:
+    """Write `out/pictures.bin` and `out/index.json` for the manifest's split `train` (`known`: see `parts_of`); returns
+    what could not be used.
+    """
+    left_out = LeftOut()
+    parts = parts_of(manifest, known, allow_outside=allow_outside, left_out=left_out)
     objects_file = manifest.parent / "coco_instances.json"
     objects = json.loads(objects_file.read_text()) if objects_file.is_file() else {}
     out.mkdir(parents=True, exist_ok=True)
@@ -76,22 +94,33 @@ def build_cache(manifest: Path, out: Path, known: Path | None = None) -> None:
     with (out / "pictures.bin").open("wb") as store:
         for split, part in parts.items():
             for sample in part:
-                row, blob = _entry(sample, manifest.parent, objects)
+                entry = _entry(sample, manifest.parent, objects, left_out)
+                if entry is None:
+                    continue
+                row, blob = entry
                 index.append({"split": split, "offset": offset, **row})
                 store.write(blob)
                 offset += len(blob)
     partial = out / "index.partial"
     partial.write_text(json.dumps(index))
     os.replace(partial, out / "index.json")
+    return left_out
 
 
-def _entry(sample: Sample, root: Path, objects: dict) -> tuple[dict, bytes]:
-    picture, mask = sample.load()
+def _entry(sample: Sample, root: Path, objects: dict, left_out: LeftOut) -> tuple[dict, bytes] | None:
+    """Row and bytes of a picture and its mask; None, counted, where they cannot be read."""
+    try:
+        picture, mask = sample.load()
+    except PictureError as error:
+        left_out.add(reason_of(error), str(sample.path))
+        return None
+    if mask is not None and sample.label == LABELS[2] and not mask.pixels.any():
+        left_out.add(EMPTY_MASK, str(sample.path))
     pixels = picture.pixels
     blob, has_mask = pixels.tobytes(), mask is not None
     if mask is not None:
         blob += (mask.pixels * np.uint8(255)).tobytes()
-    name = sample.path.relative_to(root).as_posix()
+    name = name_of(sample, root)
     polygons = [p for o in objects.get(name, {}).get("objs", []) for p in o["polygons"] if len(p) >= 8]
     row = {"name": name, "height": pixels.shape[0], "width": pixels.shape[1], "mask": has_mask}
     row |= {"label": LABELS.index(sample.label), "source": sample.source, "generator": sample.generator}
@@ -127,10 +156,20 @@ def main() -> None:
         default="hash",
         help="JSON file that names the pictures of stack and validation, or 'hash': a hash of each group decides",
     )
+    parser.add_argument(
+        "--allow-outside",
+        nargs="?",
+        const="true",
+        default="false",
+        type=str.lower,
+        choices=("true", "false"),
+        help="also take paths that lead out of the manifest's folder",
+    )
     options = parser.parse_args()
     known = None if options.parts == "hash" else Path(options.parts)
     try:
-        build_cache(options.manifest, options.out, known)
+        allowed = options.allow_outside == "true"
+        build_cache(options.manifest, options.out, known, allow_outside=allowed).tell()
     except PixelSleuthError as error:
         parser.exit(2, f"{error}\n")
 

@@ -1,15 +1,16 @@
 """`Listing`: the samples of a data set, gone through as often as wanted, without holding a picture in memory.
 
 Sets that keep pictures inside shards yield samples with bytes. Of these a listing keeps names, labels and the like;
-each pass over it streams the shards again.
+each pass over it streams the shards again. What the reader left out is in `left_out`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
+from pixelsleuth.data.left_out import LeftOut
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.sample import Sample
 
@@ -23,13 +24,19 @@ class Listing:
     reader: str | None
     light: tuple[tuple[int, Sample], ...]
     sharded: bool
+    left_out: LeftOut = field(default_factory=LeftOut, hash=False)
+    settings: Mapping[str, str] = field(default_factory=dict, hash=False)
+    allow_outside: bool = False
 
     def __iter__(self) -> Iterator[tuple[int, Sample]]:
         if not self.sharded:
             yield from self.light
             return
         wanted = {index for index, _ in self.light}
-        for index, sample in enumerate(open_data(self.spec, reader=self.reader, split=self.split)):
+        data = open_data(
+            self.spec, self.reader, self.split, allow_outside=self.allow_outside, **self.settings
+        )
+        for index, sample in enumerate(data):
             if index in wanted:
                 yield index, sample
 
@@ -43,13 +50,20 @@ class Listing:
 
 
 def list_data(
-    spec: str | os.PathLike[str], *, split: str | None = None, reader: str | None = None
+    spec: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    reader: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    allow_outside: bool = False,
 ) -> Listing:
     """List what `open_data` opens. Raises UsageError and MissingExtra as it does."""
     name, light, sharded = os.fspath(spec), [], False
-    for index, sample in enumerate(open_data(name, reader=reader, split=split)):
+    chosen = dict(settings or {})
+    data = open_data(name, reader, split, allow_outside=allow_outside, **chosen)
+    for index, sample in enumerate(data):
         if sample.data is not None:
             sharded = True
             sample = replace(sample, data=None, mask=None)
         light.append((index, sample))
-    return Listing(name, split, reader, tuple(light), sharded)
+    return Listing(name, split, reader, tuple(light), sharded, data.left_out, chosen, allow_outside)

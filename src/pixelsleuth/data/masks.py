@@ -3,7 +3,8 @@
 Public masks differ in what marks the forgery (white, black, a transparent hole, a hue, polygons), in size, in
 compression and in orientation. `Mask` says what is stored, `read_mask` reads it: threshold at half (never `> 0`,
 which a JPEG mask floods), nearest-neighbour resize, the picture's EXIF orientation followed, and every correction
-told in `MaskReading` so that `pixelsleuth datasets verify` can count it.
+told in `MaskReading` so that `pixelsleuth datasets verify` can count it. What is stored (`mask_levels`) is either clear
+or refused by name: a mask is never empty because it was not understood.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.core.errors import CorruptPicture, PictureTooLarge
+from pixelsleuth.core.errors import PictureTooLarge
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from pixelsleuth.core.formats import Header
+
 MAX_MASK_PIXELS = 100_000_000
-HALF = 127
-"""A grey level above this counts as marked."""
+LEVEL = 128
+"""The grey level from which a pixel counts as marked, where nothing else is said."""
 
 
 class Marks(StrEnum):
@@ -33,6 +36,8 @@ class Marks(StrEnum):
     WHITE = "white"  # the brightest channel above 127
     BLACK = "black"  # the brightest channel at most 127: inverted sets (DSO-1, NIST16)
     ALPHA = "alpha"  # transparent pixels (MagicBrush); the colours under them mean nothing
+    OPAQUE = "opaque"  # pixels that are not transparent
+    NONZERO = "nonzero"  # every level but 0: class ids
     RED = "red"  # red stronger than green (Columbia's edge masks)
     GREEN = "green"
     ALL = "all"  # every pixel: nothing is stored
@@ -58,7 +63,7 @@ class MaskReading:
     tells that this was not the picture's, `swapped` that it was the picture's with the sides exchanged (the mask is
     then most likely transposed, and wrong), `turned` that the picture's EXIF orientation was applied to it.
     `grey_levels` counts levels other than the two ends; where it is not 0, `over_zero` and `over_half` (pixels as
-    stored) say how much the threshold matters.
+    stored above 0, and from the threshold on) say how much the threshold matters.
     """
 
     pixels: NDArray[np.bool_] = field(repr=False)
@@ -76,9 +81,12 @@ class MaskReading:
         return float(self.pixels.mean())
 
 
-def read_mask(mask: Mask | Path | bytes, size: tuple[int, int], orientation: int = 1) -> MaskReading:
+def read_mask(
+    mask: Mask | Path | bytes, size: tuple[int, int], orientation: int = 1, *, level: int = LEVEL
+) -> MaskReading:
     """Read `mask` for an upright picture of `size` (width, height) whose file has EXIF `orientation` (1..8).
 
+    Pixels from the grey `level` (1..255) on are marked, however the mask is stored.
     A mask that carries no orientation of its own is taken to lie as the picture's file stores it, and is turned with
     the picture, unless its size says that it is upright already.
 
@@ -91,7 +99,7 @@ def read_mask(mask: Mask | Path | bytes, size: tuple[int, int], orientation: int
     if mask.polygons:
         marked, own, counts = _drawn(mask.polygons, stored), 1, (0, 0, 0)
     else:
-        marked, own, counts = _stored(mask)
+        marked, own, counts = _stored(mask, level)
     width, height = marked.shape[1], marked.shape[0]
     turn = own if own > 1 else orientation if _lies_as_stored((width, height), size, stored) else 1
     upright = _turned(marked, turn) if turn > 1 else marked
@@ -146,60 +154,30 @@ def _drawn(polygons: tuple[tuple[float, ...], ...], size: tuple[int, int]) -> ND
     return np.asarray(canvas)
 
 
-def _stored(mask: Mask) -> tuple[NDArray[np.bool_], int, tuple[int, int, int]]:
-    """Return (marked pixels as stored, the mask's own EXIF orientation, (grey levels, pixels > 0, pixels > 127))."""
-    image, kind, orientation, name = open_stored(mask.file)
-    if mask.marks is Marks.ALPHA:
-        if "A" not in image.getbands() and "transparency" not in image.info:
-            raise CorruptPicture(
-                f"{name} has no transparency, but its set marks forgeries by it; get it again."
-            )
-        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
-        return (alpha <= HALF, orientation, _counts(255 - alpha))
+def _stored(mask: Mask, level: int) -> tuple[NDArray[np.bool_], int, tuple[int, int, int]]:
+    """(marked pixels as stored, the mask's own EXIF orientation, (grey levels, pixels > 0, pixels marked))."""
+    from pixelsleuth.data.mask_levels import hue, levels_of
+
+    image, header, name = open_stored(mask.file)
     if mask.marks in (Marks.RED, Marks.GREEN):
-        colours = np.asarray(image.convert("RGB"))
-        red, green = colours[..., 0], colours[..., 1]
-        marked = (red > HALF) & (red >= green) if mask.marks is Marks.RED else (green > HALF) & (green > red)
-        return marked, orientation, (0, int(marked.sum()), int(marked.sum()))
-    values = brightest(image)
-    counts = _counts(values)
-    if kind != "JPEG" and counts == (1, counts[1], 0) and values.max() == 1:
-        values = values * np.uint8(255)  # masks stored as 0 and 1
-        counts = (0, counts[1], counts[1])
-    if mask.marks is Marks.BLACK:
-        values = 255 - values
-        counts = _counts(values)
-    return values > HALF, orientation, counts
+        marked = hue(image, name, level, green=mask.marks is Marks.GREEN)
+        return marked, header.orientation, (0, int(marked.sum()), int(marked.sum()))
+    values = levels_of(image, header, name, mask.marks)
+    marked = values >= level
+    return marked, header.orientation, _counts(values, marked)
 
 
-def _counts(values: NDArray[np.uint8]) -> tuple[int, int, int]:
-    """(levels between the two ends, pixels above 0, pixels above 127) of (h, w) uint8."""
-    over_zero, over_half = int(np.count_nonzero(values)), int(np.count_nonzero(values > HALF))
+def _counts(values: NDArray[np.uint8], marked: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """(levels between the two ends, pixels above 0, marked pixels) of (h, w) uint8."""
+    over_zero, over_half = int(np.count_nonzero(values)), int(np.count_nonzero(marked))
     if over_zero == over_half and int(values.sum(dtype=np.int64)) == 255 * over_half:
         return 0, over_zero, over_half
     histogram = np.bincount(values.reshape(-1), minlength=256)
     return int((histogram[1:255] > 0).sum()), over_zero, over_half
 
 
-def brightest(image: Image.Image) -> NDArray[np.uint8]:
-    """Return (h, w) uint8, the brightest channel of each pixel.
-
-    Grey by luma would lose red (76) and green (150) masks, and palette masks, whose indices are colours first. Alpha
-    is dropped, not blended.
-    """
-    if image.mode == "1":
-        return np.asarray(image).astype(np.uint8) * np.uint8(255)
-    if image.mode in ("L", "LA"):
-        return np.asarray(image.getchannel("L"))
-    if image.mode.startswith("I;16"):
-        return (np.asarray(image) >> 8).astype(np.uint8)
-    if image.mode in ("I", "F"):
-        return np.asarray(image).clip(0, 255).astype(np.uint8)
-    return np.asarray(image.convert("RGB")).max(axis=2)
-
-
-def open_stored(file: Path | bytes | None) -> tuple[Image.Image, str, int, str]:
-    """Decode a mask file as it is stored: (Pillow image of its own mode, format, EXIF orientation, name).
+def open_stored(file: Path | bytes | None) -> tuple[Image.Image, Header, str]:
+    """Decode a mask file as it is stored: (Pillow image of its own mode, its header, its name).
 
     The header is read and the size checked before Pillow decodes. Raises PictureError.
     """
@@ -230,4 +208,4 @@ def open_stored(file: Path | bytes | None) -> tuple[Image.Image, str, int, str]:
         image.load()
         if isinstance(image, Samples):
             image = image_of(image)
-    return image, header.format, header.orientation, name
+    return image, header, name

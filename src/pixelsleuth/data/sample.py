@@ -60,8 +60,10 @@ class Sample:
         name = self.path.as_posix()
         return open_picture(self.path if self.data is None else self.data, name=name)
 
-    def load(self) -> tuple[Picture, MaskReading | None]:
-        """Decode the picture and its mask, which gets the picture's size and orientation. Raises PictureError."""
+    def load(self, *, mask_level: int = 128) -> tuple[Picture, MaskReading | None]:
+        """Decode the picture and its mask, which gets the picture's size and orientation; pixels from the grey
+        `mask_level` on are marked. Raises PictureError.
+        """
         if self.mask is None:
             return self.open(), None
         from pixelsleuth.core.files import read_file
@@ -73,7 +75,7 @@ class Sample:
         data = self.data if self.data is not None else bytes(read_file(str(self.path), name))
         orientation = read_header(memoryview(data), name).orientation
         picture = open_picture(data, name=name)
-        return picture, read_mask(self.mask, (picture.width, picture.height), orientation)
+        return picture, read_mask(self.mask, (picture.width, picture.height), orientation, level=mask_level)
 
 
 def label_named(text: str) -> Label | None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pixelsleuth.core.errors import PictureError
-from pixelsleuth.core.images import Picture
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.left_out import BAD_MASK, EMPTY_MASK, LeftOut, reason_of
 from pixelsleuth.data.masks import MaskReading
 from pixelsleuth.data.readers import Data
 from pixelsleuth.data.readers.source import ReaderSpec
@@ -60,7 +60,8 @@ class Report:
     descriptions: int = 0
     findings: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
+    unread: LeftOut = field(default_factory=LeftOut)
     missing: list[str] = field(default_factory=list)
     over_zero: int = 0
     over_half: int = 0
@@ -71,10 +72,22 @@ class Report:
         return sum(self.counts.values())
 
     @property
-    def ok(self) -> bool:
-        """True where every picture and mask can be used as it is said to be."""
+    def sound(self) -> bool:
+        """True where every picture and mask that was read can be used as it is said to be."""
         broken = any(reason.startswith("shard that") for reason in self.left_out)
         return self.samples > 0 and not broken and not any(self.findings[key] for key in ERRORS)
+
+    @property
+    def tally(self) -> LeftOut:
+        """What the reader left out, and what cannot be read or used, as evaluation counts it."""
+        whole = self.left_out.copied()
+        whole.join(self.unread)
+        return whole
+
+    @property
+    def ok(self) -> bool:
+        """True where that holds, and nothing was left out."""
+        return self.sound and not self.left_out
 
     def found(self, key: str, sample: Sample, why: object = "") -> None:
         """Count a finding and keep its first examples."""
@@ -104,7 +117,8 @@ class Report:
             "warnings": {key: self.findings[key] for key in WARNINGS},
             "examples": self.examples,
             "grey_mask_pixels": {"over_zero": self.over_zero, "over_half": self.over_half},
-            "left_out": self.left_out,
+            "left_out": dict(self.left_out),
+            "not_usable": self.tally.to_dict(),
             "missing": self.missing,
         }
 
@@ -122,13 +136,13 @@ def verify(
         for sample in data:
             _look(report, sample, seen)
             step()
-            report.left_out = dict(data.left_out)
+            report.left_out = data.left_out
             yield report
             if limit is not None and report.samples >= limit:
                 break
         else:
             report.complete = True
-    report.left_out = dict(data.left_out)
+    report.left_out = data.left_out
     report.missing = list(_missing(report, data.source.split))
     yield report
 
@@ -143,13 +157,14 @@ def _look(report: Report, sample: Sample, seen: sqlite3.Connection) -> None:
     try:
         picture, mask = sample.load()
     except PictureError as error:
-        readable = _picture_of(sample)  # the picture or its mask: which, is worth a second look
-        report.found(
-            "unreadable_mask" if readable else "unreadable_picture", sample, f"{sample.path}: {error}"
-        )
-        if readable is None:
+        try:
+            picture, mask = sample.open(), None  # the picture or its mask: which, is worth a second look
+        except PictureError:
+            report.found("unreadable_picture", sample, f"{sample.path}: {error}")
+            report.unread.add(reason_of(error), sample.path.as_posix())
             return
-        picture, mask = readable, None
+        report.found("unreadable_mask", sample, f"{sample.path}: {error}")
+        report.unread.add(BAD_MASK, sample.path.as_posix())
     _doubled(report, sample, picture.sha256, seen)
     if sample.mask is None and sample.label is Label.TAMPERED:
         report.found("tampered_without_mask", sample)
@@ -157,17 +172,11 @@ def _look(report: Report, sample: Sample, seen: sqlite3.Connection) -> None:
         _mask(report, sample, mask)
 
 
-def _picture_of(sample: Sample) -> Picture | None:
-    try:
-        return sample.open()
-    except PictureError:
-        return None
-
-
 def _mask(report: Report, sample: Sample, mask: MaskReading) -> None:
     share = mask.share
     if sample.label is Label.TAMPERED and share == 0.0:
         report.found("empty_mask", sample)
+        report.unread.add(EMPTY_MASK, sample.path.as_posix())
     if sample.label is Label.REAL and share > 0.0:
         report.found("mask_on_real", sample)
     if sample.label is Label.TAMPERED and share > 0.5:

@@ -20,10 +20,11 @@ from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.errors import PictureError
 from pixelsleuth.core.images import Picture
 from pixelsleuth.core.verdict import Verdict, printable
+from pixelsleuth.data.left_out import BAD_MASK, EMPTY_MASK, reason_of
 from pixelsleuth.data.sample import LABELS, Sample
 from pixelsleuth.evaluation.metrics import claims, localization
 from pixelsleuth.evaluation.perturbations import Chain
-from pixelsleuth.evaluation.pictures import Loaded, Pictures, load
+from pixelsleuth.evaluation.pictures import BadMask, Loaded, Pictures, load
 from pixelsleuth.evaluation.protocols import Protocol
 from pixelsleuth.evaluation.records import Row, pack_histogram
 
@@ -111,7 +112,9 @@ class Judge:
                 if not done(self._stub(item, condition))
             ]
             rows += [
-                {**stub, "error": one.to_dict()} for stub, _, one in todo if isinstance(one, PictureError)
+                {**stub, "error": one.to_dict(), "left_out": _reason(one)}
+                for stub, _, one in todo
+                if isinstance(one, PictureError)
             ]
             good = [(stub, sample, one) for stub, sample, one in todo if isinstance(one, Loaded)]
             changed = [self._perturbed(stub, one, chain) for stub, _, one in good]
@@ -159,6 +162,8 @@ class Judge:
             "mask_resized": one.resized,
             "has_mask": mask is not None,
         }
+        if self.can_localize and stub["label"] == "tampered" and one.mask is not None and not one.mask.any():
+            row["left_out"] = EMPTY_MASK
         if self.can_localize and mask is not None:
             row |= self._pixels(row, picture, mask, verdict)
         if mask is not None and mask.any():
@@ -181,6 +186,10 @@ class Judge:
             "histogram": pack_histogram(histogram),
             "delivered": [int(n) for n in localization.mask_counts(delivered, mask)],
         }
+
+
+def _reason(error: PictureError) -> str:
+    return BAD_MASK if isinstance(error, BadMask) else reason_of(error)
 
 
 def score_map(verdict: Verdict, width: int, height: int) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,10 @@ from pixelsleuth.data.sample import LABELS, Sample
 if TYPE_CHECKING:
     from pixelsleuth.core.images import Picture
     from pixelsleuth.evaluation.protocols import Protocol
+
+
+class BadMask(CorruptPicture):
+    """A mask that cannot be read, so that its picture is not judged."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +63,22 @@ def choose(
     *,
     split: str | None = None,
     reader: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    allow_outside: bool = False,
     limit: int | None = None,
 ) -> Pictures:
     """The samples that `protocol` judges; with `limit`, so many of them, evenly over the classes, by a stable hash.
 
-    Raises NoPictures.
+    Raises NoPictures, which says what was left out.
     """
-    listing = list_data(spec, split=split, reader=reader)
+    listing = list_data(spec, split=split, reader=reader, settings=settings, allow_outside=allow_outside)
+    if not listing and listing.left_out:
+        raise NoPictures(f"{spec} holds no picture that can be used. {listing.left_out.sentence()}")
     judged = listing.only(index for index, sample in listing.light if str(sample.label) in protocol.labels)
     if not judged:
         part = f" in the split {split!r}" if split else ""
-        raise NoPictures(f"{spec} holds no picture{part} that the protocol {protocol.name} judges.")
+        why = f" {listing.left_out.sentence()}" if listing.left_out else ""
+        raise NoPictures(f"{spec} holds no picture{part} that the protocol {protocol.name} judges.{why}")
     chosen = Pictures(judged)
     return chosen if limit is None or limit >= len(judged) else Pictures(judged.only(_even(chosen, limit)))
 
@@ -112,30 +121,10 @@ def load(sample: Sample, protocol: Protocol) -> Loaded:
 
 
 def _decoded(sample: Sample, level: int) -> tuple[Picture, NDArray[np.bool_] | None, bool]:
-    if level == 128 or not isinstance(sample.mask, Path):
-        try:
-            picture, reading = sample.load()
-        except PictureError as error:
-            sample.open()  # raises where it is the picture's own fault
-            raise CorruptPicture(
-                f"The mask of {sample.path} cannot be read ({error.code}): {error}"
-            ) from error
-        return picture, None if reading is None else reading.pixels, bool(reading and reading.resized)
-    picture, mask = sample.open(), _read_mask(sample.mask, level)
-    size = (picture.width, picture.height)
-    if mask.shape == size[::-1]:
-        return picture, mask, False
-    from pixelsleuth.evaluation.perturbations import resize_mask
-
-    return picture, resize_mask(mask, size), True
-
-
-def _read_mask(path: Path, level: int) -> NDArray[np.bool_]:
-    """(H, W) bool, grey levels from `level` on; read with the care of any untrusted picture."""
-    from pixelsleuth.core.images import open_picture
-
+    """Picture, mask and whether it was resized; wherever the mask lies, the same grey level cuts it."""
     try:
-        pixels = open_picture(path).pixels
+        picture, reading = sample.load(mask_level=level)
     except PictureError as error:
-        raise CorruptPicture(f"The mask {path} cannot be read ({error.code}): {error}") from error
-    return pixels.max(axis=2) >= level
+        sample.open()  # raises where it is the picture's own fault
+        raise BadMask(f"The mask of {sample.path} cannot be read ({error.code}): {error}") from error
+    return picture, None if reading is None else reading.pixels, bool(reading and reading.resized)

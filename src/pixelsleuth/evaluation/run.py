@@ -10,13 +10,14 @@ import contextlib
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.errors import MissingExtra, OutputError, UsageError
+from pixelsleuth.data.left_out import LeftOut, sentence_of
 from pixelsleuth.evaluation import perturbations, records
 from pixelsleuth.evaluation.audit import audit_of
 from pixelsleuth.evaluation.compare import paired_differences
@@ -30,6 +31,7 @@ from pixelsleuth.evaluation.summary import SCHEMA, Settings, as_json, condition_
 ALL_JUDGED, SOME_FAILED = 0, 1
 EACH_WITH_EACH = 3
 """Up to so many detectors are all compared with one another."""
+NO_MASKS = "Localization was to be measured, and no mask of a tampered picture could be used; see the report."
 TWO_CLASSES = (
     "Tells two classes apart: figures of three classes count a fake of the kind that it was not made for as wrong, "
     "and its AUROC of that kind is 0.5; figures of fake against real count a fake of either kind as right."
@@ -46,6 +48,8 @@ class EvaluateOptions:
     models: tuple[str, ...] = ("compact",)
     split: str | None = None
     reader: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    allow_outside: bool = False
     perturb: tuple[str, ...] = ()
     protocol: str = "standard"
     raw: bool = False
@@ -66,10 +70,16 @@ class EvaluateOptions:
 
 
 def run_evaluate(options: EvaluateOptions) -> int:
-    """Do all of it and return the exit status: 1 where some picture could not be judged. Raises UsageError."""
+    """Do all of it and return the exit status: 1 where a picture was left out or could not be judged, or where masks
+    were to be measured and none could be used. What was left out is told on standard error. Raises UsageError.
+    """
     protocol = protocol_of(options)
     conditions = conditions_of(options.perturb)
-    pictures = choose(options.data, protocol, split=options.split, reader=options.reader, limit=options.limit)
+    pictures = choose(
+        options.data, protocol, split=options.split, reader=options.reader, settings=options.settings,
+        allow_outside=options.allow_outside, limit=options.limit,
+    )  # fmt: skip
+    pictures.listing.left_out.tell()
     encoder = _encoder(options)
     # Detectors first: one that cannot be loaded is told before hours of work, not after.
     detectors, left_out = load_all(options)
@@ -91,10 +101,20 @@ def run_evaluate(options: EvaluateOptions) -> int:
     from pixelsleuth.evaluation.report.page import write_report
 
     write_report(options.out, pictures)
-    failed = sum(
-        one["not_judged"]["count"] for model in result["models"] for one in model["conditions"].values()
-    )
-    return SOME_FAILED if failed else ALL_JUDGED
+    return _status(result, pictures)
+
+
+def _status(result: Mapping[str, Any], pictures: Pictures) -> int:
+    """The exit status; says on standard error what the decoding of pictures and masks added to what is left out."""
+    told = pictures.listing.left_out.to_dict()
+    if result["data"]["left_out"] != told:
+        print(sentence_of(result["data"]["left_out"]), file=sys.stderr, flush=True)
+    conditions = [one for model in result["models"] for one in model["conditions"].values()]
+    blind = [one["masks"]["none_usable"] for one in conditions]
+    if any(blind):
+        print(NO_MASKS, file=sys.stderr, flush=True)
+    failed = any(one["not_judged"]["count"] for one in conditions)
+    return SOME_FAILED if failed or any(blind) or result["data"]["left_out"]["count"] else ALL_JUDGED
 
 
 def load_all(options: EvaluateOptions) -> tuple[list[Detector], dict[str, str]]:
@@ -162,13 +182,17 @@ def summarise(
                 "version": detector.version,
                 "capabilities": sorted(str(one) for one in detector.capabilities),
                 "notes": _notes(detector, settings.protocol, was_forced),
-                "conditions": {name: condition_result(mine[name], settings) for name in conditions},
+                "conditions": {
+                    name: condition_result(mine[name], settings, localizes=localizes(detector))
+                    for name in conditions
+                },
             }
         )
+    lost = left_out_of(pictures, [row for kinds in rows.values() for one in kinds.values() for row in one])
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "protocol": settings.protocol.to_dict() | {"equalised": settings.protocol.equalise},
-        "data": _data(options, pictures),
+        "data": _data(options, pictures) | {"left_out": lost.to_dict()},
         "settings": {
             "resamples": settings.resamples,
             "interval": "95 % percentile bootstrap over groups",
@@ -186,6 +210,21 @@ def summarise(
         ],
     }
     return result | ({"table": beside(options.recipe, models, left_out)} if options.recipe else {})
+
+
+def localizes(detector: Detector) -> bool:
+    """True where it draws masks."""
+    return "localize" in {str(one) for one in detector.capabilities}
+
+
+def left_out_of(pictures: Pictures, rows: Sequence[records.Row]) -> LeftOut:
+    """What the reader left out, and each picture that no figure, or no pixel figure, counts."""
+    tally, seen = pictures.listing.left_out.copied(), set()
+    for row in rows:
+        if row.get("left_out") and row["index"] not in seen:
+            seen.add(row["index"])
+            tally.add(row["left_out"], row["path"])
+    return tally
 
 
 def pairs(detectors: Sequence[Detector]) -> list[tuple[Detector, Detector]]:
@@ -227,7 +266,7 @@ def _about(options: EvaluateOptions, protocol: Protocol, pictures: Pictures) -> 
         "pictures": pictures.digest,
         "seed": options.seed,
         "explain": options.explain,
-    }
+    } | ({"settings": dict(options.settings)} if options.settings else {})
 
 
 def _notes(detector: Detector, protocol: Protocol, forced: bool) -> list[str]:
@@ -239,7 +278,7 @@ def _notes(detector: Detector, protocol: Protocol, forced: bool) -> list[str]:
         )
     if getattr(detector, "made_for", None) is not None:
         notes.append(TWO_CLASSES)
-    if "localize" not in {str(one) for one in detector.capabilities}:
+    if not localizes(detector):
         notes.append("Draws no masks, so there are no localization figures.")
     return notes
 
@@ -253,6 +292,7 @@ def _data(options: EvaluateOptions, pictures: Pictures) -> dict[str, Any]:
         "name": Path(options.data).name,
         "split": options.split,
         "reader": options.reader,
+        "settings": dict(options.settings),
         "limit": options.limit,
         "pictures": len(pictures),
         "labels": dict(sorted(labels.items())),

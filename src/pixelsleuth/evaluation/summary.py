@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pixelsleuth.data.left_out import BAD_MASK
 from pixelsleuth.evaluation.figures import NAMES, Frame, pooled_curves, statistics
 from pixelsleuth.evaluation.metrics import calibration, detection
 from pixelsleuth.evaluation.metrics.resampling import RESAMPLES, Bootstrap, interval_of
@@ -55,13 +56,13 @@ def figure_table(frame: Frame, settings: Settings, only: Sequence[str] | None = 
     return table
 
 
-def condition_result(rows: Iterable[Row], settings: Settings) -> dict[str, Any]:
-    """Everything about one detector under one condition."""
+def condition_result(rows: Iterable[Row], settings: Settings, *, localizes: bool = False) -> dict[str, Any]:
+    """Everything about one detector under one condition; `localizes`: it draws masks."""
     frame = Frame(list(rows))
     result: dict[str, Any] = {
         "pictures": len(frame),
         "not_judged": _failures(frame),
-        "masks": _masks(frame),
+        "masks": _masks(frame, settings.protocol, localizes),
         "figures": figure_table(frame, settings) if len(frame) else {},
     }
     if not len(frame):
@@ -108,16 +109,23 @@ def _failures(frame: Frame) -> dict[str, Any]:
     return {"count": len(listed), "listed": listed[:LISTED]}
 
 
-def _masks(frame: Frame) -> dict[str, Any]:
+def _masks(frame: Frame, protocol: Protocol, localizes: bool) -> dict[str, Any]:
     tampered = [row for row in frame.rows if row["label"] == "tampered"]
+    without = sum(not row["has_mask"] for row in tampered)
+    unreadable = sum(row.get("left_out") == BAD_MASK for row in frame.failed)
+    empty = sum(
+        h is not None and not h[1].any() and row["label"] == "tampered"
+        for h, row in zip(frame.histograms, frame.rows, strict=True)
+    )
+    given = len(tampered) - without + unreadable
+    wanted = given > 0 or (bool(tampered) and any("iou" in name for name in protocol.own))
     return {
         "localized": frame.localized,
         "tampered": len(tampered),
-        "tampered_without_mask": sum(not row["has_mask"] for row in tampered),
-        "empty_masks": sum(
-            h is not None and not h[1].any() and row["label"] == "tampered"
-            for h, row in zip(frame.histograms, frame.rows, strict=True)
-        ),
+        "tampered_without_mask": without,
+        "empty_masks": empty,
+        "unreadable_masks": unreadable,
+        "none_usable": localizes and wanted and given - unreadable - empty == 0,
         "resized": sum(bool(row["mask_resized"]) for row in frame.rows),
         "policy": "skip: a picture without a tampered pixel has no F1, IoU or AUC",
     }

@@ -31,6 +31,7 @@ def data_card(lines: Path, config: ForgeConfig, counts: dict[str, int], told: di
         f"Full synthesis: {config.synthesis.method}.",
         f"Descriptions: {config.descriptions.method}, style {config.descriptions.style}.",
         f"Without a result: {told.get('rejected', 0)} edits, {told.get('unreadable', 0)} photographs.",
+        *([told["left_out"]] if told.get("left_out") else []),
     ]
     parts = [
         _head(counts, len(rows)),
@@ -116,7 +117,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 def _told(config: ForgeConfig) -> dict[str, Any]:
     """The settings that decide what is in the set: not where it lies and how many processes made it."""
     found = settings(config)
-    del found["out"], found["workers"]
+    del found["out"], found["workers"], found["allow_outside"]
     for key in ("photographs", "captions", "instances"):
         found[key] = Path(found[key]).name
     return found

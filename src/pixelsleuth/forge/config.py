@@ -161,6 +161,7 @@ class ForgeConfig:
     seed: int = 0
     workers: int = 2
     device: str = "auto"
+    allow_outside: bool = False
     objects: ObjectsConfig = field(default_factory=ObjectsConfig)
     masks: MasksConfig = field(default_factory=MasksConfig)
     choices: ChoicesConfig = field(default_factory=ChoicesConfig)

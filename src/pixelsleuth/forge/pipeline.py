@@ -50,10 +50,13 @@ def _run(context: Context, say: Say, quiet: bool, processes: Processes) -> dict[
         )
 
     listed = folder / "listed.jsonl"
-    say(f"photographs: {sources.list_photographs(config, listed)} listed")
+    count, left_out = sources.list_photographs(config, listed)
+    say(f"photographs: {count} listed")
     common = {"size": config.size, "validation": config.validation, "seed": config.seed}
     inspected = carry_out(Stage("inspected", sources.inspect, common), listed)
     photographs = sources.without_doubles(inspected, folder / "photographs.jsonl")
+    sources.count_unusable(inspected, left_out)
+    left_out.tell()
     _tell_cost(config, photographs, say)
     plan = stages(config, common)
     edits = photographs
@@ -72,6 +75,7 @@ def _run(context: Context, say: Say, quiet: bool, processes: Processes) -> dict[
     told = {
         "rejected": _errors(edits) - _errors(photographs) if plan["edits"] else 0,
         "unreadable": _errors(photographs),
+        "left_out": left_out.sentence(),
         "versions": _versions(),
     }
     counts = assemble.write_data_set(finished, context, told)

@@ -7,7 +7,6 @@ no scene stands on both. The same bytes twice are one photograph.
 # ruff: noqa: N818  (the names are what went wrong)
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
 import json
@@ -19,10 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from pixelsleuth.core.errors import PixelSleuthError, UsageError
+from pixelsleuth.core.errors import PictureNotFound, PixelSleuthError, UsageError
 from pixelsleuth.core.files import find_pictures
 from pixelsleuth.core.images import open_picture
 from pixelsleuth.data.equalise import SizePolicy, resized
+from pixelsleuth.data.left_out import ABSENT, DOUBLE, NO_PICTURE, UNREADABLE, LeftOut
+from pixelsleuth.data.readers.source import Source
+from pixelsleuth.data.readers.tables import open_table
 from pixelsleuth.forge.config import ForgeConfig
 from pixelsleuth.forge.stages import Row, read_rows, sha256_of, write_text
 
@@ -41,35 +43,37 @@ class Context:
         return place if place.is_dir() else place.parent
 
 
-def list_photographs(config: ForgeConfig, target: Path) -> int:
-    """Write `target`, a line a photograph (path, caption, licence, group, objects), and return how many.
+def list_photographs(config: ForgeConfig, target: Path) -> tuple[int, LeftOut]:
+    """Write `target`, a line a photograph (path, caption, licence, group, objects), and return how many, and what was
+    left out.
 
     Raises UsageError where there are none.
     """
+    left_out = LeftOut()
     place = Path(config.photographs)
     if place.is_dir():
-        root = place
         rows: list[Row] = [{"path": os.path.relpath(file, place)} for file in find_pictures([place])]
     elif place.is_file():
-        root = place.parent
-        rows = _manifest(place, config.split)
+        rows = _manifest(place, config, left_out)
     else:
         raise UsageError(f"photographs={place}: there is no such folder or manifest.")
     captions = _captions(Path(config.captions)) if config.captions else {}
     objects = _instances(Path(config.instances)) if config.instances else {}
     for row in rows:
         name = Path(row["path"])
-        if not (root / name).resolve().is_relative_to(root.resolve()):
-            raise UsageError(f"{place}: {name} leads out of the folder of the photographs.")
         row.setdefault("licence", config.licence)
         row.setdefault("caption", captions.get(row["path"]) or captions.get(name.name) or "")
         row["objects"] = objects.get(row["path"]) or objects.get(name.name) or []
         row["id"] = row["path"]
-    rows = list({row["id"]: row for row in rows}.values())[: config.limit or None]
+    single = {row["id"]: row for row in reversed(rows)}
+    if len(single) < len(rows):
+        left_out.add(DOUBLE, count=len(rows) - len(single))
+    rows = list(reversed(single.values()))[: config.limit or None]
     if not rows:
-        raise UsageError(f"photographs={place} holds no photograph.")
+        why = f" {left_out.sentence()}" if left_out else ""
+        raise UsageError(f"photographs={place} holds no photograph.{why}")
     write_text(target, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
-    return len(rows)
+    return len(rows), left_out
 
 
 def inspect(row: Row, context: Context) -> list[Row]:
@@ -84,6 +88,18 @@ def inspect(row: Row, context: Context) -> list[Row]:
     split = "validation" if side < context.config.validation else "train"
     made = {"id": name, "sha256": digest, "height": size[0], "width": size[1], "group": group, "split": split}
     return [{**row, **made}]
+
+
+def count_unusable(inspected: Path, left_out: LeftOut) -> None:
+    """Add the photographs that cannot be read, and those whose bytes another one has, to the tally."""
+    seen: set[str] = set()
+    for row in read_rows(inspected):
+        if "error" in row:
+            missing = row["error"]["code"] == PictureNotFound.code
+            left_out.add(ABSENT if missing else UNREADABLE, row["path"])
+        elif row["sha256"] in seen:
+            left_out.add(DOUBLE, row["path"])
+        seen.add(row.get("sha256", ""))
 
 
 def without_doubles(source: Path, target: Path) -> Path:
@@ -121,16 +137,23 @@ def photographs(folder: Path) -> dict[str, list[Row]]:
     return found
 
 
-def _manifest(path: Path, split: str) -> list[Row]:
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
-    if rows and "path" not in rows[0]:
+def _manifest(path: Path, config: ForgeConfig, left_out: LeftOut) -> list[Row]:
+    """The photographs that a manifest (CSV, JSON lines, Parquet) names; of a labelled set its real pictures."""
+    table = open_table(path)
+    if "path" not in table.columns:
         raise UsageError(f"{path} lacks the column path; a manifest of photographs needs it.")
-    keep = ("path", "caption", "licence", "group", "source")
-    # A manifest of a labelled set: only its real pictures are photographs.
-    rows = [row for row in rows if (row.get("label") or "real") == "real"]
-    rows = [row for row in rows if not split or row.get("split") == split]
-    return [{key: row[key] for key in keep if row.get(key)} for row in rows]
+    source = Source(path.parent, path, table, left_out=left_out, allow_outside=config.allow_outside)
+    keep = ("caption", "licence", "group", "source")
+    rows = []
+    for row in table.rows():
+        if str(row.get("label") or "real") != "real" or (config.split and row.get("split") != config.split):
+            continue
+        name = str(row.get("path") or "")
+        if not name:
+            source.leave_out(NO_PICTURE, row["_where"])
+        elif source.inside(name) is not None:
+            rows.append({"path": name} | {key: str(row[key]) for key in keep if row.get(key)})
+    return rows
 
 
 def _captions(path: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pixelsleuth.data.left_out import sentence_of
 from pixelsleuth.reporting.files import AtomicFile
 from pixelsleuth.reporting.html import environment, style_sheet
 
@@ -114,6 +115,7 @@ def write_report(result: dict[str, Any], path: Path) -> None:
         "result": result,
         "kinds": KINDS,
         "meaning": MEANING,
+        "left_out": sentence_of(result["left_out"]) if "left_out" in result else "",
         "parts": [
             _part("", result),
             *(_part(f"Split {name}", part) for name, part in result["splits"].items()),

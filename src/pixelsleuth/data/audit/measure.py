@@ -10,7 +10,7 @@ Run: `pixelsleuth audit DATA --out DIR`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -252,14 +252,22 @@ def three(looked: Looked, *, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def parts_of(data: Path, split: str | None = None) -> dict[str | None, Listing]:
+def parts_of(
+    data: Path | str,
+    split: str | None = None,
+    *,
+    reader: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    allow_outside: bool = False,
+) -> dict[str | None, Listing]:
     """The labelled pictures of anything that `open_data` reads, by split (None where the set names none).
 
     Raises UsageError where `data` holds nothing, or no such split.
     """
-    whole = list_data(data, split=split)
+    whole = list_data(data, split=split, reader=reader, settings=settings, allow_outside=allow_outside)
     if not whole:
-        raise UsageError(f"{data} holds no labelled picture; the classes are {', '.join(LABELS)}.")
+        why = f" {whole.left_out.sentence()}" if whole.left_out else ""
+        raise UsageError(f"{data} holds no labelled picture; the classes are {', '.join(LABELS)}.{why}")
     names = sorted({sample.split for _, sample in whole.light})
     return {
         name or None: whole.only(index for index, sample in whole.light if sample.split == name)

@@ -10,20 +10,20 @@ from collections.abc import Iterator
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.masks import Marks, Mask
-from pixelsleuth.data.readers.source import Source, beside, extras, pictures
+from pixelsleuth.data.readers.source import Source, beside, extras
 from pixelsleuth.data.sample import Sample
 
 
 def read(source: Source) -> Iterator[Sample]:
     source.wanted("")
-    for path in pictures(source.root / "Authentic"):
+    for path in source.pictures(source.root / "Authentic"):
         yield Sample(path, Label.REAL, None, "AutoSplice", group=path.stem, extra=extras(id=path.stem))
     wanted = source.settings["quality"]
     marks = Marks(source.settings["marks"])
     for quality in ("75", "90", "100"):
         if wanted not in ("all", quality):
             continue
-        for path in pictures(source.root / f"Forged_JPEG{quality}"):
+        for path in source.pictures(source.root / f"Forged_JPEG{quality}"):
             group = path.stem.rpartition("_")[0] or path.stem
             stored = beside(source.root / "Mask", f"{group}_mask")
             # A forged picture without its mask stays forged.

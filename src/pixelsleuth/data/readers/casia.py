@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, extras, pictures
+from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.sample import Sample
 
 SKIPPED = {"Tp_D_NRD_S_B_ani20002_nat20042_02437"}
@@ -24,14 +24,14 @@ _SOURCE = re.compile(r"(?<![a-z])([a-z]{3})_?(\d{4,5})(?!\d)")
 def read(source: Source) -> Iterator[Sample]:
     folders = _mask_folders(source.root)
     source.wanted("")
-    for path in pictures(source.root):
+    for path in source.pictures(source.root):
         stem = path.stem
         if "_gt" in stem:
             continue
         used = [f"{kind}{number}" for kind, number in _SOURCE.findall(stem)]
         tampered = _TAMPERED.match(stem)
         if stem in SKIPPED:
-            source.leave_out("picture on the list of those to skip")
+            source.leave_out("picture on the list of those to skip", path)
         elif stem.startswith("Au_"):
             yield Sample(
                 path, Label.REAL, None, "CASIA", group=used[0] if used else "", extra=extras(id=stem)

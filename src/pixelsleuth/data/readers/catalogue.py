@@ -10,6 +10,12 @@ from pixelsleuth.data.readers.catalogue_classic import CLASSIC
 from pixelsleuth.data.readers.catalogue_generated import GENERATED
 from pixelsleuth.data.readers.source import ReaderSpec, Setting
 
+MARKS = Setting(
+    "white",
+    "what marks a forgery in the masks (alpha: transparent pixels; nonzero: all but level 0, as class ids)",
+    ("white", "black", "alpha", "opaque", "red", "green", "nonzero"),
+)
+
 PLAIN = (
     ReaderSpec(
         name="folder",
@@ -25,6 +31,7 @@ PLAIN = (
         ),
         settings={
             "fake": Setting("full_synthetic", "what the folder fake/ holds", ("full_synthetic", "tampered")),
+            "marks": MARKS,
         },
     ),
     ReaderSpec(
@@ -38,11 +45,9 @@ PLAIN = (
         columns=frozenset({"path", "label"}),
         settings={
             "root": Setting(
-                "", "the folder that paths are relative to and may not leave; that of the manifest"
+                "", "the folder that paths are relative to and may not leave (`/`: any); that of the manifest"
             ),
-            "marks": Setting(
-                "white", "what marks a forgery in the masks", ("white", "black", "alpha", "red", "green")
-            ),
+            "marks": MARKS,
         },
     ),
     ReaderSpec(
@@ -55,9 +60,7 @@ PLAIN = (
         get="write shards with the columns image (bytes) and label (names), as `datasets` does",
         columns=frozenset({"image", "label"}),
         settings={
-            "marks": Setting(
-                "white", "what marks a forgery in the masks", ("white", "black", "alpha", "red", "green")
-            ),
+            "marks": MARKS,
         },
     ),
 )

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, extras, pictures
+from pixelsleuth.data.left_out import NO_PICTURE
+from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.readers.tables import label_text, picture_bytes
 from pixelsleuth.data.sample import Sample
 
@@ -25,9 +26,9 @@ def read(source: Source) -> Iterator[Sample]:
 
 def _folders(source: Source) -> Iterator[Sample]:
     source.wanted("")
-    masks = {_id(path): path for path in pictures(source.root / "mask")}
+    masks = {_id(path): path for path in source.pictures(source.root / "mask")}
     for folder, label in (("real", Label.REAL), ("fake", Label.TAMPERED)):
-        for path in pictures(source.root / folder):
+        for path in source.pictures(source.root / folder):
             name = _id(path)
             mask = masks.get(name) if label is Label.TAMPERED else None
             made = MAKER if label is Label.TAMPERED else ""
@@ -50,7 +51,7 @@ def _rows(source: Source) -> Iterator[Sample]:
         if text not in ("real", "fake", "tampered"):
             raise UsageError(f"{row['_where']} has the label {text!r}, which CocoGlide does not know.")
         if data is None:
-            source.leave_out("row without a picture")
+            source.leave_out(NO_PICTURE, row["_where"])
             continue
         fake = text != "real"
         name = _id(Path(str(row["key"])))

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.masks import Marks, Mask
-from pixelsleuth.data.readers.source import Source, beside, extras, pictures
+from pixelsleuth.data.readers.source import Source, beside, extras
 from pixelsleuth.data.sample import Sample
 
 
 def read(source: Source) -> Iterator[Sample]:
     source.wanted("")
-    for path in pictures(source.root / "4cam_auth", deep=False):
+    for path in source.pictures(source.root / "4cam_auth", deep=False):
         yield Sample(path, Label.REAL, None, "Columbia", extra=extras(id=path.stem))
     hue = Marks(source.settings["inserted"])
-    for path in pictures(source.root / "4cam_splc", deep=False):
+    for path in source.pictures(source.root / "4cam_splc", deep=False):
         stored = beside(source.root / "4cam_splc" / "edgemask", f"{path.stem}_edgemask")
         mask = Mask(stored, hue) if stored else None
         yield Sample(path, Label.TAMPERED, mask, "Columbia", "", "splice", extra=extras(id=path.stem))

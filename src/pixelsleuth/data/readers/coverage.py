@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, beside, extras, pictures
+from pixelsleuth.data.readers.source import Source, beside, extras
 from pixelsleuth.data.sample import Sample
 
 _NAME = re.compile(r"^(?P<id>\d+)(?P<tampered>t?)$")
@@ -17,10 +17,10 @@ _NAME = re.compile(r"^(?P<id>\d+)(?P<tampered>t?)$")
 
 def read(source: Source) -> Iterator[Sample]:
     source.wanted("")
-    for path in pictures(source.root / "image", deep=False):
+    for path in source.pictures(source.root / "image", deep=False):
         found = _NAME.match(path.stem)
         if found is None:
-            source.leave_out("picture of an unknown name")
+            source.leave_out("picture of an unknown name", path)
         elif not found["tampered"]:
             yield Sample(path, Label.REAL, None, "COVERAGE", group=found["id"], extra=extras(id=path.stem))
         else:

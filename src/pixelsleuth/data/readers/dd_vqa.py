@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.left_out import NO_PICTURE
 from pixelsleuth.data.readers import records
 from pixelsleuth.data.readers.answers import is_fake
 from pixelsleuth.data.readers.source import Source, beside, extras
@@ -80,7 +81,7 @@ def _rows(source: Source) -> Iterator[Sample]:
         data, text = picture_bytes(row.get("image")), str(row.get("text") or "")
         fake = is_fake(text)
         if data is None or fake is None:
-            source.leave_out("row without a picture" if data is None else "row whose text names no class")
+            source.leave_out(NO_PICTURE if data is None else "row whose text names no class", row["_where"])
             continue
         label = Label.TAMPERED if fake else Label.REAL
         tamper = "face manipulation" if fake else ""

@@ -15,7 +15,7 @@ from typing import Any
 
 from pixelsleuth.core.errors import PictureError, UsageError
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, extras, pictures
+from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.readers.tables import comma_separated
 from pixelsleuth.data.sample import Sample
 
@@ -27,7 +27,7 @@ def read(source: Source) -> Iterator[Sample]:
     source.wanted("")
     if source.settings["operations"] == "ignore":
         for folder in sorted(one for one in root.iterdir() if one.is_dir()):
-            for path in pictures(folder):
+            for path in source.pictures(folder):
                 yield _sample(path, folder.name)
         return
     file = next((f for f in (root / "operations.csv", source.root / "operations.csv") if f.is_file()), None)
@@ -40,7 +40,7 @@ def read(source: Source) -> Iterator[Sample]:
         try:
             data = processed(file_named, row)
         except (PictureError, ValueError, TypeError, KeyError):
-            source.leave_out("picture to which operations.csv cannot be applied")
+            source.leave_out("picture to which operations.csv cannot be applied", file_named)
             continue
         yield _sample(file_named, file_named.parent.name, data)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.masks import Marks, Mask
-from pixelsleuth.data.readers.source import Source, beside, extras, pictures
+from pixelsleuth.data.readers.source import Source, beside, extras
 from pixelsleuth.data.sample import Sample
 
 
@@ -14,7 +14,7 @@ def read(source: Source) -> Iterator[Sample]:
     source.wanted("")
     folder = source.root / source.settings["pictures"]
     masks = source.root / source.settings["masks"]
-    for path in pictures(folder if folder.is_dir() else source.root, deep=False):
+    for path in source.pictures(folder if folder.is_dir() else source.root, deep=False):
         extra = extras(id=path.stem)
         if path.stem.startswith("splicing"):
             stored = beside(masks, path.stem)
@@ -23,4 +23,4 @@ def read(source: Source) -> Iterator[Sample]:
         elif path.stem.startswith("normal"):
             yield Sample(path, Label.REAL, None, "DSO-1", extra=extra)
         else:
-            source.leave_out("picture of an unknown name")
+            source.leave_out("picture of an unknown name", path)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pixelsleuth.core.errors import MissingExtra, UsageError
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, beside, extras, pictures
+from pixelsleuth.data.readers.source import Source, beside, extras
 from pixelsleuth.data.sample import Sample
 
 MAX_LIST = 4 << 20
@@ -77,7 +77,7 @@ def _videos(place: Path) -> list[Path]:
 
 def _frames(video: Path, place: Path, source: Source) -> Iterator[tuple[Path, bytes | None]]:
     if video.is_dir():
-        for path in pictures(video):
+        for path in source.pictures(video):
             yield path, None
         return
     count = source.settings["frames"]
@@ -88,7 +88,7 @@ def _frames(video: Path, place: Path, source: Source) -> Iterator[tuple[Path, by
         found = True
         yield Path(f"{video}#{number}"), data
     if not found:
-        source.leave_out("video that cannot be decoded")
+        source.leave_out("video that cannot be decoded", video)
 
 
 def _decode(video: Path, count: int) -> Iterator[tuple[int, bytes]]:

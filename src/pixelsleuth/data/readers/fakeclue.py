@@ -11,9 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.left_out import ABSENT
 from pixelsleuth.data.readers import records
 from pixelsleuth.data.readers.answers import is_fake
-from pixelsleuth.data.readers.source import ABSENT, Source, extras
+from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.sample import Sample
 
 UNCLEAR = "record whose label and explanation disagree, or that has no label"
@@ -34,7 +35,7 @@ def read(source: Source) -> Iterator[Sample]:
             folder = folder or _folder_of(source, split, record["image"])
             path = source.inside(record["image"], folder) if folder else None
             if path is None or not path.is_file():
-                source.leave_out(ABSENT)
+                source.leave_out(ABSENT, record["image"])
                 continue
             sample = _sample(source, split, path, record)
             if sample is not None:

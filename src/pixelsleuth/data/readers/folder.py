@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, beside, extras, pictures
+from pixelsleuth.data.masks import Marks, Mask
+from pixelsleuth.data.readers.source import Source, beside, extras
 from pixelsleuth.data.sample import LABELS, Sample
 
 
@@ -19,8 +20,9 @@ def read(source: Source) -> Iterator[Sample]:
         if not source.wanted(split):
             continue
         label = folders[place.name]
-        for path in pictures(place):
-            mask = None
+        for path in source.pictures(place):
+            mask: Mask | None = None
             if label is Label.TAMPERED:
-                mask = beside(part / "masks", f"{path.stem}_mask") or beside(part / "masks", path.stem)
+                stored = beside(part / "masks", f"{path.stem}_mask") or beside(part / "masks", path.stem)
+                mask = Mask(stored, Marks(source.settings["marks"])) if stored else None
             yield Sample(path, label, mask, source.root.resolve().name, extra=extras(split))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, extras, pictures
+from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.sample import Sample
 
 CLASSES = {"0_real": Label.REAL, "1_fake": Label.FULL_SYNTHETIC}
@@ -36,6 +36,6 @@ def _read(source: Source, name: str) -> Iterator[Sample]:
         generator, category = (rest[0] if rest else ""), "/".join(rest[1:])
         label = CLASSES[place.name]
         made = generator if label is not Label.REAL else ""
-        for path in pictures(place):
+        for path in source.pictures(place):
             extra = extras(split, category=category, subset=generator)
             yield Sample(path, label, None, f"{name} {generator}".strip(), made, extra=extra)

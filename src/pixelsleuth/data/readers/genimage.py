@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, extras, pictures
+from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.sample import Sample
 
 CLASSES = {"ai": Label.FULL_SYNTHETIC, "nature": Label.REAL}
@@ -26,7 +26,7 @@ def read(source: Source) -> Iterator[Sample]:
         generator = next((part for part in parts[1:] if part not in SPLITS), _outer(source.root))
         label = CLASSES[place.name]
         real = label is Label.REAL
-        for path in pictures(place):
+        for path in source.pictures(place):
             yield Sample(
                 path, label, None, "ImageNet" if real else "GenImage", "" if real else generator,
                 extra=extras(split, subset=generator),

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, beside, extras, pictures
+from pixelsleuth.data.readers.source import Source, beside, extras
 from pixelsleuth.data.sample import Sample
 
 
 def read(source: Source) -> Iterator[Sample]:
     source.wanted("")
-    for path in pictures(source.root):
+    for path in source.pictures(source.root):
         stem, group = path.stem, path.parent.name
         extra = extras(id=f"{group}/{stem}")
         if stem.endswith("_mask"):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.left_out import NO_PICTURE
 from pixelsleuth.data.masks import Marks, Mask
 from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.readers.tables import picture_bytes
@@ -30,7 +31,7 @@ def read(source: Source) -> Iterator[Sample]:
                 Path(f"{where}/source"), Label.REAL, None, "COCO", group=group, data=first, extra=extra
             )
         if target is None:
-            source.leave_out("row without a picture")
+            source.leave_out(NO_PICTURE, row["_where"])
             continue
         stored = picture_bytes(row["mask_img"])
         yield Sample(

@@ -1,7 +1,8 @@
 """A manifest: a table with the columns path and label, or image (bytes) and label; CSV, JSON lines, Parquet, the hub.
 
 `mask`, `source`, `generator`, `tamper`, `group`, `description` and `split` are used where they are there; every other
-column goes to `extra`. Paths are relative to the manifest's folder and may not leave it (setting `root`).
+column goes to `extra`. Paths are relative to the manifest's folder and may not leave it, unless the setting `root`
+names another folder or the caller allows it (`allow_outside`).
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from typing import Any
 
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.left_out import NO_PICTURE
 from pixelsleuth.data.masks import Marks, Mask
 from pixelsleuth.data.readers.source import Source, extras
-from pixelsleuth.data.readers.tables import Row, label_text, picture_bytes
+from pixelsleuth.data.readers.tables import Row, label_text, picture_bytes, picture_name
 from pixelsleuth.data.sample import LABELS, Sample, label_named
 
 TEXTS = ("source", "generator", "tamper", "group", "description")
-USED = {*TEXTS, "path", "label", "mask", "image", "split", "_where", "_split"}
+USED = {*TEXTS, "path", "label", "mask", "image", "split", "_where", "_split", "_names"}
+NO_MASK = frozenset({"", "-", "none", "null", "nil", "nan", "na", "n/a", "negative", "no mask", "false"})
+"""What a mask cell says, in any case, where there is no mask: words of pandas, JSON, SQL and IMDL-BenCo."""
 
 
 def read(source: Source) -> Iterator[Sample]:
@@ -30,21 +34,22 @@ def read(source: Source) -> Iterator[Sample]:
     if root := source.settings.get("root"):
         source.root = Path(root)
     for row in table.rows():
-        split = str(row["split"] or "") if "split" in row else str(row.get("_split") or "")
+        split = _text(row["split"]) if "split" in row else str(row.get("_split") or "")
         if not source.wanted(split):
             continue
         label = _label(source, row)
         data = picture_bytes(row.get("image"))
-        if data is None and not row.get("path"):
-            source.leave_out("row without a picture")
+        name = _text(row.get("path")) or picture_name(row.get("image"))
+        if data is None and not name.strip():
+            source.leave_out(NO_PICTURE, row["_where"])
             continue
-        path = (
-            source.inside(str(row["path"])) if data is None else Path(str(row.get("path") or row["_where"]))
-        )
-        mask, fits = _mask(source, row.get("mask"))
-        if path is None or not fits:
+        path = source.inside(name) if data is None else Path(name or str(row["_where"]))
+        if path is None:
             continue
-        texts = {key: str(row.get(key) or "") for key in TEXTS}
+        mask, fits = _mask(source, row)
+        if not fits:
+            continue
+        texts = {key: _text(row.get(key)) for key in TEXTS}
         more = {key: value for key, value in row.items() if key not in USED}
         yield Sample(path, label, mask, **texts, data=data, extra=extras(split, **more))
 
@@ -58,12 +63,29 @@ def _label(source: Source, row: Row) -> Label:
     return label
 
 
-def _mask(source: Source, cell: Any) -> tuple[Path | bytes | Mask | None, bool]:
-    """(the mask, False where its name leads outside the root)."""
+def _text(value: Any) -> str:
+    """A cell as text; empty for null and for NaN, which pandas writes into what it leaves empty."""
+    return "" if value is None or value != value else str(value)
+
+
+def _mask(source: Source, row: Row) -> tuple[Path | bytes | Mask | None, bool]:
+    """(the mask, False where its name leads outside the root). Raises UsageError for a cell that names no file."""
+    cell = row.get("mask")
     stored: Path | bytes | None = picture_bytes(cell)
-    if stored is None and isinstance(cell, str) and cell:
-        stored = source.inside(cell)
+    if stored is None:
+        name = picture_name(cell)
+        if (
+            not name
+            and isinstance(cell, list | dict)
+            and any(cell if isinstance(cell, list) else cell.values())
+        ):
+            raise UsageError(
+                f"{row['_where']}: the mask is a {type(cell).__name__}; name a file, or give its bytes."
+            )
+        if name.strip().lower() in NO_MASK:
+            return None, True
+        stored = source.inside(name)
         if stored is None:
             return None, False
     marks = Marks(source.settings.get("marks", "white"))
-    return (stored if marks is Marks.WHITE or stored is None else Mask(stored, marks)), True
+    return (stored if marks is Marks.WHITE else Mask(stored, marks)), True

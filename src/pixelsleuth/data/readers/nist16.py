@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.masks import Marks, Mask
-from pixelsleuth.data.readers.source import Source, extras, pictures
+from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.sample import Sample
 
 KINDS = ("manipulation", "splice", "removal")
@@ -22,12 +22,12 @@ _ID = re.compile(r"^(?:NC2016_)?(?P<id>\d+)")
 def read(source: Source) -> Iterator[Sample]:
     first = source.settings["reference"]
     order = (first, *(kind for kind in KINDS if kind != first))
-    masks = {kind: _by_id(source.root / "reference" / kind / "mask") for kind in order}
+    masks = {kind: _by_id(source, source.root / "reference" / kind / "mask") for kind in order}
     source.wanted("")
-    for path in pictures(source.root / "probe"):
+    for path in source.pictures(source.root / "probe"):
         found = _ID.match(path.stem)
         if found is None:
-            source.leave_out("picture of an unknown name")
+            source.leave_out("picture of an unknown name", path)
             continue
         kinds = [kind for kind in order if found["id"] in masks[kind]]
         extra = extras(id=found["id"], references=kinds)
@@ -39,9 +39,9 @@ def read(source: Source) -> Iterator[Sample]:
         yield Sample(path, Label.TAMPERED, mask, "NIST16", "", kind, extra=extra)
 
 
-def _by_id(folder: Path) -> dict[str, Path]:
+def _by_id(source: Source, folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in pictures(folder):
+    for path in source.pictures(folder):
         match = _ID.match(path.stem)
         if match:
             found.setdefault(match["id"], path)

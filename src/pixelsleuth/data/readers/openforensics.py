@@ -14,9 +14,10 @@ from typing import Any
 
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.left_out import ABSENT, OUTSIDE
 from pixelsleuth.data.masks import Mask
 from pixelsleuth.data.readers import records
-from pixelsleuth.data.readers.source import ABSENT, Source, extras
+from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.sample import Sample
 
 SUFFIX = "_poly.json"
@@ -48,9 +49,10 @@ def _read(source: Source, split: str, file: Path) -> Iterator[Sample]:
             ).fetchall()
             path = _find(source, file, split, str(image["file_name"]))
             if path is None:
-                source.leave_out(ABSENT)
+                name = str(image["file_name"])
+                source.leave_out(OUTSIDE if source.within(name) is None else ABSENT, name)
             elif not rows:
-                source.leave_out("picture without annotated faces")
+                source.leave_out("picture without annotated faces", path)
             else:
                 yield _sample(path, split, rows)
     except (KeyError, TypeError, sqlite3.Error) as error:
@@ -81,7 +83,7 @@ def _polygons(segmentation: Any) -> Iterator[tuple[float, ...]]:
 
 def _find(source: Source, file: Path, split: str, name: str) -> Path | None:
     """Names read Images/Train/X.jpg, and the archives unpack into several forms."""
-    if source.inside(name) is None:
+    if source.within(name) is None:
         return None
     rest = Path(name.replace("\\", "/"))
     tails = (rest, Path(*rest.parts[1:]) if len(rest.parts) > 1 else rest, Path(rest.name))

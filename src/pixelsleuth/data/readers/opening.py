@@ -11,13 +11,13 @@ them), a folder of Parquet shards, or `hf:owner/name`.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
 from pixelsleuth.core.errors import UsageError
-from pixelsleuth.data.readers import registry, tables
+from pixelsleuth.data.left_out import LeftOut
+from pixelsleuth.data.readers import registry, tables, webdataset
 from pixelsleuth.data.readers.source import ReaderSpec, Source
 from pixelsleuth.data.sample import Sample
 
@@ -41,8 +41,8 @@ class Data(Iterator[Sample]):
         self._samples = read(source)
 
     @property
-    def left_out(self) -> Counter[str]:
-        """Why pictures were not yielded, with their number."""
+    def left_out(self) -> LeftOut:
+        """Why pictures were not yielded, with their number and the first names."""
         return self.source.left_out
 
     def __next__(self) -> Sample:
@@ -59,7 +59,7 @@ class Data(Iterator[Sample]):
         if table is not None:
             splits = splits | table.splits
             for shard in table.unreadable:
-                self.left_out[f"shard that cannot be read: {shard}"] = 1
+                self.left_out.add(f"shard that cannot be read: {shard}")
         split = self.source.split
         if split is not None and splits and split not in splits:
             raise UsageError(
@@ -68,14 +68,20 @@ class Data(Iterator[Sample]):
 
 
 def open_data(
-    spec: str | os.PathLike[str], reader: str | None = None, split: str | None = None, **settings: str
+    spec: str | os.PathLike[str],
+    reader: str | None = None,
+    split: str | None = None,
+    *,
+    allow_outside: bool = False,
+    **settings: str,
 ) -> Data:
     """Open labelled pictures and return an iterator of samples.
 
     `spec` is a manifest file, a folder, or `hf:owner/name[@revision]`; `reader` a name out of `pixelsleuth datasets`,
     where the layout shall not be detected; `split` one part of the set as the set names it; `settings` what the reader
-    leaves open (`pixelsleuth datasets show NAME`), such as `synthetic_mask="zeros"`. Nothing but names and headers is
-    held in memory; pictures are decoded when `Sample.open` or `Sample.load` is called.
+    leaves open (`pixelsleuth datasets show NAME`), such as `synthetic_mask="zeros"`. With `allow_outside` names in a
+    manifest may lead anywhere (absolute paths, `..`, links): for sets that you made yourself. Nothing but names and
+    headers is held in memory; pictures are decoded when `Sample.open` or `Sample.load` is called.
 
     Raises:
         UsageError: nothing is there, the layout or the reader is unknown, a setting or a label is wrong.
@@ -95,7 +101,7 @@ def open_data(
         if not path.exists():
             raise UsageError(f"There is no {name}; name a manifest, a folder, or hf:owner/name.")
         chosen, source = _of_path(path, chosen, split)
-    source.settings = registry.settings_of(chosen, settings)
+    source.settings, source.allow_outside = registry.settings_of(chosen, settings), allow_outside
     return Data(name, chosen, source)
 
 
@@ -104,13 +110,28 @@ def _of_hub(name: str, split: str | None) -> Source:
     if not rest.strip("/"):
         raise UsageError("hf: wants the name of a data set, such as hf:saberzl/SID_Set.")
     local = Path(rest)
+    if local.is_dir() and (shards := webdataset.shards_in(local)):
+        return Source(root=local, table=webdataset.open_shards(shards, local, split), split=split)
     return Source(root=local if local.is_dir() else Path(), table=tables.hub(rest, split), split=split)
 
 
 def _of_path(path: Path, chosen: ReaderSpec | None, split: str | None) -> tuple[ReaderSpec, Source]:
     if path.is_file():
+        if path.suffix.lower() == webdataset.SUFFIX:
+            table = webdataset.open_shards([path], path.parent, split)
+            return chosen or registry.of_table(table, str(path)), Source(path.parent, path, table, split)
         if path.suffix.lower() not in (".csv", ".jsonl", ".ndjson", ".parquet", ".pq"):
-            packed = path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".z01")
+            packed = path.suffix.lower() in (
+                ".zip",
+                ".gz",
+                ".tgz",
+                ".7z",
+                ".rar",
+                ".z01",
+                ".bz2",
+                ".xz",
+                ".zst",
+            )
             way = (
                 "unpack it and name the folder"
                 if packed
@@ -126,6 +147,9 @@ def _of_path(path: Path, chosen: ReaderSpec | None, split: str | None) -> tuple[
             return found[0], Source(root=found[1], split=split)
     if next(path.rglob("*.parquet"), None) is not None and (chosen is None or chosen.columns):
         table = tables.open_table(path, split)
+        return chosen or registry.of_table(table, str(path)), Source(root=path, table=table, split=split)
+    if (shards := webdataset.shards_in(path)) and (chosen is None or chosen.columns):
+        table = webdataset.open_shards(shards, path, split)
         return chosen or registry.of_table(table, str(path)), Source(root=path, table=table, split=split)
     if chosen is None:
         raise UsageError(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.left_out import NO_PICTURE
 from pixelsleuth.data.readers.sid_set import local_mask
 from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.readers.tables import label_text, picture_bytes
@@ -28,7 +29,7 @@ def read(source: Source) -> Iterator[Sample]:
         if text not in ("real", "fake"):
             raise UsageError(f"{row['_where']} has the label {text!r}, which OpenSDI does not know.")
         if data is None:
-            source.leave_out("row without a picture")
+            source.leave_out(NO_PICTURE, row["_where"])
             continue
         key = str(row["key"])
         parts = key.split("/")

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.left_out import NO_PICTURE
 from pixelsleuth.data.masks import Marks, Mask
 from pixelsleuth.data.readers import records
-from pixelsleuth.data.readers.source import Source, beside, extras, pictures
-from pixelsleuth.data.readers.tables import Row, Table, label_text, picture_bytes
+from pixelsleuth.data.readers.source import Source, beside, extras
+from pixelsleuth.data.readers.tables import Row, Table, label_text, names_of, picture_bytes
 from pixelsleuth.data.sample import LABELS, Sample, label_named
 
 NO_MASK = "tampered picture without a mask"
@@ -52,7 +53,7 @@ def _folders(source: Source) -> Iterator[Sample]:
         if not source.wanted(split):
             continue
         for label in LABELS:
-            for path in pictures(part / label):
+            for path in source.pictures(part / label):
                 stored = beside(part / "masks", f"{path.stem}_mask") if label is Label.TAMPERED else None
                 keep, mask = local_mask(label, stored, source)
                 if keep:
@@ -66,7 +67,7 @@ def _rows(source: Source) -> Iterator[Sample]:
             continue
         data = picture_bytes(row["image"])
         if data is None:
-            source.leave_out("row without a picture")
+            source.leave_out(NO_PICTURE, row["_where"])
             continue
         name = str(row["img_id"])
         label = _label(row, source.table, name)
@@ -79,7 +80,7 @@ def _rows(source: Source) -> Iterator[Sample]:
 
 def _label(row: Row, table: Table, name: str) -> Label:
     value = row["label"]
-    if "label" in table.names or not isinstance(value, int):
+    if "label" in names_of(row, table) or not isinstance(value, int):
         label = label_named(label_text(row, table))
     else:
         label = LABELS[value] if 0 <= value < len(LABELS) else None
@@ -108,12 +109,13 @@ def read_described(source: Source) -> Iterator[Sample]:
         if not source.wanted(split):
             continue
         for name, text in records.pairs(file):
-            path = source.inside(name, part / label)
+            named = source.inside(name, part / label)
+            if named is None:
+                continue
             # The name's suffix need not be the file's.
-            if path is not None and not path.is_file():
-                path = beside(path.parent, path.stem)
+            path = named if named.is_file() else beside(named.parent, named.stem)
             if path is None:
-                source.leave_out("description without its picture")
+                source.leave_out("description without its picture", name)
                 continue
             stored = beside(part / "masks", f"{path.stem}_mask") if label is Label.TAMPERED else None
             keep, mask = local_mask(label, stored, source)
@@ -129,7 +131,7 @@ def _described_rows(source: Source) -> Iterator[Sample]:
             continue
         data, label = picture_bytes(row["image"]), label_named(label_text(row, source.table))
         if data is None or label is None:
-            source.leave_out("row without a picture" if data is None else "row with an unknown label")
+            source.leave_out(NO_PICTURE if data is None else "row with an unknown label", row["_where"])
             continue
         keep, mask = local_mask(label, picture_bytes(row.get("mask")), source)
         if keep:

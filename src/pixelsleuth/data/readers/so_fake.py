@@ -42,7 +42,7 @@ def _read(source: Source, name: str) -> Iterator[Sample]:
             continue
         data = picture_bytes(row.get("image"))
         if data is None:
-            source.leave_out("picture released as a link only")
+            source.leave_out("picture released as a link only", row["_where"])
             continue
         text = label_text(row, source.table, column)
         label = label_named(text)

@@ -6,21 +6,21 @@ root), and counts what is left out and why, so that no loss is silent.
 
 from __future__ import annotations
 
-import functools
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.formats import SUFFIXES, sniff
+from pixelsleuth.data.left_out import ABSENT, LINK, OUTSIDE, LeftOut
 
 if TYPE_CHECKING:
     from pixelsleuth.data.readers.tables import Table
 
-OUTSIDE = "path outside the folder of the set"
-ABSENT = "picture file that is not there"
+MOST_FOLDERS = 10_000
+"""Folders whose real path is kept."""
 
 
 @dataclass(frozen=True)
@@ -59,48 +59,76 @@ class ReaderSpec:
 
 @dataclass
 class Source:
-    """What one call of a reader reads: a folder (`root`), a file in it, or a table."""
+    """What one call of a reader reads: a folder (`root`), a file in it, or a table.
+
+    With `allow_outside` names may lead out of the folder, and links to folders are followed: for a set that the user
+    made, never for one that came from elsewhere.
+    """
 
     root: Path
     file: Path | None = None
     table: Table | None = None
     split: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: LeftOut = field(default_factory=LeftOut)
     splits: set[str] = field(default_factory=set)
+    allow_outside: bool = False
+    _real: dict[str, str] = field(default_factory=dict)
 
     def wanted(self, split: str) -> bool:
         """Note that the set has this split; True where it is asked for."""
         self.splits.add(split)
         return self.split is None or self.split == split
 
-    def leave_out(self, reason: str, count: int = 1) -> None:
+    def leave_out(self, reason: str, name: object = "", count: int = 1) -> None:
         """Count pictures that are not yielded; `reason` is one of few, so that the count stays small."""
-        self.left_out[reason] += count
+        self.left_out.add(reason, str(name), count)
 
-    def inside(self, name: str, folder: Path | None = None) -> Path | None:
+    def within(self, name: str, folder: Path | None = None) -> Path | None:
         """The file that an untrusted `name` (in a manifest, a JSON record) stands for, relative to `folder` (the root);
-        None, and counted, where it leads outside that folder. `folder` itself is the user's choice.
+        None where it leads outside that folder, by itself or by links. `folder` itself is the user's choice.
         """
         folder = folder or self.root
-        pure = PurePosixPath(name.replace("\\", "/"))
-        if not name or "\0" in name or pure.is_absolute() or ".." in pure.parts:
-            self.leave_out(OUTSIDE)
+        if not name or "\0" in name:
             return None
-        path = folder / pure
-        real, root = os.path.realpath(path), _real(str(folder))
-        if real != root and not real.startswith(root.rstrip(os.sep) + os.sep):
-            self.leave_out(OUTSIDE)
-            return None
+        path = folder / PurePosixPath(name.replace("\\", "/"))
+        if self.allow_outside:
+            return path
+        real, root = self._resolved(str(path)), self._folder(str(folder))
+        return path if real == root or real.startswith(root.rstrip(os.sep) + os.sep) else None
+
+    def inside(self, name: str, folder: Path | None = None) -> Path | None:
+        """As `within`, and counted where the name leads outside."""
+        path = self.within(name, folder)
+        if path is None:
+            self.leave_out(OUTSIDE, name)
         return path
 
     def existing(self, name: str, folder: Path | None = None) -> Path | None:
         """As `inside`, and None, counted, where there is no such file."""
         path = self.inside(name, folder)
         if path is not None and not path.is_file():
-            self.leave_out(ABSENT)
+            self.leave_out(ABSENT, name)
             return None
         return path
+
+    def _resolved(self, path: str) -> str:
+        """The real path; that of each folder is worked out once, since most files share one."""
+        folder, name = os.path.split(path)
+        if name in ("", ".", "..") or os.path.islink(path):
+            return os.path.realpath(path)
+        return os.path.join(self._folder(folder), name)
+
+    def _folder(self, folder: str) -> str:
+        if folder not in self._real:
+            if len(self._real) > MOST_FOLDERS:
+                self._real.clear()
+            self._real[folder] = os.path.realpath(folder)
+        return self._real[folder]
+
+    def pictures(self, folder: Path, *, deep: bool = True) -> Iterator[Path]:
+        """The picture files of a folder (`pictures`); links to folders that are not followed are counted."""
+        return pictures(folder, deep=deep, source=self)
 
     def places(self, *patterns: str) -> list[Path]:
         """The folders under the root that match one of the glob patterns, sorted; "." is the root itself."""
@@ -111,31 +139,49 @@ class Source:
         return list(found)
 
 
-@functools.lru_cache(maxsize=8)
-def _real(folder: str) -> str:
-    return os.path.realpath(folder)
-
-
-def pictures(folder: Path, *, deep: bool = True) -> Iterator[Path]:
+def pictures(folder: Path, *, deep: bool = True, source: Source | None = None) -> Iterator[Path]:
     """The picture files of a folder, sorted by name within each folder whatever order the disk keeps them in.
 
     A file counts by its suffix in any case, or by how its content begins: `.JPG` and JPEG bytes named `.png` are
-    pictures as well. Hidden names are left out, links to folders are not followed. Names of one folder are held at a
-    time.
+    pictures as well. Hidden names are left out. Links to folders are followed where `source` allows it, else counted.
+    Names of one folder are held at a time.
+
+    Raises UsageError where a folder may not be read.
     """
+    yield from _walk(folder, deep, source or Source(folder), ())
+
+
+def _walk(folder: Path, deep: bool, source: Source, above: tuple[str, ...]) -> Iterator[Path]:
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return
+    except OSError as error:
+        raise UsageError(
+            f"The folder {folder} cannot be read ({error.strerror}); check its permissions."
+        ) from error
     for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
             if deep:
-                yield from pictures(Path(entry.path))
-        elif entry.is_file() and _is_picture(entry):
-            yield Path(entry.path)
+                yield from _walk(Path(entry.path), deep, source, above)
+        elif deep and entry.is_dir():
+            real = os.path.realpath(entry.path)
+            if not source.allow_outside:
+                source.leave_out(LINK, entry.path)
+            elif real not in above and not _holds(real, folder):  # a link to a folder above runs in circles
+                yield from _walk(Path(entry.path), deep, source, (*above, real))
+        elif entry.is_file():
+            if _is_picture(entry):
+                yield Path(entry.path)
+        elif entry.is_symlink() and os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+            source.leave_out(ABSENT, entry.path)
+
+
+def _holds(real: str, folder: Path) -> bool:
+    return f"{os.path.realpath(folder)}{os.sep}".startswith(real.rstrip(os.sep) + os.sep)
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:

@@ -18,7 +18,8 @@ from typing import Any
 from pixelsleuth.core.errors import MissingExtra, UsageError
 
 Row = dict[str, Any]
-"""The cells of one row. `_where` names it (shard and row number), `_split` is its part of the set ("" unknown)."""
+"""The cells of one row. `_where` names it (shard and row number), `_split` is its part of the set ("" unknown),
+`_names` are the names of integer labels in its own shard, where shards may differ."""
 
 MAX_LINE = 16 << 20  # bytes of one line of JSON
 MAX_CELL = 1 << 20  # characters of one cell of CSV
@@ -105,11 +106,10 @@ def parquet(shards: list[Path], root: Path, split: str | None = None) -> Table:
             schema = pq.read_schema(shard)
         except Exception:  # whatever a damaged footer makes pyarrow raise
             continue
-        if columns is None:
-            columns, names = frozenset(schema.names), _class_names(schema.metadata or {})
+        columns, names = frozenset(schema.names), _class_names(schema.metadata or {})
         break
 
-    splits = {shard: "" if columns and "split" in columns else _split_of(shard) for shard in shards}
+    splits = {shard: "" if columns and "split" in columns else split_of(shard) for shard in shards}
 
     def read() -> Iterator[Row]:
         unreadable.clear()
@@ -129,7 +129,8 @@ def parquet(shards: list[Path], root: Path, split: str | None = None) -> Table:
     return Table(columns, read, names, frozenset(splits.values()) - {""}, unreadable)
 
 
-def _split_of(shard: Path) -> str:
+def split_of(shard: Path) -> str:
+    """The split that a shard's name tells (`train-00000-of-00002`); empty where it tells none."""
     match = _SHARD.match(shard.stem)
     return match["split"] if match else ""
 
@@ -141,10 +142,10 @@ def _shard_rows(pq: Any, shard: Path, where: str, split: str) -> Iterator[Row]:
             raise UsageError(
                 f"{shard} has row groups of more than {MAX_ROW_GROUP >> 30} GiB; write it with smaller ones."
             )
-        number = 0
+        number, names = 0, _class_names(file.schema_arrow.metadata or {})
         for batch in file.iter_batches(batch_size=BATCH):
             for row in batch.to_pylist():
-                yield {**row, "_where": f"{where}#{number}", "_split": split}
+                yield {**row, "_where": f"{where}#{number}", "_split": split, "_names": names}
                 number += 1
 
 
@@ -168,12 +169,17 @@ def hub(name: str, split: str | None = None) -> Table:
         parts = library.load_dataset(place, streaming=True, revision=revision or None)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(
-            f"The data set {name!r} cannot be opened ({reason}); check the name, your access, the network."
-        ) from error
+        way = "name its files or write a manifest" if place == name and Path(name).is_dir() else (
+            "check the name, your access, the network"
+        )  # fmt: skip
+        raise UsageError(f"The data set {name!r} cannot be opened ({reason}); {way}.") from error
     streams = {str(key): _undecoded(library, part) for key, part in parts.items()}
     features = dict(next(iter(streams.values())).features or {})
-    names = {key: list(one.names) for key, one in features.items() if isinstance(one, library.ClassLabel)}
+    names = {
+        part: {key: list(one.names) for key, one in (stream.features or {}).items()
+               if isinstance(one, library.ClassLabel)}
+        for part, stream in streams.items()
+    }  # fmt: skip
 
     def read() -> Iterator[Row]:
         for part, stream in streams.items():
@@ -181,10 +187,10 @@ def hub(name: str, split: str | None = None) -> Table:
                 continue
             rows, number = iter(stream), 0
             while (row := _next_of(rows, f"{name} in {part} after row {number}")) is not None:
-                yield {**row, "_where": f"{name}/{part}#{number}", "_split": part}
+                yield {**row, "_where": f"{name}/{part}#{number}", "_split": part, "_names": names[part]}
                 number += 1
 
-    return Table(frozenset(features), read, names, frozenset(streams))
+    return Table(frozenset(features), read, next(iter(names.values())), frozenset(streams))
 
 
 def _next_of(rows: Iterator[Row], where: str) -> Row | None:
@@ -223,6 +229,21 @@ def picture_bytes(cell: Any) -> bytes | None:
     return cell if isinstance(cell, bytes) and cell else None
 
 
+def picture_name(cell: Any) -> str:
+    """The file name in a cell: a text, or {"bytes": None, "path"} as `datasets` writes links; empty where there is
+    none.
+    """
+    if isinstance(cell, dict) and not cell.get("bytes"):
+        cell = cell.get("path")
+    return cell if isinstance(cell, str) else ""
+
+
+def names_of(row: Row, table: Table) -> Mapping[str, list[str]]:
+    """The names of integer labels that hold for a row: its shard's own, where shards carry some, else the table's."""
+    found: Mapping[str, list[str]] = row.get("_names", table.names)
+    return found
+
+
 def label_text(row: Row, table: Table, column: str = "label") -> str:
     """The name of a row's label: a string, or an integer whose names the table knows.
 
@@ -231,7 +252,7 @@ def label_text(row: Row, table: Table, column: str = "label") -> str:
     value = row.get(column)
     if isinstance(value, str) and not value.lstrip("-").isdigit():
         return value
-    names = table.names.get(column)
+    names = names_of(row, table).get(column)
     if names is None:
         raise UsageError(
             f"{row.get('_where', 'The table')} has the label {value!r} without names, and versions of this set number "

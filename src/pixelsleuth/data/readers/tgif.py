@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, extras, pictures
+from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.sample import Sample
 
 _NUMBER = re.compile(r"\d+")
@@ -23,7 +23,7 @@ MAKERS = {"sd2": "SD2", "sdxl": "SDXL", "ps": "Adobe Firefly", "flux": "FLUX.1",
 def read(source: Source) -> Iterator[Sample]:
     masks = _masks(source)
     source.wanted("")
-    for path in pictures(source.root):
+    for path in source.pictures(source.root):
         words = _words(source, path)
         folder = "/".join(path.relative_to(source.root).parts[:-1]).lower()
         name, kind = _id(path), _kind(words)
@@ -35,7 +35,7 @@ def read(source: Source) -> Iterator[Sample]:
             continue
         paste = next((one for one in ("sp", "fr") if one in words), None)
         if paste is None:
-            source.leave_out("picture in a folder that tells neither sp nor fr")
+            source.leave_out("picture in a folder that tells neither sp nor fr", path)
             continue
         regenerated = Label(source.settings["regenerated"]) if paste == "fr" else Label.TAMPERED
         mask = masks.get((name, kind)) or masks.get((name, "")) if regenerated is Label.TAMPERED else None
@@ -48,7 +48,7 @@ def read(source: Source) -> Iterator[Sample]:
 def _masks(source: Source) -> dict[tuple[str, str], Path]:
     found: dict[tuple[str, str], Path] = {}
     for folder in source.places(f"*{source.settings['masks']}*", f"*/*{source.settings['masks']}*"):
-        for path in pictures(folder):
+        for path in source.pictures(folder):
             found.setdefault((_id(path), _kind(_words(source, path))), path)
     return found
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pixelsleuth import __version__
 from pixelsleuth.core.errors import OutputError
+from pixelsleuth.data.left_out import sentence_of
 from pixelsleuth.evaluation import records
 from pixelsleuth.evaluation.figures import Frame
 from pixelsleuth.evaluation.pictures import Pictures
@@ -84,6 +85,7 @@ def write_report(folder: Path, pictures: Pictures) -> Path:
         "conditions": list(result["models"][0]["conditions"]),
         "title": title_of([model["name"] for model in result["models"]]),
         "notes": notes_of(result["models"]),
+        "left_out": sentence_of(result["data"]["left_out"]),
     }
     path = folder / "report.html"
     part = path.with_name(".report.html.part")

@@ -16,6 +16,7 @@ from pixelsleuth.training.sida.config import (
     Validation,
     Weights,
     ensure_sound,
+    renamed,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class BaselineConfig:
     baseline: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     data: tuple[Source, ...] = ()
+    allow_outside: bool = False
     classes: tuple[str, ...] = ()
     out: str = ""
     start: str = RANDOM
@@ -84,7 +86,7 @@ FREE = ("minutes",)
 
 def sound(content: Mapping[str, Any]) -> BaselineConfig:
     """The configuration of a recipe's content. Raises UsageError for what cannot be carried out."""
-    config = fill(BaselineConfig, content)
+    config = fill(BaselineConfig, renamed(content))
     ensure_sound(data_of(config))
     how = config.optimiser
     if config.minutes < 0:
@@ -108,7 +110,8 @@ def sound(content: Mapping[str, Any]) -> BaselineConfig:
 def data_of(config: BaselineConfig) -> TrainConfig:
     """What the data part of SIDA's training is told."""
     return TrainConfig(
-        out=config.out, data=config.data, start=config.start, steps=config.steps, seed=config.seed,
+        out=config.out, data=config.data, allow_outside=config.allow_outside, start=config.start,
+        steps=config.steps, seed=config.seed,
         global_batch=config.batch, per_device=config.batch, batches=config.batches, equalise=config.equalise,
         augment=config.augment, augment_share=config.augment_share, workers=config.workers,
         weights=Weights(mask=float(kind_of(config).facts.localizes)), checkpoints=config.checkpoints,

@@ -54,6 +54,7 @@ class Training:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         kind, told = kind_of(config), data_of(config)
         material = gather(told, classes_of(config))
+        material.left_out.tell()
         self.sampler = Sampler(material, told, turns_of(material, three=kind.three_classes))
         self.loader = Loader(material, told)
         self.held_out = choose(material.validation, config.validation.pictures, config.seed)
@@ -87,7 +88,11 @@ class Training:
                 progress.say(f"Resumed behind step {self.step}.")
             for examples, state in self._batches():
                 line = self._step(examples)
-                for text in alarms.look(self.step, {"loss": line["loss"]}, np.ones(3), 1):
+                found = alarms.look(self.step, {"loss": line["loss"]}, np.ones(3), 1)
+                if isinstance(self.network, Localizer):
+                    found += alarms.look_at_masks(self.step, self.loader.empty, self.loader.marked)
+                for text in found:
+                    line.setdefault("alarms", []).append(text)
                     progress.say(f"Alarm at step {self.step}: {text}.")
                 self.log.add(line)
                 progress.step(self.step, line)

@@ -12,6 +12,8 @@ from typing import Any
 from pixelsleuth.training.baselines.config import RANDOM, classes_of, data_of, kind_of, sound
 from pixelsleuth.training.recipe import ensure_new
 
+ASIDE = "Not learnt from"
+
 
 def run(content: Mapping[str, Any], *, resume: bool) -> Path:
     """Train, and leave `out/model`, which `check --model` takes.
@@ -47,4 +49,7 @@ def plan(content: Mapping[str, Any]) -> str:
     return (
         f"{kind.facts.title}{chosen}, from {start}: {learns}{config.steps:,} steps of {config.batch} pictures.\n"
         f"Pictures: {counts[0]} real, {counts[1]} full synthetic, {counts[2]} tampered; {material.masks} masks{held}."
+        + "".join(
+            f"\n{line}" for line in (material.left_out.sentence(), material.set_aside.sentence(ASIDE)) if line
+        )
     )

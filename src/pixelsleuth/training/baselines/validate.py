@@ -8,8 +8,10 @@ import numpy as np
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.evaluation.metrics.detection import auroc, balanced_accuracy, binary, confusion_matrix
+from pixelsleuth.evaluation.metrics.localization import iou, mask_counts
 from pixelsleuth.models.baselines.base import Baseline, BaselineDetector
-from pixelsleuth.training.sida.validate import iou, opened
+from pixelsleuth.training.sida.validate import opened
 
 TAMPERED = 2
 
@@ -27,12 +29,10 @@ def validate(
         batch: pictures at once.
 
     Returns:
-        `accuracy`, balanced (of three classes where the network tells three apart, else of fake and real); `auroc` of
+        `balanced_accuracy` (of three classes where the network tells three apart, else of fake and real); `auroc` of
         fake against real; for localizers `iou`, the mean over tampered pictures, 0 where none was drawn; `score`, the
-        mean of accuracy and IoU. All in 0..1.
+        mean of balanced accuracy and IoU. All in 0..1.
     """
-    from sklearn.metrics import balanced_accuracy_score, roc_auc_score
-
     training = network.training
     detector = BaselineDetector(network, device=device)
     labels, predicted, chances, overlaps = [], [], [], []
@@ -45,15 +45,15 @@ def validate(
             assert verdict.probabilities is not None
             chances.append(1 - verdict.probabilities[Label.REAL])
             if network.facts.localizes and labels[-1] == TAMPERED and truth is not None and truth.any():
-                overlaps.append(0.0 if verdict.mask is None else iou(verdict.mask, truth))
+                overlaps.append(0.0 if verdict.mask is None else iou(mask_counts(verdict.mask, truth)))
     network.train(training)
-    known, said = np.array(labels), np.array(predicted)
-    if not network.three_classes:
-        known, said = known > 0, said > 0
+    matrix = confusion_matrix(labels, predicted, len(LABELS))
     found = {
-        "accuracy": float(balanced_accuracy_score(known, said)),
-        "auroc": float(roc_auc_score(np.array(labels) > 0, chances)),
+        "balanced_accuracy": float(
+            balanced_accuracy(matrix if network.three_classes else binary(matrix, (1, 2)))
+        ),
+        "auroc": float(auroc(np.array(labels) > 0, chances)),
     }
     if overlaps:
         found["iou"] = float(np.mean(overlaps))
-    return found | {"score": (found["accuracy"] + found.get("iou", found["accuracy"])) / 2}
+    return found | {"score": (found["balanced_accuracy"] + found.get("iou", found["balanced_accuracy"])) / 2}

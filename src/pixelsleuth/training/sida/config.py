@@ -83,7 +83,7 @@ class Checkpoints:
 
     every: int = 100
     keep: int = 2
-    metric: Literal["score", "accuracy", "iou"] = "score"
+    metric: Literal["score", "balanced_accuracy", "iou"] = "score"
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ class TrainConfig:
 
     out: str = ""
     data: tuple[Source, ...] = ()
+    allow_outside: bool = False
     start: str = ""
     stage: Literal[1, 2] = 1
     steps: int = 5000
@@ -144,6 +145,7 @@ class TrainConfig:
 
 FREE = (
     "out",
+    "allow_outside",
     "workers",
     "tensorboard",
     "per_device",
@@ -172,7 +174,15 @@ def from_recipe(content: Mapping[str, Any]) -> TrainConfig:
 
 def from_dict(content: Mapping[str, Any]) -> TrainConfig:
     """A configuration out of plain values, as `to_dict` gives them. Raises UsageError."""
-    return fill(TrainConfig, content)
+    return fill(TrainConfig, renamed(content))
+
+
+def renamed(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings under their names of today: recipes and checkpoints once called balanced accuracy `accuracy`."""
+    kept = content.get("checkpoints")
+    if not isinstance(kept, Mapping) or kept.get("metric") != "accuracy":
+        return content
+    return {**content, "checkpoints": {**kept, "metric": "balanced_accuracy"}}
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -183,7 +193,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Dotted keys that decide what is learnt and differ between two configurations (plain values)."""
-    a, b = dict(flat(one)), dict(flat(other))
+    a, b = dict(flat(renamed(one))), dict(flat(renamed(other)))
     return [key for key in sorted({*a, *b}) if a.get(key) != b.get(key) and key not in FREE]
 
 

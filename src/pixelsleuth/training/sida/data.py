@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from pixelsleuth.compact import grammar
 from pixelsleuth.core.errors import PictureError, UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.equalise import EVALUATION, draw, equalise
+from pixelsleuth.data.left_out import ABSENT, LeftOut
 from pixelsleuth.data.masks import Mask
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.sample import LABELS, Sample, for_training, hold_out
@@ -39,11 +39,16 @@ SUBSTITUTES = 20
 
 @dataclass
 class Material:
-    """Samples of each data set, by class; and those held out for validation."""
+    """Samples of each data set, by class; and those held out for validation.
+
+    `left_out` is what cannot be used, `set_aside` what this training does not learn from (another split or class, no
+    description).
+    """
 
     sets: list[list[list[Sample]]]
     validation: list[Sample]
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: LeftOut = field(default_factory=LeftOut)
+    set_aside: LeftOut = field(default_factory=LeftOut)
 
     def count(self, label: int) -> int:
         """Pictures of one class, over all sets."""
@@ -74,7 +79,7 @@ def gather(config: TrainConfig, classes: Sequence[int] | None = (0, 1, TAMPERED)
     """
     material = Material([], [])
     for source in config.data:
-        samples = _samples(source, config, material.left_out, classes)
+        samples = _samples(source, config, material, classes)
         how = config.validation
         if how.every and how.hold_out and not how.data:
             path = Path(source.path)
@@ -83,12 +88,12 @@ def gather(config: TrainConfig, classes: Sequence[int] | None = (0, 1, TAMPERED)
             material.validation += held
         material.sets.append([[s for s in samples if s.label == label] for label in LABELS])
     for source in config.validation.data:
-        material.validation += _samples(source, config, material.left_out, classes, texts=False)
+        material.validation += _samples(source, config, material, classes, texts=False)
     for label in (0,) if classes is None else classes:
         if not material.count(label):
-            raise UsageError(_lacking(LABELS[label], config, classes) + _told(material.left_out))
+            raise UsageError(_lacking(LABELS[label], config, classes) + _told(material))
     if classes is None and not material.count(1) + material.count(TAMPERED):
-        told = _told(material.left_out)
+        told = _told(material)
         raise UsageError(f"The data have no fake picture, neither full_synthetic nor tampered.{told}")
     if config.weights.mask and not material.masks:
         raise UsageError(
@@ -108,34 +113,45 @@ def _lacking(name: str, config: TrainConfig, classes: Sequence[int] | None) -> s
     return f"The data have no picture {described}of the class {name}: this training needs {needed}."
 
 
-def _told(left_out: Counter[str]) -> str:
-    reasons = ", ".join(f"{count} ({reason})" for reason, count in left_out.most_common())
-    return f" Left out: {reasons}." if reasons else ""
+def _told(material: Material) -> str:
+    both = (material.left_out.sentence(), material.set_aside.sentence("Not learnt from"))
+    return "".join(f" {text}" for text in both if text)
 
 
 def _samples(
     source: Source,
     config: TrainConfig,
-    left_out: Counter[str],
+    material: Material,
     classes: Sequence[int] | None,
     *,
     texts: bool = True,
 ) -> list[Sample]:
-    data = open_data(source.path, source.reader, source.split, **source.settings)
-    samples = list(data)
+    data = open_data(
+        source.path, source.reader, source.split, allow_outside=config.allow_outside, **source.settings
+    )
+    samples = [sample for sample in data if _is_there(sample, material)]
+    material.left_out.join(data.left_out)
+    aside = material.set_aside
     seen = for_training(samples) if texts and source.split is None else samples
     if len(seen) < len(samples):
-        left_out["not of the split train"] += len(samples) - len(seen)
+        aside.add("not of the split train", count=len(samples) - len(seen))
     kept = []
     for sample in seen:
         if classes is not None and LABELS.index(sample.label) not in classes:
-            left_out["of no class that is learnt"] += 1
+            aside.add("of no class that is learnt", str(sample.path))
         elif config.stage == 2 and texts and not _describable(sample, config):
-            left_out["no description"] += 1
+            aside.add("no description", str(sample.path))
         else:
             kept.append(_on_disk(sample, Path(config.out) / "pictures") if sample.data else sample)
-    left_out.update(data.left_out)
     return kept
+
+
+def _is_there(sample: Sample, material: Material) -> bool:
+    """True where its file exists, or its bytes are at hand; else counted, since another would be drawn for it."""
+    if sample.data is not None or os.path.exists(str(sample.path)):
+        return True
+    material.left_out.add(ABSENT, str(sample.path))
+    return False
 
 
 def _describable(sample: Sample, config: TrainConfig) -> bool:
@@ -248,12 +264,15 @@ class Sampler:
 class Loader:
     """Examples out of draws: read, equalised, perturbed, with question and true answer.
 
-    A picture that cannot be read is replaced by the next of its class, and counted in `failed`.
+    A picture that cannot be read is replaced by the next of its class, and counted in `failed`. `empty` are the
+    tampered pictures whose mask marks nothing, `marked` is True once another mask was read.
     """
 
     def __init__(self, material: Material, config: TrainConfig) -> None:
         self.material, self.config = material, config
         self.failed: dict[str, str] = {}
+        self.empty: dict[str, None] = {}
+        self.marked = False
         self.chains = perturbations(config.augment)
 
     def example(self, draw_: Draw) -> Example:
@@ -285,6 +304,10 @@ class Loader:
         picture, reading = sample.load()
         pixels = picture.pixels
         mask = reading.pixels if reading is not None and LABELS.index(sample.label) == TAMPERED else None
+        if mask is not None and not mask.any():
+            self.empty[str(sample.path)] = None
+        elif mask is not None:
+            self.marked = True
         if self.chains and random.random() < self.config.augment_share:
             chain = self.chains[int(random.integers(len(self.chains)))]
             pixels, mask = chain.apply(pixels, mask, key=str(sample.path), seed=int(random.integers(2**31)))

@@ -63,6 +63,8 @@ class Training:
             if stored is not None:
                 ensure_same(stored[0], self.start_facts, self.out)
             model, self.processor = load_start(config)
+        if self.main:
+            self.material.left_out.tell()
         self.sampler, self.loader = Sampler(self.material, config), Loader(self.material, config)
         module = prepare(model, config)
         self.model = model
@@ -94,9 +96,9 @@ class Training:
                 progress.say(f"Resumed behind step {self.step}.")
             for micros, sampler_state in self._batches():
                 line, predicted, with_mask = self._step(micros)
-                for text in alarms.look(
-                    self.step, {k: line[k] for k in ("loss", *TERMS)}, predicted, with_mask
-                ):
+                found = alarms.look(self.step, {k: line[k] for k in ("loss", *TERMS)}, predicted, with_mask)
+                found += alarms.look_at_masks(self.step, self.loader.empty, self.loader.marked)
+                for text in found:
                     line.setdefault("alarms", []).append(text)
                     progress.say(f"Alarm at step {self.step}: {text}.")
                 if self.main:

@@ -111,8 +111,8 @@ def _head(config: TrainConfig) -> str:
 def _data(material: Material) -> list[str]:
     counts = ", ".join(f"{material.count(i)} {name.replace('_', ' ')}" for i, name in enumerate(LABELS))
     lines = [f"Pictures: {counts}; {material.masks} masks; {len(material.validation)} for validation."]
-    lines += [f"Left out: {count} ({why})." for why, count in material.left_out.items()]
-    return lines
+    lines += [material.left_out.sentence(), material.set_aside.sentence("Not learnt from")]
+    return [line for line in lines if line]
 
 
 def _modules(module: Any) -> list[str]:

@@ -53,7 +53,7 @@ def plot_log(folder: Path) -> Path | None:
     rate.legend(loc="upper right", frameon=False)
     pace.set_title("gradient norm and learning rate")
     if checked:
-        for name in ("accuracy", "auroc", "iou", "located_iou", "text_agrees"):
+        for name in ("balanced_accuracy", "auroc", "iou", "located_iou", "text_agrees"):
             points = [(line["step"], line[name]) for line in checked if name in line]
             if points:
                 scores.plot(*zip(*points, strict=True), marker="o", ms=3, lw=1, label=name.replace("_", " "))

@@ -19,6 +19,8 @@ from pixelsleuth.core.errors import PictureError
 from pixelsleuth.core.images import Picture
 from pixelsleuth.data.equalise import equalise
 from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.evaluation.metrics.detection import balanced_accuracy, confusion_matrix
+from pixelsleuth.evaluation.metrics.localization import iou, mask_counts
 from pixelsleuth.models.sida.inference import SidaEngine
 from pixelsleuth.models.sida.large import LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor
@@ -104,33 +106,24 @@ def _judged(
         drawn = (reply.masks[-1] > 0).numpy()
         one.predicted_mask = drawn if reply.label == TAMPERED else np.zeros_like(drawn)
         if one.label == TAMPERED and truth is not None and truth.any():
-            one.mask, one.iou, one.located = truth, iou(one.predicted_mask, truth), iou(drawn, truth)
+            one.mask, one.iou = truth, iou(mask_counts(one.predicted_mask, truth))
+            one.located = iou(mask_counts(drawn, truth))
         if i < len(said):
             one.text = said[i].text
         seen.append(one)
     return seen
 
 
-def iou(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Intersection over union of two (H, W) bool masks, the truth not empty.
-
-    >>> iou(np.array([[1, 1, 0]], bool), np.array([[0, 1, 1]], bool)) == 1 / 3
-    True
-    """
-    return float((predicted & truth).sum() / (predicted | truth).sum())
-
-
 def metrics(seen: Sequence[Seen]) -> dict[str, float]:
     """Balanced accuracy, mean IoU (0 where tampered was not recognised), their mean as `score`; `located_iou` is the
     IoU if every picture were judged tampered; `text_agrees` the share of texts that begin with the true class."""
-    labels, predicted = np.array([s.label for s in seen]), np.array([s.predicted for s in seen])
-    recalls = [float((predicted[labels == c] == c).mean()) for c in range(3) if (labels == c).any()]
-    found = {"accuracy": float(np.mean(recalls))}
+    matrix = confusion_matrix([s.label for s in seen], [s.predicted for s in seen], len(LABELS))
+    found = {"balanced_accuracy": float(balanced_accuracy(matrix))}
     masked = [s for s in seen if s.iou is not None]
     if masked:
         found["iou"] = float(np.mean([s.iou for s in masked if s.iou is not None]))
         found["located_iou"] = float(np.mean([s.located for s in masked if s.located is not None]))
-    found["score"] = (found["accuracy"] + found.get("iou", found["accuracy"])) / 2
+    found["score"] = (found["balanced_accuracy"] + found.get("iou", found["balanced_accuracy"])) / 2
     texts = [s for s in seen if s.text]
     if texts:
         right = [plain(s.text).startswith(plain(ANSWERS[s.label])) for s in texts]

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ class Alarms:
         self.predicted: deque[np.ndarray] = deque(maxlen=WINDOW)
         self.with_mask: deque[int] = deque(maxlen=WINDOW)
         self.told: dict[str, int] = {}
+        self.empty = 0
 
     def look(self, step: int, loss: Mapping[str, float], predicted: np.ndarray, with_mask: int) -> list[str]:
         """Take in one step: its losses, how often each class was predicted (3,), pictures with a mask.
@@ -102,6 +103,18 @@ class Alarms:
         told = [text for kind, text in found.items() if step - self.told.get(kind, -WINDOW) >= WINDOW]
         self.told |= dict.fromkeys(found, step) if told else {}
         return told
+
+    def look_at_masks(self, step: int, empty: Collection[str], marked: bool) -> list[str]:
+        """Take in which tampered pictures had a mask that marks nothing so far, and whether any other mask was seen.
+
+        Told at once, then again where they have become more.
+        """
+        if not empty or (len(empty) == self.empty or step - self.told.get("empty", -WINDOW) < WINDOW):
+            return []
+        self.empty, self.told["empty"] = len(empty), step
+        count, rest = len(empty), "so far no mask marks anything, so no place is learnt" if not marked else ""
+        text = f"{count} tampered picture{'s' if count > 1 else ''} with a mask that marks nothing, such as "
+        return [f"{text}{next(iter(empty))}{': ' + rest if rest else ''}"]
 
 
 class Progress:

@@ -6,6 +6,7 @@ A picture is decoded when it is asked for, never before; one that cannot be read
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from pixelsleuth.core.errors import PictureError, UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.equalise import draw_for, equalise, random_for
+from pixelsleuth.data.left_out import ABSENT
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.sample import LABELS, Sample, for_training
 from pixelsleuth.models.so_fake_r1.answers import FRAME, Box, to_frame
@@ -36,18 +38,35 @@ class Example:
 
 
 def read_samples(
-    data: str | Path, *, reader: str | None = None, split: str | None = None, most: int = 0, seed: int = 0
+    data: str | Path,
+    *,
+    reader: str | None = None,
+    split: str | None = None,
+    most: int = 0,
+    seed: int = 0,
+    allow_outside: bool = False,
 ) -> list[Sample]:
     """The samples of a data set; with `most`, that many, as many of each class as there are, the same at each run.
+
+    What cannot be used is told on standard error.
 
     Raises:
         UsageError: there are none.
     """
-    samples = list(open_data(data, reader, split))
+    opened = open_data(data, reader, split, allow_outside=allow_outside)
+    samples, left_out = [], opened.left_out
+    for sample in opened:
+        if sample.data is not None or os.path.exists(str(sample.path)):
+            samples.append(sample)
+        else:
+            left_out.add(ABSENT, str(sample.path))
     if split is None:
         samples = for_training(samples)
     if not samples:
-        raise UsageError(f"{data} holds no labelled picture{f' in split {split}' if split else ''}.")
+        why = f" {left_out.sentence()}" if left_out else ""
+        raise UsageError(f"{data} holds no labelled picture{f' in split {split}' if split else ''}.{why}")
+    if os.environ.get("RANK", "0") == "0":
+        left_out.tell()
     if not most:
         return samples
     by_class = {label: [one for one in samples if one.label is label] for label in LABELS}
@@ -70,9 +89,12 @@ def load_example(sample: Sample, *, equal: bool = True) -> Example:
     """
     picture, mask = sample.load()
     box = None
-    if sample.label is Label.TAMPERED and mask is not None and mask.pixels.any():
-        box = box_of(mask.pixels)
     name = sample.path.as_posix()
+    if sample.label is Label.TAMPERED and mask is not None:
+        if mask.pixels.any():
+            box = box_of(mask.pixels)
+        else:
+            log.warning("%s: its mask marks nothing, so no box is learnt from this tampered picture", name)
     pixels = equalise(picture.pixels, draw_for(sample.unit)) if equal else picture.pixels
     return Example(name, pixels, Truth(sample.label, box, sample.description))
 

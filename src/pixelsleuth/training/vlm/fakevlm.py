@@ -31,6 +31,7 @@ RECIPE = {
     "out": "",
     "reader": None,
     "split": None,
+    "allow_outside": False,
     "pictures": 0,
     "equalise": True,
     "seed": 0,
@@ -58,8 +59,9 @@ def run(content: Mapping[str, Any], *, resume: bool = False) -> Path:
         raise UsageError(f"prompt is {told['prompt']!r}; use roles or raw.")
     out = begin(told, resume=resume)
     samples = read_samples(
-        told["data"], reader=told["reader"], split=told["split"], most=told["pictures"], seed=told["seed"]
-    )
+        told["data"], reader=told["reader"], split=told["split"], most=told["pictures"], seed=told["seed"],
+        allow_outside=told["allow_outside"],
+    )  # fmt: skip
     torch.manual_seed(told["seed"])
     engine, _ = load_engine(told["start"], precision="fp32")
     for name, weight in engine.model.named_parameters():

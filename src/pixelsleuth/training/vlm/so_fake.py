@@ -43,6 +43,7 @@ RECIPE = {
     "out": "",
     "reader": None,
     "split": None,
+    "allow_outside": False,
     "pictures": 0,
     "equalise": True,
     "seed": 0,
@@ -80,8 +81,9 @@ def run(content: Mapping[str, Any], *, resume: bool = False) -> Path:
     read_settings(told["grpo"])
     out = begin(told, resume=resume)
     samples = read_samples(
-        told["data"], reader=told["reader"], split=told["split"], most=told["pictures"], seed=told["seed"]
-    )
+        told["data"], reader=told["reader"], split=told["split"], most=told["pictures"], seed=told["seed"],
+        allow_outside=told["allow_outside"],
+    )  # fmt: skip
     start = _start(told, samples, out)
     cold = out / "sft"
     if told["sft"] is None:

@@ -1,0 +1,102 @@
+"""`LeftOut`: what of a data set is not used, by reason, told in the same words by every command that reads one.
+
+A reader counts what it does not yield, a command adds the pictures that it cannot decode. The tally travels with the
+samples (`Data.left_out`, `Listing.left_out`), so that no row is lost without a word.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from pixelsleuth.core.errors import PictureError, PictureNotFound
+
+OUTSIDE = "path outside the folder of the set"
+ABSENT = "picture file that is not there"
+UNREADABLE = "picture that cannot be read"
+BAD_MASK = "picture whose mask cannot be read"
+NO_PICTURE = "row without a picture"
+EMPTY_MASK = "tampered picture whose mask marks nothing"
+LINK = "link to a folder, which is not followed"
+DOUBLE = "photograph that is there twice"
+WAYS_OUT = {
+    OUTSIDE: "--allow-outside takes them",
+    LINK: "--allow-outside follows them",
+    EMPTY_MASK: "left out of localization alone",
+}
+"""What to do about a reason, where the command itself has a way."""
+EXAMPLES = 5
+"""Names that are kept of each reason; all are counted."""
+
+
+class LeftOut(Counter[str]):
+    """Reasons with their number; `names` holds the first names of each reason.
+
+    >>> tally = LeftOut()
+    >>> tally.add(ABSENT, "a.png")
+    >>> tally.add(ABSENT, "b.png")
+    >>> tally.sentence()
+    'Left out: 2 x picture file that is not there, such as a.png.'
+    """
+
+    def __init__(self, counts: Iterable[tuple[str, int]] = ()) -> None:
+        super().__init__(dict(counts))
+        self.names: dict[str, list[str]] = {}
+
+    def add(self, reason: str, name: str = "", count: int = 1) -> None:
+        """Count what is not used; `reason` is one of few, so that the tally stays small."""
+        self[reason] += count
+        kept = self.names.setdefault(reason, [])
+        if name and len(kept) < EXAMPLES:
+            kept.append(name)
+
+    def join(self, other: LeftOut) -> None:
+        """Take over what `other` counted."""
+        for reason, count in other.items():
+            self[reason] += count
+            kept = self.names.setdefault(reason, [])
+            kept += other.names.get(reason, [])[: EXAMPLES - len(kept)]
+
+    def copied(self) -> LeftOut:
+        """A tally of its own that goes on from this one."""
+        copy = LeftOut()
+        copy.join(self)
+        return copy
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"count", "reasons": {reason: number}, "examples": {reason: [name]}}`, ready for JSON."""
+        from pixelsleuth.core.verdict import printable
+
+        reasons = dict(sorted(self.items()))
+        examples = {
+            key: [printable(name) for name in self.names[key]] for key in reasons if self.names.get(key)
+        }
+        return {"count": self.total(), "reasons": reasons, "examples": examples}
+
+    def sentence(self, what: str = "Left out") -> str:
+        """Everything in one sentence; empty where nothing was left out."""
+        return sentence_of(self.to_dict(), what)
+
+    def tell(self) -> None:
+        """Say it on standard error, where there is something to say."""
+        if self:
+            print(self.sentence(), file=sys.stderr, flush=True)
+
+
+def sentence_of(record: dict[str, Any], what: str = "Left out") -> str:
+    """The sentence of a tally as JSON keeps it (`LeftOut.to_dict`); empty where nothing was left out."""
+    parts = []
+    for reason, count in record["reasons"].items():
+        text = f"{count:,} x {reason}"
+        names = record["examples"].get(reason)
+        text += f", such as {names[0]}" if names else ""
+        way = WAYS_OUT.get(reason)
+        parts.append(text + (f" ({way})" if way else ""))
+    return f"{what}: {'; '.join(parts)}." if parts else ""
+
+
+def reason_of(error: PictureError) -> str:
+    """The reason under which a picture that raised `error` is counted."""
+    return ABSENT if isinstance(error, PictureNotFound) else UNREADABLE
