@@ -1,13 +1,14 @@
 """What every detector promises, whichever model is behind it."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pixelsleuth.core.detector import Capability, Detector
-from pixelsleuth.core.errors import PictureError, PictureNotFound, UsageError
+from pixelsleuth.core.errors import NotAPicture, PictureError, PictureNotFound, UsageError
 from pixelsleuth.core.verdict import Label, Verdict
 
 
@@ -64,6 +65,45 @@ def test_any_kind_of_source_is_taken(paths):
     image.save(buffer, "PNG")
     for source in (image, buffer.getvalue(), np.asarray(image)):
         assert Fake().check(source).label == Label.TAMPERED
+
+
+def test_an_open_file_is_taken_like_its_bytes_and_text_is_refused(paths):
+    with open(paths[0], "rb") as file:
+        verdict = Fake().check(file)
+    assert verdict.source == paths[0]
+    stream = io.BytesIO(open(paths[0], "rb").read())  # noqa: SIM115
+    assert Fake().check(stream).source == "bytes"
+    with pytest.raises(NotAPicture, match="The file in memory"):
+        Fake().check(stream)  # read to its end already
+    with pytest.raises(NotAPicture, match="mode 'rb'"):
+        Fake().check(io.StringIO("text"))
+    assert file.closed
+    with pytest.raises(NotAPicture, match="mode 'rb'"):
+        Fake().check(file)
+
+
+@pytest.mark.parametrize("several", [list, tuple, iter, lambda paths: (one for one in paths)])
+def test_any_iterable_of_pictures_gives_a_list(paths, several):
+    verdicts = Fake().check(several(paths))
+    assert isinstance(verdicts, list)
+    assert [verdict.source for verdict in verdicts] == paths
+
+
+def test_check_many_takes_a_single_path_for_one_picture(paths):
+    for single in (paths[0], Path(paths[0]), open(paths[0], "rb").read()):  # noqa: SIM115
+        (verdict,) = Fake().check_many(single)
+        assert verdict.ok
+    stack = np.zeros((3, 32, 40, 3), np.uint8)
+    assert len(list(Fake().check_many(stack))) == len(Fake().check(stack)) == 3
+    (verdict,) = Fake().check_many(stack[0])
+    assert verdict.ok
+
+
+def test_what_is_no_picture_is_named_in_good_english():
+    for thing, told in ((3, "An int is not a picture"), (None, "A NoneType is not a picture"),
+                        ({}, "A dict is not a picture"), (b"just a text", "The file in memory is a text")):  # fmt: skip
+        with pytest.raises(NotAPicture, match=told):
+            Fake().check(thing)
 
 
 def test_one_unreadable_picture_raises_unless_told_to_record(paths):

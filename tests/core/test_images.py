@@ -264,6 +264,22 @@ def test_bytes_arrays_and_pil_images_give_the_same_picture():
     assert open_picture(array, name="mine").source == "mine"
 
 
+def test_arrays_of_one_channel_of_bools_and_with_rounding_errors_are_read():
+    grey = np.asarray(scene())[..., 0]
+    assert np.array_equal(open_picture(grey[..., None]).pixels, open_picture(grey).pixels)
+    assert np.array_equal(open_picture(grey > 99).pixels, open_picture((grey > 99) * np.uint8(255)).pixels)
+    floats = grey / 255.0
+    beyond = np.where(grey == grey.max(), 1.0000002, floats) - (grey == grey.min()) * 1e-7
+    exact = np.where(grey == grey.max(), 1.0, floats)
+    assert np.array_equal(open_picture(beyond.clip(-1e-7)).pixels, open_picture(exact).pixels)
+    assert open_picture(np.full((32, 32), 1.0009, np.float16)).pixels.min() == 255
+    for off in (1.01, -0.01, float("nan")):
+        with pytest.raises(NotAPicture, match=r"0\.\.1"):
+            open_picture(np.full((32, 32), off))
+    with pytest.raises(NotAPicture, match=r"\(H, W, 1\)"):
+        open_picture(np.zeros((32, 32, 2), np.uint8))
+
+
 def test_a_picture_does_not_change_when_its_source_array_does():
     array = np.asarray(scene()).copy()
     picture = open_picture(array)

@@ -100,6 +100,15 @@ def test_a_missing_package_of_the_core_is_told_with_the_command_that_brings_it(m
         registry.load("compact")
 
 
+def test_a_model_is_named_by_a_text_or_a_path(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="holds no model"):
+        registry.load(tmp_path / "empty")
+    for name in (None, 7, b"compact", ["compact"]):
+        with pytest.raises(UsageError, match="named by a text or a path"):
+            registry.load(name)
+
+
 def test_an_unknown_device_is_refused():
     with pytest.raises(UsageError, match="auto, cpu, cuda"):
         registry.load("compact", device="tpu")
@@ -113,6 +122,17 @@ def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, pixelsleuth, pixelsleuth.core.registry, pixelsleuth.core.errors; print(*sys.modules)"
     loaded = set(run(code).split())
     assert not loaded & {"numpy", "PIL", "onnxruntime", "torch", "rich", "jinja2"}
+
+
+def test_help_shows_the_public_names_and_not_the_methods_of_str():
+    told = run("import pixelsleuth; help(pixelsleuth)")
+    for name in ("check(", "load(", "open_picture(", "find_pictures(", "class Detector", "class Label", "class Picture",
+                 "class PictureError", "class Region", "class Verdict"):  # fmt: skip
+        assert name in told
+    for name in ("REAL", "TAMPERED", "LOCALIZE"):
+        assert name in told
+    for method in ("casefold", "rjust", "maketrans"):
+        assert method not in told
 
 
 def test_the_public_names_are_all_there():

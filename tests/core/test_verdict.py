@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelsleuth.core.errors import CorruptPicture, PictureError
+from pixelsleuth.core.errors import CorruptPicture, PictureError, PictureNotFound
 from pixelsleuth.core.images import open_picture
 from pixelsleuth.core.verdict import Label, Region, Verdict
 
@@ -84,6 +84,31 @@ def test_a_mask_written_as_a_file_can_be_read_back(verdict, tmp_path):
     record = verdict.to_dict(mask_file="mask.png")
     assert record["mask"] == {"file": "mask.png", "area": 200}
     assert np.array_equal(Verdict.from_dict(record, folder=tmp_path).mask, verdict.mask)
+
+
+def test_a_mask_is_found_where_check_wrote_it_and_where_its_folder_moved_to(verdict, tmp_path, monkeypatch):
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(verdict.mask.astype(np.uint8) * 255).save(tmp_path / "masks" / "a.mask.png")
+    record = verdict.to_dict(mask_file="masks/a.mask.png")  # as `check --save-masks masks/` writes it
+    monkeypatch.chdir(tmp_path)
+    for folder in (None, "masks", tmp_path / "masks", tmp_path):
+        assert np.array_equal(Verdict.from_dict(record, folder=folder).mask, verdict.mask)
+
+
+def test_a_mask_that_cannot_be_loaded_is_an_error_and_never_none(verdict, tmp_path):
+    secret = tmp_path / "secret.png"
+    Image.fromarray(verdict.mask.astype(np.uint8) * 255).save(secret)
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    Image.fromarray(np.zeros((5, 7), np.uint8)).save(folder / "small.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    absent = ("gone.png", "../secret.png", str(secret))
+    for name, error in (*((one, PictureNotFound) for one in absent), ("small.png", CorruptPicture),
+                        ("broken.png", CorruptPicture)):  # fmt: skip
+        with pytest.raises(error, match=name.rpartition("/")[2]):
+            Verdict.from_dict(verdict.to_dict(mask_file=name), folder=folder)
+    with pytest.raises(PictureNotFound, match="folder="):
+        Verdict.from_dict(verdict.to_dict(mask_file="gone.png"))
 
 
 def test_a_failure_is_a_record_without_a_label():

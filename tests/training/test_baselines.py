@@ -87,7 +87,7 @@ def test_validation_keeps_the_best_and_the_rate_falls_where_it_stands_still(
     """`out/model` is the best checkpoint; a rate below the floor ends a training; a resumed one goes the same way."""
     own = [
         *settings(manifest, encoder, tmp_path / "out"), "steps=40", "checkpoints.every=2", "validation.every=2",
-        "validation.hold_out=0.4", "checkpoints.metric=accuracy", "optimiser.schedule=plateau",
+        "validation.hold_out=0.4", "checkpoints.metric=balanced_accuracy", "optimiser.schedule=plateau",
         "optimiser.learning_rate=1e-5", "optimiser.patience=1", "optimiser.least_gain=1.0", "optimiser.floor=2e-6",
     ]  # fmt: skip
     recipe = ROOT / "recipes/baselines/dinov2.yaml"
@@ -98,9 +98,9 @@ def test_validation_keeps_the_best_and_the_rate_falls_where_it_stands_still(
     log, checked = read_log(out / "log.jsonl"), read_log(out / "validation.jsonl")
     assert [line["learning_rate"] for line in log] == pytest.approx([1e-5] * len(log))
     assert len(log) == 4, "the first validation sets the mark, the second lowers the rate below the floor"
-    assert {"accuracy", "auroc", "iou", "score"} <= set(checked[0])
+    assert {"balanced_accuracy", "auroc", "iou", "score"} <= set(checked[0])
     assert 0 <= checked[0]["auroc"] <= 1
-    best = max(checked, key=lambda line: line["accuracy"])["step"]
+    best = max(checked, key=lambda line: line["balanced_accuracy"])["step"]
     (kept,) = (out / "checkpoints").glob("best-*")
     assert kept.name == f"best-{best:07d}"
     assert (out / "log.png").stat().st_size > 5000

@@ -75,7 +75,7 @@ def run_audit(options: AuditOptions) -> int:
         left_out.add(ABSENT if one["code"] == PictureNotFound.code else UNREADABLE, one["path"])
     result |= {"data": _named(options.data), "split": options.split, "of": total, "seed": options.seed}
     result["left_out"] = left_out.to_dict()
-    _write(result, options.out)
+    _write(result, options.out, left_out.sentence())
     from pixelsleuth.reporting.audit import sentences
 
     for line in sentences(result):
@@ -133,7 +133,7 @@ def _figures(looked: Looked, again: Looked | None, seed: int, treatment: Treatme
     return result
 
 
-def _write(result: dict[str, Any], out: Path) -> None:
+def _write(result: dict[str, Any], out: Path, left_out: str) -> None:
     from pixelsleuth.reporting.audit import write_report
 
     part = out / ".audit.json.part"
@@ -144,7 +144,7 @@ def _write(result: dict[str, Any], out: Path) -> None:
         raise OutputError(
             f"{out / 'audit.json'} cannot be written ({error.strerror}); choose another --out."
         ) from error
-    write_report(result, out / "report.html")
+    write_report(result, out / "report.html", left_out=left_out)
 
 
 def _size(text: str) -> SizePolicy:

@@ -236,11 +236,11 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any], *, folder: str | PathLike[str] | None = None) -> Verdict:
-        """Read a record written by `to_dict` or by `check`. `mask.file` is read where it says, or, with `folder`, in that
-        folder, which may have moved since.
+        """Read a record written by `to_dict` or by `check`; `mask.file` is read where it says, or in `folder`, where it
+        may have moved to.
 
-        Heat map and picture are not part of a record. Raises ValueError for another schema, PictureError for a mask that
-        is not there, is damaged or has another size than the picture.
+        Heat map and picture are not part of a record. Raises ValueError for another schema, PictureError for a mask
+        that is not there, is damaged or has another size than the picture.
         """
         if record.get("schema") != SCHEMA:
             raise ValueError(f"a record of schema {SCHEMA} expected, got {record.get('schema')!r}")

@@ -12,7 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.data.left_out import sentence_of
 from pixelsleuth.reporting.files import AtomicFile
 from pixelsleuth.reporting.html import environment, style_sheet
 
@@ -98,8 +97,8 @@ def _advice(result: dict[str, Any]) -> str:
     return "Equalising does not help enough: what is left in the headers follows the content; report figures by source."
 
 
-def write_report(result: dict[str, Any], path: Path) -> None:
-    """Write the page to `path`. Raises OutputError where that is impossible."""
+def write_report(result: dict[str, Any], path: Path, *, left_out: str = "") -> None:
+    """Write the page to `path`; `left_out` is a sentence. Raises OutputError where that is impossible."""
     from markupsafe import Markup
 
     from pixelsleuth import __version__
@@ -115,7 +114,7 @@ def write_report(result: dict[str, Any], path: Path) -> None:
         "result": result,
         "kinds": KINDS,
         "meaning": MEANING,
-        "left_out": sentence_of(result["left_out"]) if "left_out" in result else "",
+        "left_out": left_out,
         "parts": [
             _part("", result),
             *(_part(f"Split {name}", part) for name, part in result["splits"].items()),

@@ -72,7 +72,7 @@ def _rows(shard: Path, where: str) -> Iterator[Row]:
     """The samples of one tar file, each a row."""
     with tarfile.open(shard, "r:") as archive:
         key, row = "", {}
-        for member in archive:
+        while (member := archive.next()) is not None:
             archive.members.clear()  # else every header is kept
             path = PurePosixPath(member.name)
             stem, _, extension = path.name.partition(".")
