@@ -24,6 +24,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -83,7 +84,7 @@ def bare(pairs: list[Pair]) -> None:
 def read(name: str, root: Path, pictures: int) -> tuple[int, float]:
     """Read a whole set; (samples, growth of the resident set in MB after the first tenth)."""
     process = psutil.Process()
-    settings = {"marks": "white"} if name == "autosplice" else {}
+    settings: dict[str, Any] = {"marks": "white"} if name == "autosplice" else {}
     spec = root / "manifest.csv" if name == "manifest" else root
     count, early = 0, 0
     for sample in open_data(spec, reader=name, **settings):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from os import PathLike
-from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeGuard, overload
+from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, overload
 
 from pixelsleuth.core.errors import PictureError, PixelSleuthError, UsageError
 from pixelsleuth.core.verdict import Label, NamesOnly, Verdict
@@ -99,7 +99,9 @@ class Detector(ABC):
         return ""
 
     @overload
-    def check(self, source: Source, *, explain: bool = ..., on_error: OnError = ...) -> Verdict: ...
+    def check(  # type: ignore[overload-overlap]  # a path is an iterable of texts, too, and one picture
+        self, source: Source, *, explain: bool = ..., on_error: OnError = ...
+    ) -> Verdict: ...
 
     @overload
     def check(
@@ -122,15 +124,16 @@ class Detector(ABC):
         """
         if on_error not in (None, "raise", "record"):
             raise UsageError(f"on_error must be 'raise' or 'record', not {on_error!r}.")
-        if _are_several(source):
+        several = _several(source)
+        if several is not None:
             verdicts = []
-            for one in source:
+            for one in several:
                 verdict = self._check_one(one, explain, raise_errors=on_error == "raise")
                 if isinstance(one, str | PathLike):
                     verdict.forget_picture()
                 verdicts.append(verdict)
             return verdicts
-        return self._check_one(source, explain, raise_errors=on_error != "record")
+        return self._check_one(cast("Source", source), explain, raise_errors=on_error != "record")
 
     def check_many(
         self, sources: Iterable[Source] | Source, *, explain: bool = True, batch_size: int = 1
@@ -143,7 +146,8 @@ class Detector(ABC):
             raise UsageError(f"batch_size must be at least 1, not {batch_size}.")
         batch: list[Picture | Verdict] = []
         opened: list[float] = []
-        for source in sources if _are_several(sources) else [sources]:
+        several = _several(sources)
+        for source in [cast("Source", sources)] if several is None else several:
             started = time.perf_counter()
             batch.append(self._open(source))
             opened.append((time.perf_counter() - started) * 1000)
@@ -211,18 +215,18 @@ class Detector(ABC):
         return verdicts
 
 
-def _are_several(source: Source | Iterable[Source]) -> TypeGuard[Iterable[Source]]:
-    """True for an iterable of pictures; a path, bytes, an open file and an array are iterable, too, but one picture.
+def _several(source: Source | Iterable[Source]) -> Iterable[Source] | None:
+    """The pictures of an iterable; None for one picture: a path, bytes, an open file and an array are iterable, too.
 
     An array of four dimensions is a stack of pictures.
     """
     if isinstance(source, str | bytes | bytearray | memoryview | PathLike | Mapping) or hasattr(
         source, "read"
     ):
-        return False
+        return None
     if hasattr(source, "__array__") or hasattr(source, "__array_interface__"):
-        return getattr(source, "ndim", 0) == 4
-    return isinstance(source, Iterable)
+        return cast("Iterable[Source]", source) if getattr(source, "ndim", 0) == 4 else None
+    return cast("Iterable[Source]", source) if isinstance(source, Iterable) else None
 
 
 OnError: TypeAlias = Literal["raise", "record"] | None

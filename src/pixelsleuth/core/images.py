@@ -11,7 +11,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,7 +180,7 @@ def _from_file(data: bytearray, label: str, limit: float, spoken: str) -> Pictur
     return Picture(label, sha256, pixels, header.format, _clean(header.metadata), tuple(header.warnings))
 
 
-def _is_pil(source: Any) -> bool:
+def _is_pil(source: Any) -> TypeGuard[Image.Image]:
     from PIL import Image
 
     return isinstance(source, Image.Image)

@@ -33,9 +33,11 @@ def read(source: Source) -> Iterator[Sample]:
             if source.inside(record["image"]) is None:
                 continue
             folder = folder or _folder_of(source, split, record["image"])
-            path = source.inside(record["image"], folder) if folder else None
-            if path is None or not path.is_file():
+            if folder is None:
                 source.leave_out(ABSENT, record["image"])
+                continue
+            path = source.existing(record["image"], folder)
+            if path is None:
                 continue
             sample = _sample(source, split, path, record)
             if sample is not None:

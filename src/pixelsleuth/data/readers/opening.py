@@ -22,6 +22,7 @@ from pixelsleuth.data.readers.source import ReaderSpec, Source
 from pixelsleuth.data.sample import Sample
 
 HUB = "hf:"
+PACKED = frozenset((".zip", ".gz", ".tgz", ".7z", ".rar", ".z01", ".bz2", ".xz", ".zst"))
 
 
 class Data(Iterator[Sample]):
@@ -89,7 +90,10 @@ def open_data(
     """
     name = os.fspath(spec)
     chosen = registry.get(reader) if reader is not None else None
-    if name.startswith(HUB):
+    local = Path(name[len(HUB) :] or os.devnull)
+    if name.startswith(HUB) and local.is_dir() and webdataset.shards_in(local):
+        chosen, source = _of_path(local, chosen or registry.get(webdataset.READER), split)
+    elif name.startswith(HUB):
         source = _of_hub(name, split)
         chosen = (
             chosen
@@ -110,8 +114,6 @@ def _of_hub(name: str, split: str | None) -> Source:
     if not rest.strip("/"):
         raise UsageError("hf: wants the name of a data set, such as hf:saberzl/SID_Set.")
     local = Path(rest)
-    if local.is_dir() and (shards := webdataset.shards_in(local)):
-        return Source(root=local, table=webdataset.open_shards(shards, local, split), split=split)
     return Source(root=local if local.is_dir() else Path(), table=tables.hub(rest, split), split=split)
 
 
@@ -119,19 +121,9 @@ def _of_path(path: Path, chosen: ReaderSpec | None, split: str | None) -> tuple[
     if path.is_file():
         if path.suffix.lower() == webdataset.SUFFIX:
             table = webdataset.open_shards([path], path.parent, split)
-            return chosen or registry.of_table(table, str(path)), Source(path.parent, path, table, split)
+            return chosen or registry.get(webdataset.READER), Source(path.parent, path, table, split)
         if path.suffix.lower() not in (".csv", ".jsonl", ".ndjson", ".parquet", ".pq"):
-            packed = path.suffix.lower() in (
-                ".zip",
-                ".gz",
-                ".tgz",
-                ".7z",
-                ".rar",
-                ".z01",
-                ".bz2",
-                ".xz",
-                ".zst",
-            )
+            packed = path.suffix.lower() in PACKED
             way = (
                 "unpack it and name the folder"
                 if packed
@@ -150,7 +142,7 @@ def _of_path(path: Path, chosen: ReaderSpec | None, split: str | None) -> tuple[
         return chosen or registry.of_table(table, str(path)), Source(root=path, table=table, split=split)
     if (shards := webdataset.shards_in(path)) and (chosen is None or chosen.columns):
         table = webdataset.open_shards(shards, path, split)
-        return chosen or registry.of_table(table, str(path)), Source(root=path, table=table, split=split)
+        return chosen or registry.get(webdataset.READER), Source(root=path, table=table, split=split)
     if chosen is None:
         raise UsageError(
             f"The layout of {path} is not known; force a reader with --reader ({', '.join(registry.names())}), "

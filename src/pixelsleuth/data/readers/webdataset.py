@@ -20,6 +20,8 @@ from pixelsleuth.core.formats import SUFFIXES
 from pixelsleuth.data.readers.tables import MAX_CELL, MAX_LINE, Row, Table, split_of
 
 SUFFIX = ".tar"
+READER = "shards"
+"""Whose columns these are; other sets that share some of them are not published in this form."""
 LOOKED_AT = 50
 """Rows that tell the columns."""
 MASKS = ("mask", "seg", "segmentation")
@@ -70,10 +72,11 @@ def _columns(rows: Iterable[Row]) -> set[str]:
 
 def _rows(shard: Path, where: str) -> Iterator[Row]:
     """The samples of one tar file, each a row."""
+    key = ""
+    row: Row = {}
     with tarfile.open(shard, "r:") as archive:
-        key, row = "", {}
         while (member := archive.next()) is not None:
-            archive.members.clear()  # else every header is kept
+            archive.members = []  # type: ignore[attr-defined]  # else every header is kept
             path = PurePosixPath(member.name)
             stem, _, extension = path.name.partition(".")
             if not member.isfile() or not stem or not extension:
