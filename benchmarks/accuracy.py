@@ -23,6 +23,7 @@ import numpy as np
 from pixelsleuth.compact.detector import CompactDetector, _upsample
 from pixelsleuth.data.cache import parts_of
 from pixelsleuth.data.equalise import equalise
+from pixelsleuth.data.left_out import LeftOut
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.sample import LABELS, Sample
 from pixelsleuth.evaluation.metrics import detection, localization
@@ -143,10 +144,15 @@ def print_table(title: str, figures: dict[str, dict[str, Any]]) -> None:
 
 
 def samples_of(manifest: Path, part: str) -> list[Sample]:
-    """The evaluation split, or the pictures that the shipped weights' training never saw."""
-    return (
-        list(open_data(manifest, split="eval")) if part == "eval" else parts_of(manifest, PARTS)["validation"]
-    )
+    """The evaluation split, or the pictures that the shipped weights' training never saw; says what is left out."""
+    if part != "eval":
+        left_out = LeftOut()
+        samples = parts_of(manifest, PARTS, left_out=left_out)["validation"]
+    else:
+        data = open_data(manifest, split="eval")
+        samples, left_out = list(data), data.left_out
+    left_out.tell()
+    return samples
 
 
 def main() -> None:

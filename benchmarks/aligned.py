@@ -41,7 +41,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=25)
     options = parser.parse_args()
     branch = fit(options.shards, epochs=options.epochs, leave_out=tuple(options.leave_out))
-    samples = [s for s in open_data(options.manifest, split="eval") if s.label != "tampered"]
+    data = open_data(options.manifest, split="eval")
+    samples = [s for s in data if s.label != "tampered"]
+    data.left_out.tell()
     values = np.stack([heads(branch, open_picture(s.path).pixels) for s in samples])
     synthetic = np.array([s.label == "full_synthetic" for s in samples])
     source = np.array([s.source for s in samples])

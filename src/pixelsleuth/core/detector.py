@@ -226,7 +226,7 @@ def _several(source: Source | Iterable[Source]) -> Iterable[Source] | None:
         return None
     if hasattr(source, "__array__") or hasattr(source, "__array_interface__"):
         return cast("Iterable[Source]", source) if getattr(source, "ndim", 0) == 4 else None
-    return cast("Iterable[Source]", source) if isinstance(source, Iterable) else None
+    return source if isinstance(source, Iterable) else None
 
 
 OnError: TypeAlias = Literal["raise", "record"] | None

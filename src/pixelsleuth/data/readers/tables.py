@@ -60,7 +60,10 @@ def comma_separated(path: Path) -> Table:
             with path.open(newline="", encoding="utf-8-sig") as handle:
                 csv.field_size_limit(MAX_CELL)
                 for number, row in enumerate(csv.DictReader(handle), 2):
-                    row.pop(None, None)  # cells beyond the header
+                    if any(cell.strip() for cell in row.pop(None, None) or ()):  # cells beyond the header
+                        raise UsageError(
+                            f"{path}, line {number} has more cells than the header; put texts with commas into quotes."
+                        )
                     yield {**row, "_where": f"{path.name}:{number}"}
         except (csv.Error, UnicodeDecodeError) as error:
             raise UsageError(f"{path} is no CSV text in UTF-8 ({error}); save it again.") from None

@@ -6,7 +6,9 @@ with the true class in the input and draws the mask whatever was predicted.)
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from pixelsleuth.models.sida.large import LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.prompts import ANSWERS, QUESTION, QUESTION_WHY, plain
 
+log = logging.getLogger("pixelsleuth")
 TAMPERED = 2
 SHOWN = 6
 """Pictures of the sample sheet."""
@@ -80,17 +83,25 @@ def judge(
 
 
 def opened(samples: Sequence[Sample], *, raw: bool) -> list[tuple[Sample, Picture, np.ndarray | None]]:
-    """Pictures, equalised by the fixed draw unless `raw`, and their masks (H, W) bool; unreadable ones are left out."""
+    """Pictures, equalised by the fixed draw unless `raw`, and their masks (H, W) bool; unreadable ones are left out,
+    and each is told once.
+    """
     found = []
     for sample in samples:
         try:
             picture, reading = sample.load()
-        except PictureError:
+        except PictureError as error:
+            _tell(str(sample.path), str(error))
             continue
         if not raw:
             picture = replace(picture, pixels=np.ascontiguousarray(equalise(picture.pixels)))
         found.append((sample, picture, reading.pixels if reading is not None else None))
     return found
+
+
+@functools.cache
+def _tell(name: str, why: str) -> None:
+    log.warning("%s is left out of the validation: %s", name, why)
 
 
 def _judged(
