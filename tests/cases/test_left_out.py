@@ -316,3 +316,18 @@ def test_where_nothing_is_lost_nothing_is_said(losing_nothing: Callable[[], Path
     assert result.exit_code == 0, result.output
     assert "Left out" not in result.stderr
     assert metrics(tmp_path / "out")["data"]["left_out"] == {"count": 0, "reasons": {}, "examples": {}}
+
+
+def test_train_tells_what_it_would_leave_out_and_takes_the_option(manifest: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    recipe = ROOT / "recipes" / "baselines" / "npr.yaml"
+    own = [f"data={manifest}", f"out={tmp_path / 'out'}", "validation.every=0"]
+    plain = run("train", recipe, *own, "--dry-run")
+    assert plain.exit_code == 0, plain.output
+    assert f"3 x {OUTSIDE}" in plain.output
+    assert (
+        "Pictures: 3 real" in plain.output
+    )  # the two good ones, and the broken one, which only decoding shows
+    allowed = run("train", recipe, *own, "--dry-run", "--allow-outside")
+    assert "Pictures: 6 real" in allowed.output
+    assert OUTSIDE not in allowed.output

@@ -316,3 +316,12 @@ def test_row_groups_of_absurd_size_are_refused_before_they_are_read(build, monke
     monkeypatch.setattr(tables, "MAX_ROW_GROUP", 100)
     with pytest.raises(UsageError, match="row groups"):
         list(open_data(build.root))
+
+
+def test_a_row_with_more_cells_than_the_header_is_refused_and_empty_ones_are_not(build):
+    build.picture("a.png")
+    spread = build.file("m.csv", "path,label,description\na.png,real,A dog.,,\n")
+    assert [sample.description for sample in open_data(spread)] == ["A dog."]
+    loose = build.file("m.csv", "path,label,description\na.png,real,A dog, and a cat.\n")
+    with pytest.raises(UsageError, match=r"line 2 has more cells"):
+        list(open_data(loose))
