@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from pixelsleuth.core.formats import Header
 
 Levels = NDArray[np.uint8]
-BITS_PER_SAMPLE = 258
-"""TIFF's tag."""
 NEARLY_WHITE = 240
 FEW = 32
 """Up to so many levels, none of them nearly white, are class ids rather than a soft edge."""
@@ -107,9 +105,7 @@ def _ensure_no_low_bytes(image: Image.Image, header: Header, values: Levels, nam
     """Refuse an empty mask of 16 bits a channel: the decoder hands over the high bytes alone, and 1 or 255 is lost."""
     if image.mode not in ("RGB", "RGBA", "LA") or values.any():
         return
-    tags = getattr(image, "tag_v2", {})
-    bits = tags.get(BITS_PER_SAMPLE) or (int(header.metadata.get("bit_depth", "8")),)
-    if max(bits if isinstance(bits, tuple) else (bits,)) > 8:
+    if int(header.metadata.get("bit_depth", "8")) > 8:
         raise UnsupportedFormat(
             f"{name} is a mask of 16 bits a channel whose levels all lie below 256; save it with 8 bits, 0 and 255."
         )
