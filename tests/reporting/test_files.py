@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelsleuth.core.errors import OutputError
-from pixelsleuth.reporting.files import AtomicFile, MaskFolder, mask_name, open_output
+from pixelsleuth.core.outputs import AtomicFile, RecordFile
+from pixelsleuth.reporting.files import OUR_PAGE, OUR_RECORDS, MaskFolder, mask_name
 
 PAGE = re.compile(rb"<!doctype", re.IGNORECASE)
 
@@ -33,7 +34,7 @@ def test_a_file_appears_only_when_committed(tmp_path):
     [
         ("no/r.html", "the folder .*no does not exist; create it first"),
         (".", "is a folder; give the report a file name in it"),
-        ("photo.jpg", "exists and is no report, so it was not overwritten"),
+        ("photo.jpg", "exists and is no report of PixelSleuth's, so it was not overwritten"),
         ("photo.jpg/r.html", "is no folder; choose another place"),
     ],
 )
@@ -64,14 +65,38 @@ def test_a_link_is_followed_and_stays_a_link(tmp_path):
     assert (tmp_path / "target.html").read_text() == "<!doctype html>new"
 
 
-def test_text_output_replaces_text_and_nothing_else(tmp_path):
-    (tmp_path / "old.jsonl").write_text('{"schema": 1}\n')
-    with open_output(tmp_path / "old.jsonl") as stream:
-        stream.write("new")
-    assert (tmp_path / "old.jsonl").read_text() == "new"
-    (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00")
+RECORD = '{"schema": "pixelsleuth.verdict/1", "source": "a.png"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "\n", RECORD + "\n", f"[\n{RECORD}\n]\n", "[]\n", "[", RECORD[:9], "PixelSleuth 0.1.0, 1 May\n"],
+)
+def test_verdicts_replace_verdicts_of_any_format_also_torn_ones(tmp_path, text):
+    (tmp_path / "out").write_text(text)
+    file = RecordFile(tmp_path / "out", ours=OUR_RECORDS, kind="output file")
+    file.write("new\n")
+    file.commit()
+    file.close()
+    assert (tmp_path / "out").read_text() == "new\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x89PNG\r\n\x1a\n\x00\x00", b"Dear editor,\n", b'{"schema": 1}\n', b'[{"id": 3}]', b"path,label\n", b"{x",
+     b"PixelSleuth is a program.\n"],
+)  # fmt: skip
+def test_verdicts_replace_nothing_else(tmp_path, content):
+    (tmp_path / "out").write_bytes(content)
     with pytest.raises(OutputError, match="was not overwritten"):
-        open_output(tmp_path / "photo.png")
+        RecordFile(tmp_path / "out", ours=OUR_RECORDS, kind="output file")
+    assert (tmp_path / "out").read_bytes() == content
+
+
+def test_a_report_does_not_replace_somebody_elses_page(tmp_path):
+    (tmp_path / "page.html").write_text("<!doctype html><html><title>My thesis</title>")
+    with pytest.raises(OutputError, match="was not overwritten"):
+        AtomicFile(tmp_path / "page.html", ours=OUR_PAGE, kind="HTML report")
 
 
 @given(source=st.text(), sha=st.text("0123456789abcdef", max_size=64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelsleuth.core.errors import MissingExtra, OutputError, PictureNotFound, UsageError
+from pixelsleuth.core.writing import write_text
 
 if TYPE_CHECKING:
     from pixelsleuth.data.audit.measure import Looked, Treatment
     from pixelsleuth.data.equalise import SizePolicy
     from pixelsleuth.data.listing import Listing
     from pixelsleuth.data.sample import Sample
+
+
+OURS = re.compile(rb'\s*\{\s*"schema": "pixelsleuth\.')
+"""How an audit.json of this project begins; no other is replaced."""
 
 
 @dataclass(frozen=True)
@@ -136,14 +142,8 @@ def _figures(looked: Looked, again: Looked | None, seed: int, treatment: Treatme
 def _write(result: dict[str, Any], out: Path, left_out: str) -> None:
     from pixelsleuth.reporting.audit import write_report
 
-    part = out / ".audit.json.part"
-    try:
-        part.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        part.replace(out / "audit.json")
-    except OSError as error:
-        raise OutputError(
-            f"{out / 'audit.json'} cannot be written ({error.strerror}); choose another --out."
-        ) from error
+    text = json.dumps(result, indent=1, allow_nan=False) + "\n"
+    write_text(out / "audit.json", text, kind="audit", ours=OURS)
     write_report(result, out / "report.html", left_out=left_out)
 
 

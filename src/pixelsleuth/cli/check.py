@@ -29,6 +29,9 @@ import click
 @click.option("--report", metavar="FILE.html", help="Also write one self-contained HTML page.")
 @click.option("--save-masks", metavar="DIR", help="Also write the mask of every tampered picture as PNG.")
 @click.option("--output", metavar="FILE", help="Write text or records here and not to standard output.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with the JSON lines of --output: judge only what is not in them."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
     "--precision",
@@ -70,7 +73,7 @@ def check(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) -> None
 
     \b
     Exit status: 0 every picture was judged, 1 some could not be read (the others were judged),
-    2 wrong usage or an output that could not be written, 130 interrupted.
+    2 wrong usage or an output that could not be written, 130 stopped (Ctrl-C, SIGTERM, SIGHUP).
     """
     from pixelsleuth.cli.run import CheckOptions, run_check
 

@@ -87,15 +87,13 @@ def _make(folder: Path) -> None:
 
 
 def _save(picture: DemoPicture, folder: Path) -> None:
-    from pixelsleuth.core.errors import OutputError
+    import io
 
-    try:
-        picture.save(folder / picture.name)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(
-            f"{folder / picture.name} cannot be written ({reason}); choose another --out."
-        ) from error
+    from pixelsleuth.core.writing import write_bytes
+
+    encoded = io.BytesIO()
+    picture.save(encoded)
+    write_bytes(folder / picture.name, encoded.getvalue(), kind="picture")
 
 
 def _check(

@@ -14,7 +14,8 @@ import click
 )
 def export(checkpoint: Path, out: Path) -> None:
     """Export CHECKPOINT (a folder with config.json and model.safetensors) to ONNX in --out."""
-    from pixelsleuth.core.errors import MissingExtra, OutputError, UsageError
+    from pixelsleuth.core.errors import MissingExtra, UsageError
+    from pixelsleuth.core.outputs import whole_folder
 
     if not checkpoint.is_dir():
         raise UsageError(
@@ -23,12 +24,9 @@ def export(checkpoint: Path, out: Path) -> None:
     try:
         from pixelsleuth.models.sida.export import export_compact
 
-        paths = export_compact(checkpoint, out)
+        with whole_folder(out, kind="exported detector", ours="compact.json", never=checkpoint) as folder:
+            paths = [out / path.relative_to(folder) for path in export_compact(checkpoint, folder)]
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "train") from None
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write to {out}: {error.strerror}. Name a folder that can be written."
-        ) from None
     for path in paths:
         click.echo(f"{path}  {path.stat().st_size / 1e6:.2f} MB")

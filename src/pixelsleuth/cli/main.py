@@ -4,7 +4,11 @@ once.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
+import sys
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -74,13 +78,26 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
-    def invoke(self, ctx: click.Context) -> Any:
-        from pixelsleuth.core.errors import PixelSleuthError
+    def main(self, *args: Any, **extra: Any) -> Any:
+        from pixelsleuth.cli.streams import guard_streams, signals_as_interrupt
 
+        guard_streams()
+        with signals_as_interrupt():
+            return super().main(*args, **extra)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with refusals():  # --help and --version write here
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
-        except PixelSleuthError as error:
-            raise Refusal(str(error)) from error
+            with refusals():
+                try:
+                    return super().invoke(ctx)
+                finally:
+                    sys.stdout.flush()
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(130)
@@ -90,6 +107,34 @@ class Refusal(click.ClickException):
     """Wrong usage told in one sentence: exit status 2, no traceback."""
 
     exit_code = 2
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Turn errors that a person can do something about into one sentence and exit status 2."""
+    from pixelsleuth.core.errors import PixelSleuthError
+
+    try:
+        yield
+    except PixelSleuthError as error:
+        raise Refusal(str(error)) from error
+    except Exception as error:
+        sentence = _full_disk(error)
+        if sentence is None:
+            raise
+        raise Refusal(sentence) from error
+
+
+def _full_disk(error: Exception) -> str | None:
+    """The sentence for a disk that takes no more, whichever library met it; None for every other error."""
+    number = getattr(error, "errno", None)
+    # safetensors and torch carry the system's error in their text only.
+    texts = {errno.ENOSPC: "no space left on device", errno.EDQUOT: "disk quota exceeded"}
+    for code, text in texts.items():
+        if number == code or text in str(error).lower() or f"os error {code})" in str(error):
+            name = getattr(error, "filename", None)
+            return f"{name or 'An output'} cannot be written ({text}); make room and run again."
+    return None
 
 
 def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -43,10 +43,12 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
     leaves behind (the one that holds the file 'latest', or one of its global_step folders); or what 'pixelsleuth train'
     leaves: its out folder (the best checkpoint is taken, else the last) or one of its checkpoints.
     """
-    from pixelsleuth.core.errors import MissingExtra, OutputError, UsageError
+    from pixelsleuth.core.errors import MissingExtra, UsageError
+    from pixelsleuth.core.outputs import refuse_folder, whole_folder
 
     if not checkpoint.is_dir():
         raise UsageError(f"{checkpoint} is not a folder: name a checkpoint, or a ZeRO folder.")
+    refuse_folder(out, kind="merged checkpoint", ours="config.json", never=checkpoint)
     try:
         import torch
 
@@ -66,10 +68,6 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
             model, processor, folded = merge_checkpoint(checkpoint, base=base, alpha=alpha, dtype=dtype)
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "vlm") from None
-    try:
-        (save_large if layout == "own" else save_published)(model, processor, out)
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write to {out}: {error.strerror}. Name a folder that can be written."
-        ) from None
+    with whole_folder(out, kind="merged checkpoint", ours="config.json", never=checkpoint) as folder:
+        (save_large if layout == "own" else save_published)(model, processor, folder)
     click.echo(f"{out}: {folded} LoRA layers folded, {precision}.")

@@ -1,7 +1,8 @@
 """One run of `check`: find the pictures, judge them one after another, hand each verdict to every output.
 
 An output that fails (a full disk, a folder without permission) is dropped with one sentence; the others go
-on, the pictures are still judged, and the exit status says that something was not written.
+on, the pictures are still judged, and the exit status says that something was not written. Verdicts that
+the file of `--output` does not take go to standard output; where nothing is left to write to, the run stops.
 """
 
 from __future__ import annotations
@@ -9,24 +10,25 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.core.errors import OutputError, PixelSleuthError
+from pixelsleuth.cli.results import Results
+from pixelsleuth.cli.streams import undisturbed
+from pixelsleuth.core.errors import OutputError, OutputInUse, PixelSleuthError, UsageError
 from pixelsleuth.reporting import words
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import Progress
 
+    from pixelsleuth.cli.resume import Earlier
     from pixelsleuth.core.detector import Detector
+    from pixelsleuth.core.outputs import RecordFile
     from pixelsleuth.core.verdict import Verdict
     from pixelsleuth.reporting.files import MaskFolder
     from pixelsleuth.reporting.html import HtmlReport
-    from pixelsleuth.reporting.records import JsonRecords
-    from pixelsleuth.reporting.terminal import TerminalText
 
 ALL_JUDGED, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -40,6 +42,7 @@ class CheckOptions:
     report: str | None = None
     save_masks: str | None = None
     output: str | None = None
+    resume: bool = False
     device: str = "auto"
     precision: str = "auto"
     weights: str | None = None
@@ -57,13 +60,17 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
     from pixelsleuth.core.choices import options_of
     from pixelsleuth.core.registry import load
 
+    if options.resume and (options.style != "jsonl" or options.output is None):
+        raise UsageError(
+            "--resume goes on with a file of JSON lines; name it: --format jsonl --output FILE --resume."
+        )
     run = Run(options)
     sources = run.find(paths)
     if not sources:
         return WRONG_USAGE
     # Outputs first: a report that cannot be written is told before minutes of work, not after.
-    run.open_outputs(len(sources))
     try:
+        run.open_outputs(len(sources))
         detector = load(
             options.model,
             device=options.device,
@@ -71,10 +78,11 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
             weights=options.weights,
             options=options_of([options.model], options.options)[options.model],
         )
+        todo = run.resume(detector, sources)
     except BaseException:
         run.discard()
         raise
-    return run.judge(detector, sources)
+    return run.judge(detector, todo, len(sources))
 
 
 class Run:
@@ -84,12 +92,12 @@ class Run:
         self.options = options
         self.refused = False
         self.states: Counter[str] = Counter()
-        self.stream: IO[str] = sys.stdout
-        self.console: Console | None = None
+        self.before = 0
+        self.file: RecordFile | None = None
+        self.results: Results | None = None
         self.masks: MaskFolder | None = None
         self.report: HtmlReport | None = None
         self.bar: Progress | None = None
-        self.results: TerminalText | JsonRecords
         with contextlib.suppress(
             AttributeError, ValueError
         ):  # a terminal of an old encoding must not end the run
@@ -125,8 +133,11 @@ class Run:
             self.bar.start()
 
     def open_outputs(self, total: int) -> None:
-        """Open every output; one that cannot be opened is told and left out."""
-        from pixelsleuth.reporting.files import MaskFolder, open_output
+        """Open every output; one that cannot be opened is told and left out. Raises OutputInUse: another run is
+        at work on the same file, and doing it all twice is a slip.
+        """
+        from pixelsleuth.core.outputs import RecordFile
+        from pixelsleuth.reporting.files import OUR_RECORDS, MaskFolder
         from pixelsleuth.reporting.html import HtmlReport
 
         options = self.options
@@ -143,30 +154,52 @@ class Run:
                 self.masks = MaskFolder(options.save_masks)
         with self.refusing():
             if options.output is not None:
-                self.stream = open_output(options.output)
-        if options.style == "text":
-            from pixelsleuth.reporting.terminal import TerminalText, console_for
-
-            self.console = console_for(self.stream)
-            self.results = TerminalText(self.console, total=total)
-        else:
-            from pixelsleuth.reporting.records import JsonRecords
-
-            self.results = JsonRecords(self.stream, lines=options.style == "jsonl")
+                self.file = RecordFile(
+                    options.output, ours=OUR_RECORDS, kind="output file", keep=options.resume
+                )
 
     @contextlib.contextmanager
     def refusing(self) -> Iterator[None]:
         try:
             yield
+        except OutputInUse:
+            raise
         except OutputError as error:
             self.refuse(error)
 
-    def judge(self, detector: Detector, sources: list[str]) -> int:
+    def resume(self, detector: Detector, sources: list[str]) -> list[str]:
+        """Take over what an earlier run has judged, and return the sources that are left."""
+        if not self.options.resume or self.file is None:
+            return sources
+        from pixelsleuth.cli.resume import Earlier
+
+        earlier = Earlier(self.file, detector.model)
+        todo = earlier.split(sources)
+        self.before = len(sources) - len(todo)
+        self._take_over(earlier)
+        try:
+            earlier.clean()
+        except OutputError as error:
+            self.file.discard()
+            self.file = None
+            self.refuse(error)
+        return todo
+
+    def _take_over(self, earlier: Earlier) -> None:
+        from pixelsleuth.cli.resume import with_picture
+
+        for verdict in earlier.verdicts():
+            self.states[words.state_of(verdict)] += 1
+            if self.report is not None:
+                self._put_into_report(with_picture(verdict, self.options.max_megapixels), None)
+
+    def judge(self, detector: Detector, sources: list[str], total: int) -> int:
         """Judge every source, write every output, return the exit status."""
         options = self.options
         detector.max_megapixels = options.max_megapixels
         interrupted = False
         try:
+            self._begin(total)
             with self.progress(len(sources)) as step:
                 verdicts = detector.check_many(
                     sources, explain=options.explain, batch_size=options.batch_size
@@ -175,18 +208,32 @@ class Run:
                     self.write(verdict)
                     verdict.forget_picture()
                     step()
+                    if self.results is None and self.report is None and self.masks is None:
+                        break
         except KeyboardInterrupt:
             interrupted = True
-        except BaseException:  # a closed pipe, say: the report is still written
+        except BaseException:
             self.finish(interrupted=True)
             raise
-        self.finish(interrupted=interrupted)
-        self.summarise(len(sources), interrupted)
+        done = sum(self.states.values())
+        self.finish(interrupted=interrupted or done < total)
+        self.summarise(total, interrupted)
         if interrupted:
             return INTERRUPTED
         if self.refused:
             return WRONG_USAGE
         return SOME_FAILED if self.states["failed"] else ALL_JUDGED
+
+    def _begin(self, total: int) -> None:
+        """Begin the text or the records; what can only be begun on a disk that is not full begins elsewhere."""
+        self._results_after(lambda: Results(self.options.style, total, self.file))
+
+    def _results_after(self, make: Callable[[], Results | None]) -> None:
+        try:
+            self.results = make()
+        except OutputError as error:
+            self.results = None
+            self.refuse(error)
 
     def write(self, verdict: Verdict) -> None:
         """Hand one verdict to every output that is still open."""
@@ -194,45 +241,60 @@ class Run:
         mask_file: str | None = None
         if self.masks is not None:
             try:
-                mask_file = self.masks.save(verdict)
+                with undisturbed():
+                    mask_file = self.masks.save(verdict)
             except OutputError as error:
                 self.masks = None
                 self.refuse(error)
+        # Not put off: whoever reads standard output may never read on, and Ctrl-C must end that.
         with self.paused():
-            self.results.add(verdict, mask_file)
-            self.stream.flush()
+            self._put_into_results(verdict, mask_file)
         if verdict.error is not None and self.options.style != "text" and not self.options.quiet:
             self.say(words.printable(verdict.error["message"]))
         if self.report is not None:
+            with undisturbed():
+                self._put_into_report(verdict, mask_file)
+
+    def _put_into_results(self, verdict: Verdict, mask_file: str | None) -> None:
+        while self.results is not None:
             try:
-                self.report.add(verdict, mask_file=mask_file)
+                self.results.add(verdict, mask_file)
+                return
             except OutputError as error:
-                self.report.discard()
-                self.report = None
                 self.refuse(error)
+                self._results_after(self.results.instead)
+
+    def _put_into_report(self, verdict: Verdict, mask_file: str | None) -> None:
+        if self.report is None:
+            return
+        try:
+            self.report.add(verdict, mask_file=mask_file)
+        except OutputError as error:
+            self.report.discard()
+            self.report = None
+            self.refuse(error)
 
     def finish(self, *, interrupted: bool) -> None:
-        """End every output; a report of an interrupted run says so."""
-        if self.report is not None:
-            try:
-                self.report.close(interrupted=interrupted)
-            except OutputError as error:
-                self.report = None
-                self.refuse(error)
-        with contextlib.suppress(BrokenPipeError):
-            close = getattr(self.results, "close", None)
-            if close is not None:
-                close()
-            self.stream.flush()
-        if self.stream is not sys.stdout:
-            self.stream.close()
+        """End every output; a report of an interrupted run says so. A second signal does not cut it short."""
+        with undisturbed(last=True):
+            if self.report is not None:
+                try:
+                    self.report.close(interrupted=interrupted)
+                except OutputError as error:
+                    self.report = None
+                    self.refuse(error)
+            if self.results is not None:
+                try:
+                    self.results.close()
+                except OutputError as error:
+                    self.refuse(error)
 
     def discard(self) -> None:
         """Leave no half-made output behind when nothing could be judged."""
         if self.report is not None:
             self.report.discard()
-        if self.stream is not sys.stdout:
-            self.stream.close()
+        if self.file is not None:
+            self.file.discard()
 
     def summarise(self, total: int, interrupted: bool) -> None:
         """Tell on standard error what was judged and where the files are."""
@@ -241,6 +303,12 @@ class Run:
         done = sum(self.states.values())
         if interrupted:
             self.say(f"Stopped after {done} of {words.count(total, 'picture')}; what was judged is written.")
+        elif done < total:
+            self.say(
+                f"Stopped after {done} of {words.count(total, 'picture')}: nothing was left to write to."
+            )
+        if self.before:
+            self.say(f"{words.count(self.before, 'picture')} had been judged before.")
         if done > 1:
             self.say(f"{words.count(done, 'picture')}: {words.tally(self.states)}.")
         if self.report is not None:
@@ -249,7 +317,7 @@ class Run:
             self.say(
                 f"Masks: {words.count(self.masks.written, 'file')} in {words.printable(self.masks.folder)}"
             )
-        if self.options.output is not None and self.stream is not sys.stdout:
+        if self.results is not None and self.results.file is not None:
             self.say(f"Output: {words.printable(self.options.output)}")
 
     @contextlib.contextmanager

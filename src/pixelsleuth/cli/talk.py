@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pixelsleuth.core.errors import OutputError, PictureError, UsageError
+from pixelsleuth.core.writing import write_bytes
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Detector, Talk, Turn
@@ -90,12 +92,14 @@ class Session:
             self.out.mkdir(parents=True, exist_ok=True)
             while (path := self.out / f"{stem}-mask-{self.saved + 1}.png").exists():
                 self.saved += 1
-            assert turn.mask is not None
-            Image.fromarray(turn.mask).save(path)
         except OSError as error:
             raise OutputError(
                 f"{self.out} cannot be written ({error.strerror}); name another --out."
             ) from error
+        assert turn.mask is not None
+        encoded = io.BytesIO()
+        Image.fromarray(turn.mask).save(encoded, "PNG")
+        write_bytes(path, encoded.getvalue(), kind="mask")
         self.saved += 1
         return path
 

@@ -90,6 +90,12 @@ class OutputError(UsageError):
     code = "output_error"
 
 
+class OutputInUse(OutputError):
+    """Another run is writing the same file at this moment."""
+
+    code = "output_in_use"
+
+
 class NoPictures(UsageError):
     """Nothing to judge: the folders given hold no picture."""
 

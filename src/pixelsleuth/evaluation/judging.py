@@ -5,6 +5,7 @@ While the detector works on one batch, a thread decodes and equalises the next.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.errors import PictureError
 from pixelsleuth.core.images import Picture
 from pixelsleuth.core.verdict import Verdict, printable
+from pixelsleuth.core.writing import write_bytes
 from pixelsleuth.data.left_out import BAD_MASK, EMPTY_MASK, reason_of
 from pixelsleuth.data.sample import LABELS, Sample
 from pixelsleuth.evaluation.metrics import claims, localization
@@ -214,7 +216,9 @@ def map_name(row: Row) -> str:
 
 def _save_map(path: Path, levels: NDArray[np.uint8]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(levels).save(path, "PNG", compress_level=1)
+    encoded = io.BytesIO()
+    Image.fromarray(levels).save(encoded, "PNG", compress_level=1)
+    write_bytes(path, encoded.getvalue(), kind="score map")
 
 
 def _known(sample: Sample, mask: NDArray[np.bool_] | None) -> dict[str, Any]:

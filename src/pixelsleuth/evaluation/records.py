@@ -9,26 +9,32 @@ from __future__ import annotations
 
 import base64
 import json
-import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.core.errors import OutputError, UsageError
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.outputs import RecordFile
+from pixelsleuth.core.writing import failed
 
 SCHEMA = "pixelsleuth.predictions/1"
 Row = dict[str, Any]
 Key = tuple[str, str, str, int]
+_ANYTHING = re.compile(
+    b""
+)  # what another program wrote is refused by its first line, in the words of this file
 
 
 class PredictionLog:
     """The file `folder/predictions.jsonl` of a run that `about` describes.
 
-    Raises UsageError where the folder holds another run, OutputError where it cannot be written.
+    Raises UsageError where the folder holds another run, OutputError where it cannot be written or another run is
+    writing it.
     """
 
     def __init__(self, folder: Path, about: dict[str, Any]) -> None:
@@ -37,45 +43,41 @@ class PredictionLog:
         head = json.dumps({"schema": SCHEMA, "run": about}, sort_keys=True)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if self.path.is_file() and self.path.stat().st_size:
+        except OSError as error:
+            raise failed(folder, "folder", error) from error
+        self._file = RecordFile(self.path, ours=_ANYTHING, kind="log of predictions", keep=True)
+        try:
+            if self._file.end:
                 self._resume(head, folder)
             else:
-                self.path.write_text(head + "\n", encoding="utf-8")
-            self._stream: IO[str] = self.path.open("a", encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise OutputError(
-                f"{self.path} cannot be written ({error.strerror}); choose another folder."
-            ) from error
+                self._file.write(head + "\n")
+            self._file.commit()
+        except BaseException:
+            self._file.discard()
+            raise
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write a batch and hand it to the system, so that a killed process loses at most the batch in work."""
-        try:
-            for row in rows:
-                self._stream.write(json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n")
-                self.done.add(key_of(row))
-            self._stream.flush()
-        except OSError as error:
-            raise OutputError(
-                f"{self.path} cannot be written ({error.strerror}); make room and run again."
-            ) from error
+        keys = []
+        for row in rows:
+            self._file.write(json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n")
+            keys.append(key_of(row))
+        self._file.commit()
+        self.done.update(keys)
 
     def close(self) -> None:
         """End the file."""
-        self._stream.close()
+        self._file.close()
 
     def _resume(self, head: str, folder: Path) -> None:
-        whole = _cut_torn_line(self.path)
-        found = read_head(self.path) if whole else None
-        if found is None:
-            self.path.write_text(head + "\n", encoding="utf-8")
-            return
+        found = read_head(self.path)
         wanted = json.loads(head)["run"]
         differing = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
         if differing:
             raise UsageError(
                 f"{folder} holds another evaluation (differing: {', '.join(differing)}); choose another --out."
             )
-        self.done = {key_of(row) for row in read_rows(self.path)}
+        self.done = {key_of(row) for row in _rows(self.path, (line for _, line in self._file.lines()))}
 
 
 def key_of(row: Row) -> Key:
@@ -83,7 +85,7 @@ def key_of(row: Row) -> Key:
     return str(row["model"]), str(row["version"]), str(row["condition"]), int(row["index"])
 
 
-def read_head(path: Path) -> dict[str, Any] | None:
+def read_head(path: Path) -> dict[str, Any]:
     """What the first line says of the run. Raises UsageError where the file is no such log."""
     with path.open(encoding="utf-8") as stream:
         first = stream.readline()
@@ -102,17 +104,21 @@ def read_rows(path: Path) -> Iterator[Row]:
     if not path.is_file():
         raise UsageError(f"There is no {path}; name a folder that `pixelsleuth evaluate` wrote.")
     read_head(path)
-    with path.open(encoding="utf-8") as stream:
-        next(stream)
-        for number, line in enumerate(stream, start=2):
-            try:
-                row = json.loads(line)
-                key_of(row)
-            except (ValueError, KeyError, TypeError):
-                raise UsageError(
-                    f"{path}, line {number} is damaged; delete the line and run again."
-                ) from None
-            yield row
+    with path.open("rb") as stream:
+        yield from _rows(path, stream)
+
+
+def _rows(path: Path, lines: Iterable[bytes]) -> Iterator[Row]:
+    """The rows of the lines that follow the first."""
+    for number, line in enumerate(lines, start=1):
+        if number == 1:
+            continue
+        try:
+            row = json.loads(line)
+            key_of(row)
+        except (ValueError, KeyError, TypeError):
+            raise UsageError(f"{path}, line {number} is damaged; delete the line and run again.") from None
+        yield row
 
 
 def pack_histogram(histogram: NDArray[np.int64]) -> str:
@@ -126,23 +132,3 @@ def unpack_histogram(text: str) -> NDArray[np.int64]:
     if len(data) != 2 * 256 * 8:
         raise ValueError("not a histogram")
     return np.frombuffer(data, dtype="<i8").reshape(2, 256).astype(np.int64)
-
-
-def _cut_torn_line(path: Path) -> bool:
-    """Cut what follows the last line break; False where nothing whole is left."""
-    with path.open("rb+") as stream:
-        end = stream.seek(0, os.SEEK_END)
-        at = end
-        while at:
-            step = min(1 << 16, at)
-            stream.seek(at - step)
-            chunk = stream.read(step)
-            found = chunk.rfind(b"\n")
-            if found >= 0:
-                whole = at - step + found + 1
-                if whole < end:
-                    stream.truncate(whole)
-                return True
-            at -= step
-        stream.truncate(0)
-    return False

@@ -7,7 +7,7 @@ end and from that file alone. A run that was stopped goes on where it was, a fin
 from __future__ import annotations
 
 import contextlib
-import os
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.detector import Detector
-from pixelsleuth.core.errors import MissingExtra, OutputError, UsageError
+from pixelsleuth.core.errors import MissingExtra, UsageError
+from pixelsleuth.core.writing import write_text
 from pixelsleuth.data.left_out import LeftOut, sentence_of
 from pixelsleuth.evaluation import perturbations, records
 from pixelsleuth.evaluation.audit import audit_of
@@ -29,6 +30,8 @@ from pixelsleuth.evaluation.recipes import Recipe, beside
 from pixelsleuth.evaluation.summary import SCHEMA, Settings, as_json, condition_result
 
 ALL_JUDGED, SOME_FAILED = 0, 1
+OURS = re.compile(rb'\s*\{\s*"schema": "pixelsleuth\.')
+"""How a metrics.json of this project begins; no other is replaced."""
 EACH_WITH_EACH = 3
 """Up to so many detectors are all compared with one another."""
 NO_MASKS = "Localization was to be measured, and no mask of a tampered picture could be used; see the report."
@@ -97,7 +100,7 @@ def run_evaluate(options: EvaluateOptions) -> int:
         log.close()
     settings = Settings(protocol, options.resamples, options.seed, encoder)
     result = summarise(options, settings, pictures, list(conditions), detectors, forced, left_out)
-    _write(options.out / "metrics.json", as_json(result))
+    write_text(options.out / "metrics.json", as_json(result), kind="file of figures", ours=OURS)
     from pixelsleuth.evaluation.report.page import write_report
 
     write_report(options.out, pictures)
@@ -307,16 +310,6 @@ def _encoder(options: EvaluateOptions) -> Any:
     from pixelsleuth.evaluation.metrics.explanation import SentenceEncoder
 
     return SentenceEncoder(options.encoder)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}); make room and run again.") from error
 
 
 @contextlib.contextmanager

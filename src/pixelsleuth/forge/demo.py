@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pixelsleuth.core.errors import MissingExtra
 from pixelsleuth.core.verdict import Label
@@ -40,8 +40,8 @@ class DemoPicture:
     note: str
     mask: NDArray[np.bool_] | None = None
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the picture as JPEG, with the same settings for originals and forgeries."""
+    def save(self, path: str | PathLike[str] | BinaryIO) -> None:
+        """Write the picture as JPEG to a file, with the same settings for originals and forgeries."""
         self.image.save(path, "JPEG", quality=JPEG_QUALITY, subsampling=0)
 
 

@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pixelsleuth.core import writing
 from pixelsleuth.core.errors import OutputError, PixelSleuthError, UsageError
 
 Row = dict[str, Any]
@@ -109,14 +110,13 @@ class Journal:
         head = json.dumps({"fingerprint": mark}).encode() + b"\n"
         good = self._recover(head) if path.is_file() else 0
         try:
-            self.stream = path.open("r+b" if good else "wb")
+            self.stream = path.open("r+b" if good else "wb", buffering=0)
+            self.stream.truncate(good)
         except OSError as error:
-            raise OutputError(f"{path} cannot be written ({error.strerror}); choose another out=.") from error
-        self.stream.truncate(good)
-        self.stream.seek(good)
+            raise writing.failed(path, "journal", error) from error
+        self.end = good
         if not good:
-            self.stream.write(head)
-            self.stream.flush()
+            self._append(head)
 
     def _recover(self, head: bytes) -> int:
         """Bytes of the journal that are whole; 0 where it belongs to other settings."""
@@ -138,10 +138,19 @@ class Journal:
 
     def add(self, name: str, rows: list[Row]) -> None:
         """Keep the result of one input line, at once."""
-        place = self.stream.tell()
-        self.stream.write(json.dumps({"id": name, "rows": rows}, ensure_ascii=False).encode() + b"\n")
-        self.stream.flush()
+        place = self.end
+        self._append(json.dumps({"id": name, "rows": rows}, ensure_ascii=False).encode() + b"\n")
         self.places[name] = place
+
+    def _append(self, line: bytes) -> None:
+        """A whole line or none: where the disk is full, the journal ends as before and a rerun goes on from there."""
+        try:
+            writing.write_at(self.stream.fileno(), line, self.end)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self.stream.truncate(self.end)
+            raise writing.failed(self.path, "journal", error) from error
+        self.end += len(line)
 
     def close(self) -> None:
         self.stream.close()
@@ -150,17 +159,21 @@ class Journal:
         """Write the result in the order of `source` and drop the journal; (lines, lines without a result)."""
         self.stream.close()
         rows = errors = 0
-        part = target.with_name(f".{target.name}.part")
-        with self.path.open("rb") as stream, part.open("w", encoding="utf-8") as out:
-            for row in read_rows(source):
-                stream.seek(self.places[row["id"]])
-                for made in json.loads(stream.readline())["rows"]:
-                    out.write(json.dumps(made, ensure_ascii=False, sort_keys=True) + "\n")
-                    rows += 1
-                    errors += "error" in made
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(target)
+        part = writing.part_of(target)
+        try:
+            with self.path.open("rb") as stream, part.open("w", encoding="utf-8") as out:
+                for row in read_rows(source):
+                    stream.seek(self.places[row["id"]])
+                    for made in json.loads(stream.readline())["rows"]:
+                        out.write(json.dumps(made, ensure_ascii=False, sort_keys=True) + "\n")
+                        rows += 1
+                        errors += "error" in made
+                out.flush()
+                os.fsync(out.fileno())
+            part.replace(target)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise writing.failed(target, "file", error) from error
         # The stamp comes last: a kill before it only means that the finished journal is read once more.
         write_text(_stamp_path(target), json.dumps({"fingerprint": mark, "sha256": sha256_of(target)}) + "\n")
         self.path.unlink()
@@ -296,13 +309,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-        part.write_bytes(data)
-        part.replace(path)
     except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror}); make room or choose another out=."
-        ) from error
+        raise writing.failed(path, "file", error) from error
+    writing.write_bytes(path, data)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.reporting.files import AtomicFile
+from pixelsleuth.core.outputs import AtomicFile
+from pixelsleuth.reporting.files import OUR_PAGE
 from pixelsleuth.reporting.html import environment, style_sheet
 
 BOUNDS = ((0.6, "say little"), (0.75, "say something"), (0.95, "say much"), (1.01, "give the label away"))
@@ -30,8 +30,6 @@ MEANING = {
     "thumbnails": "24 x 24 pixels: motif, colour, framing; no trace of editing survives that",
 }
 MOST_SOURCES = 40
-
-_OURS = re.compile(rb"\s*<!doctype html", re.IGNORECASE)
 
 
 def strength(value: float) -> str:
@@ -103,7 +101,7 @@ def write_report(result: dict[str, Any], path: Path, *, left_out: str = "") -> N
 
     from pixelsleuth import __version__
 
-    file = AtomicFile(path, ours=_OURS, kind="HTML report")
+    file = AtomicFile(path, ours=OUR_PAGE, kind="HTML report")
     style = style_sheet()
     now = datetime.now().astimezone()
     values = {

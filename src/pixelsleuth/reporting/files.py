@@ -1,118 +1,32 @@
-"""Files that a command writes: found writable before the work begins, whole or not there at all, never over
-evidence.
-"""
+"""Files that `check` writes: how its own begin, and the folder of masks. The writing itself is `core.outputs`."""
 
 from __future__ import annotations
 
-import contextlib
+import io
 import os
 import re
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from pixelsleuth.core.errors import OutputError
+from pixelsleuth.core.writing import failed, sweep, write_bytes
 
 if TYPE_CHECKING:
     from pixelsleuth.core.verdict import Verdict
 
-
-class AtomicFile:
-    """A text file that appears under its name only when `commit` is called; until then it is a hidden
-    neighbour.
-
-    Raises OutputError at once where the folder is missing or not writable, or where `path` names something
-    that this command did not write: a folder, a device, a picture.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], *, ours: re.Pattern[bytes], kind: str) -> None:
-        self.path = Path(path)
-        self.kind = kind
-        target = Path(os.path.realpath(self.path))  # a link is followed, not replaced
-        _refuse_foreign(self.path, target, ours, kind)
-        try:
-            handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
-        except OSError as error:
-            raise OutputError(_sentence(self.path, kind, error)) from error
-        self._target, self._part = target, Path(name)
-        self.stream: IO[str] = os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n")
-
-    def write(self, text: str) -> None:
-        """Append text; raises OutputError where the disk is full."""
-        try:
-            self.stream.write(text)
-        except OSError as error:
-            raise OutputError(_sentence(self.path, self.kind, error)) from error
-
-    def commit(self) -> None:
-        """Put the file in its place, with the permissions that a new file of this user has."""
-        try:
-            self.stream.close()
-            os.chmod(self._part, 0o666 & ~_umask())
-            os.replace(self._part, self._target)
-        except OSError as error:
-            self.discard()
-            raise OutputError(_sentence(self.path, self.kind, error)) from error
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        with contextlib.suppress(OSError):  # the disk may be full; the part is removed next
-            self.stream.close()
-        self._part.unlink(missing_ok=True)
-
-
-def _refuse_foreign(path: Path, target: Path, ours: re.Pattern[bytes], kind: str) -> None:
-    try:
-        if not target.exists():
-            return
-        if target.is_dir():
-            raise OutputError(f"{path} is a folder; give the {kind} a file name in it.")
-        if not target.is_file():
-            raise OutputError(f"{path} is not a regular file; give the {kind} another name.")
-        with target.open("rb") as stream:
-            start = stream.read(1024)
-        writable = os.access(target, os.W_OK)
-    except OSError as error:
-        raise OutputError(_sentence(path, kind, error)) from error
-    if not writable:
-        raise OutputError(f"{path} is write-protected; give the {kind} another name.")
-    if start.strip() and not ours.match(start):
-        raise OutputError(f"{path} exists and is no {kind}, so it was not overwritten; choose another name.")
-
-
-def _sentence(path: Path, kind: str, error: OSError) -> str:
-    if isinstance(error, FileNotFoundError) and not path.parent.exists():
-        return (
-            f"The {kind} {path} cannot be written: the folder {path.parent} does not exist; create it first."
-        )
-    if isinstance(error, NotADirectoryError):
-        return f"The {kind} {path} cannot be written: {path.parent} is no folder; choose another place."
-    reason = (error.strerror or str(error)).lower()
-    return f"The {kind} {path} cannot be written ({reason}); choose another place."
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def open_output(path: str | os.PathLike[str]) -> IO[str]:
-    """Open `path` for records that are flushed one by one, so that an interrupted run leaves what it has
-    done.
-
-    Raises OutputError where that is impossible, or where `path` holds something other than text (a
-    photograph, say).
-    """
-    target = Path(os.path.realpath(path))
-    _refuse_foreign(Path(path), target, _TEXT, "text file")
-    try:
-        return target.open("w", encoding="utf-8", errors="replace", newline="\n")
-    except OSError as error:
-        raise OutputError(_sentence(Path(path), "output file", error)) from error
-
-
-_TEXT = re.compile(rb"[^\x00]*\Z")
+TEXT_BEGINS = "PixelSleuth"
+"""The first word of a text file of verdicts, by which a later run knows that it may replace it."""
+_RECORD = b'{"schema": "pixelsleuth.verdict/'
+# A kill can cut even the first record off.
+_TORN = b"|".join(re.escape(_RECORD[:end]) for end in range(1, len(_RECORD)))
+OUR_RECORDS = re.compile(
+    rb"\s*(?:%b \d|(?:\[\s*)?%b|(?:\[\s*)?(?:%b)?\Z|\[\s*\]\s*\Z)"
+    % (TEXT_BEGINS.encode(), re.escape(_RECORD), _TORN)
+)
+"""How a file of verdicts begins, in any of the three formats."""
+OUR_PAGE = re.compile(rb'\s*<!doctype html.*<meta name="generator" content="PixelSleuth', re.I | re.S)
+"""How every HTML page of this project begins."""
 
 
 class MaskFolder:
@@ -133,7 +47,8 @@ class MaskFolder:
         except FileExistsError as error:
             raise OutputError(f"{folder} is a file; --save-masks needs a folder.") from error
         except OSError as error:
-            raise OutputError(_sentence(self.folder, "mask folder", error)) from error
+            raise failed(self.folder, "mask folder", error) from error
+        sweep(self.folder, r".+\.mask\.png")
 
     def save(self, verdict: Verdict) -> str | None:
         """Write the mask of a tampered picture and return its path; None where there is none to write."""
@@ -142,13 +57,9 @@ class MaskFolder:
         from PIL import Image
 
         path = self.folder / mask_name(verdict.source, verdict.sha256 or "")
-        part = path.with_name(f".{path.name}.part")
-        try:
-            part.unlink(missing_ok=True)  # never write through a link that someone left there
-            Image.fromarray(verdict.mask.astype("uint8") * 255).save(part, "PNG", optimize=False)
-            os.replace(part, path)
-        except OSError as error:
-            raise OutputError(_sentence(path, "mask", error)) from error
+        encoded = io.BytesIO()
+        Image.fromarray(verdict.mask.astype("uint8") * 255).save(encoded, "PNG", optimize=False)
+        write_bytes(path, encoded.getvalue(), kind="mask")
         self.written += 1
         return str(path)
 

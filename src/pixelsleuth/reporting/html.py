@@ -8,6 +8,7 @@ there, in `cards.py`.
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import re
@@ -15,12 +16,13 @@ import tempfile
 from collections import Counter
 from datetime import datetime
 from os import PathLike
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pixelsleuth.core.errors import OutputError
+from pixelsleuth.core.outputs import AtomicFile
+from pixelsleuth.core.writing import failed
 from pixelsleuth.reporting import cards, words
-from pixelsleuth.reporting.files import AtomicFile
+from pixelsleuth.reporting.files import OUR_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +37,7 @@ THUMBNAILS = ((60, 1024), (600, 640), (6000, 384))
 
 SMALLEST_THUMBNAIL = 256
 
-_OURS = re.compile(rb"\s*<!doctype html", re.IGNORECASE)
+KIND = "HTML report"
 
 
 class HtmlReport:
@@ -62,11 +64,16 @@ class HtmlReport:
         self._models: dict[str, None] = {}
         self._now = now or datetime.now().astimezone()
         self.thumb = thumbnail_side(total)
-        self._file = AtomicFile(path, ours=_OURS, kind="HTML report")
+        self._file = AtomicFile(path, ours=OUR_PAGE, kind=KIND)
         self.path = self._file.path
         self._macros: Any = environment().get_template("report.html.j2").module
         # The heading counts what follows it, so the parts wait in files without a name until the end.
-        self._rows, self._failures, self._cards = (_spool(self.path) for _ in range(3))
+        self._spools: list[IO[str]] = []
+        try:
+            self._rows, self._failures, self._cards = (self._spool() for _ in range(3))
+        except OutputError:
+            self.discard()
+            raise
 
     def add(self, verdict: Verdict, *, mask_file: str | None = None, truth: Truth | None = None) -> None:
         """Add one verdict. `verdict.picture` supplies the pixels; without it the card has no picture."""
@@ -83,11 +90,13 @@ class HtmlReport:
 
     def close(self, *, interrupted: bool = False) -> None:
         """Write the heading and put the file in place; `interrupted` marks the report as incomplete."""
-        values, macros = self._values(interrupted), self._macros
         try:
-            for part in self._parts(macros, values):
+            for part in self._parts(self._macros, self._values(interrupted)):
                 self._file.write(part)
-        except OutputError:
+        except OSError as error:  # the last of a spool reaches the disk only when it is read again
+            self.discard()
+            raise failed(self.path, KIND, error) from error
+        except BaseException:
             self.discard()
             raise
         self._close_spools()
@@ -142,11 +151,24 @@ class HtmlReport:
         try:
             spool.write(text)
         except OSError as error:
-            raise OutputError(f"The HTML report {self.path} cannot be written ({error.strerror}).") from error
+            raise failed(self.path, KIND, error) from error
+
+    def _spool(self) -> IO[str]:
+        # Beside the report: the system's folder for temporary files may be a small memory disk.
+        folder = str(self.path.resolve().parent)
+        try:
+            spool: IO[str] = tempfile.TemporaryFile(  # noqa: SIM115  (closed with the report)
+                "w+", encoding="utf-8", errors="replace", newline="\n", dir=folder
+            )
+        except OSError as error:
+            raise failed(self.path, KIND, error) from error
+        self._spools.append(spool)
+        return spool
 
     def _close_spools(self) -> None:
-        for spool in (self._rows, self._failures, self._cards):
-            spool.close()
+        for spool in self._spools:
+            with contextlib.suppress(OSError):  # what a full disk did not take is no longer wanted
+                spool.close()
 
 
 def thumbnail_side(total: int | None) -> int:
@@ -159,12 +181,6 @@ def thumbnail_side(total: int | None) -> int:
         if (total or 1) <= limit:
             return side
     return SMALLEST_THUMBNAIL
-
-
-def _spool(path: Path) -> IO[str]:
-    # Beside the report: the system's folder for temporary files may be a small memory disk.
-    folder = str(path.resolve().parent)
-    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace", newline="\n", dir=folder)
 
 
 def _replay(spool: IO[str]) -> Iterator[str]:

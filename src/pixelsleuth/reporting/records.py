@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class JsonRecords:
     """Streams records to `stream`: a JSON array, or with `lines` one object a line (JSON Lines).
 
-    Every record is flushed, so that what was judged before an interruption is not lost; `close` ends the
-    array.
+    Every record is flushed, so that what was judged before an interruption is not lost. `close` ends the array;
+    a file that is kept complete after every record (`core.outputs.RecordFile`) takes `tail` for that instead.
     """
 
     def __init__(self, stream: IO[str], *, lines: bool) -> None:
@@ -23,6 +23,13 @@ class JsonRecords:
         self._ascii = (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "") != "utf8"
         if not lines:
             self._write("[")
+
+    @property
+    def tail(self) -> str:
+        """What must follow the records so far (an empty array is `[]`); lines need nothing."""
+        if self.lines:
+            return ""
+        return "\n]\n" if self.count else "]\n"
 
     def add(self, verdict: Verdict, mask_file: str | None = None) -> None:
         """Write one verdict; `mask_file` replaces the run lengths of its mask."""
@@ -35,9 +42,8 @@ class JsonRecords:
         self.count += 1
 
     def close(self) -> None:
-        """End the array (an empty one is `[]`); a stream of lines needs no end."""
-        if not self.lines:
-            self._write("\n]\n" if self.count else "]\n")
+        """End the array."""
+        self._write(self.tail)
 
     def _write(self, text: str) -> None:
         self.stream.write(text)

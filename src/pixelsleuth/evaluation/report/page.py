@@ -10,14 +10,13 @@ import base64
 import functools
 import hashlib
 import json
-import os
 import re
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelsleuth import __version__
-from pixelsleuth.core.errors import OutputError
+from pixelsleuth.core.writing import write_text
 from pixelsleuth.data.left_out import sentence_of
 from pixelsleuth.evaluation import records
 from pixelsleuth.evaluation.figures import Frame
@@ -25,6 +24,7 @@ from pixelsleuth.evaluation.pictures import Pictures
 from pixelsleuth.evaluation.protocols import Protocol
 from pixelsleuth.evaluation.report.examples import examples_of
 from pixelsleuth.evaluation.report.plots import plots_of
+from pixelsleuth.reporting.files import OUR_PAGE
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -88,12 +88,8 @@ def write_report(folder: Path, pictures: Pictures) -> Path:
         "left_out": sentence_of(result["data"]["left_out"]),
     }
     path = folder / "report.html"
-    part = path.with_name(".report.html.part")
-    try:
-        part.write_text(_environment().get_template("evaluation.html.j2").render(values), encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}); make room and run again.") from error
+    page = _environment().get_template("evaluation.html.j2").render(values)
+    write_text(path, page, kind="HTML report", ours=OUR_PAGE)
     return path
 
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pixelsleuth.core.writing import failed, write_at
 from pixelsleuth.forge.stages import Row, read_rows, write_text
 
 FILE = "review.jsonl"
 DECISIONS = ("accept", "reject")
+_WRITING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,24 @@ class Decision:
 
 
 def append_decision(folder: Path, decision: Decision) -> None:
-    """Add a decision to the file, in one write, so that a kill leaves whole lines."""
-    line = json.dumps(asdict(decision), ensure_ascii=False) + "\n"
-    with (folder / FILE).open("ab") as stream:
-        stream.write(line.encode())
-        stream.flush()
-        os.fsync(stream.fileno())
+    """Add a decision to the file, a whole line or, on a full disk, none.
+
+    Raises OutputError where it cannot be written, and UnicodeError for text that is none (half a surrogate pair).
+    """
+    line = json.dumps(asdict(decision), ensure_ascii=False).encode() + b"\n"
+    path = folder / FILE
+    with _WRITING:  # the page's server answers each request in a thread of its own
+        try:
+            with path.open("ab", buffering=0) as stream:
+                end = stream.seek(0, os.SEEK_END)
+                try:
+                    write_at(stream.fileno(), line, end)
+                    os.fsync(stream.fileno())
+                except OSError:
+                    stream.truncate(end)
+                    raise
+        except OSError as error:
+            raise failed(path, "file of decisions", error) from error
 
 
 def read_decisions(folder: Path) -> dict[str, dict[str, Decision]]:

@@ -1,0 +1,256 @@
+"""The files that commands leave behind: one that appears whole, one that grows by records, a folder of several.
+
+A second run on the same name is refused, a full disk costs the last record and nothing else, and nothing that somebody
+else wrote is replaced. How it is done is in `core.writing`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from pixelsleuth.core.errors import OutputError
+from pixelsleuth.core.writing import (
+    NO_ROOM,
+    NO_SYNC,
+    failed,
+    lock,
+    open_locked,
+    part_of,
+    refuse_foreign,
+    settle,
+    sweep,
+    whole_lines,
+    write_at,
+)
+
+
+class AtomicFile:
+    """A text file that appears under its name only when `commit` is called; until then it is a hidden neighbour.
+
+    Raises OutputError at once where the folder is missing or not writable, where another run writes the same file, or
+    where `path` names something that this command did not write (`ours` matches how its own files begin): a folder, a
+    device, a picture, somebody's notes.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, ours: re.Pattern[bytes], kind: str) -> None:
+        self.path, self.kind = Path(path), kind
+        self._target = Path(os.path.realpath(self.path))  # a link is followed, not replaced
+        refuse_foreign(self.path, self._target, ours, kind)
+        self._part = part_of(self._target)
+        try:
+            sweep(self._target.parent, re.escape(self._target.name[:40]))
+            handle = open_locked(self._part, wait=False)
+            os.ftruncate(handle, 0)
+        except OSError as error:
+            raise failed(self.path, kind, error) from error
+        self.stream: IO[str] = os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n")
+
+    def write(self, text: str) -> None:
+        """Append text; raises OutputError where the disk is full."""
+        try:
+            self.stream.write(text)
+        except OSError as error:
+            raise failed(self.path, self.kind, error) from error
+
+    def commit(self) -> None:
+        """Put the file in its place, with the permissions that a new file of this user has."""
+        try:
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
+            settle(self.stream.close, self._part, self._target)
+        except OSError as error:
+            self.discard()
+            raise failed(self.path, self.kind, error) from error
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        with contextlib.suppress(OSError):  # the disk may be full; the part is removed next
+            self.stream.close()
+        with contextlib.suppress(OSError):
+            self._part.unlink(missing_ok=True)
+
+
+class RecordFile(io.TextIOBase):
+    """A file that grows by whole records and can be read at any moment, also after a kill or on a full disk.
+
+    What is written waits until `commit` hands it to the system at once; where that fails, the file ends as it did
+    before. `tail` of `commit` is what closes the file (the end of a JSON array): the next record takes its place.
+    With `keep`, the whole lines that are there stay, and a last line that was cut off goes; else the first commit
+    replaces what is there. Raises OutputError as `AtomicFile` does.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, ours: re.Pattern[bytes], kind: str, keep: bool = False
+    ) -> None:
+        self.path, self.kind = Path(path), kind
+        self._pending: list[str] = []
+        self._tail = b""
+        self._begun = False
+        self._handle: int | None = None
+        target = Path(os.path.realpath(self.path))
+        refuse_foreign(self.path, target, ours, kind)
+        self._target, self._made = target, not target.exists()
+        try:
+            self._handle = open_locked(target, wait=False)
+            self.end = whole_lines(self._handle) if keep else 0
+        except OSError as error:
+            self._release()
+            raise failed(self.path, kind, error) from error
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str, /) -> int:
+        """Keep text for the next `commit`."""
+        self._pending.append(text)
+        return len(text)
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """(where it begins, the line without its end) of every whole line that is kept."""
+        place = 0
+        with self._target.open("rb") as stream:
+            for line in stream:
+                if place + len(line) > self.end:
+                    return
+                yield place, line.rstrip(b"\r\n")
+                place += len(line)
+
+    def commit(self, tail: str = "") -> None:
+        """Append what was written, then `tail`. Raises OutputError; the file then ends with the record before."""
+        if self._handle is None:
+            return
+        data, last = "".join(self._pending).encode("utf-8", "replace"), tail.encode()
+        self._pending.clear()
+        try:
+            if not self._begun:
+                # Only now: a run that fails before its first record leaves what was there.
+                os.ftruncate(self._handle, self.end)
+                self._begun = True
+            write_at(self._handle, data + last, self.end)
+        except BaseException as error:  # an interruption, too, must leave whole records
+            self._cut()
+            if isinstance(error, OSError):
+                raise failed(self.path, self.kind, error) from error
+            raise
+        self.end, self._tail = self.end + len(data), last
+
+    def keep_only(self, places: set[int]) -> None:
+        """Drop every line that does not begin at one of `places`; the rest is copied and put in its place whole."""
+        part = part_of(self._target)
+        try:
+            handle = open_locked(part, wait=False)
+            try:
+                os.ftruncate(handle, 0)
+                end = 0
+                for place, line in self.lines():
+                    if place in places:
+                        write_at(handle, line + b"\n", end)
+                        end += len(line) + 1
+                os.fsync(handle)
+                os.replace(part, self._target)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                os.close(handle)
+                raise
+        except OSError as error:
+            raise failed(self.path, self.kind, error) from error
+        self._release()
+        self._handle, self.end = handle, end
+
+    def close(self) -> None:
+        """End the file. Raises OutputError where the system only now says that it could not be written."""
+        try:
+            if self._handle is not None and self._begun:
+                os.fsync(self._handle)
+        except OSError as error:
+            if error.errno not in NO_SYNC:
+                raise failed(self.path, self.kind, error) from error
+        finally:
+            self._release()
+            super().close()
+
+    def discard(self) -> None:
+        """Give up before anything was written: what was there is as it was, and a new file goes."""
+        if self._handle is not None and self._made and not self._begun:
+            with contextlib.suppress(OSError):
+                self._target.unlink(missing_ok=True)
+        self._release()
+
+    def _cut(self) -> None:
+        if self._handle is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._handle, self.end)
+                write_at(self._handle, self._tail, self.end)
+
+    def _release(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+@contextlib.contextmanager
+def whole_folder(
+    out: str | os.PathLike[str], *, kind: str, ours: str, never: Path | None = None
+) -> Iterator[Path]:
+    """A hidden folder beside `out` to fill; its files are moved to `out` when the block ends well, else it goes.
+
+    Raises OutputError where `out` is a file, is `never` (what the files are made from), holds files but none called
+    `ours`, or cannot be written, and where another run fills it.
+    """
+    target = Path(os.path.realpath(out))
+    part = part_of(target)
+    refuse_folder(out, kind=kind, ours=ours, never=never)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir(exist_ok=True)
+        handle = os.open(part, os.O_RDONLY) if sys.platform != "win32" else None
+    except OSError as error:
+        raise failed(Path(out), kind, error) from error
+    try:
+        if handle is not None:
+            lock(handle, wait=False)
+    except OSError as error:
+        os.close(handle or 0)
+        raise failed(Path(out), kind, error) from error
+    try:
+        for old in part.iterdir():
+            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+        yield part
+        for made in sorted(part.rglob("*")):
+            if made.is_file():
+                place = target / made.relative_to(part)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(made, place)
+    except OSError as error:
+        # The block may read as well; only what a disk says of writing is about this folder.
+        if error.errno not in NO_ROOM and not str(error.filename or "").startswith(str(part)):
+            raise
+        raise failed(Path(out), kind, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def refuse_folder(out: str | os.PathLike[str], *, kind: str, ours: str, never: Path | None = None) -> None:
+    """What `whole_folder` refuses, to be asked before hours of work. Raises OutputError."""
+    target, out = Path(os.path.realpath(out)), Path(out)
+    try:
+        if never is not None and target == Path(os.path.realpath(never)):
+            raise OutputError(f"{out} is what the {kind} is made from; choose another --out.")
+        if target.exists() and not target.is_dir():
+            raise OutputError(f"{out} is a file; the {kind} needs a folder.")
+        if target.is_dir() and any(target.iterdir()) and not (target / ours).is_file():
+            raise OutputError(f"{out} holds other files and no {kind}; choose a new folder with --out.")
+    except OSError as error:
+        raise failed(out, kind, error) from error

@@ -1,0 +1,208 @@
+"""The parts of writing safely: hidden names, locks, whole files, and sentences about what cannot be written.
+
+A file is made under a hidden name beside its place (`.report.html.part`) and moved there when it is complete. It is
+locked while it is written: what a killed run left behind is known to be nobody's and used again or swept. Only the
+standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pixelsleuth.core.errors import OutputError, OutputInUse
+
+if sys.platform != "win32":  # no advisory locks there: two runs on one name are not noticed
+    import fcntl
+
+LONGEST_NAME = 200
+"""Bytes of a file name of which the hidden name still fits into the 255 that file systems allow."""
+SHOWN_START = 2048
+"""Bytes of an existing file in which it must say who wrote it."""
+_NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
+_OPEN: int = os.O_RDWR | os.O_CREAT | _NOFOLLOW | getattr(os, "O_BINARY", 0)
+NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)  # a file system that cannot
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
+"""What a disk says that takes no more."""
+
+
+def write_bytes(
+    path: str | os.PathLike[str], data: bytes, *, kind: str = "file", ours: re.Pattern[bytes] | None = None
+) -> None:
+    """Write a file that is there whole or not at all. Raises OutputError; nothing half made stays.
+
+    `ours` as for `AtomicFile`; without it the name itself is this command's own (a mask, a file of its folder).
+    """
+    target = Path(os.path.realpath(path)) if ours is not None else Path(path)
+    if ours is not None:
+        refuse_foreign(Path(path), target, ours, kind)
+    part = part_of(target)
+    try:
+        handle = open_locked(part, wait=True)
+        open_still = [handle]
+        try:
+            os.ftruncate(handle, 0)
+            write_at(handle, data, 0)
+            settle(lambda: os.close(open_still.pop()), part, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+        finally:
+            for left in open_still:
+                os.close(left)
+    except OSError as error:
+        raise failed(Path(path), kind, error) from error
+
+
+def write_text(
+    path: str | os.PathLike[str], text: str, *, kind: str = "file", ours: re.Pattern[bytes] | None = None
+) -> None:
+    """`write_bytes` for text, in UTF-8."""
+    write_bytes(path, text.encode("utf-8"), kind=kind, ours=ours)
+
+
+def sweep(folder: Path, pattern: str) -> int:
+    """Remove what killed runs left in `folder`, files `.NAME.part` and `.NAME.xyz.part`, and return how many.
+
+    `pattern` is a regular expression for NAME. What a live run still writes is locked, and stays.
+    """
+    removed = 0
+    leftover = re.compile(rf"\.(?:{pattern})\.(?:.+\.)?part", re.DOTALL)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if leftover.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                removed += _swept(entry.path)
+    return removed
+
+
+def _swept(path: str) -> bool:
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDWR | _NOFOLLOW)
+        try:
+            lock(handle, wait=False)
+            os.unlink(path)
+            return True
+        finally:
+            os.close(handle)
+    return False
+
+
+def refuse_foreign(path: Path, target: Path, ours: re.Pattern[bytes], kind: str) -> None:
+    """Raise OutputError where `target` is there and is not a writable file that begins as `ours` says."""
+    try:
+        if not target.exists():
+            return
+        if target.is_dir():
+            raise OutputError(f"{path} is a folder; give the {kind} a file name in it.")
+        if not target.is_file():
+            raise OutputError(f"{path} is not a regular file; give the {kind} another name.")
+        with target.open("rb") as stream:
+            start = stream.read(SHOWN_START)
+        writable = os.access(target, os.W_OK)
+    except OSError as error:
+        raise failed(path, kind, error) from error
+    if not writable:
+        raise OutputError(f"{path} is write-protected; give the {kind} another name.")
+    if start.strip() and not ours.match(start):
+        raise OutputError(
+            f"{path} exists and is no {kind} of PixelSleuth's, so it was not overwritten; choose another name."
+        )
+
+
+def failed(path: Path, kind: str, error: OSError) -> OutputError:
+    """The error to raise where `path` cannot be written: one sentence that says why, and what to do."""
+    if isinstance(error, BlockingIOError):
+        return OutputInUse(f"Another run is writing the {kind} {path}; wait for it or choose another name.")
+    if isinstance(error, FileNotFoundError) and not path.parent.exists():
+        why, then = f": the folder {path.parent} does not exist", "create it first"
+    elif isinstance(error, NotADirectoryError):
+        why, then = f": {path.parent} is no folder", "choose another place"
+    else:
+        why, then = f" ({(error.strerror or str(error)).lower()})", "make room or choose another place"
+    return OutputError(f"The {kind} {path} cannot be written{why}; {then}.")
+
+
+def part_of(target: Path) -> Path:
+    """The hidden name under which a file is made: always the same, so that a rerun takes over what a kill left.
+
+    >>> part_of(Path("out/report.html")).name
+    '.report.html.part'
+    """
+    name = target.name
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f"{name[:40]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
+    return target.with_name(f".{name}.part")
+
+
+def whole_lines(handle: int) -> int:
+    """Bytes of an open file up to and with its last line end."""
+    end = os.fstat(handle).st_size
+    while end:
+        step = min(1 << 16, end)
+        os.lseek(handle, end - step, os.SEEK_SET)
+        found = os.read(handle, step).rfind(b"\n")
+        if found >= 0:
+            return end - step + found + 1
+        end -= step
+    return 0
+
+
+def open_locked(path: Path, *, wait: bool) -> int:
+    """A descriptor of `path`, made where it is missing, that no other run holds.
+
+    Raises BlockingIOError where one does and `wait` is False; OSError for the rest. A link is removed, never followed.
+    """
+    while True:
+        if path.is_symlink():
+            path.unlink()
+        handle = os.open(path, _OPEN, 0o666)
+        try:
+            lock(handle, wait=wait)
+            # Another run may have moved or removed the file between its opening and its locking.
+            here = os.fstat(handle)
+            try:
+                there = os.stat(path, follow_symlinks=False)
+            except FileNotFoundError:
+                there = None
+            if there is not None and (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def lock(handle: int, *, wait: bool) -> None:
+    if sys.platform == "win32":
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # a file system without locks: written without them
+
+
+def settle(close: Callable[[], object], part: Path, target: Path) -> None:
+    """Move the part into its place: still locked, where a file may be moved while it is open."""
+    if os.name == "nt":
+        close()
+        os.replace(part, target)
+    else:
+        os.replace(part, target)
+        close()
+
+
+def write_at(handle: int, data: bytes, place: int) -> None:
+    """Write all of `data` at byte `place` of an open file. Raises OSError; part of it may then be there."""
+    os.lseek(handle, place, os.SEEK_SET)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
