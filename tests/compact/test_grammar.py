@@ -46,6 +46,43 @@ def test_the_place_is_where_the_masks_centre_lies(rows: slice, columns: slice, e
     assert grammar.place(mask) == expected
 
 
+def scattered(side: int) -> np.ndarray:
+    """A large region in the upper left and small spots all over the right and the bottom."""
+    mask = np.zeros((side, side), bool)
+    mask[: side // 6, : side // 6] = True
+    spot = side // 30
+    for row in range(side // 2, side - spot, side // 8):
+        for column in range(side // 2, side - spot, side // 8):
+            mask[row : row + spot, column : column + spot] = True
+    return mask
+
+
+@pytest.mark.parametrize("side", [90, 301, 2000])
+def test_scattered_spots_do_not_move_the_place_away_from_the_strongest_region(side: int) -> None:
+    mask = scattered(side)
+    assert grammar.place(mask) == "upper left"
+    scores = np.full(mask.shape, 1.0)
+    scores[mask & (np.indices(mask.shape).min(axis=0) > 0.8 * side)] = 250.0
+    assert grammar.place(mask, scores) == "lower right"
+
+
+@given(seed=st.integers(0, 2**32 - 1), side=st.sampled_from([30, 97, 400]))
+@settings(max_examples=30, deadline=None)
+def test_the_place_always_holds_something(seed: int, side: int) -> None:
+    random = np.random.default_rng(seed)
+    mask = np.zeros((side, side), bool)
+    for _ in range(random.integers(1, 6)):
+        row, column, high, wide = random.integers(0, side, 4)
+        mask[row : row + high // 3 + 1, column : column + wide // 3 + 1] = True
+    down, across = divmod(grammar.PLACES.index(grammar.place(mask)), 3)
+    border = 1 + side // 200
+    rows, columns = (
+        slice(max(0, side * at // 3 - border), side * (at + 1) // 3 + border) for at in (down, across)
+    )
+    third = mask[rows, columns]
+    assert third.any()
+
+
 def test_the_size_is_the_masks_share() -> None:
     mask = np.zeros((100, 100), bool)
     mask[:10, :30] = True

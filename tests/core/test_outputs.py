@@ -89,7 +89,7 @@ def test_the_second_writer_of_a_file_is_refused_and_the_first_goes_on(tmp_path):
     first = record_file(tmp_path / "out")
     first.write("first\n")
     first.commit()
-    with pytest.raises(OutputInUse, match="Another run is writing the output file .*out; wait for it"):
+    with pytest.raises(OutputInUse, match=r"Another run is writing the output file .*out; wait for it"):
         record_file(tmp_path / "out", keep=True)
     first.write("more\n")
     first.commit()
@@ -104,9 +104,12 @@ def test_the_second_writer_of_a_report_and_of_a_folder_is_refused(tmp_path):
     with pytest.raises(OutputInUse):
         outputs.AtomicFile(tmp_path / "r.html", ours=ANYTHING, kind="report")
     report.discard()
-    with outputs.whole_folder(tmp_path / "model", kind="model", ours="a"), pytest.raises(OutputInUse):
-        with outputs.whole_folder(tmp_path / "model", kind="model", ours="a"):
-            pass
+    with (
+        outputs.whole_folder(tmp_path / "model", kind="model", ours="a"),
+        pytest.raises(OutputInUse),
+        outputs.whole_folder(tmp_path / "model", kind="model", ours="a"),
+    ):
+        pass
     assert not [entry for entry in tmp_path.iterdir() if entry.name.endswith(".part")]
 
 
@@ -149,7 +152,7 @@ def test_what_killed_runs_left_is_swept_and_what_others_own_is_not(tmp_path):
 def test_a_file_is_whole_or_as_it_was(tmp_path, full_after):
     writing.write_text(tmp_path / "a.json", "old")
     full_after(4)
-    with pytest.raises(OutputError, match="The mask .*a.json cannot be written"):
+    with pytest.raises(OutputError, match=r"The mask .*a\.json cannot be written"):
         writing.write_bytes(tmp_path / "a.json", b"much too long", kind="mask")
     assert (tmp_path / "a.json").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
@@ -189,12 +192,18 @@ def test_a_folder_is_filled_whole_or_not_at_all(tmp_path):
         (folder / "clip" / "weights").write_text("w")
         assert not (tmp_path / "out" / "model").exists()
     assert (tmp_path / "out" / "model" / "clip" / "weights").read_text() == "w"
-    with pytest.raises(OutputError, match="no space left"):
-        with outputs.whole_folder(tmp_path / "out" / "model", kind="model", ours="config.json") as folder:
-            (folder / "config.json").write_text("half")
-            raise OSError(28, "No space left on device")
+    with (
+        pytest.raises(OutputError, match="no space left"),
+        outputs.whole_folder(tmp_path / "out" / "model", kind="model", ours="config.json") as folder,
+    ):
+        _fill_the_disk(folder)
     assert (tmp_path / "out" / "model" / "config.json").read_text() == "{}"
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["model"]
+
+
+def _fill_the_disk(folder: Path) -> None:
+    (folder / "config.json").write_text("half")
+    raise OSError(28, "No space left on device")
 
 
 def test_a_folder_of_other_things_is_not_filled(tmp_path):

@@ -10,6 +10,8 @@ import click
 from pixelsleuth.cli.reading import allow_outside, set_option, settings_of
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pixelsleuth.evaluation.recipes import Recipe
 
 WIDE = 240
@@ -96,24 +98,35 @@ def evaluate(ctx: click.Context, /, recipe: Path | None, **options: Any) -> None
     chosen = EvaluateOptions(**options)
     status = run_evaluate(chosen)
     if not chosen.quiet:
-        if recipe is not None:
-            _print_table(chosen.out)
+        _print_results(chosen.out)
         for name in ("metrics.json", "predictions.jsonl", "report.html"):
             click.echo(str(chosen.out / name))
     ctx.exit(status)
 
 
-def _print_table(out: Path) -> None:
-    """The published table beside ours, a row a method, and what was left out."""
+def _print_results(out: Path) -> None:
+    """The main figures, or with a recipe the published table beside ours."""
     import json
+    import sys
+
+    from pixelsleuth.reporting.figures import print_figures
+    from pixelsleuth.reporting.terminal import console_for
+
+    console = console_for(sys.stdout)
+    result = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    if "table" in result:
+        _print_table(result["table"], console)
+    else:
+        print_figures(result, console)
+
+
+def _print_table(told: dict[str, Any], console: Console) -> None:
+    """The published table beside ours, a row a method, and what was left out."""
     import sys
 
     from rich.markup import escape
     from rich.table import Table
 
-    from pixelsleuth.reporting.terminal import console_for
-
-    told = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["table"]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     for heading in ("Method", "", *told["columns"]):
         table.add_column(heading, justify="right" if heading in told["columns"] else "left")
@@ -125,7 +138,6 @@ def _print_table(out: Path) -> None:
             table.add_row(
                 escape(name), row["kind"], *("-" if one is None else f"{one:.1f}" for one in figures)
             )
-    console = console_for(sys.stdout)
     if not sys.stdout.isatty():
         console.width = WIDE
     console.print(f"[bold]{escape(told['title'])}[/bold]", table, sep="\n")

@@ -11,6 +11,9 @@ SMALLEST_SHARE = 0.0005
 """Regions below this share of the picture are left out of the list (the mask keeps them)."""
 
 
+LOOKED_AT = 256
+
+
 def row_runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row, start and stop (half open) of every horizontal run of a bool mask (H, W), in reading order."""
     edges = np.zeros((mask.shape[0], mask.shape[1] + 1), np.int8)
@@ -24,7 +27,49 @@ def row_runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def regions(mask: np.ndarray, probability: np.ndarray) -> list[Region]:
     """Connected regions (4-neighbours), largest first; the score is the mean of `probability` (H, W) uint8
     over the region."""
-    rows, starts, stops = row_runs(mask)
+    runs = row_runs(mask)
+    found = [_region(ids, *runs, probability) for ids in _pieces(*runs, mask.shape[0])]
+    kept = [region for region in found if region.area >= SMALLEST_SHARE * mask.size]
+    return sorted(kept, key=lambda region: -region.area)[:MOST_REGIONS]
+
+
+def middle_of_strongest(mask: np.ndarray, scores: np.ndarray | None = None) -> tuple[float, float]:
+    """(row, column) of the middle of the strongest connected region of a bool mask (H, W) with at least one pixel.
+
+    The strongest is the one with the largest sum of `scores` (H, W), or without them the largest. Its middle is its
+    centre of mass, or where that lies outside of it (a ring, a crescent), the nearest of its places. Large masks are
+    looked at in blocks of pixels, `LOOKED_AT` of them along the longer side.
+    """
+    step = -(-max(mask.shape) // LOOKED_AT)
+    counts = _blocks(mask, step)
+    strength = counts if scores is None else _blocks(np.where(mask, scores, 0), step)
+    rows, starts, stops = row_runs(counts > 0)
+    before = np.pad(np.cumsum(strength, axis=1), ((0, 0), (1, 0)))
+    weights = before[rows, stops] - before[rows, starts]
+    ids = max(_pieces(rows, starts, stops, counts.shape[0]), key=lambda piece: float(weights[piece].sum()))
+    inside = np.zeros(counts.shape, bool)
+    for i in ids.tolist():
+        inside[rows[i], starts[i] : stops[i]] = True
+    down, across = np.nonzero(inside)
+    share = counts[down, across]
+    row, column = float((down * share).sum() / share.sum()), float((across * share).sum() / share.sum())
+    if not inside[round(row), round(column)]:
+        nearest = int(np.argmin((down - row) ** 2 + (across - column) ** 2))
+        row, column = float(down[nearest]), float(across[nearest])
+    return (row + 0.5) * step - 0.5, (column + 0.5) * step - 0.5
+
+
+def _blocks(values: np.ndarray, step: int) -> np.ndarray:
+    """Sums (h, w) float64 of `values` (H, W) over blocks of `step` by `step`."""
+    if step == 1:
+        return values.astype(np.float64)
+    height, width = values.shape
+    sums = np.add.reduceat(values.astype(np.float32), np.arange(0, height, step), axis=0)
+    return np.add.reduceat(sums, np.arange(0, width, step), axis=1).astype(np.float64)
+
+
+def _pieces(rows: np.ndarray, starts: np.ndarray, stops: np.ndarray, height: int) -> list[np.ndarray]:
+    """The runs of every connected region, as indices."""
     parent = list(range(len(rows)))
 
     def find(i: int) -> int:
@@ -33,9 +78,9 @@ def regions(mask: np.ndarray, probability: np.ndarray) -> list[Region]:
             i = parent[i]
         return i
 
-    first_of_row = np.searchsorted(rows, np.arange(mask.shape[0] + 1)).tolist()
+    first_of_row = np.searchsorted(rows, np.arange(height + 1)).tolist()
     begin, end = starts.tolist(), stops.tolist()
-    for row in range(1, mask.shape[0]):
+    for row in range(1, height):
         i, j = first_of_row[row - 1], first_of_row[row]
         while i < first_of_row[row] and j < first_of_row[row + 1]:
             if begin[i] < end[j] and begin[j] < end[i]:
@@ -47,9 +92,7 @@ def regions(mask: np.ndarray, probability: np.ndarray) -> list[Region]:
     members: dict[int, list[int]] = {}
     for i in range(len(rows)):
         members.setdefault(find(i), []).append(i)
-    found = [_region(np.array(ids), rows, starts, stops, probability) for ids in members.values()]
-    kept = [region for region in found if region.area >= SMALLEST_SHARE * mask.size]
-    return sorted(kept, key=lambda region: -region.area)[:MOST_REGIONS]
+    return [np.array(ids) for ids in members.values()]
 
 
 def _region(

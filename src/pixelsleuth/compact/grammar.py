@@ -16,6 +16,8 @@ import re
 
 import numpy as np
 
+from pixelsleuth.compact.components import middle_of_strongest
+
 PLACES = (
     "upper left", "upper centre", "upper right", "centre left", "centre", "centre right",
     "lower left", "lower centre", "lower right",
@@ -89,11 +91,15 @@ def encode(text: str) -> list[int]:
     return [IDS[word] for word in text.split()]
 
 
-def place(mask: np.ndarray) -> str:
-    """PLACE of a mask (H, W): the third of the picture, each way, that holds its centre of mass."""
-    rows, columns = np.nonzero(mask)
-    down = min(int(3 * (rows.mean() + 0.5) / mask.shape[0]), 2)
-    across = min(int(3 * (columns.mean() + 0.5) / mask.shape[1]), 2)
+def place(mask: np.ndarray, scores: np.ndarray | None = None) -> str:
+    """PLACE of a mask (H, W): the third of the picture, each way, that holds the middle of its strongest region.
+
+    The middle of scattered spots may be a place where nothing was found, so it is one region that counts: that with the
+    largest sum of `scores` (H, W), or without them the largest.
+    """
+    row, column = middle_of_strongest(np.asarray(mask) > 0, scores)
+    down = min(int(3 * (row + 0.5) / mask.shape[0]), 2)
+    across = min(int(3 * (column + 0.5) / mask.shape[1]), 2)
     return PLACES[3 * down + across]
 
 
@@ -124,9 +130,9 @@ def describe_forgery(mask: np.ndarray, operation: str, trace: str) -> str:
     return f"{locate(mask)} {OPERATIONS[operation]} ; {TRACES[trace]}"
 
 
-def locate(mask: np.ndarray) -> str:
-    """The opening of a tampered sentence, measured from a mask with at least one pixel."""
-    return f"in the {place(mask)} , {size(mask)} of the picture was"
+def locate(mask: np.ndarray, scores: np.ndarray | None = None) -> str:
+    """The opening of a tampered sentence, measured from a mask with at least one pixel; `scores` as for `place`."""
+    return f"in the {place(mask, scores)} , {size(mask)} of the picture was"
 
 
 def describe_whole(label: str, pixels: np.ndarray) -> str:

@@ -7,7 +7,7 @@ there is nothing to say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,9 +52,55 @@ def draw_overlay(
     if heatmap is not None:
         image = blend(image, heatmap)
     draw = ImageDraw.Draw(image)
-    for number, region in enumerate(sorted(regions, key=lambda one: -one.score), start=1):
-        _draw_box(draw, region, number if len(regions) > 1 else 0, scale, image.size)
+    ranked = sorted(regions, key=lambda one: -one.score)
+    drawn = [_draw_box(draw, region, scale, image.size) for region in ranked]
+    if len(ranked) > 1:
+        _draw_numbers(draw, drawn, image.size)
     return image
+
+
+def place_tags(
+    boxes: Sequence[tuple[float, float, float, float]],
+    tags: Sequence[tuple[float, float]],
+    size: tuple[float, float],
+) -> list[tuple[float, float]]:
+    """Where the tag of each box goes: (x, y) of its upper left corner, so that no tag covers another one.
+
+    `boxes` are (x0, y0, x1, y1), `tags` (width, height), `size` the picture's (width, height), all in one unit. A tag
+    stands above its box where there is room, else in or around it, else at the nearest free place; only a picture
+    too small for all of them lets two overlap.
+
+    >>> place_tags([(10, 20, 50, 60), (10, 20, 30, 40)], [(8, 8)] * 2, (100, 100))
+    [(10, 12), (10, 20)]
+    """
+    placed: list[tuple[float, float, float, float]] = []
+    for box, (wide, high) in zip(boxes, tags, strict=True):
+        right, low = max(0, size[0] - wide), max(0, size[1] - high)
+        spots = ((min(max(0, x), right), min(max(0, y), low)) for x, y in _spots(box, wide, high, size))
+        first: tuple[float, float] | None = None
+        for x, y in spots:
+            first = first or (x, y)
+            if not any(x < b[2] and b[0] < x + wide and y < b[3] and b[1] < y + high for b in placed):
+                break
+        else:
+            x, y = first or (0, 0)
+        placed.append((x, y, x + wide, y + high))
+    return [(x, y) for x, y, _, _ in placed]
+
+
+def _spots(
+    box: tuple[float, float, float, float], wide: float, high: float, size: tuple[float, float]
+) -> Iterator[tuple[float, float]]:
+    x0, y0, x1, y1 = box
+    if y0 >= high:
+        yield x0, y0 - high
+    yield from ((x, y) for y in (y0, y1 - high, y0 - high, y1) for x in (x0, x1 - wide, x0 - wide, x1))
+    grid = [
+        (column * wide, row * high)
+        for row in range(max(1, int(size[1] / high)))
+        for column in range(max(1, int(size[0] / wide)))
+    ]
+    yield from sorted(grid, key=lambda spot: (spot[0] - x0) ** 2 + (spot[1] - y0) ** 2)
 
 
 def blend(image: Image.Image, heatmap: NDArray[np.floating[Any]]) -> Image.Image:
@@ -86,10 +132,10 @@ def ramp_table() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def _draw_box(
-    draw: ImageDraw.ImageDraw, region: Region, number: int, scale: float, size: tuple[int, int]
-) -> None:
-    """Draw white between two dark lines: one of the two stands out against whatever lies beneath."""
-    line = max(1, round(max(size) / 350))
+    draw: ImageDraw.ImageDraw, region: Region, scale: float, size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Draw white between two dark lines (one of the two stands out against whatever lies beneath); where it is."""
+    line = _line(size)
     x0, y0, x1, y1 = (round(edge * scale) for edge in region.box)
     x0, y0 = min(x0, size[0] - 1), min(y0, size[1] - 1)
     x1, y1 = max(x0, x1 - 1), max(y0, y1 - 1)  # half open
@@ -101,15 +147,26 @@ def _draw_box(
             min(size[1] - 1, y1 + outset),
         )
         draw.rectangle(box, outline=colour, width=line)
-    if number:
-        _draw_number(draw, str(number), x0, y0, line)
+    return x0, y0, x1 + 1, y1 + 1
 
 
-def _draw_number(draw: ImageDraw.ImageDraw, text: str, x: int, y: int, line: int) -> None:
+def _draw_numbers(
+    draw: ImageDraw.ImageDraw, boxes: Sequence[tuple[int, int, int, int]], size: tuple[int, int]
+) -> None:
     from PIL import ImageFont
 
+    line = _line(size)
     font = ImageFont.load_default(size=max(11, 8 * line))
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     pad = 2 + line
-    draw.rectangle((x, y, x + right - left + 2 * pad, y + bottom - top + 2 * pad), fill=(20, 20, 24))
-    draw.text((x + pad - left, y + pad - top), text, fill=(255, 255, 255), font=font)
+    texts = [str(number) for number in range(1, len(boxes) + 1)]
+    shapes = [draw.textbbox((0, 0), text, font=font) for text in texts]
+    tags = [(right - left + 2 * pad + 1, bottom - top + 2 * pad + 1) for left, top, right, bottom in shapes]
+    for text, (left, top, _, _), tag, (x, y) in zip(
+        texts, shapes, tags, place_tags(boxes, tags, size), strict=True
+    ):
+        draw.rectangle((x, y, x + tag[0] - 1, y + tag[1] - 1), fill=(20, 20, 24))
+        draw.text((x + pad - left, y + pad - top), text, fill=(255, 255, 255), font=font)
+
+
+def _line(size: tuple[int, int]) -> int:
+    return max(1, round(max(size) / 350))

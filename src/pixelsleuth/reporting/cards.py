@@ -109,7 +109,7 @@ def _look(verdict: Verdict, thumb: int) -> dict[str, Any]:
     if heatmap is None and verdict.mask is not None:
         heatmap = verdict.mask.astype("float32")
     heat = overlay.png_uri(overlay.heat_layer(heatmap)) if heatmap is not None else None
-    boxes = [_box(region.box, width, height) for region in words.ranked(verdict)[:MOST_REGIONS]]
+    boxes = _boxes([region.box for region in words.ranked(verdict)[:MOST_REGIONS]], width, height)
     suspected = str(verdict.label) == "tampered"
     views = [view for view, there in (("heat", heat), ("boxes", boxes and heat), ("plain", True)) if there]
     printed = None
@@ -133,19 +133,16 @@ def _look(verdict: Verdict, thumb: int) -> dict[str, Any]:
     }
 
 
-def _box(box: tuple[int, int, int, int], width: int, height: int) -> dict[str, float]:
-    x0, y0, x1, y1 = box
-    size = round(0.042 * max(width, height), 1)  # the number's tag, in pixels of the full picture
-    inside = y0 < size
-    return {
-        "x": x0,
-        "y": y0,
-        "w": x1 - x0,
-        "h": y1 - y0,
-        "size": size,
-        "tx": min(x0, max(0, width - size)),
-        "ty": y0 if inside else y0 - size,
-    }
+def _boxes(boxes: list[tuple[int, int, int, int]], width: int, height: int) -> list[dict[str, float]]:
+    """Boxes and where the tags with their numbers stand, in pixels of the full picture."""
+    from pixelsleuth.core.overlay import place_tags
+
+    side = round(0.042 * max(width, height), 1)
+    tags = place_tags(boxes, [(side, side)] * len(boxes), (width, height))
+    return [
+        {"x": x0, "y": y0, "w": x1 - x0, "h": y1 - y0, "size": side, "tx": round(tx, 1), "ty": round(ty, 1)}
+        for (x0, y0, x1, y1), (tx, ty) in zip(boxes, tags, strict=True)
+    ]
 
 
 @functools.cache
