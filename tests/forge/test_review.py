@@ -52,10 +52,12 @@ def talk(config: ForgeConfig) -> Iterator[Any]:
     server = make_server(config)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def ask(method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes, Any]:
+    def ask(
+        method: str, path: str, body: Any = None, *, raw: bytes | None = None, **headers: str
+    ) -> tuple[int, bytes, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
-        data = json.dumps(body) if body is not None else None
-        kind = {"Content-Type": "application/json"} if body is not None else {}
+        data = json.dumps(body).encode() if body is not None else raw
+        kind = {"Content-Type": "application/json"} if data is not None else {}
         connection.request(method, path, data, {**kind, **headers})
         answer = connection.getresponse()
         found = answer.status, answer.read(), answer.headers
@@ -92,6 +94,34 @@ def test_only_requests_to_this_machine_by_name_are_answered(talk: Any) -> None:
     assert talk("POST", "/api/decide", {"id": "x"}, Host="evil.example")[0] == 403
     assert talk("POST", "/api/decide", {"id": "x"}, **{"Content-Type": "text/plain"})[0] == 415
     assert talk("POST", "/api/decide", ["no object"])[0] == 400
+
+
+def test_text_that_is_none_is_the_pages_fault_and_nothing_is_kept(talk: Any, config: ForgeConfig) -> None:
+    row = next(read_rows(Path(config.out) / "descriptions.jsonl"))
+    good = {"id": row["id"], "reviewer": "Ann", "decision": "accept"}
+    for key, value in (
+        ("note", "half a pair: \ud83d"), ("description", "\udcff"), ("reviewer", "\ud800"), ("note", "a\x00b"),
+        ("note", "\x1b[31m"), ("note", 7), ("description", ["x"]), ("id", "\udfff"), ("mask", "\ud800"), ("mask", {}),
+        ("mask", [1]), ("decision", "\u0000"),
+    ):  # fmt: skip
+        if key == "mask" and not value:
+            continue  # nothing is no mask
+        status, answer, _ = talk("POST", "/api/decide", {**good, key: value})
+        assert status == 400, (key, value, answer)
+        assert json.loads(answer)["error"]
+    assert not read_decisions(Path(config.out))
+    for body in (b"\xff\xfe", b"{", b'{"id": ' + b"9" * 5000 + b"}", b"[" * 100_000):
+        assert talk("POST", "/api/decide", raw=body)[0] == 400
+    for length in ("\xb2", "-1", "9" * 5000, "1e3"):
+        assert talk("POST", "/api/decide", {}, **{"Content-Length": length})[0] == 413
+    assert talk("POST", "/api/decide", {**good, "note": "Zeile\nzwei, é 😀"})[0] == 200
+
+
+def test_no_other_page_may_frame_this_one(talk: Any) -> None:
+    for path in ("/", "/api/pictures", "/nothing"):
+        headers = talk("GET", path)[2]
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert headers["X-Frame-Options"] == "DENY"
 
 
 def test_accepted_corrected_and_rejected_pictures_in_the_data_set(talk: Any, config: ForgeConfig) -> None:

@@ -111,8 +111,8 @@ class Review:
     def decide(self, told: dict[str, Any]) -> dict[str, Any]:
         """Keep a decision: `id`, `reviewer`, `decision`, optionally `description`, `note`, `mask` (base64 of a PNG)."""
         values = {key: told.get(key) or "" for key in ("id", "reviewer", "decision", "description", "note")}
-        if not all(isinstance(value, str) for value in values.values()):
-            raise UsageError("A decision is made of texts.")
+        if not all(isinstance(value, str) and _is_text(value) for value in values.values()):
+            raise UsageError("A decision is made of texts: valid Unicode, without control characters.")
         row = self._row(values["id"])
         if not REVIEWER.fullmatch(values["reviewer"]):
             raise UsageError("Give your name: letters, digits, space, dot, dash or @, at most 40.")
@@ -224,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._addressed():
             return
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > LARGEST_BODY:
+        if not (length.isascii() and length.isdigit() and len(length) < 12 and int(length) <= LARGEST_BODY):
             self.close_connection = True
             self._send(413, b"Too much.", "text/plain")
             return
@@ -259,7 +259,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             result = make()
         except PixelSleuthError as error:
-            self._send(400, json.dumps({"error": str(error)}).encode(), "application/json")
+            # A full disk is not the page's fault; everything else that is refused is.
+            status = 500 if isinstance(error, OutputError) else 400
+            self._send(status, json.dumps({"error": str(error)}).encode(), "application/json")
             return
         if isinstance(result, tuple):
             self._send(200, *result)
@@ -275,12 +277,23 @@ class _Handler(BaseHTTPRequestHandler):
         policy = (
             "default-src 'none'; img-src 'self' data: blob:; connect-src 'self'; style-src 'unsafe-inline'"
         )
-        self.send_header("Content-Security-Policy", f"{policy}; script-src 'unsafe-inline'; base-uri 'none'")
+        policy += "; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        self.send_header("Content-Security-Policy", policy)
+        self.send_header("X-Frame-Options", "DENY")
         self.end_headers()
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing is logged: the terminal is the person's."""
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8 (no half of a surrogate pair) and shown (no control characters but breaks)."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return not any(ord(character) < 32 and character not in "\n\r\t" for character in value)
 
 
 def _unquote(text: str) -> str:
