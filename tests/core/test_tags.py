@@ -56,7 +56,9 @@ def test_every_number_of_an_overlay_is_drawn_on_its_own_ground():
     for count in (2, 5):
         drawn = np.asarray(draw_overlay(pixels, None, [same] * count))
         dark[count] = int((drawn.max(axis=2) < 30).sum())
-    assert dark[5] > 1.8 * dark[2] - 2 * 2 * (100 + 80)  # five tags take more room than two; the box stays one
+    assert dark[5] > 1.8 * dark[2] - 2 * 2 * (
+        100 + 80
+    )  # five tags take more room than two; the box stays one
 
 
 def test_a_picture_too_small_for_all_tags_still_gets_them():
