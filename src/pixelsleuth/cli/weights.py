@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 def get(name: str, source: str | None, accept_licence: bool, force: bool, own: bool) -> None:
     """Fetch the weights of a detector into the store, from where 'check --model NAME' takes them.
 
-    Hashes are checked; what was cut goes on with the same command. Nothing else that PixelSleuth does uses the
-    network by itself, but the first use of a model of the hub.
+    Hashes are checked; what was cut goes on with the same command.
 
     \b
     pixelsleuth models get commfor

@@ -56,8 +56,8 @@ def fetch(
             return _gather(spec, place, folder, own, watch or Watch())
     except web.Unreachable as error:
         raise DownloadError(
-            f"{error} Connect, or take the weights from a folder or a mirror: "
-            f"pixelsleuth models get {spec.name} --from FOLDER|URL"
+            f"{str(error).rstrip('.?')}: connect, or take the weights from a folder or a mirror with "
+            f"`pixelsleuth models get {spec.name} --from FOLDER|URL`."
         ) from None
 
 

@@ -87,8 +87,9 @@ def _persistently(url: str, target: Path, wanted: Wanted, key: str, watch: Watch
             failures = failures + 1 if _size(part) - before < CHUNK else 1
             if failures >= ATTEMPTS:
                 came = _size(part)
-                on = f"{came / 1e6:.1f} MB of {target.name} are kept: the same command goes on from there"
-                raise DownloadError(f"{error} {on if came else 'Try again later, or use --from'}.") from None
+                on = f"{came / 1e6:.1f} MB of {target.name} are kept, the same command goes on from there"
+                way = on if came else "try again later, or name another place with --from"
+                raise DownloadError(f"{str(error).rstrip('.')}: {way}.") from None
             time.sleep(PAUSE * 2 ** (failures - 1))
 
 
@@ -248,7 +249,7 @@ def _unread(error: OSError, source: Path) -> DownloadError:
 
 
 def _unwritten(error: OSError, target: Path) -> DownloadError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return DownloadError(
             f"The disk of {target.parent} is full: free some space and give the same command again, it goes on; "
             "or set PIXELSLEUTH_HOME to another disk."

@@ -203,7 +203,7 @@ def _failure(error: Exception, host: str) -> DownloadError:
     if isinstance(cause, TimeoutError | ConnectionResetError | http.client.HTTPException):
         return Interrupted(f"{host} broke off or is silent ({_reason(cause)}).")
     if isinstance(cause, socket.gaierror):
-        return Unreachable(f"{host} cannot be found: is this machine offline?")
+        return Unreachable(f"{host} cannot be found, perhaps this machine is offline.")
     return Unreachable(f"{host} cannot be reached ({_reason(cause)}).")
 
 

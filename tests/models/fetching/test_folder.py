@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner, Result
@@ -178,6 +179,22 @@ def test_a_baseline_takes_its_weights_from_the_store(hub: Hub, get: Get) -> None
     get("commfor")
     assert registry._weights(spec.facts, None, spec) == str(store.folder("commfor") / "weights.bin")
     assert registry._weights(spec.facts, str(store.home()), spec) == str(store.home())  # --weights goes first
+
+
+def test_a_large_model_is_loaded_from_the_store_where_it_is_there(
+    hub: Hub, get: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.files["model.safetensors"] = WEIGHTS
+    monkeypatch.setitem(ORIGINS, "big", (Origin(REPOSITORY),))  # type: ignore[misc]
+    monkeypatch.setattr(registry, "_SPECS", dict(registry._SPECS))
+    stand_in = ModuleType("tests_stand_in")
+    stand_in.load = lambda name, device: name  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tests_stand_in", stand_in)
+    spec = registry.ModelSpec("big", "tests_stand_in:load", "For tests.", arguments=("owner/detector",))
+    registry.register(spec)
+    assert registry.load("big") == "owner/detector"  # the hub's, at first use
+    assert get("big", "--accept-licence").exit_code == 0
+    assert registry.load("big") == str(store.folder("big"))
 
 
 def test_the_listing_begins_with_what_is_ready_and_says_where_it_lies(hub: Hub, get: Get) -> None:

@@ -109,7 +109,7 @@ def test_a_cut_connection_is_gone_on_with_at_once(hub: Hub, get: Get, name: str)
 def test_after_too_many_cuts_the_same_command_goes_on(hub: Hub, get: Get, home: Path) -> None:
     hub.cuts = [800_000, 100_000, 0, 0]
     said = refused(get("commfor"), home, "commfor/weights.bin.part", "commfor/weights.bin.etag.part")
-    assert "0.9 MB of weights.bin are kept: the same command goes on" in said
+    assert "0.9 MB of weights.bin are kept, the same command goes on" in said
     assert get("commfor").exit_code == 0
     assert hub.asked("/cdn/")[-1]["range"] == "bytes=900000-"
     assert left(home) == {"models/commfor/manifest.json", "models/commfor/weights.bin"}
@@ -306,6 +306,16 @@ def test_a_disk_that_fills_up_is_told_and_the_part_kept(
         said = refused(get("commfor"), home, "commfor/weights.bin.part", "commfor/weights.bin.etag.part")
     assert "is full" in said
     assert get("commfor").exit_code == 0
+
+
+def test_a_home_that_cannot_be_written_is_told(
+    hub: Hub, get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("PIXELSLEUTH_HOME", str(tmp_path / "file/home"))
+    result = get("commfor")
+    assert result.exit_code == 2
+    assert "set PIXELSLEUTH_HOME to another folder" in result.stderr
 
 
 def test_two_at_once_do_not_write_the_same_file(hub: Hub, get: Get, home: Path) -> None:
