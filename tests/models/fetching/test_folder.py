@@ -175,10 +175,11 @@ def test_a_baseline_takes_its_weights_from_the_store(hub: Hub, get: Get) -> None
     spec = next(spec for spec in registry.specs() if spec.name == "commfor")
     assert spec.facts is not None
     with pytest.raises(UsageError, match="pixelsleuth models get commfor"):
-        registry._weights(spec.facts, None, spec)
+        registry.weights_at(spec.facts, None, spec)
     get("commfor")
-    assert registry._weights(spec.facts, None, spec) == str(store.folder("commfor") / "weights.bin")
-    assert registry._weights(spec.facts, str(store.home()), spec) == str(store.home())  # --weights goes first
+    assert registry.weights_at(spec.facts, None, spec) == str(store.folder("commfor") / "weights.bin")
+    named = str(store.home())
+    assert registry.weights_at(spec.facts, named, spec) == named  # --weights goes first
 
 
 def test_a_large_model_is_loaded_from_the_store_where_it_is_there(
