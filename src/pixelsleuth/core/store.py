@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pixelsleuth.core.errors import DamagedWeights, OutputError, UsageError
+from pixelsleuth.core.writing import write_bytes
 
 SCHEMA = "pixelsleuth.store/1"
 MANIFEST = "manifest.json"
@@ -157,12 +158,7 @@ def write(entry: Entry) -> None:
         "files": {name: vars(stored) for name, stored in entry.files.items()},
     }
     _entry(entry.name, entry.folder, content)  # what would be refused when read is not written
-    partial = entry.folder / f"{MANIFEST}.part"
-    try:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, entry.folder / MANIFEST)
-    except OSError as error:
-        raise OutputError(f"{partial} cannot be written ({error.strerror}); free some space.") from None
+    write_bytes(entry.folder / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def remove(name: str) -> int:
