@@ -43,7 +43,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Ruling:
-    """Whether `label` may be acted on; `reason` says why not. `stable`: the re-saves were judged alike (None: not tried)."""
+    """Whether `label` may be acted on; `reason` says why not. `stable`: re-saves were judged alike (None: not tried)."""
 
     label: Label
     conclusive: bool
@@ -161,7 +161,7 @@ class Decision:
 
 
 def to_dict(ruling: Ruling, decision: Decision | None) -> dict[str, Any]:
-    """The `decision` object of a verdict's record: what was ruled, under which bounds, how often such verdicts erred."""
+    """The `decision` object of a verdict's record: the ruling, its bounds, how often such verdicts were wrong."""
     told: dict[str, Any] = {
         "conclusive": ruling.conclusive,
         "bounds": None,

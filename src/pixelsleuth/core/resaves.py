@@ -57,10 +57,12 @@ def reduced(pixels: Pixels, factor: float) -> Pixels:
     down, across = _coverage(pixels.shape[0], height), _coverage(pixels.shape[1], width)
     for top in range(0, height, BAND):
         rows = slice(top, min(height, top + BAND))
-        band = sum(
-            weights[rows, None, None] * pixels[index[rows]].astype(np.float32) for index, weights in down
-        )
-        mean = sum(weights[None, :, None] * band[:, index] for index, weights in across)
+        band = np.zeros((rows.stop - top, pixels.shape[1], 3), np.float32)
+        for index, weights in down:
+            band += weights[rows, None, None] * pixels[index[rows]]
+        mean = np.zeros((rows.stop - top, width, 3), np.float32)
+        for index, weights in across:
+            mean += weights[None, :, None] * band[:, index]
         result[rows] = np.rint(mean)
     return result
 
