@@ -81,7 +81,9 @@ def _announce(spec: ModelSpec) -> None:
     if spec.origins:
         pages = ", ".join(origin.page for origin in spec.origins)
         size = short_bytes(sum(origin.bytes for origin in spec.origins) or None)
-        click.echo(f"{spec.name}: {size}, licence: {spec.licence or 'unknown'}. From {pages}.", err=True)
+        click.echo(
+            f"{spec.name}: {size}, licence: {spec.licence or 'unknown'}; published at {pages}.", err=True
+        )
 
 
 def _tell(entry: Entry) -> None:
