@@ -296,3 +296,10 @@ def test_output_survives_a_terminal_that_knows_no_unicode(shell, pictures):
         stdout, stderr = process.communicate(timeout=60)
         assert process.returncode == 0, stderr
         stdout.decode("ascii")
+
+
+@pytest.mark.parametrize("limit", ["nan", "inf", "-inf", "0", "1e999"])
+def test_a_limit_that_limits_nothing_is_refused(cli, limit):
+    result = cli("check", "photo.jpg", "--max-megapixels", limit)
+    assert result.exit_code == 2
+    assert "--max-megapixels" in result.stderr

@@ -17,6 +17,7 @@ from pixelsleuth.core.errors import (
     PictureTooLarge,
     PictureTooSmall,
     UnsupportedFormat,
+    UsageError,
 )
 from pixelsleuth.core.files import find_pictures
 from pixelsleuth.core.images import Picture, open_picture
@@ -460,3 +461,9 @@ def test_documents_and_programs_in_a_folder_are_passed_over(tmp_path):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(NoPictures):
         find_pictures([tmp_path])
+
+
+@pytest.mark.parametrize("limit", [float("nan"), float("inf"), 0.0, -1.0])
+def test_a_limit_that_limits_nothing_is_refused(limit):
+    with pytest.raises(UsageError, match="positive number"):
+        open_picture(saved(scene(), "PNG"), max_megapixels=limit)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,8 @@ from pixelsleuth.core import registry
 from pixelsleuth.core.detector import Capability
 from pixelsleuth.core.errors import MissingExtra, UnknownModel, UsageError
 from pixelsleuth.core.registry import ModelSpec
+
+FAKES = Path(__file__).parents[1] / "fakes"
 
 
 @pytest.fixture
@@ -32,12 +35,64 @@ def test_a_registered_model_is_loaded_with_its_device(fake):
     assert registry.load("fake-model", "cpu") == ("made", "cpu")
 
 
-def test_a_detector_of_ones_own_is_loaded_by_module_and_name(fake):
-    assert registry.load("pixelsleuth.core.registry:_test_factory") == ("made", "auto")
+def test_a_detector_of_ones_own_is_loaded_by_module_and_name(fake, monkeypatch):
+    monkeypatch.syspath_prepend(FAKES)
+    made = registry.load("fake_detector:load")
+    assert made.name == "fake"
+    with pytest.raises(UnknownModel, match="with `device` alone"):
+        registry.load("fake_detector:FakeDetector")
     with pytest.raises(UnknownModel, match="no_such_module"):
         registry.load("no_such_module:load")
     with pytest.raises(UnknownModel, match="nothing"):
         registry.load("pixelsleuth.core.registry:nothing")
+
+
+NO_DETECTORS = """
+calls = []
+def needs_more(path, device): calls.append(1)
+def without_device(): calls.append(1)
+def says_int(device="auto") -> int: calls.append(1)
+def anything(*args, **kwargs): calls.append(1)
+class Plain:
+    def __init__(self, device="auto"): calls.append(1)
+number = 3
+imported = __import__("shutil").rmtree
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["needs_more", "without_device", "says_int", "anything", "Plain", "number", "imported", "calls"]
+)
+def test_what_is_no_detector_is_refused_in_one_sentence_and_not_called(name, tmp_path, monkeypatch):
+    (tmp_path / "other_things.py").write_text(NO_DETECTORS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "other_things", raising=False)
+    with pytest.raises(UnknownModel, match=r"no detector.*name a class derived from") as caught:
+        registry.load(f"other_things:{name}")
+    assert "\n" not in str(caught.value)
+    assert sys.modules["other_things"].calls == []
+
+
+@pytest.mark.parametrize(
+    "name", ["os:getcwd", "os:_exit", "sys:exit", "builtins:print", "pixelsleuth:check", "json:dumps"]
+)
+def test_functions_of_other_modules_are_not_called(name):
+    with pytest.raises(UnknownModel, match="no detector"):
+        registry.load(name)
+
+
+def test_a_function_that_makes_something_else_is_told(tmp_path, monkeypatch):
+    (tmp_path / "makes_text.py").write_text("def load(device='auto'): return 'text'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UnknownModel, match="made a str, which is no detector"):
+        registry.load("makes_text:load")
+
+
+def test_a_module_that_fails_when_it_is_imported_is_told(tmp_path, monkeypatch):
+    (tmp_path / "half_written.py").write_text("def load(device: return None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="half_written:load' fails when it is imported"):
+        registry.load("half_written:load")
 
 
 def test_a_wrong_name_gets_a_suggestion():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -87,3 +88,54 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, text: str, told: st
 def test_any_content_is_settings_or_a_sentence(content: dict[Any, Any]) -> None:
     with contextlib.suppress(UsageError):  # any other error fails the test
         fill(Outer, content)
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        (BOMB, r"alias \(\*a, line 2\): write the value out"),
+        ("a: &a {x: 1}\nb: {<<: *a}", "alias"),
+        ("a: &a [*a]", "alias"),
+        ("steps: " + "[" * 33 + "]" * 33, "32 levels"),
+        ("[" * 100_000, "32 levels"),
+        ("{a: " * 100_000, "32 levels"),
+        ("\n".join(" " * i + f"k{i}:" for i in range(100)), "32 levels"),
+        ("a: [" + "1," * 200_000 + "]", "100,000 values"),
+        ("steps: " + "9" * 5000, "no YAML"),
+        ("when: 2024-99-99", "no YAML"),
+        ("a: !!python/object/apply:os.getcwd []", "no YAML"),
+    ],
+)
+def test_a_recipe_that_would_unfold_without_end_is_refused_in_one_sentence(tmp_path, text, told):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(UsageError, match=told) as caught:
+        read_yaml(tmp_path / "r.yaml")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["a=&x [*x]", "a=" + "[" * 40 + "]" * 40, "a" + ".b" * 40 + "=1"])
+def test_an_override_is_held_to_the_same(tmp_path, override):
+    (tmp_path / "r.yaml").write_text("steps: 1")
+    with pytest.raises(UsageError, match=r"alias|levels"):
+        read_yaml(tmp_path / "r.yaml", [override])
+
+
+def test_every_recipe_of_this_repository_is_read():
+    recipes = sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
+    assert recipes
+    for recipe in recipes:
+        assert isinstance(read_yaml(recipe), dict)
+
+
+def test_yaml_is_read_in_one_place():
+    """A loader elsewhere would have none of these bounds."""
+    source = Path(__file__).parents[2] / "src"
+    loaders = re.compile(r"yaml\.(safe_load|load|full_load|unsafe_load|SafeLoader|Loader)\b")
+    found = {path.name for path in source.rglob("*.py") if loaders.search(path.read_text(encoding="utf-8"))}
+    assert found == {"settings.py"}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import math
+import socket
 import threading
 import time
 from collections import Counter
@@ -287,3 +289,80 @@ def test_the_raw_template_renders_the_prompt_of_the_local_engine(server: Server)
     for one in server.engine.tokenizer(text)["input_ids"]:
         ids += [one] * (server.engine.patches if one == server.engine.image_id else 1)
     assert ids == server.engine.prompt_ids(served.QUESTION)
+
+
+class Drip:
+    """A server that never falls silent and never ends: a byte at a time, of the headers or of the body."""
+
+    def __init__(self, start: bytes) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.start, self.ended = start, threading.Event()
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}/v1"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        while not self.ended.is_set():
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
+
+    def answer(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(1 << 20)
+            connection.sendall(self.start)
+            while not self.ended.wait(0.05):
+                connection.sendall(b"x")
+
+    def close(self) -> None:
+        self.ended.set()
+        self.socket.close()
+
+
+@pytest.mark.parametrize(
+    "start", [b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"]
+)
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(start: bytes) -> None:
+    drip = Drip(start)
+    try:
+        engine = served.ServedEngine(served.Endpoint(drip.url, "tiny", total=0.6, timeout=5.0, pause=0.01))
+        began = time.monotonic()
+        (answer,) = engine.answer([picture("real")])
+        assert time.monotonic() - began < 4
+    finally:
+        drip.close()
+    assert isinstance(answer.error, EndpointError)
+    assert "did not finish its answer within 0.6 seconds" in str(answer.error)
+
+
+def test_tries_and_pauses_end_with_the_total_time(server: Server) -> None:
+    server.always = "500"
+    began = time.monotonic()
+    (answer,) = served.ServedEngine(
+        served.Endpoint(server.url, "tiny", retries=1000, pause=0.05, total=0.8)
+    ).answer([picture("real")])
+    assert time.monotonic() - began < 4
+    assert "tries): check that the server" in str(answer.error) or "within 0.8 seconds" in str(answer.error)
+
+
+@pytest.mark.parametrize("long", ["x" * 100_000, "a\n\x1b[31m" * 50_000])
+def test_what_a_server_says_at_length_is_shortened_in_messages(
+    server: Server, long: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = served._reason(json.dumps({"error": {"message": long}}).encode())
+    assert len(reason) <= served.MOST_SAID + 3
+    assert reason.isprintable()
+    endpoint = served.Endpoint(server.url)
+    monkeypatch.setattr(endpoint, "request", lambda *_: {"data": [{"id": long}, {"id": "b"}]})
+    with pytest.raises(EndpointError) as caught:
+        _ = endpoint.model
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+
+
+def test_an_endless_explanation_is_cut_and_said_to_be(server: Server) -> None:
+    completion = {"choices": [{"message": {"content": "This is a fake image. " + "x" * 1_000_000}}]}
+    answer = served._read_completion(completion, server.url)
+    assert len(answer.text) == served.LONGEST_TEXT
+    assert answer.cut

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from pixelsleuth.cli.values import FiniteFloat
+
 
 @click.command(short_help="Judge pictures: real, wholly generated or tampered; where and why.")
 @click.argument("paths", nargs=-1, metavar="PATH...")
@@ -52,7 +54,7 @@ import click
 )
 @click.option(
     "--max-megapixels",
-    type=click.FloatRange(min=0.001),
+    type=FiniteFloat(min=0.001),
     default=100.0,
     show_default=True,
     help="Refuse larger pictures, before decoding them.",

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pixelsleuth.cli.values import FiniteFloat
+
 
 @click.command(short_help="Fold LoRA and training folders into one checkpoint.")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
@@ -17,7 +19,7 @@ import click
 )
 @click.option(
     "--alpha",
-    type=float,
+    type=FiniteFloat(),
     default=16.0,
     show_default=True,
     help="LoRA's alpha; its rank is that of the weights.",

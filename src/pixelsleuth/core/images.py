@@ -20,6 +20,7 @@ from pixelsleuth.core.errors import (
     NotAPicture,
     PictureTooLarge,
     PictureTooSmall,
+    UsageError,
 )
 from pixelsleuth.core.files import MAX_FILE_BYTES, file_too_large, find_pictures, read_file
 from pixelsleuth.core.formats import Header, read_header
@@ -74,8 +75,8 @@ def open_picture(
     error beyond either end is cut off). `name` stands for the source in the result and in errors. A Picture
     is returned as it is.
 
-    Raises PictureNotFound, NotAPicture, UnsupportedFormat, PictureTooLarge, PictureTooSmall or
-    CorruptPicture.
+    Raises UsageError for a `max_megapixels` that is no positive number, and PictureNotFound, NotAPicture,
+    UnsupportedFormat, PictureTooLarge, PictureTooSmall or CorruptPicture.
 
     >>> import numpy as np
     >>> open_picture(np.zeros((48, 64), np.uint8), name="black").pixels.shape
@@ -83,6 +84,8 @@ def open_picture(
     """
     if isinstance(source, Picture):
         return source
+    if not 0 < max_megapixels < float("inf"):
+        raise UsageError(f"max_megapixels is {max_megapixels}: give a positive number, such as 100.")
     label = name or source_name(source)
     limit = max_megapixels * 1e6
     spoken = label if name else SPOKEN.get(label, label)

@@ -16,6 +16,7 @@ from pixelsleuth.core.catalogue import CHECKPOINTS, HUB, SERVED, SPECS, ModelSpe
 from pixelsleuth.core.choices import chosen
 from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.errors import MissingExtra, UnknownModel, UsageError
+from pixelsleuth.core.factories import ensure_detector, ensure_makes_detector
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Source
@@ -114,9 +115,10 @@ def _facts_of(name: str) -> Facts | None:
     if not mark or not all(part.isidentifier() for part in [*module.split("."), attribute]):
         return None
     try:
-        return getattr(getattr(import_module(module), attribute, None), "facts", None)
-    except ImportError:
+        facts = getattr(getattr(import_module(module), attribute, None), "facts", None)
+    except Exception:  # whatever a module raises when it is imported is told where it is called for
         return None
+    return facts if isinstance(facts, Facts) else None
 
 
 def _light(
@@ -194,8 +196,15 @@ def _make(target: str, spec: ModelSpec | None, *arguments: str, **options: Any) 
         if missing is not None and spec.extra is not None:
             raise MissingExtra(missing, spec.extra)
     name = spec.name if spec is not None else arguments[0] if arguments else target
+    own = spec is None and not arguments  # "module:callable" as somebody wrote it
     try:
-        return _factory(target, spec)(*arguments, **options)
+        factory = _factory(target, spec)
+        if own:
+            ensure_makes_detector(factory, target)
+        made = factory(*arguments, **options)
+        if own:
+            ensure_detector(made, target)
+        return made
     except ModuleNotFoundError as error:
         raise _missing(error, target, spec) from error
     except ImportError as error:
@@ -224,6 +233,15 @@ def _factory(target: str, spec: ModelSpec | None) -> Callable[..., Detector]:
         if spec is None:
             raise UnknownModel(f"There is no model {target!r}: {error}.") from error
         raise
+    except (ImportError, OSError):
+        raise
+    except Exception as error:
+        if spec is not None:
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UsageError(
+            f"The module of {target!r} fails when it is imported ({reason}); mend it."
+        ) from error
     return factory
 
 

@@ -17,6 +17,9 @@ from pixelsleuth.core.errors import MissingExtra, UsageError
 
 LARGEST = 1_000_000
 """Bytes of a recipe, at most."""
+DEEPEST = 32
+"""Lists and mappings within each other, at most."""
+MOST_VALUES = 100_000
 T = TypeVar("T")
 
 
@@ -37,7 +40,7 @@ def read_yaml(
     if path.stat().st_size > LARGEST:
         raise UsageError(f"{path} is too large for a recipe.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = plain_yaml(path.read_text(encoding="utf-8"), str(path))
         if content is None:
             content = {}
         changes = []
@@ -45,11 +48,14 @@ def read_yaml(
             name, equals, value = one.partition("=")
             if not equals or not name.strip():
                 raise UsageError(f"{one!r} is no override: write key=value, such as seed=3.")
-            changes.append((name.strip().split("."), yaml.safe_load(value) if value else None))
+            names = name.strip().split(".")
+            if len(names) > DEEPEST:
+                raise UsageError(f"{name[:60]}... is no setting: there are at most {DEEPEST} levels.")
+            changes.append((names, plain_yaml(value, f"{name.strip()}={value[:40]}") if value else None))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}): name a YAML file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = " ".join(str(error).split())
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, a date that is none, endless digits
+        where = " ".join(str(error).split())[:300]
         raise UsageError(
             f"{path}, or a setting beside it, is no YAML ({where}): correct that place."
         ) from None
@@ -62,6 +68,28 @@ def read_yaml(
             inside = inside[name]
         inside[names[-1]] = wanted
     return content
+
+
+def plain_yaml(text: str, where: str) -> Any:
+    """The value that YAML text holds, read by the safe loader; `where` names the text in errors.
+
+    An alias can unfold a few lines into gigabytes, and deep nesting exhausts the stack, so neither gets as far as the
+    loader; no recipe needs them. Raises UsageError for both, yaml.YAMLError or ValueError for what is no YAML.
+    """
+    import yaml
+
+    depth = values = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            line = event.start_mark.line + 1
+            raise UsageError(f"{where} uses an alias (*{event.anchor}, line {line}): write the value out.")
+        values += isinstance(event, yaml.NodeEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise UsageError(f"{where} nests more than {DEEPEST} levels deep: no recipe does.")
+        if values > MOST_VALUES:
+            raise UsageError(f"{where} holds more than {MOST_VALUES:,} values: no recipe does.")
+    return yaml.safe_load(text)
 
 
 def nearest(name: str, known: Iterable[Any], where: str = "") -> str:

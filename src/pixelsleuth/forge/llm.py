@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from pixelsleuth.core.deadline import in_time
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.forge.config import LlmConfig
 from pixelsleuth.forge.stages import Unavailable
@@ -30,6 +31,8 @@ T = TypeVar("T")
 AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 LONGEST_PAUSE = 60.0
 MAX_ANSWER = 8 << 20
+TOTAL = 3
+"""Times the time-out: what one answer may take where it comes byte by byte, which no time-out of a socket ends."""
 
 
 class Malformed(ValueError):
@@ -118,12 +121,12 @@ class ChatClient:
             headers={"Content-Type": "application/json", **_key(self.config.api_key_env)},
         )
         try:
-            with urllib.request.urlopen(request, timeout=self.config.timeout) as answer:
-                data = answer.read(MAX_ANSWER)
+            data = in_time(lambda: self._read(request), TOTAL * self.config.timeout)
         except urllib.error.HTTPError as error:
             raise self._refused(error) from None
         except (OSError, http.client.HTTPException) as error:
-            raise _Retry(str(getattr(error, "reason", None) or error or type(error).__name__)) from None
+            reason = str(getattr(error, "reason", None) or error) or type(error).__name__
+            raise _Retry(" ".join(reason.split())[:200]) from None
         try:
             content = json.loads(data)
             text = content["choices"][0]["message"]["content"]
@@ -137,6 +140,11 @@ class ChatClient:
         if not isinstance(text, str):
             raise Malformed("an empty answer")
         return text
+
+    def _read(self, request: urllib.request.Request) -> bytes:
+        with urllib.request.urlopen(request, timeout=self.config.timeout) as answer:
+            data: bytes = answer.read(MAX_ANSWER)
+            return data
 
     def _refused(self, error: urllib.error.HTTPError) -> Exception:
         text = error.read(300).decode("utf-8", "replace")

@@ -25,6 +25,7 @@ import httpx2 as httpx
 import numpy as np
 from PIL import Image
 
+from pixelsleuth.core.deadline import in_time
 from pixelsleuth.core.errors import EndpointError, UsageError
 from pixelsleuth.models.fakevlm.answers import FAKE, QUESTION, REAL, Answer, read
 from pixelsleuth.models.fakevlm.detector import FakeVlmDetector
@@ -36,6 +37,12 @@ LARGEST_ANSWER = 4 << 20
 MOST_AT_ONCE = 64
 PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 LONGEST_PAUSE = 30.0
+TOTAL = 300.0
+"""Seconds for one question, all tries and pauses together: a server that sends a byte a second never times out."""
+LONGEST_TEXT = 20_000
+"""Characters of an explanation; the answer is asked for with a limit of tokens, which a server may ignore."""
+MOST_SAID = 200
+"""Characters of what a server says that stand in a message."""
 
 
 class Endpoint:
@@ -45,7 +52,8 @@ class Endpoint:
         url: of the API, such as `http://localhost:8000/v1`.
         model: the name that it is served under; empty: the only one that the endpoint lists.
         retries: further tries of what may pass; none once the endpoint did not answer at all several times.
-        timeout: seconds for one answer. pause: seconds before the first further try, doubled each time.
+        timeout: seconds without a byte of an answer. pause: seconds before the first further try, doubled each time.
+        total: seconds for one question, with all tries.
     """
 
     def __init__(
@@ -56,6 +64,7 @@ class Endpoint:
         retries: int = 3,
         timeout: float = 120.0,
         pause: float = 0.5,
+        total: float = TOTAL,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         parts = urlsplit(url)
@@ -63,6 +72,7 @@ class Endpoint:
             raise UsageError(f"{url!r} is no address of an API: write openai:http://HOST:PORT/v1#MODEL.")
         self.url = url.rstrip("/") if parts.path.strip("/") else f"{url.rstrip('/')}/v1"
         self.name, self.retries, self.pause, self.sleep = model, retries, pause, sleep
+        self.total = total
         key = os.environ.get("OPENAI_API_KEY")
         self.client = httpx.Client(
             timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)),
@@ -81,32 +91,50 @@ class Endpoint:
                 listed = self.request("GET", "models").get("data")
                 names = [one["id"] for one in listed or [] if isinstance(one, dict) and "id" in one]
                 if len(names) != 1:
-                    served = ", ".join(map(str, names)) or "none that it tells"
+                    served = shortened(", ".join(map(str, names))) or "none that it tells"
                     raise EndpointError(f"{self.url} serves {served}: name one, openai:URL#NAME.")
                 self.name = str(names[0])
             return self.name
 
     def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The JSON object that the endpoint answers with. Raises EndpointError after the last try."""
+        """The JSON object that the endpoint answers with. Raises EndpointError after the last try, or in the end."""
         tries = 1 + (self.retries if self.silent < 3 else 0)
+        end = time.monotonic() + self.total
         for number in range(tries):
             try:
-                return self._once(method, path, body)
+                return self._in_time(end, method, path, body)
             except _MayPassError as error:
-                if number + 1 == tries:
-                    again = f" ({tries} tries)" if tries > 1 else ""
+                pause = min(LONGEST_PAUSE, error.pause or self.pause * 2**number)
+                if number + 1 == tries or time.monotonic() + pause >= end:
+                    again = f" ({number + 1} tries)" if number else ""
                     raise EndpointError(
                         f"{error}{again}: check that the server runs and is not overloaded."
                     ) from None
-                self.sleep(min(LONGEST_PAUSE, error.pause or self.pause * 2**number))
+                self.sleep(pause)
         raise AssertionError("unreachable")
 
-    def _once(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    def _in_time(self, end: float, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        """One try, given up at the time `end`: headers may come byte by byte as well."""
+        try:
+            return in_time(lambda: self._once(method, path, body, end), end - time.monotonic())
+        except TimeoutError:
+            raise self._too_slow() from None
+
+    def _too_slow(self) -> EndpointError:
+        self.silent += 1
+        return EndpointError(
+            f"{self.url} did not finish its answer within {self.total:g} seconds: check that the server is not "
+            "overloaded."
+        )
+
+    def _once(self, method: str, path: str, body: dict[str, Any] | None, end: float) -> dict[str, Any]:
         try:
             with self.client.stream(method, f"{self.url}/{path}", json=body) as response:
                 status, told, data = response.status_code, response.headers.get("retry-after"), bytearray()
                 for piece in response.iter_bytes():
                     data += piece
+                    if time.monotonic() > end:
+                        raise self._too_slow()
                     if len(data) > LARGEST_ANSWER:
                         raise EndpointError(
                             f"{self.url} sent more than {LARGEST_ANSWER >> 20} MB for one answer."
@@ -116,7 +144,9 @@ class Endpoint:
             raise _MayPassError(f"{self.url} did not answer in time") from None
         except (httpx.HTTPError, OSError) as error:
             self.silent += 1
-            raise _MayPassError(f"{self.url} cannot be reached ({error or type(error).__name__})") from None
+            raise _MayPassError(
+                f"{self.url} cannot be reached ({shortened(str(error)) or type(error).__name__})"
+            ) from None
         self.silent = 0
         if status in PASSING:
             raise _MayPassError(f"{self.url} answered with status {status}", pause=_seconds(told))
@@ -216,7 +246,8 @@ def _read_completion(answer: dict[str, Any], url: str) -> Answer:
         raise EndpointError(f"{url} answered without a text: it is no chat completion.") from None
     reading = read(text)
     real = _likelihood(choice.get("logprobs"), reading.span)
-    return Answer(text.strip(), real, choice.get("finish_reason") == "length")
+    kept = text.strip()[:LONGEST_TEXT]
+    return Answer(kept, real, choice.get("finish_reason") == "length" or len(text.strip()) > LONGEST_TEXT)
 
 
 def _likelihood(logprobs: Any, span: tuple[int, int] | None) -> float | None:
@@ -262,7 +293,17 @@ def _reason(data: bytes | bytearray) -> str:
         text = str(error.get("message") if isinstance(error, dict) else error)
     except (ValueError, AttributeError, RecursionError):
         return ""
-    return f" ({' '.join(text.split())[:200]})"
+    return f" ({shortened(text)})"
+
+
+def shortened(text: str) -> str:
+    """What a server says, in one line of at most MOST_SAID characters that all print.
+
+    >>> shortened("a\\n  b"), len(shortened("x" * 1000))
+    ('a b', 200)
+    """
+    line = " ".join("".join(one if one.isprintable() else " " for one in text[: 10 * MOST_SAID]).split())
+    return line if len(line) <= MOST_SAID else f"{line[: MOST_SAID - 3]}..."
 
 
 def load(name: str, device: str = "auto", precision: str = "auto") -> FakeVlmDetector:
