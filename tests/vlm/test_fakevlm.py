@@ -197,3 +197,29 @@ def test_keys_written_in_place_are_those_that_transformers_keeps() -> None:
         if step == 5:
             for one in (ours, theirs):
                 one.crop(-2)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(llava_folder: Path, tmp_path: Path, wrong: float) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "bad"
+    shutil.copytree(llava_folder, folder)
+    tensors = load_file(folder / "model.safetensors")
+    key = next(key for key, value in sorted(tensors.items()) if value.ndim > 1)
+    tensors[key].view(-1)[1] = wrong
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UsageError, match="NaN or infinite"):
+        load_engine(str(folder), device="cpu")
+
+
+def test_a_config_that_describes_more_than_there_is_memory_for_is_refused(
+    llava_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "large"
+    shutil.copytree(llava_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"] |= {"hidden_size": 400_000, "intermediate_size": 4_000_000}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match="GB are free"):
+        load_engine(str(folder), device="cpu")

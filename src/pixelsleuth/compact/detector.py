@@ -20,6 +20,7 @@ from PIL import Image
 from pixelsleuth._version import __version__
 from pixelsleuth.compact import grammar
 from pixelsleuth.compact.components import regions
+from pixelsleuth.compact.finite import ensure_finite_graph
 from pixelsleuth.compact.tiles import traced
 from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.errors import UsageError
@@ -277,4 +278,7 @@ def load(device: str = "auto") -> CompactDetector:
 
 def load_folder(folder: str, device: str = "auto") -> CompactDetector:
     """The detector that `pixelsleuth export` wrote to a folder."""
-    return CompactDetector(Path(folder), device=device)
+    detector = CompactDetector(Path(folder), device=device)
+    for name in GRAPHS:
+        ensure_finite_graph(_graph(Path(folder), name))
+    return detector

@@ -17,6 +17,7 @@ from pixelsleuth.core.choices import chosen
 from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.errors import MissingExtra, UnknownModel, UsageError
 from pixelsleuth.core.factories import ensure_detector, ensure_makes_detector
+from pixelsleuth.core.regular import ensure_regular
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Source
@@ -76,6 +77,9 @@ def load(
             raise UsageError(f"Unknown {what} {value!r}; choose one of {', '.join(known)}.")
     switches: dict[str, Any] = {"device": device} | ({"precision": precision} if precision != "auto" else {})
     spec = _SPECS.get(name)
+    for place in (None if spec is not None else name, weights):
+        if place is not None and os.path.exists(place):
+            ensure_regular(place)
     facts = spec.facts if spec is not None else _facts_of(name)
     if facts is not None and spec is not None and precision in ("auto", "fp32"):
         light = _light(facts, spec, device, weights, options or {}, torch=spec.installed)

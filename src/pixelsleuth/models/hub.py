@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pixelsleuth.core.catalogue import CHECKPOINTS
 from pixelsleuth.core.errors import UnknownModel, UsageError
+from pixelsleuth.core.regular import ensure_regular
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Detector
@@ -27,8 +28,10 @@ def resolve(name: str, *, beside: Path | None = None) -> Path:
     if beside is not None:
         inner = (beside / name).resolve()
         if inner.is_dir() and inner.is_relative_to(beside.resolve()):
+            ensure_regular(inner)
             return inner
     if Path(name).is_dir():
+        ensure_regular(name)
         return Path(name)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UsageError(f"{name!r} is neither a folder nor a hub id (owner/name).")

@@ -15,7 +15,9 @@ import torch
 
 from pixelsleuth.core import memory
 from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.regular import ensure_regular
 from pixelsleuth.models.sida.quantise import PRECISIONS, place
+from pixelsleuth.models.weights import ensure_finite, ensure_sane
 
 OUTSIDE = ("vision_tower", "visual", "multi_modal_projector", "lm_head")
 """Modules that keep bf16 under int8 and int4."""
@@ -24,6 +26,7 @@ OUTSIDE = ("vision_tower", "visual", "multi_modal_projector", "lm_head")
 def config_of(folder: Path) -> dict[str, Any]:
     """The config.json of a checkpoint folder. Raises UsageError where there is none, or it is damaged."""
     path = folder / "config.json"
+    ensure_regular(folder)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -32,14 +35,24 @@ def config_of(folder: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is damaged: copy or download the checkpoint again.") from None
     if not isinstance(config, dict):
         raise UsageError(f"{path} is damaged: copy or download the checkpoint again.")
+    ensure_sane(config, str(path))
     return config
+
+
+def described_parameters(kind: Any, folder: Path) -> Any:
+    """A model of class `kind` as config.json describes it, without weights: nothing is allocated for it."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    with torch.device("meta"):
+        return kind.from_config(config) if hasattr(kind, "from_config") else kind(config)
 
 
 def load_model(folder: Path, name: str, *, device: str = "auto", precision: str = "auto") -> tuple[Any, str]:
     """The image-text model of `folder`, in evaluation mode and in its place, and the precision it got.
 
     Raises:
-        UsageError: weights are missing, damaged or of another shape; no such device; too little memory.
+        UsageError: weights are missing, damaged or of another shape; no such device; too little memory; NaN.
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText
@@ -50,6 +63,7 @@ def load_model(folder: Path, name: str, *, device: str = "auto", precision: str 
     if kind in ("int8", "int4"):
         options |= {"quantization_config": _compressed(kind), "device_map": {"": 0}}
     try:
+        _ensure_memory(described_parameters(AutoModelForImageTextToText, folder), name, kind, where)
         model, told = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise UsageError(
@@ -61,8 +75,8 @@ def load_model(folder: Path, name: str, *, device: str = "auto", precision: str 
         raise UsageError(
             f"{name} lacks {len(lacking)} of the model's weights ({first}): copy or download it again."
         )
+    ensure_finite(model.state_dict().items(), name)
     if where == "cuda" and kind not in ("int8", "int4"):
-        _ensure_memory(model, name, kind)
         model = model.to(where)
     return model.eval(), kind
 
@@ -80,14 +94,19 @@ def _compressed(kind: str) -> Any:
     )
 
 
-def _ensure_memory(model: Any, name: str, kind: str) -> None:
+def _ensure_memory(model: Any, name: str, kind: str, where: str) -> None:
+    """Refuse before anything is allocated what cannot fit, with the choice that does."""
     parameters = sum(p.numel() for p in model.parameters())
     inside = sum(
         p.numel() for key, p in model.named_parameters() if ".layers." in key and "vision" not in key
     )
     choices = {choice: memory.needed(parameters, inside, choice) for choice in PRECISIONS}
-    free = torch.cuda.mem_get_info()[0]
-    if choices[kind] > free:
+    if where == "cuda":
+        free: int | None = torch.cuda.mem_get_info()[0]
+    else:
+        free = memory.free_main_memory()
+        choices = {choice: size for choice, size in choices.items() if choice in ("fp32", "bf16")}
+    if free is not None and choices[kind] > free:
         raise UsageError(memory.too_little(name, choices, kind, free))
 
 

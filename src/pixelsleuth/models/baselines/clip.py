@@ -77,6 +77,7 @@ def load_encoder(name: str) -> Any:
     from transformers import CLIPVisionModelWithProjection
 
     from pixelsleuth.models.pretrained import config_of
+    from pixelsleuth.models.weights import ensure_finite
 
     folder = hub.resolve(name)
     kind = config_of(folder).get("model_type")
@@ -88,4 +89,5 @@ def load_encoder(name: str) -> Any:
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UsageError(f"{name} cannot be loaded ({str(error).splitlines()[0]}): copy it again.") from error
+    ensure_finite(made.state_dict().items(), name)
     return made.eval().requires_grad_(False)

@@ -58,12 +58,15 @@ def load_encoder(name: str) -> Any:
     from transformers import Dinov2Model
 
     from pixelsleuth.models.pretrained import config_of
+    from pixelsleuth.models.weights import ensure_finite
 
     folder = hub.resolve(name)
     kind = config_of(folder).get("model_type")
     if kind != "dinov2":
         raise UsageError(f"{name} is a checkpoint of {kind or 'nothing'}, not of DINOv2.")
     try:
-        return Dinov2Model.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+        made = Dinov2Model.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UsageError(f"{name} cannot be loaded ({str(error).splitlines()[0]}): copy it again.") from error
+    ensure_finite(made.state_dict().items(), name)
+    return made

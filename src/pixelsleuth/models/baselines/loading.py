@@ -11,6 +11,8 @@ from torch import Tensor
 
 from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.core.errors import UsageError
+from pixelsleuth.core.regular import ensure_regular
+from pixelsleuth.models.weights import ensure_finite, ensure_unpacked_fits
 
 if TYPE_CHECKING:
     from pixelsleuth.models.baselines.base import Baseline
@@ -27,6 +29,7 @@ def read_state(path: Path, files: Sequence[str] = ()) -> dict[str, Tensor]:
     Raises:
         UsageError: it is missing, damaged, too large, or holds more than tensors.
     """
+    ensure_regular(path)
     if not path.exists():
         raise UsageError(f"There are no weights at {path}.")
     if not path.is_dir():
@@ -43,6 +46,7 @@ def read_state(path: Path, files: Sequence[str] = ()) -> dict[str, Tensor]:
 def _read_file(path: Path) -> dict[str, Tensor]:
     if path.stat().st_size > LARGEST_FILE:
         raise UsageError(f"{path} is no baseline's: it has more than {LARGEST_FILE // 10**9} GB.")
+    ensure_unpacked_fits(path)
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -88,7 +92,7 @@ def load_strict(network: Baseline, state: dict[str, Tensor], *, name: str = "The
     """Load every tensor, or none.
 
     Raises:
-        UsageError: keys that are missing, unexpected or of another shape, in one sentence.
+        UsageError: keys that are missing, unexpected or of another shape, or weights that are not finite.
     """
     wanted = network.state_dict()
     own = state.keys() == wanted.keys()  # what `pixelsleuth train` leaves
@@ -114,6 +118,7 @@ def load_strict(network: Baseline, state: dict[str, Tensor], *, name: str = "The
         raise UsageError(
             f"{name} does not fit {network.facts.title}: parameters {'; '.join(problems)}{_whose(state, network)}."
         )
+    ensure_finite(given.items(), name)
     network.load_state_dict(given, strict=False)
 
 

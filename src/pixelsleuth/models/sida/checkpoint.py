@@ -24,6 +24,7 @@ from pixelsleuth.models.sida.published import clip_name, dimensions, our_name
 from pixelsleuth.models.sida.quantise import PRECISIONS, compress
 from pixelsleuth.models.sida.shards import Shards, read_json
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
+from pixelsleuth.models.weights import ensure_finite, ensure_sane
 
 MODEL_TYPE = "pixelsleuth_sida"
 CLIP_KEYS = (
@@ -75,6 +76,7 @@ def load_large(
     """
     folder = hub.resolve(name)
     config = read_json(folder / "config.json")
+    ensure_sane(config, str(folder / "config.json"))
     tokenizer = LegacyTokenizer.from_folder(folder)
     for token in ("[CLS]", "[SEG]") if detection else ("[SEG]",):
         tokenizer.id(token)
@@ -117,7 +119,7 @@ def build(
     """A model whose every parameter comes from `weights`; nothing is initialised, nothing is left over.
 
     Raises:
-        UsageError: keys that are missing or unexpected, or whose shape differs; too little memory.
+        UsageError: keys that are missing or unexpected, or whose shape differs; too little memory; NaN.
     """
     from accelerate import init_empty_weights
 
@@ -137,6 +139,7 @@ def build(
         else:
             seen.add(key)
             kept = value.to(device=inside, dtype=dtype if value.is_floating_point() else None, copy=True)
+            ensure_finite([(key, kept)], name)
             model.load_state_dict({key: kept}, strict=False, assign=True)
     missing = [
         key for key in wanted if key not in seen and not any(m.startswith(f"{key} ") for m in misshapen)
@@ -214,6 +217,7 @@ def _published(
     )
     vision = read_json(tower / "config.json")
     vision = vision.get("vision_config", vision)
+    ensure_sane(vision, str(tower / "config.json"))
     missing = [
         key for key in CLIP_KEYS if key not in vision and key not in ("num_channels", "layer_norm_eps")
     ]

@@ -17,6 +17,7 @@ from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models.encoders.forensic import ForensicConfig, ForensicEncoder
 from pixelsleuth.models.sida.model import Answer, Sida, SidaConfig
 from pixelsleuth.models.sida.text import CLS_AT, PREFIX
+from pixelsleuth.models.weights import ensure_finite, ensure_room, ensure_sane
 
 LANGUAGE = {
     "vocab_size": len(VOCABULARY), "hidden_size": 128, "intermediate_size": 320, "num_hidden_layers": 4,
@@ -56,7 +57,7 @@ def load_compact(folder: Path) -> CompactSida:
     """Read what `save_compact` wrote; strict.
 
     Raises:
-        UsageError: the folder is not such a checkpoint, or its vocabulary is not this version's.
+        UsageError: the folder is not such a checkpoint, or its vocabulary is not this version's; NaN.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -72,9 +73,16 @@ def load_compact(folder: Path) -> CompactSida:
             raise UsageError(
                 f"{folder} was trained with another vocabulary: train it again with this version."
             )
-        encoder = ForensicEncoder(ForensicConfig(**config["encoder"]))
-        model = CompactSida(encoder, SidaConfig(**config["sida"]))
-        model.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
+        ensure_sane(config, str(path))
+        tensors = load_file(folder / "model.safetensors")
+        dimensions = ForensicConfig(**config["encoder"]), SidaConfig(**config["sida"])
+        with torch.device("meta"):  # nothing is allocated before the file is known to hold as much
+            described = CompactSida(ForensicEncoder(dimensions[0]), dimensions[1])
+        ensure_room(sum(p.numel() for p in described.parameters()), str(folder))
+        described.load_state_dict(tensors, strict=True, assign=True)  # says what does not fit
+        model = CompactSida(ForensicEncoder(dimensions[0]), dimensions[1])
+        model.load_state_dict(tensors, strict=True)
+        ensure_finite(tensors.items(), str(folder))
     except RuntimeError as error:
         raise UsageError(f"{folder} does not fit this model: {' '.join(str(error).split())}") from None
     except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:

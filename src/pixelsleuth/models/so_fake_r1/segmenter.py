@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models.pretrained import config_of, load_image_processor
+from pixelsleuth.models.weights import ensure_finite
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -84,5 +85,6 @@ def load_segmenter(folder: Path, device: torch.device | str, dtype: torch.dtype)
         raise UsageError(
             f"{folder} cannot be loaded ({str(error).splitlines()[0]}): copy it again."
         ) from error
+    ensure_finite(model.state_dict().items(), str(folder))
     processor = load_image_processor(folder) if kind == "sam" else None
     return Segmenter(model.to(device).eval(), processor)
