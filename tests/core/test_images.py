@@ -304,7 +304,6 @@ def test_arrays_of_other_types_are_scaled():
         np.zeros((48, 64, 2), np.uint8),
         np.zeros(64, np.uint8),
         np.zeros((48, 64), np.int64),
-        np.zeros((48, 64), bool),
         np.full((48, 64), 2.0),
         np.full((48, 64), np.nan),
         np.array([["a"]]),

@@ -1,4 +1,4 @@
-"""Checkpoints that are not loaded: weights that are no numbers, sizes that no machine holds, pipes in place of files."""
+"""Checkpoints that are not loaded: weights that are no numbers, sizes no machine holds, pipes in place of files."""
 
 from __future__ import annotations
 

@@ -81,8 +81,8 @@ def plain_yaml(text: str, where: str) -> Any:
     depth = values = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            line = event.start_mark.line + 1
-            raise UsageError(f"{where} uses an alias (*{event.anchor}, line {line}): write the value out.")
+            line = f", line {event.start_mark.line + 1}" if event.start_mark else ""
+            raise UsageError(f"{where} uses an alias (*{event.anchor}{line}): write the value out.")
         values += isinstance(event, yaml.NodeEvent)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
