@@ -98,7 +98,7 @@ def test_a_module_that_fails_when_it_is_imported_is_told(tmp_path, monkeypatch):
 def test_a_wrong_name_gets_a_suggestion():
     with pytest.raises(UnknownModel, match="did you mean 'compact'"):
         registry.load("compcat")
-    with pytest.raises(UnknownModel, match="known models: compact"):
+    with pytest.raises(UnknownModel, match="known models: auto, compact"):
         registry.load("zzz")
 
 

@@ -15,10 +15,10 @@ from pixelsleuth.cli.values import FiniteFloat
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option(
     "--model",
-    default="compact",
+    default="auto",
     show_default=True,
     metavar="NAME",
-    help="Detector, see 'pixelsleuth models'.",
+    help="Detector, see 'pixelsleuth models'; auto: the best set of what is ready.",
 )
 @click.option(
     "--format",

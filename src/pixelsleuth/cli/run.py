@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from pixelsleuth.reporting.files import MaskFolder
     from pixelsleuth.reporting.html import HtmlReport
 
+STRONGER = (
+    "The bundled detector judges alone. Run `pixelsleuth models get auto` once for a stronger set "
+    "(--quiet hides this line)."
+)
 ALL_JUDGED, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -37,7 +41,7 @@ ALL_JUDGED, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 class CheckOptions:
     """The options of one run; the defaults are those of the command."""
 
-    model: str = "compact"
+    model: str = "auto"
     style: str = "text"
     report: str | None = None
     save_masks: str | None = None
@@ -82,6 +86,7 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
     except BaseException:
         run.discard()
         raise
+    run.announce(detector)
     return run.judge(detector, todo, len(sources))
 
 
@@ -102,6 +107,16 @@ class Run:
             AttributeError, ValueError
         ):  # a terminal of an old encoding must not end the run
             sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+    def announce(self, detector: Detector) -> None:
+        """Say on standard error what a person should know of the detector; once, and not to programs."""
+        if self.options.quiet:
+            return
+        for notice in detector.notices:
+            self.say(words.printable(notice))
+        alone = self.options.model == "auto" and detector.name == "compact" and not detector.notices
+        if alone and sys.stderr.isatty():
+            self.say(STRONGER)
 
     def find(self, paths: list[str]) -> list[str]:
         """Return the pictures that `paths` stand for. Raises NoPictures where folders are all there is, and

@@ -117,6 +117,14 @@ def _baseline(facts: Facts) -> ModelSpec:
 
 SPECS = (
     ModelSpec(
+        name="auto",
+        factory="pixelsleuth.models.panel:load",
+        summary="The default: compact, and beside it what is in the store, each for what it was made for (a panel).",
+        download_bytes=0,
+        capabilities=frozenset(Capability),
+        licence="of its members",
+    ),
+    ModelSpec(
         name="compact",
         factory="pixelsleuth.compact.detector:load",
         summary="The bundled detector: the SIDA architecture at laptop size, through ONNX Runtime.",

@@ -66,13 +66,15 @@ class Detector(ABC):
     """Base of all detectors.
 
     A subclass sets `name`, `version` and `capabilities` and implements `judge`. `max_megapixels` is the size
-    limit that `check` and `check_many` apply from the header, before anything is decoded.
+    limit that `check` and `check_many` apply from the header, before anything is decoded. `notices`: what a person
+    should know before the first verdict, a sentence each, such as a member of a panel that could not be loaded.
     """
 
     name: str = "detector"
     version: str = "0"
     capabilities: frozenset[Capability] = frozenset({Capability.DETECT})
     max_megapixels: float = 100.0
+    notices: tuple[str, ...] = ()
 
     @property
     def model(self) -> dict[str, str]:

@@ -51,7 +51,7 @@ def specs() -> list[ModelSpec]:
 
 
 def load(
-    name: str | os.PathLike[str] = "compact",
+    name: str | os.PathLike[str] = "auto",
     device: str = "auto",
     *,
     precision: str = "auto",
@@ -123,6 +123,17 @@ def _facts_of(name: str) -> Facts | None:
     except Exception:  # whatever a module raises when it is imported is told where it is called for
         return None
     return facts if isinstance(facts, Facts) else None
+
+
+def load_light_first(name: str, device: str = "auto") -> Detector:
+    """A baseline with the weights in the store, without torch wherever that is possible: what a panel is made of, and
+    what its errors are measured on. Raises as `load` does."""
+    spec = _SPECS.get(name)
+    if spec is not None and spec.facts is not None and device != "cuda":
+        light = _light(spec.facts, spec, device, None, {}, torch=False)
+        if light is not None:
+            return light
+    return load(name, device)
 
 
 def _light(
@@ -270,7 +281,7 @@ def _cached(name: str, device: str) -> Detector:
 
 
 def check(
-    source: Source, *, model: str = "compact", device: str = "auto", explain: bool = True
+    source: Source, *, model: str = "auto", device: str = "auto", explain: bool = True
 ) -> Verdict | list[Verdict]:
     """Judge a picture, or a list of them, with a detector that stays loaded (see `Detector.check`)."""
     return _cached(model, device).check(source, explain=explain)

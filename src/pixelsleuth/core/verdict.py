@@ -76,7 +76,7 @@ class Verdict:
     `probabilities` are calibrated and sum to 1. `mask` is (height, width) bool, True where tampered; None
     means that the detector drew none. `heatmap` is (h, w) float32 in 0..1, the tampering probability at any
     resolution; it, `mask` arrays and `picture` live in memory only (JSON carries the mask as run lengths or
-    as a file name).
+    as a file name). `panel` says what each member of a panel said (`core.panel`); empty where one detector spoke.
     """
 
     source: str
@@ -96,6 +96,7 @@ class Verdict:
     warnings: list[str] = field(default_factory=list)
     error: dict[str, str] | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    panel: list[dict[str, Any]] = field(default_factory=list)
     heatmap: NDArray[np.float32] | None = field(default=None, repr=False)
     picture: Picture | None = field(default=None, repr=False)
 
@@ -195,6 +196,7 @@ class Verdict:
         With `mask_file` the mask is named as a file (PNG, 0 and 255) in place of run lengths.
         """
         probabilities = self.probabilities
+        panel = {"panel": list(self.panel)} if self.panel else {}
         return {
             "schema": SCHEMA,
             "source": printable(self.source),
@@ -216,6 +218,7 @@ class Verdict:
             "warnings": list(self.warnings),
             "error": self.error,
             "metadata": dict(self.metadata),
+            **panel,
         }
 
     def _mask_dict(self, mask_file: str | None) -> dict[str, Any] | None:
@@ -264,6 +267,7 @@ class Verdict:
             warnings=list(record["warnings"]),
             error=record["error"],
             metadata=dict(record.get("metadata") or {}),
+            panel=list(record.get("panel") or []),
         )
 
 

@@ -175,6 +175,7 @@ def _reasons(verdict: Verdict) -> dict[str, Any]:
             for label, value in (verdict.probabilities or {}).items()
         ],
         "explanation": printable(verdict.explanation) if verdict.explanation else None,
+        "panel": words.panel_lines(verdict),
         "statements": [printable(one) for one in words.statements(verdict)],
         "regions": regions,
         "more_regions": f"and {words.count(more, 'smaller region')}" if more > 0 else None,

@@ -106,6 +106,8 @@ class TerminalText:
 
         for label, probability in (verdict.probabilities or {}).items():
             self.console.print(self._bar(str(label), probability), soft_wrap=True)
+        if verdict.panel:
+            self._wrapped("Panel", [Text(line, "dim") for line in words.panel_lines(verdict)])
         if verdict.regions:
             lines = [Text(self._where(verdict))]
             if len(verdict.regions) > 1 or verdict.width:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pixelsleuth.core.verdict import Region, Verdict
@@ -119,6 +119,27 @@ def statements(verdict: Verdict) -> list[str]:
     told = verdict.explanation or ""
     found = (str(item.get("statement") or "").strip() for item in verdict.evidence)
     return [statement for statement in found if statement and statement.lower() not in told.lower()]
+
+
+def panel_lines(verdict: Verdict) -> list[str]:
+    """What each member of a panel said, a line each: its score on its own ground, whether it claims anything, and how
+    often such claims were wrong."""
+    return [_panel_line(member) for member in verdict.panel]
+
+
+def _panel_line(member: dict[str, Any]) -> str:
+    made_for = member.get("made_for")
+    shown = made_for or member["label"]
+    score = f"{NAMES[shown].lower()} {percent(member['probabilities'].get(shown))}"
+    figures = member.get("figures") or {}
+    if member.get("conclusive"):
+        stand = "conclusive"
+    elif member.get("speaks_for"):
+        stand = "not conclusive"
+    else:
+        stand = "decides nothing" if figures.get("measured") else "never measured here, so it decides nothing"
+    notes = [stand, *(str(figures[key]) for key in ("measured", "published") if figures.get(key))]
+    return printable(f"{member['name']}: {score}, {'; '.join(notes)}")
 
 
 def printable(text: object) -> str:

@@ -1,0 +1,119 @@
+"""The panel's rule: several detectors, each speaking for what it was made for; nothing learned, nothing averaged.
+
+1. Every class has one speaker: the specialist whose error rate was measured and is within bounds, or else the bundled
+   detector. It alone may *claim* that class, and only where its own decision is conclusive.
+2. One class claimed: that is the verdict, with the claimant's probabilities.
+3. Two classes claimed: the members contradict each other, and the verdict is inconclusive.
+4. No class claimed: the verdict is the bundled detector's, inconclusive.
+
+A specialist that was never measured is shown and claims nothing. Since any of several members may accuse, each gets its
+share of the one bound on accused photographs (the union bound): two accusers, half of it each. docs/panel.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pixelsleuth.core.verdict import Label
+
+REST = "compact"
+"""Who speaks for every class that no specialist speaks for, and whose words the verdict carries."""
+SPECIALISTS: Mapping[Label, tuple[str, ...]] = {
+    Label.FULL_SYNTHETIC: (
+        *("dda", "commfor", "npr", "rine", "univfd", "lnp", "lgrad", "gramnet", "fusing", "cnnspot"),
+        "fredect",
+    ),
+    Label.TAMPERED: ("trufor", "pscc_net", "mvss_net", "hifi_net"),
+}
+"""Who may speak for a class, by published results; a measured one goes before one that is not. Models of billions of
+parameters are left out: a panel answers in seconds on a processor."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What one member says of one picture. `label` and `conclusive` are its own ruling; `speaks_for` the classes that
+    it may claim (none: it is only shown); `made_for` the class it was made for (None: all); `figures` what is known of
+    its errors, a sentence each: `measured` here, `published` by others."""
+
+    name: str
+    version: str
+    label: Label
+    probabilities: Mapping[Label, float]
+    conclusive: bool = False
+    speaks_for: tuple[Label, ...] = ()
+    made_for: Label | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def claim(self) -> Label | None:
+        """The class that it claims, if any."""
+        return self.label if self.conclusive and self.label in self.speaks_for else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a verdict's `panel` carries it."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "made_for": None if self.made_for is None else str(self.made_for),
+            "speaks_for": [str(label) for label in self.speaks_for],
+            "label": str(self.label),
+            "probabilities": {str(label): round(value, 6) for label, value in self.probabilities.items()},
+            "conclusive": self.claim is not None,
+            "figures": dict(self.figures),
+        }
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What the panel says: `speaker` is the index of the member whose probabilities and figures the verdict carries;
+    `reason` a sentence where the members contradict each other."""
+
+    label: Label
+    conclusive: bool
+    speaker: int = 0
+    reason: str = ""
+
+
+def resolve(voices: Sequence[Voice]) -> Resolution:
+    """The verdict of a panel; `voices[0]` is the bundled detector's.
+
+    >>> said = {Label.REAL: 0.9, Label.FULL_SYNTHETIC: 0.1, Label.TAMPERED: 0.0}
+    >>> resolve([Voice("compact", "1", Label.REAL, said, True, (Label.REAL, Label.TAMPERED))]).conclusive
+    True
+    """
+    claims = {place: voice.claim for place, voice in enumerate(voices) if voice.claim is not None}
+    claimed = set(claims.values())
+    if len(claimed) > 1:
+        told = "; ".join(f"{voices[place].name} says {NAMES[label]}" for place, label in claims.items())
+        return Resolution(voices[0].label, False, 0, f"the members contradict each other: {told}")
+    if not claims:
+        return Resolution(voices[0].label, False)
+    speaker = max(claims, key=lambda place: voices[place].probabilities[claims[place]])
+    return Resolution(claims[speaker], True, speaker)
+
+
+NAMES = {Label.REAL: "real", Label.FULL_SYNTHETIC: "wholly generated", Label.TAMPERED: "tampered"}
+
+
+def grounds(specialists: Sequence[tuple[Label, bool]]) -> tuple[tuple[Label, ...], list[tuple[Label, ...]]]:
+    """Which classes the bundled detector speaks for, and which each specialist does; a specialist is (the class it was
+    made for, whether it was measured).
+
+    >>> rest, (generated, place) = grounds([(Label.FULL_SYNTHETIC, True), (Label.TAMPERED, False)])
+    >>> [str(label) for label in rest], [str(label) for label in generated], place
+    (['real', 'tampered'], ['full_synthetic'], ())
+    """
+    each: list[tuple[Label, ...]] = [(made_for,) if measured else () for made_for, measured in specialists]
+    taken = {label for labels in each for label in labels}
+    return tuple(label for label in Label if label not in taken), each
+
+
+def accusers(rest: Sequence[Label], each: Sequence[Sequence[Label]]) -> int:
+    """How many members may call a picture something other than real: they share the bound on accused photographs.
+
+    >>> accusers((Label.REAL, Label.TAMPERED), [(Label.FULL_SYNTHETIC,), ()])
+    2
+    """
+    return sum(any(label is not Label.REAL for label in labels) for labels in (rest, *each))
