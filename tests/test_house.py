@@ -252,8 +252,8 @@ def test_what_is_installed_of_the_pins_asks_for_nothing_that_another_pin_forbids
 
 # Distribution -> module, where the two differ.
 MODULES = {
-    "c2pa-python": "c2pa", "opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage",
-    "scikit-learn": "sklearn",
+    "c2pa-python": "c2pa", "opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml",
+    "scikit-image": "skimage", "scikit-learn": "sklearn",
 }  # fmt: skip
 NEEDED_BY_OTHERS = {
     "protobuf": "transformers reads sentencepiece's tokenizers through it",

@@ -88,6 +88,25 @@ def test_figures_equal_those_that_scikit_learn_computes_from_the_files(
     assert figures["pixel_f1"] > 0.3  # the stand-in finds paint: a test of zeros would prove nothing
 
 
+def test_the_five_main_figures_are_printed_and_are_those_of_the_file(
+    cli: Cli, data: Path, tmp_path: Path
+) -> None:
+    names = ("Balanced accuracy", "Macro F1", "AUROC fake / real", "Pixel F1", "Pixel IoU")
+    keys = ("balanced_accuracy", "macro_f1", "auroc", "pixel_f1", "pixel_iou")
+    for more in (
+        (),
+        tuple(word for spec in ("jpeg:70", "noise:5", "rotate:90") for word in ("--perturb", spec)),
+    ):
+        result = evaluate(cli, data, tmp_path, *more)
+        for condition, found in metrics(tmp_path)["models"][0]["conditions"].items():
+            assert condition in result.stdout
+            for key in keys:
+                assert f"{found['figures'][key]['value']:.3f}" in result.stdout
+        assert all(word in result.stdout for name in names for word in name.split())
+        assert max(map(len, result.stdout.splitlines())) <= 100 + len(str(tmp_path))
+    assert "95 % interval" not in evaluate(cli, data, tmp_path, "-q").stdout
+
+
 def test_a_killed_run_goes_on_to_the_same_bytes(data: Path, tmp_path: Path) -> None:
     def start(out: Path, **environment: str) -> int:
         paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests" / "fakes")])
