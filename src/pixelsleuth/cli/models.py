@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixelsleuth.cli.calibrating import calibrate
 from pixelsleuth.cli.converting import convert
 from pixelsleuth.cli.weights import get, remove
 
@@ -38,6 +39,7 @@ def models(context: click.Context, style: str) -> None:
 models.add_command(get)
 models.add_command(remove)
 models.add_command(convert)
+models.add_command(calibrate)
 
 
 @dataclass(frozen=True)

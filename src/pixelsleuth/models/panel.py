@@ -18,6 +18,7 @@ from pixelsleuth.core.panel import NAMES, SPECIALISTS, Resolution, Voice, accuse
 from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.models.light.choice import CONVERTED
 from pixelsleuth.models.light.form import SETTINGS
+from pixelsleuth.models.measured import decision_file, measured_decision
 from pixelsleuth.reporting.words import percent
 
 
@@ -120,7 +121,7 @@ def _specialist(made_for: Label, names: Sequence[str], device: str, notices: lis
                 ready.append(name)
         except DamagedWeights as error:
             notices.append(f"{name} is left out: {error}")
-    for name in ready:
+    for name in sorted(ready, key=lambda name: not decision_file(name).is_file()):
         try:
             entry = store.ready(name)
             if entry is not None:
@@ -129,7 +130,12 @@ def _specialist(made_for: Label, names: Sequence[str], device: str, notices: lis
         except PixelSleuthError as error:
             notices.append(f"{name} is left out: {error}")
             continue
-        return Specialist(detector, made_for, None)
+        try:
+            measured = measured_decision(name, detector)
+        except PixelSleuthError as error:
+            notices.append(f"{name} decides nothing: {error}")
+            measured = None
+        return Specialist(detector, made_for, measured)
     return None
 
 
