@@ -221,6 +221,21 @@ def test_where_every_row_is_lost_the_paths_are_named_and_not_the_protocol(
         assert "protocol" not in result.stderr
 
 
+def test_a_mistyped_class_folder_is_told(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        picture(tmp_path / "set" / part / "real" / "a.png", 1)
+        picture(tmp_path / "set" / part / "tampered" / "b.png", 2)
+        (tmp_path / "set" / part / "masks").mkdir()
+        mask(tmp_path / "set" / part / "masks" / "b_mask.png")
+        picture(tmp_path / "set" / part / "full_synthtic" / "c.png", 3)
+    data = open_data(tmp_path / "set", "folder")
+    assert len(list(data)) == 4
+    assert data.left_out == {"picture in a folder of no known class": 2}
+    one = open_data(tmp_path / "set", "folder", "val")
+    assert len(list(one)) == 2
+    assert one.left_out.total() == 1
+
+
 def test_links_to_folders_in_a_folder_of_pictures_are_told_or_followed(tmp_path: Path) -> None:
     picture(tmp_path / "set" / "real" / "a.png", 1)
     picture(tmp_path / "set" / "fake" / "b.png", 2)

@@ -79,10 +79,10 @@ class LeftOut(Counter[str]):
         """Everything in one sentence; empty where nothing was left out."""
         return sentence_of(self.to_dict(), what)
 
-    def tell(self) -> None:
+    def tell(self, what: str = "Left out") -> None:
         """Say it on standard error, where there is something to say."""
         if self:
-            print(self.sentence(), file=sys.stderr, flush=True)
+            print(self.sentence(what), file=sys.stderr, flush=True)
 
 
 def sentence_of(record: dict[str, Any], what: str = "Left out") -> str:

@@ -5,16 +5,25 @@ _mask.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.masks import Marks, Mask
 from pixelsleuth.data.readers.source import Source, beside, extras
 from pixelsleuth.data.sample import LABELS, Sample
 
+MASKS = ("mask", "masks")
+OTHER = "picture in a folder of no known class"
+
 
 def read(source: Source) -> Iterator[Sample]:
     folders = {**{str(label): label for label in LABELS}, "fake": Label(source.settings["fake"])}
-    for place in source.places(*folders, *(f"*/{name}" for name in folders)):
+    places = source.places(*folders, *(f"*/{name}" for name in folders))
+    parts = {place.parent for place in places}
+    for part in sorted(parts):
+        if source.wanted("" if part == source.root else part.name):
+            _count_others(source, part, {*folders, *MASKS, *(one.name for one in parts if one != part)})
+    for place in places:
         part = place.parent
         split = "" if part == source.root else part.name
         if not source.wanted(split):
@@ -26,3 +35,11 @@ def read(source: Source) -> Iterator[Sample]:
                 stored = beside(part / "masks", f"{path.stem}_mask") or beside(part / "masks", path.stem)
                 mask = Mask(stored, Marks(source.settings["marks"])) if stored else None
             yield Sample(path, label, mask, source.root.resolve().name, extra=extras(split))
+
+
+def _count_others(source: Source, part: Path, known: set[str]) -> None:
+    """Count the pictures in folders beside the classes: a mistyped name would lose a class without a word."""
+    for folder in sorted(part.iterdir()):
+        if folder.is_dir() and folder.name not in known and not folder.name.startswith("."):
+            for path in source.pictures(folder):
+                source.leave_out(OTHER, path)

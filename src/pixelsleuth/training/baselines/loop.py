@@ -55,6 +55,7 @@ class Training:
         kind, told = kind_of(config), data_of(config)
         material = gather(told, classes_of(config))
         material.left_out.tell()
+        material.set_aside.tell("Not learnt from")
         self.sampler = Sampler(material, told, turns_of(material, three=kind.three_classes))
         self.loader = Loader(material, told)
         self.held_out = choose(material.validation, config.validation.pictures, config.seed)

@@ -65,6 +65,7 @@ class Training:
             model, self.processor = load_start(config)
         if self.main:
             self.material.left_out.tell()
+            self.material.set_aside.tell("Not learnt from")
         self.sampler, self.loader = Sampler(self.material, config), Loader(self.material, config)
         module = prepare(model, config)
         self.model = model

@@ -17,7 +17,7 @@ import numpy as np
 from pixelsleuth.core.errors import PictureError, UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.equalise import draw_for, equalise, random_for
-from pixelsleuth.data.left_out import ABSENT
+from pixelsleuth.data.left_out import ABSENT, LeftOut
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.sample import LABELS, Sample, for_training
 from pixelsleuth.models.so_fake_r1.answers import FRAME, Box, to_frame
@@ -60,13 +60,18 @@ def read_samples(
             samples.append(sample)
         else:
             left_out.add(ABSENT, str(sample.path))
+    aside = LeftOut()
     if split is None:
-        samples = for_training(samples)
+        seen = for_training(samples)
+        if len(seen) < len(samples):
+            aside.add("not of the split train", count=len(samples) - len(seen))
+        samples = seen
     if not samples:
         why = f" {left_out.sentence()}" if left_out else ""
         raise UsageError(f"{data} holds no labelled picture{f' in split {split}' if split else ''}.{why}")
     if os.environ.get("RANK", "0") == "0":
         left_out.tell()
+        aside.tell("Not learnt from")
     if not most:
         return samples
     by_class = {label: [one for one in samples if one.label is label] for label in LABELS}
