@@ -346,3 +346,14 @@ def test_train_tells_what_it_would_leave_out_and_takes_the_option(manifest: Path
     allowed = run("train", recipe, *own, "--dry-run", "--allow-outside")
     assert "Pictures: 6 real" in allowed.output
     assert OUTSIDE not in allowed.output
+
+
+def test_names_out_of_a_manifest_cannot_play_with_the_terminal(tmp_path: Path) -> None:
+    rows = [{"path": "../\x1b[2J\udce9" + "x" * 5000, "label": "real"}, {"path": "a.png", "label": "real"}]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    picture(tmp_path / "a.png", 1)
+    result = run("datasets", "verify", tmp_path / "m.jsonl")
+    assert result.exit_code == 1
+    assert f"1 x {OUTSIDE}" in result.stderr
+    assert "\x1b" not in result.stderr + result.stdout
+    assert len(result.stderr) < 500

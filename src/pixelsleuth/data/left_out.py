@@ -29,6 +29,8 @@ WAYS_OUT = {
 """What to do about a reason, where the command itself has a way."""
 EXAMPLES = 5
 """Names that are kept of each reason; all are counted."""
+LONGEST = 200
+"""Characters of a name that are kept."""
 
 
 class LeftOut(Counter[str]):
@@ -50,7 +52,7 @@ class LeftOut(Counter[str]):
         self[reason] += count
         kept = self.names.setdefault(reason, [])
         if name and len(kept) < EXAMPLES:
-            kept.append(name)
+            kept.append(name if len(name) <= LONGEST else f"{name[:LONGEST]}...")
 
     def join(self, other: LeftOut) -> None:
         """Take over what `other` counted."""
@@ -86,7 +88,10 @@ class LeftOut(Counter[str]):
 
 
 def sentence_of(record: dict[str, Any], what: str = "Left out") -> str:
-    """The sentence of a tally as JSON keeps it (`LeftOut.to_dict`); empty where nothing was left out."""
+    """The sentence of a tally as JSON keeps it (`LeftOut.to_dict`); empty where nothing was left out.
+
+    Names come out of untrusted files: what does not print, terminal escapes above all, is replaced.
+    """
     parts = []
     for reason, count in record["reasons"].items():
         text = f"{count:,} x {reason}"
@@ -94,7 +99,8 @@ def sentence_of(record: dict[str, Any], what: str = "Left out") -> str:
         text += f", such as {names[0]}" if names else ""
         way = WAYS_OUT.get(reason)
         parts.append(text + (f" ({way})" if way else ""))
-    return f"{what}: {'; '.join(parts)}." if parts else ""
+    text = f"{what}: {'; '.join(parts)}." if parts else ""
+    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def reason_of(error: PictureError) -> str:
