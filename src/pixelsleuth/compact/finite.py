@@ -6,6 +6,7 @@ A graph with NaN runs, and some layers hide it (a rectifier gives 0), so its ans
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,14 +28,13 @@ def ensure_finite_graph(path: Path) -> None:
         UsageError: one is NaN or infinite, or the file is no ONNX graph.
     """
     try:
-        bad = next(_not_finite(memoryview(path.read_bytes())), None)
+        with path.open("rb") as file:
+            bad = next(_not_finite(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))), None)
     except (IndexError, ValueError):
-        raise UsageError(
-            f"{path} is damaged: export the checkpoint again with `pixelsleuth export`."
-        ) from None
+        raise UsageError(f"{path} is damaged: export or convert the checkpoint again.") from None
     if bad is not None:
         raise UsageError(
-            f"{path} holds weights that are NaN or infinite ({bad}): its training failed, or it is damaged; export "
+            f"{path} holds weights that are NaN or infinite ({bad}): its training failed, or it is damaged; take "
             "another checkpoint."
         )
 

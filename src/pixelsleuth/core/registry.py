@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pixelsleuth.core.verdict import Verdict
 
 EXPORTED = "compact.json"
-CONVERTED = "detector.json"
+CONVERTED = ("detector.json", "model.onnx")
 LIGHT = "pixelsleuth.models.light"
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16", "int8", "int4")
@@ -99,7 +99,7 @@ def load(
         return _make(spec.factory, spec, *arguments, **switches)
     if name.startswith("openai:"):
         return _make(SERVED.factory, SERVED, name, **switches)
-    if os.path.isfile(os.path.join(name, CONVERTED)):
+    if all(os.path.isfile(os.path.join(name, file)) for file in CONVERTED):
         return _make(f"{LIGHT}.detector:load_folder", None, name, device=device)
     if os.path.isfile(os.path.join(name, EXPORTED)):
         return _make("pixelsleuth.compact.detector:load_folder", None, name, device=device)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelsleuth._version import __version__
+from pixelsleuth.compact.finite import ensure_finite_graph
 from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.images import Picture
@@ -163,8 +164,10 @@ def _session(graph: Path, options: Any, device: str) -> Any:
         )
     wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"][1 if device == "cpu" else 0 :]
     try:
-        return onnxruntime.InferenceSession(
+        session = onnxruntime.InferenceSession(
             str(graph), options, providers=[name for name in wanted if name in available]
         )
     except Exception as error:  # ONNX Runtime's own classes have no base in common
         raise UsageError(f"{graph} cannot be loaded: convert the detector again.") from error
+    ensure_finite_graph(graph)
+    return session
