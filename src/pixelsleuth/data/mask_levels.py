@@ -124,7 +124,7 @@ def _ensure_no_ids(values: Levels, name: str, marks: Marks, *, lossy: bool) -> N
     """Refuse levels that a threshold at half would misread: class ids, and masks too dark to mark anything."""
     from PIL import Image
 
-    if not values.size:
+    if not ((values != 0) & (values != 255)).any():
         return
     counts = np.array(Image.fromarray(np.ascontiguousarray(values)).histogram())
     levels = np.flatnonzero(counts[1:]) + 1

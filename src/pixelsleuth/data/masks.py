@@ -169,8 +169,8 @@ def _stored(mask: Mask, level: int) -> tuple[NDArray[np.bool_], int, tuple[int, 
 
 def _counts(values: NDArray[np.uint8], marked: NDArray[np.bool_]) -> tuple[int, int, int]:
     """(levels between the two ends, pixels above 0, marked pixels) of (h, w) uint8."""
-    over_zero, over_half = int(np.count_nonzero(values)), int(np.count_nonzero(marked))
-    if over_zero == over_half and int(values.sum(dtype=np.int64)) == 255 * over_half:
+    over_zero, over_half = int(np.count_nonzero(values != 0)), int(np.count_nonzero(marked))
+    if over_zero == over_half == int(np.count_nonzero(values == 255)):
         return 0, over_zero, over_half
     histogram = np.bincount(values.reshape(-1), minlength=256)
     return int((histogram[1:255] > 0).sum()), over_zero, over_half
