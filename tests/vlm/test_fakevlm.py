@@ -223,3 +223,25 @@ def test_a_config_that_describes_more_than_there_is_memory_for_is_refused(
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UsageError, match="GB are free"):
         load_engine(str(folder), device="cpu")
+
+
+def test_weights_in_a_folder_of_their_files_name_are_read(llava_folder: Path, tmp_path: Path) -> None:
+    """As DeepSpeed's zero_to_fp32.py leaves them since 0.15.3."""
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(llava_folder, folder)
+    (folder / "model.safetensors").rename(tmp_path / "model.safetensors")
+    (folder / "model.safetensors").mkdir()
+    (tmp_path / "model.safetensors").rename(folder / "model.safetensors/model.safetensors")
+    whole, again = (load_engine(str(one), device="cpu")[0].model for one in (llava_folder, folder))
+    state = again.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in whole.state_dict().items())
+    assert again.generation_config.pad_token_id == whole.generation_config.pad_token_id
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_pointer_of_git_lfs_is_named(llava_folder: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(llava_folder, folder)
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(UsageError, match=f"{name} is a pointer of Git LFS"):
+        load_engine(str(folder), device="cpu")

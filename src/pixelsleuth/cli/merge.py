@@ -56,14 +56,16 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
 
         from pixelsleuth.models.sida.checkpoint import save_large
         from pixelsleuth.models.sida.merge import merge_checkpoint
-        from pixelsleuth.models.sida.release import save_published
+        from pixelsleuth.models.sida.release import save_published, unread_of
         from pixelsleuth.training.sida.checkpoints import find
 
         dtype = torch.float32 if precision == "fp32" else torch.bfloat16
         own = find(checkpoint)
+        source = base or str(checkpoint)
         if own is not None:
-            from pixelsleuth.training.sida.outcome import assemble
+            from pixelsleuth.training.sida.outcome import assemble, start_of
 
+            source = base or start_of(own)
             model, processor, folded = assemble(own, start=base)
             model = model.to(dtype)
         else:
@@ -71,5 +73,8 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "vlm") from None
     with whole_folder(out, kind="merged checkpoint", ours="config.json", never=checkpoint) as folder:
-        (save_large if layout == "own" else save_published)(model, processor, folder)
+        if layout == "own":
+            save_large(model, processor, folder)
+        else:
+            save_published(model, processor, folder, unread_of(source))
     click.echo(f"{out}: {folded} LoRA layers folded, {precision}.")

@@ -22,6 +22,7 @@ from pixelsleuth.compact import grammar
 from pixelsleuth.compact.components import regions
 from pixelsleuth.compact.finite import ensure_finite_graph
 from pixelsleuth.compact.tiles import traced
+from pixelsleuth.core.content import ensure_content
 from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.images import Picture
@@ -54,6 +55,8 @@ class CompactDetector(Detector):
             raise UsageError(
                 f"{folder} lacks {', '.join(missing)}: export a checkpoint there with `pixelsleuth export`."
             )
+        for path in files_needed:
+            ensure_content(path)
         self.settings: dict[str, Any] = _settings(_graph(folder, "compact"))
         if self.settings.get("vocabulary") != grammar.VOCABULARY:
             raise UsageError(

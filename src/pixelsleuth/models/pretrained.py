@@ -14,9 +14,11 @@ from typing import Any
 import torch
 
 from pixelsleuth.core import memory
+from pixelsleuth.core.content import ensure_fetched
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.regular import ensure_regular
 from pixelsleuth.models.sida.quantise import PRECISIONS, place
+from pixelsleuth.models.sida.shards import nested_folder
 from pixelsleuth.models.weights import ensure_finite, ensure_sane
 
 OUTSIDE = ("vision_tower", "visual", "multi_modal_projector", "lm_head")
@@ -59,11 +61,13 @@ def load_model(folder: Path, name: str, *, device: str = "auto", precision: str 
 
     where, kind, dtype = place(device, precision)
     config_of(folder)
+    ensure_fetched(folder)
     options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True}
     if kind in ("int8", "int4"):
         options |= {"quantization_config": _compressed(kind), "device_map": {"": 0}}
     try:
         _ensure_memory(described_parameters(AutoModelForImageTextToText, folder), name, kind, where)
+        options |= _nested(folder)
         model, told = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise UsageError(
@@ -79,6 +83,20 @@ def load_model(folder: Path, name: str, *, device: str = "auto", precision: str 
     if where == "cuda" and kind not in ("int8", "int4"):
         model = model.to(where)
     return model.eval(), kind
+
+
+def _nested(folder: Path) -> dict[str, Any]:
+    """Options for a folder whose weights lie in a folder of a weight file's name, as DeepSpeed leaves them."""
+    inside = nested_folder(folder)
+    if inside is None:
+        return {}
+    from transformers import AutoConfig, GenerationConfig
+
+    ensure_fetched(inside)
+    options = {"subfolder": inside.name, "config": AutoConfig.from_pretrained(folder, local_files_only=True)}
+    if (folder / "generation_config.json").is_file():
+        options["generation_config"] = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return options
 
 
 def _compressed(kind: str) -> Any:
@@ -118,6 +136,7 @@ def load_tokenizer(folder: Path) -> Any:
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    ensure_fetched(folder)
     kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() else AutoTokenizer
     try:
         return kind.from_pretrained(folder, local_files_only=True)

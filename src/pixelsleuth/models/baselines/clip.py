@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixelsleuth.core.content import ensure_fetched
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models import hub
 
@@ -83,6 +84,7 @@ def load_encoder(name: str) -> Any:
     kind = config_of(folder).get("model_type")
     if kind not in ("clip", "clip_vision_model"):
         raise UsageError(f"{name} is a checkpoint of {kind or 'nothing'}, not of CLIP.")
+    ensure_fetched(folder)
     try:
         made: Any = CLIPVisionModelWithProjection.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32

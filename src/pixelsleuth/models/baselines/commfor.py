@@ -50,7 +50,7 @@ class CommFor(Baseline):
         """timm's names (`vit.*`, perhaps `_orig_mod.` in front), query, key and value in one."""
         found: dict[str, Tensor] = {}
         for key, value in state.items():
-            name = key.removeprefix("_orig_mod.").removeprefix("vit.")
+            name = key.removeprefix("vit.")
             block = re.match(r"blocks\.(\d+)\.(.*)", name)
             if name.startswith("head."):
                 found[name] = value

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pixelsleuth.core.baselines import FACTS
 from pixelsleuth.core.choices import chosen
+from pixelsleuth.core.content import ensure_fetched
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.baselines.heads import FrozenHeads, Seen
@@ -64,6 +65,7 @@ def load_encoder(name: str) -> Any:
     kind = config_of(folder).get("model_type")
     if kind != "dinov2":
         raise UsageError(f"{name} is a checkpoint of {kind or 'nothing'}, not of DINOv2.")
+    ensure_fetched(folder)
     try:
         made = Dinov2Model.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:

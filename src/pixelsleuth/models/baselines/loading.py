@@ -1,23 +1,23 @@
-"""One loader for all baselines: known wrappers come off, every key must fit, and nothing but tensors is read."""
+"""One loader for all baselines: wrappers come off (`models.tensor_files`), and every key must fit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from pixelsleuth.core.baselines import FACTS
+from pixelsleuth.core.content import ensure_content
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.regular import ensure_regular
+from pixelsleuth.models.tensor_files import load_pickle, plain_keys, unwrapped
 from pixelsleuth.models.weights import ensure_finite, ensure_unpacked_fits
 
 if TYPE_CHECKING:
     from pixelsleuth.models.baselines.base import Baseline
 
-WRAPPERS = ("model", "netC", "state_dict", "network", "model_state_dict")
 LARGEST_FILE = 8_000_000_000
 """Bytes; the largest baseline, MVSS-Net, has 0.6 GB."""
 MOST_LISTED = 3
@@ -51,41 +51,12 @@ def _read_file(path: Path) -> dict[str, Tensor]:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        ensure_content(path)
         try:
-            return load_file(path)
+            return plain_keys(load_file(path), path)
         except SafetensorError as error:
             raise UsageError(f"{path} is truncated or damaged: copy or download it again.") from error
-    import pickle
-    import warnings
-
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")  # what fails is told below
-            return unwrapped(torch.load(path, map_location="cpu", weights_only=True), path)
-    except pickle.UnpicklingError:
-        raise UsageError(f"{path} needs pickle, or is damaged: only files of tensors are read.") from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UsageError(f"{path} is truncated or damaged: copy or download it again.") from error
-
-
-def unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
-    """The state dict inside the known wrappers; other numbers beside the tensors are left out. A tensor alone (such as
-    FreDect's mean) gets the file's name."""
-    if isinstance(found, Tensor):
-        return {path.stem: found}
-    while isinstance(found, Mapping):
-        inside = next((found[name] for name in WRAPPERS if isinstance(found.get(name), Mapping)), None)
-        if inside is None:
-            break
-        found = inside
-    state = (
-        {str(key).removeprefix("module."): value for key, value in found.items() if isinstance(value, Tensor)}
-        if isinstance(found, Mapping)
-        else {}
-    )
-    if not state:
-        raise UsageError(f"{path} holds no tensors by name: it is no checkpoint.")
-    return state
+    return unwrapped(load_pickle(path), path)
 
 
 def load_strict(network: Baseline, state: dict[str, Tensor], *, name: str = "The checkpoint") -> None:
@@ -95,9 +66,13 @@ def load_strict(network: Baseline, state: dict[str, Tensor], *, name: str = "The
         UsageError: keys that are missing, unexpected or of another shape, or weights that are not finite.
     """
     wanted = network.state_dict()
-    own = state.keys() == wanted.keys()  # what `pixelsleuth train` leaves
-    given = dict(state) if own else network.adapt(dict(state))
     counted = {key for key in wanted if not key.endswith("num_batches_tracked")}
+    given = _under_own_names(network, state)
+    inner = state
+    while not counted <= given.keys() <= wanted.keys() and (inner := _without_shared_name(inner)):
+        tried = _under_own_names(network, inner)
+        if counted <= tried.keys() <= wanted.keys():
+            given = tried
     problems = [
         f"{len(keys)} {what} ({_listed(keys)})"
         for what, keys in (
@@ -120,6 +95,20 @@ def load_strict(network: Baseline, state: dict[str, Tensor], *, name: str = "The
         )
     ensure_finite(given.items(), name)
     network.load_state_dict(given, strict=False)
+
+
+def _under_own_names(network: Baseline, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    own = state.keys() == network.state_dict().keys()  # what `pixelsleuth train` leaves
+    return dict(state) if own else network.adapt(dict(state))
+
+
+def _without_shared_name(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without the first part of their names where all share it, as in a Lightning module (`net.`); nothing
+    where they do not."""
+    firsts = {key.partition(".")[0] for key in state}
+    if len(firsts) != 1 or not all("." in key for key in state):
+        return {}
+    return {key.partition(".")[2]: value for key, value in state.items()}
 
 
 def _whose(state: dict[str, Tensor], network: Baseline) -> str:

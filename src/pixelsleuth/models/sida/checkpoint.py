@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,8 +19,14 @@ from pixelsleuth.core import memory
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.sida.large import LargeConfig, LargeSida
-from pixelsleuth.models.sida.processing import SidaProcessor
-from pixelsleuth.models.sida.published import clip_name, dimensions, our_name
+from pixelsleuth.models.sida.processing import SidaProcessor, ensure_same_preparation
+from pixelsleuth.models.sida.published import (
+    clip_name,
+    dimensions,
+    ensure_as_trained,
+    marks_picture,
+    our_name,
+)
 from pixelsleuth.models.sida.quantise import PRECISIONS, compress
 from pixelsleuth.models.sida.shards import Shards, read_json
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
@@ -84,7 +90,7 @@ def load_large(
         large, tensors = _own(folder, config)
     else:
         large, tensors = _published(
-            folder, config, weights or Shards(folder), clip, sam or {}, detection=detection
+            folder, config, weights or Shards(folder), clip, sam or {}, tokenizer.added, detection=detection
         )
     if len(tokenizer) > large.sida["language"]["vocab_size"]:
         raise UsageError(
@@ -104,6 +110,7 @@ def processor(config: LargeConfig, tokenizer: LegacyTokenizer, template: str | N
         template=template or config.trained.get("template", "llava_v1"),
         context=config.sida["language"].get("max_position_embeddings", 2048),
         picture_tokens=config.picture_tokens,
+        marked=config.trained.get("marked", True),
     )
 
 
@@ -208,9 +215,11 @@ def _published(
     shards: Weights,
     clip: str | None,
     sam: dict[str, Any],
+    added: Container[str],
     *,
     detection: bool = True,
 ) -> tuple[LargeConfig, Iterator[tuple[str, Tensor]]]:
+    ensure_as_trained(config)
     sida, seen_sam = dimensions(config, shards.shape, shards.names, detection=detection)
     tower = hub.resolve(
         clip or str(config.get("mm_vision_tower") or config.get("vision_tower")), beside=folder
@@ -223,12 +232,16 @@ def _published(
     ]
     if missing:
         raise UsageError(f"{tower / 'config.json'} is not CLIP's: it lacks {', '.join(missing)}.")
+    ensure_same_preparation(tower / "preprocessor_config.json", vision["image_size"])
     large = LargeConfig(
         sida=sida,
         clip={key: vision[key] for key in CLIP_KEYS if key in vision},
         sam=seen_sam | sam,
         layer=int(config.get("mm_vision_select_layer", -2)),
-        trained={"template": config.get("conv_type", "llava_v1")},
+        trained={
+            "template": config.get("conv_type", "llava_v1"),
+            **({} if marks_picture(config, added) else {"marked": False}),
+        },
     )
     depth = sida["mask"]["decoder"]["iou_head_depth"]
     last = large.clip["num_hidden_layers"] + large.layer

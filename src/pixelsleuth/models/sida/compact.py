@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelsleuth.compact.grammar import VOCABULARY
+from pixelsleuth.core.content import ensure_fetched
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models.encoders.forensic import ForensicConfig, ForensicEncoder
 from pixelsleuth.models.sida.model import Answer, Sida, SidaConfig
@@ -67,6 +68,7 @@ def load_compact(folder: Path) -> CompactSida:
         raise UsageError(
             f"{folder} holds no compact checkpoint: name a folder with config.json and model.safetensors."
         )
+    ensure_fetched(folder)
     try:
         config = json.loads(path.read_text())
         if config.get("vocabulary") != VOCABULARY:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from pixelsleuth.core.errors import UsageError
-from pixelsleuth.models.sida.prompts import IMAGE, TEMPLATES
+from pixelsleuth.models.sida.prompts import MARKS, TEMPLATES, prompt
+from pixelsleuth.models.sida.shards import read_json
 
 if TYPE_CHECKING:
     from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
@@ -40,6 +42,10 @@ class SidaProcessor:
         template: a key of `prompts.TEMPLATES`.
         context: ids and picture tokens that fit into the language model.
         picture_tokens: tokens that one picture takes.
+        marked: whether the picture stands between `<im_start>` and `<im_end>` in the prompt.
+
+    Raises:
+        UsageError: an unknown template, or the tokenizer lacks the marks.
     """
 
     def __init__(
@@ -51,13 +57,20 @@ class SidaProcessor:
         template: str = "llava_v1",
         context: int = 2048,
         picture_tokens: int = 256,
+        marked: bool = True,
     ) -> None:
         if template not in TEMPLATES:
             raise UsageError(f"Unknown template {template!r}; choose one of {', '.join(TEMPLATES)}.")
+        lacking = [mark for mark in MARKS if marked and mark not in tokenizer.added]
+        if lacking:
+            raise UsageError(
+                f"The checkpoint was trained with {' and '.join(MARKS)} around the picture (mm_use_im_start_end), and "
+                f"the tokenizer lacks {' and '.join(lacking)}: take the tokenizer files of the same folder."
+            )
         self.tokenizer = tokenizer
         self.template = TEMPLATES[template]
         self.clip_side, self.sam_side = clip_side, sam_side
-        self.context, self.picture_tokens = context, picture_tokens
+        self.context, self.picture_tokens, self.marked = context, picture_tokens, marked
 
     def ids(self, question: str, answer: str = "") -> Ids:
         """Ids of one round, the answer following the prompt; tokenized in two pieces, as the release does.
@@ -65,10 +78,9 @@ class SidaProcessor:
         Raises:
             UsageError: the row is longer than the language model's context.
         """
-        chosen = self.template
-        before, _, after = f"{chosen.before}{IMAGE}\n{question}{chosen.after}".partition("<image>")
+        before, _, after = prompt(question, self.template, marked=self.marked).partition("<image>")
         if answer:
-            after += f" {answer}{chosen.end}"
+            after += f" {answer}{self.template.end}"
         row = Ids(tuple(self.tokenizer.encode(before)), tuple(self.tokenizer.encode(after, bos=False)))
         length = len(row.before) + self.picture_tokens + len(row.after)
         if length > self.context:
@@ -113,6 +125,39 @@ class SidaProcessor:
         rows, columns = self.sam_size(height, width)
         cut = resized[..., :rows, :columns]
         return torch.nn.functional.interpolate(cut, (height, width), mode="bilinear", align_corners=False)[0]
+
+
+def preparation(side: int) -> dict[str, Any]:
+    """What `SidaProcessor.clip` does, as CLIP's `preprocessor_config.json` states it."""
+    return {
+        "crop_size": {"height": side, "width": side}, "do_center_crop": True, "do_convert_rgb": True,
+        "do_normalize": True, "do_rescale": True, "do_resize": True, "image_mean": list(CLIP_MEAN),
+        "image_processor_type": "CLIPImageProcessor", "image_std": list(CLIP_STD), "resample": 3,
+        "rescale_factor": 1 / 255, "size": {"shortest_edge": side},
+    }  # fmt: skip
+
+
+def ensure_same_preparation(path: Path, side: int) -> None:
+    """Refuse a CLIP whose `preprocessor_config.json`, where there is one, prepares pictures in another way.
+
+    Raises:
+        UsageError: the file is damaged, or the settings that differ.
+    """
+    if not path.is_file():
+        return
+    stated, ours = read_json(path), preparation(side)
+    sizes = {"size": side, "crop_size": side}  # older files give the number alone
+    other = [
+        key
+        for key, value in ours.items()
+        if key in stated and key != "image_processor_type"
+        and stated[key] != value and stated[key] != sizes.get(key, value)
+    ]  # fmt: skip
+    if other:
+        raise UsageError(
+            f"{path} prepares pictures in another way than CLIP as SIDA has it ({', '.join(other)}): take the vision "
+            "tower that the checkpoint was trained with."
+        )
 
 
 def _not_longer(pixels: np.ndarray, ratio: int) -> np.ndarray:

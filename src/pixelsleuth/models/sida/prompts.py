@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-IMAGE = "<im_start><image><im_end>"
+MARKS = ("<im_start>", "<im_end>")
+"""What stands on both sides of the picture, unless config.json says `mm_use_im_start_end: false`."""
+IMAGE = "<image>".join(MARKS)
 QUESTION = (
     "Can you identify if this image is real, full synthetic, or tampered image? Please mask the tampered regions if it "
     "is tampered."
@@ -56,14 +58,14 @@ TEMPLATES = {
 }
 
 
-def prompt(question: str, template: str = "llava_v1") -> str:
-    """The whole prompt of one round, with `<image>` where the picture's tokens stand.
+def prompt(question: str, template: str | Template = "llava_v1", *, marked: bool = True) -> str:
+    """The whole prompt of one round, with `<image>` where the picture's tokens stand, between `MARKS` or not.
 
     >>> prompt("Real?").endswith("USER: <im_start><image><im_end>\\nReal? ASSISTANT:")
     True
     """
-    chosen = TEMPLATES[template]
-    return f"{chosen.before}{IMAGE}\n{question}{chosen.after}"
+    chosen = TEMPLATES[template] if isinstance(template, str) else template
+    return f"{chosen.before}{IMAGE if marked else '<image>'}\n{question}{chosen.after}"
 
 
 def plain(text: str) -> str:

@@ -7,10 +7,11 @@ The release's state dict holds LLaMA under `model.`, SIDA's modules beside it, a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from pixelsleuth.core.errors import UsageError
+from pixelsleuth.models.sida.prompts import MARKS
 
 SAM = "model.visual_model."
 DECODER = "sida.decoder.decoder."
@@ -125,6 +126,46 @@ def clip_name(key: str) -> str | None:
     ):
         return None
     return None if key.endswith("position_ids") else f"clip.{key}"
+
+
+def marks_picture(config: Mapping[str, Any], added: Container[str]) -> bool:
+    """Whether the prompt has `<im_start>` and `<im_end>` around the picture: as `config.json` states it, and where it
+    states nothing, whether the tokenizer has them.
+
+    Raises:
+        UsageError: the statement is neither true nor false.
+
+    >>> marks_picture({"mm_use_im_start_end": False}, ["<im_start>", "<im_end>"])
+    False
+    """
+    stated = config.get("mm_use_im_start_end")
+    if stated is None:
+        return any(mark in added for mark in MARKS)
+    if not isinstance(stated, bool):
+        raise UsageError(
+            f"config.json says mm_use_im_start_end: {stated!r}; true or false is wanted, as the checkpoint was trained."
+        )
+    return stated
+
+
+def ensure_as_trained(config: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint whose `config.json` states what this model does not compute.
+
+    Raises:
+        UsageError: the setting, by name.
+    """
+    wanted: dict[str, tuple[Any, ...]] = {
+        "mm_vision_select_feature": (None, "patch"),
+        "mm_projector_type": (None, "linear"),
+        "rope_scaling": (None,),
+        "attention_bias": (None, False),
+    }
+    for name, known in wanted.items():
+        if config.get(name) not in known:
+            raise UsageError(
+                f"config.json says {name}: {config[name]!r}, and SIDA is computed with "
+                f"{known[-1]!r} alone: this checkpoint is of another kind."
+            )
 
 
 def dimensions(

@@ -1,27 +1,33 @@
-"""Tensors of a checkpoint folder, one shard at a time: safetensors, or `.bin` read with `weights_only`."""
+"""Tensors of a checkpoint folder, one shard at a time: safetensors, or `.bin` of which nothing is executed.
+
+DeepSpeed's `zero_to_fp32.py` (since 0.15.3) takes the name that it is given for a folder: what was `pytorch_model.bin`
+is then a folder of that name with shards and their index in it, and is read as one.
+"""
 
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from pixelsleuth.core.content import ensure_content
 from pixelsleuth.core.errors import UsageError
+from pixelsleuth.models.tensor_files import load_pickle, plain_key, unwrapped
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 SINGLES = ("model.safetensors", "pytorch_model.bin")
+NUMBERED = re.compile(r"(?:model|pytorch_model)-(\d{5})-of-(\d{5})\.(?:safetensors|bin)$")
 
 
 class Shards:
     """The weights of a folder: `names`, `shape(name)` without reading values, `tensors()` shard by shard.
 
     Raises:
-        UsageError: no weights, a shard that is missing, truncated or holds more than tensors.
+        UsageError: no weights, a shard that is missing, truncated, a pointer, or holds more than tensors.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,17 +47,20 @@ class Shards:
         """The shape of one tensor."""
         return self._shapes[name]
 
-    def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor with its key; only one shard is held (memory-mapped) at a time."""
+    def tensors(self, wanted: Callable[[str], bool] | None = None) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor (whose key is `wanted`) with its key; only one shard is held (memory-mapped) at a time."""
         for path in self.paths:
             if path.suffix == ".safetensors":
                 from safetensors import safe_open
 
                 with safe_open(path, framework="pt") as handle:
                     for name in handle.keys():  # noqa: SIM118  (not a dict)
-                        yield name, handle.get_tensor(name)
+                        if wanted is None or wanted(plain_key(name)):
+                            yield plain_key(name), handle.get_tensor(name)
             else:
-                yield from load_pickle(path).items()
+                for name, value in unwrapped(load_pickle(path), path).items():
+                    if wanted is None or wanted(name):
+                        yield name, value
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -60,6 +69,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file is missing or damaged.
     """
+    ensure_content(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -69,19 +79,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError(f"{path} is damaged: copy or download it again.")
     return found
-
-
-def load_pickle(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.bin` file; nothing else in it is executed or accepted."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError:
-        raise UsageError(f"{path} holds more than tensors, or is damaged: it is not loaded.") from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UsageError(f"{path} is truncated or damaged: copy or download it again.") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UsageError(f"{path} holds more than tensors: it is not loaded.")
-    return state
 
 
 def _paths(folder: Path) -> list[Path]:
@@ -103,18 +100,45 @@ def _paths(folder: Path) -> list[Path]:
     for name in SINGLES:
         if (folder / name).is_file():
             return [folder / name]
-    raise UsageError(f"{folder} holds no weights (model.safetensors, pytorch_model.bin, or shards of them).")
+    inside = nested_folder(folder)
+    return _paths(inside) if inside is not None else _numbered(folder)
+
+
+def nested_folder(folder: Path) -> Path | None:
+    """The folder that bears a weight file's name in a checkpoint folder which has no such file itself, else None."""
+    if any((folder / name).is_file() for name in (*INDEXES, *SINGLES)):
+        return None
+    return next((folder / name for name in SINGLES if (folder / name).is_dir()), None)
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """Shards without their index, by the numbers in their names.
+
+    Raises:
+        UsageError: there are none, or some are missing.
+    """
+    found = {path: match for path in sorted(folder.glob("*-of-*")) if (match := NUMBERED.match(path.name))}
+    if not found:
+        raise UsageError(
+            f"{folder} holds no weights (model.safetensors, pytorch_model.bin, or shards of them)."
+        )
+    kinds = {(path.suffix, int(match[2])) for path, match in found.items()}
+    _, total = next(iter(kinds))
+    if len(kinds) > 1 or sorted(int(match[1]) for match in found.values()) != list(range(1, total + 1)):
+        raise UsageError(f"{folder} lacks shards or their index: copy or download the whole folder.")
+    return list(found)
 
 
 def _shapes(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
     if path.suffix != ".safetensors":
-        yield from ((name, tuple(value.shape)) for name, value in load_pickle(path).items())
+        yield from ((name, tuple(value.shape)) for name, value in unwrapped(load_pickle(path), path).items())
         return
     from safetensors import SafetensorError, safe_open
 
+    ensure_content(path)
     try:
         with safe_open(path, framework="pt") as handle:
             for name in handle.keys():  # noqa: SIM118  (not a dict)
-                yield name, tuple(handle.get_slice(name).get_shape())
+                yield plain_key(name), tuple(handle.get_slice(name).get_shape())
     except SafetensorError as error:
         raise UsageError(f"{path} is truncated or damaged: copy or download it again.") from error

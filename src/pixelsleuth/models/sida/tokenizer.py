@@ -12,10 +12,13 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pixelsleuth.core.content import ensure_content
 from pixelsleuth.core.errors import UsageError
 
 LARGEST_MODEL = 64_000_000
 """Bytes; LLaMA's tokenizer.model has half a million."""
+ADDED_FILES = ("added_tokens.json", "tokenizer_config.json", "tokenizer.json")
+"""Where added tokens stand: in the first by versions of transformers before 4.34, in the others since."""
 
 
 class LegacyTokenizer:
@@ -51,21 +54,36 @@ class LegacyTokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path) -> LegacyTokenizer:
-        """Read `tokenizer.model` and, where there is one, `added_tokens.json`."""
-        path, extra = folder / "tokenizer.model", folder / "added_tokens.json"
+        """Read `tokenizer.model` and the added tokens, wherever they stand (`ADDED_FILES`).
+
+        White space beside an added token is stripped whatever newer files say of it: the published checkpoints were
+        trained so.
+
+        Raises:
+            UsageError: a file is missing or damaged, or two files give a token different ids.
+        """
+        path = folder / "tokenizer.model"
         if not path.is_file():
             raise UsageError(f"{folder} lacks tokenizer.model: copy or download the whole checkpoint.")
         if path.stat().st_size > LARGEST_MODEL:
             raise UsageError(f"{path} is no tokenizer: it has more than {LARGEST_MODEL // 10**6} MB.")
-        added = {}
-        if extra.is_file():
-            try:
-                added = {str(token): int(index) for token, index in json.loads(extra.read_text()).items()}
-            except (ValueError, TypeError, AttributeError):
-                raise UsageError(
-                    f"{extra} is damaged: it should map added tokens to their ids; copy it again."
-                ) from None
-        return cls(path.read_bytes(), added)
+        ensure_content(path)
+        plain = cls(path.read_bytes(), {})
+        added: dict[str, int] = {}
+        for name in ADDED_FILES:
+            for token, index in _added_in(folder / name).items():
+                if plain.is_own(token, index):
+                    continue
+                if added.setdefault(token, index) != index:
+                    raise UsageError(
+                        f"{folder} gives {token} two ids ({added[token]}, and {index} in {name}): take the tokenizer "
+                        "files of one checkpoint."
+                    )
+        return cls(plain.model, added)
+
+    def is_own(self, token: str, index: int) -> bool:
+        """True for a piece of the SentencePiece model under its own id: newer files list `<s>` as an added token."""
+        return 0 <= index < self.own and bool(self.pieces.id_to_piece(index) == token)
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.model` and `added_tokens.json`."""
@@ -133,3 +151,27 @@ class LegacyTokenizer:
                 run.append(index)
                 after_special = False
         return text + self.pieces.decode(run)
+
+
+def _added_in(path: Path) -> dict[str, int]:
+    """Token to id, as one of the files of a folder tells them; nothing where there is no such file.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    ensure_content(path)
+    damaged = f"{path} is damaged: it should map added tokens to their ids; copy it again."
+    if path.stat().st_size > LARGEST_MODEL:
+        raise UsageError(damaged)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if path.name == "added_tokens.json":
+            return {str(token): int(index) for token, index in content.items()}
+        if path.name == "tokenizer_config.json":
+            listed = content.get("added_tokens_decoder") or {}
+            return {str(one["content"]): int(index) for index, one in listed.items()}
+        return {str(one["content"]): int(one["id"]) for one in content.get("added_tokens") or []}
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        raise UsageError(damaged) from None

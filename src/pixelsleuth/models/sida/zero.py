@@ -7,7 +7,6 @@ read as empty stand-ins.
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,7 @@ import torch
 from torch import Tensor
 
 from pixelsleuth.core.errors import UsageError
-
-
-class Inert:
-    """Stands in for DeepSpeed's own objects: takes anything, does nothing."""
-
-    def __init__(self, *arguments: object, **named: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
+from pixelsleuth.models.tensor_files import load_pickle
 
 
 def is_zero(folder: Path) -> bool:
@@ -85,17 +75,7 @@ def _by_rank(step: Path) -> list[Path]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        stand_ins: list[Any] = [(Inert, name) for name in foreign if name.startswith("deepspeed.")]
-        with torch.serialization.safe_globals(stand_ins):
-            found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError:
-        raise UsageError(
-            f"{path} holds more than tensors and settings, or is damaged: it is not loaded."
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UsageError(f"{path} is truncated or damaged: copy the whole ZeRO folder again.") from error
+    found = load_pickle(path)
     if not isinstance(found, dict):
         raise UsageError(f"{path} is not what DeepSpeed writes: it is not loaded.")
     return found

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from pixelsleuth.core.content import ensure_fetched
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models.pretrained import config_of, load_image_processor
 from pixelsleuth.models.weights import ensure_finite
@@ -79,6 +80,7 @@ def load_segmenter(folder: Path, device: torch.device | str, dtype: torch.dtype)
     classes = {"sam": SamModel, "sam2": Sam2Model, "sam2_video": Sam2Model}
     if kind not in classes:
         raise UsageError(f"{folder} is a checkpoint of {kind or 'nothing'}, not of SAM or SAM 2.")
+    ensure_fetched(folder)
     try:
         model = classes[kind].from_pretrained(folder, dtype=dtype, local_files_only=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:

@@ -51,6 +51,12 @@ def assemble(checkpoint: Path, *, start: str | None = None) -> tuple[LargeSida, 
     return model.to(dtype).eval().requires_grad_(False), processor, folded
 
 
+def start_of(checkpoint: Path) -> str:
+    """What a checkpoint's training began with: a folder, a hub id, or "random"."""
+    facts, _ = checkpoints.read(checkpoint)
+    return str((facts.get("config") or {}).get("start", ""))
+
+
 def finish(training: Training) -> None:
     """Leave plots, and `OUT/model`: the best checkpoint merged where there was a validation, else the last."""
     training.accelerator.wait_for_everyone()

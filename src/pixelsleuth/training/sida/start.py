@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from pixelsleuth.models.sida.checkpoint import load_large, processor, save_large
 from pixelsleuth.models.sida.large import LargeConfig, LargeSida, spread
 from pixelsleuth.models.sida.modules import DetectionFusion, DetectionHead
 from pixelsleuth.models.sida.processing import SidaProcessor
-from pixelsleuth.models.sida.shards import Shards
+from pixelsleuth.models.sida.published import marks_picture
+from pixelsleuth.models.sida.shards import Shards, read_json
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
 from pixelsleuth.training.sida.config import Drawn, TrainConfig
 
@@ -52,7 +53,8 @@ def load_start(config: TrainConfig) -> tuple[LargeSida, SidaProcessor]:
         model, made = load_large(str(folder))
     else:
         model, made = _loaded(config)
-    added = ["[CLS]", "[SEG]", "<im_start>", "<im_end>", *(["[END]"] if config.stage == 2 else [])]
+    marks = prompts.MARKS if made.marked else ()
+    added = ["[CLS]", "[SEG]", *marks, *(["[END]"] if config.stage == 2 else [])]
     made = _with_tokens(model, made, added)
     _set_fusion(model, config)
     return model, made
@@ -104,8 +106,10 @@ def _loaded(config: TrainConfig) -> tuple[LargeSida, SidaProcessor]:
     tokenizer = LegacyTokenizer.from_folder(folder)
     if {"[CLS]", "[SEG]"} <= set(tokenizer.added):
         return load_large(config.start, dtype=dtype, clip=config.clip)
-    weights = _WithSida(Shards(folder), tokenizer, config)
-    clip = json.loads((folder / "config.json").read_text()).get("mm_vision_tower")
+    told = read_json(folder / "config.json")
+    marks = prompts.MARKS if marks_picture(told, tokenizer.added) else ()
+    weights = _WithSida(Shards(folder), tokenizer, config, marks)
+    clip = told.get("mm_vision_tower")
     beside = folder / str(clip)
     with tempfile.TemporaryDirectory() as place:
         shutil.copy(folder / "config.json", place)
@@ -117,10 +121,12 @@ def _loaded(config: TrainConfig) -> tuple[LargeSida, SidaProcessor]:
 class _WithSida:
     """A LISA checkpoint's weights with SIDA's modules, drawn at random, and rows for the tokens that it lacks."""
 
-    def __init__(self, shards: Shards, tokenizer: LegacyTokenizer, config: TrainConfig) -> None:
+    def __init__(
+        self, shards: Shards, tokenizer: LegacyTokenizer, config: TrainConfig, marks: Sequence[str]
+    ) -> None:
         self.shards = shards
         rows = shards.shape("model.embed_tokens.weight")
-        lacking = [word for word in ("[CLS]", "[SEG]") if word not in tokenizer.added]
+        lacking = [word for word in ("[CLS]", "[SEG]", *marks) if word not in tokenizer.added]
         first = max(len(tokenizer), 0)
         self.tokenizer = LegacyTokenizer(
             tokenizer.model, tokenizer.added | {word: first + i for i, word in enumerate(lacking)}

@@ -1,0 +1,56 @@
+"""What stands in the place of a file that was not fetched: a pointer of Git LFS or git-annex, a web page, nothing."""
+
+from __future__ import annotations
+
+import os
+from os import PathLike
+
+from pixelsleuth.core.errors import UsageError
+
+HEAD = 512
+"""Bytes that tell; a pointer is about 130 bytes long."""
+LARGE = (".safetensors", ".bin", ".pt", ".pth", ".onnx", ".model", ".json")
+"""Endings of files of a checkpoint that are stored apart from a repository."""
+
+
+def ensure_fetched(folder: str | PathLike[str]) -> None:
+    """Return where every weight and tokenizer file of a folder may be what its name says.
+
+    Raises:
+        UsageError: see `ensure_content`.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return
+    for name in names:
+        if name.endswith(LARGE):
+            ensure_content(os.path.join(folder, name))
+
+
+def ensure_content(path: str | PathLike[str]) -> None:
+    """Return where a file may be what its name says; a file that cannot be opened is left to whoever reads it.
+
+    Raises:
+        UsageError: it is a pointer, a web page or empty, with the way to the file itself.
+    """
+    try:
+        if not os.path.isfile(path):
+            return
+        with open(path, "rb") as handle:
+            head = handle.read(HEAD)
+    except OSError:
+        return
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise UsageError(
+            f"{os.fspath(path)} is a pointer of Git LFS, not the file itself: run `git lfs pull` in its folder, or "
+            "download the file."
+        )
+    if head.startswith(b"/annex/objects/"):
+        raise UsageError(
+            f"{os.fspath(path)} is a pointer of git-annex, not the file itself: run `git annex get` on it."
+        )
+    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+        raise UsageError(f"{os.fspath(path)} is a web page, not the file itself: download the file.")
+    if not head:
+        raise UsageError(f"{os.fspath(path)} is empty: copy or download it again.")
