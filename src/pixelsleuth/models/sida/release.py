@@ -92,7 +92,7 @@ def save_tokenizer(tokenizer: LegacyTokenizer, folder: Path) -> None:
     special = {"bos_token": begin, "eos_token": end, "unk_token": unknown}
     _write(folder / "special_tokens_map.json", special | {"pad_token": "<unk>"})
     typed = {name: {"__type": "AddedToken", **token} for name, token in special.items()}
-    settings = {
+    settings: dict[str, Any] = {
         "add_bos_token": True, "add_eos_token": False, "clean_up_tokenization_spaces": False, "legacy": True,
         "model_max_length": MODEL_MAX_LENGTH, "pad_token": None, "padding_side": "right", "sp_model_kwargs": {},
         "tokenizer_class": "LlamaTokenizer", "use_fast": False,
