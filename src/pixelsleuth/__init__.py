@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pixelsleuth._version import __version__
 
 if TYPE_CHECKING:
+    from pixelsleuth.core.bounds import Bounds
     from pixelsleuth.core.detector import Capability, Detector
     from pixelsleuth.core.errors import PictureError, PixelSleuthError
     from pixelsleuth.core.images import Picture, find_pictures, open_picture
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pixelsleuth.core.verdict import Label, Region, Verdict
 
 _HOMES = {
+    "Bounds": "bounds",
     "Capability": "detector",
     "Detector": "detector",
     "PictureError": "errors",
@@ -41,6 +43,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Bounds",
     "Capability",
     "Detector",
     "Label",

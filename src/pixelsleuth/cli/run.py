@@ -54,6 +54,9 @@ class CheckOptions:
     explain: bool = True
     max_megapixels: float = 100.0
     batch_size: int = 1
+    accuse_at_most: float | None = None
+    right_at_least: float | None = None
+    stable: bool | None = None
     quiet: bool = False
 
 
@@ -82,6 +85,7 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
             weights=options.weights,
             options=options_of([options.model], options.options)[options.model],
         )
+        detector.decide_as(options.accuse_at_most, options.right_at_least, options.stable)
         todo = run.resume(detector, sources)
     except BaseException:
         run.discard()
@@ -98,6 +102,7 @@ class Run:
         self.refused = False
         self.states: Counter[str] = Counter()
         self.before = 0
+        self.unmasked = 0
         self.file: RecordFile | None = None
         self.results: Results | None = None
         self.masks: MaskFolder | None = None
@@ -255,6 +260,7 @@ class Run:
         self.states[words.state_of(verdict)] += 1
         mask_file: str | None = None
         if self.masks is not None:
+            self.unmasked += verdict.ok and not verdict.located
             try:
                 with undisturbed():
                     mask_file = self.masks.save(verdict)
@@ -329,8 +335,10 @@ class Run:
         if self.report is not None:
             self.say(f"Report: {words.printable(self.report.path)}")
         if self.masks is not None:
+            none = "; none is drawn where a verdict is not conclusively tampered" if self.unmasked else ""
             self.say(
-                f"Masks: {words.count(self.masks.written, 'file')} in {words.printable(self.masks.folder)}"
+                f"Masks: {words.count(self.masks.written, 'file')} in "
+                f"{words.printable(self.masks.folder)}{none}"
             )
         if self.results is not None and self.results.file is not None:
             self.say(f"Output: {words.printable(self.options.output)}")

@@ -18,14 +18,17 @@ import numpy as np
 from PIL import Image
 
 from pixelsleuth._version import __version__
-from pixelsleuth.compact import grammar
+from pixelsleuth.compact import claims, grammar
 from pixelsleuth.compact.components import regions
 from pixelsleuth.compact.finite import ensure_finite_graph
+from pixelsleuth.compact.ruling import rule
 from pixelsleuth.compact.tiles import traced
 from pixelsleuth.core.content import ensure_content
+from pixelsleuth.core import decision as decisions
 from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.images import Picture
+from pixelsleuth.core.scores import FILE, read_scores
 from pixelsleuth.core.verdict import Label, Verdict
 
 Array = np.ndarray
@@ -62,6 +65,9 @@ class CompactDetector(Detector):
             raise UsageError(
                 f"{folder} was exported with another vocabulary: export it again with this version."
             )
+        self.scores = read_scores(folder / FILE)
+        if self.scores is not None:
+            self.decide_by()
         self.version = f"{__version__}+{self.settings.get('weights', 'untrained')}"
         options = onnxruntime.SessionOptions()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
@@ -139,10 +145,10 @@ class CompactDetector(Detector):
         dense, tokens = self.encode(pixels)
         classes, mask_logits = self.read(dense, tokens)
         probabilities = self.probabilities(classes)
-        label = LABELS[int(probabilities.argmax())]
+        ruling = rule(self.decision, pixels, probabilities, self.classify)
         chance = self._mask_probability(mask_logits, pixels.shape[:2])
-        mask, found = None, []
-        if label is Label.TAMPERED:
+        mask, full, found = None, None, []
+        if ruling.conclusive and ruling.label is Label.TAMPERED:
             full = _upsample(chance, picture.width, picture.height)
             mask = full >= 128
             found = regions(mask, full)
@@ -151,19 +157,25 @@ class CompactDetector(Detector):
                 warnings.append(
                     "no mask: no place is more likely tampered than not, though the picture as a whole is"
                 )
-        text = self._explain(pixels, tokens, label, mask) if explain else None
+        say = lambda opening: self.generate(tokens, ruling.label.value, opening)  # noqa: E731
+        text = claims.explain(ruling, self.decision, pixels, mask, full, say) if explain else None
         return Verdict.of(
             picture,
             dict(zip(LABELS, map(float, probabilities), strict=True)),
             model=self.model,
-            inconclusive=bool(probabilities.max() < self.settings.get("inconclusive_below", 0.0)),
+            inconclusive=not ruling.conclusive,
             mask=mask,
             heatmap=chance,
             regions=found,
             explanation=grammar.prose(text) if text else None,
             evidence=evidence(text, located=mask is not None) if text else [],
             warnings=warnings,
+            decision=decisions.to_dict(ruling, self.decision),
         )
+
+    def classify(self, pixels: Array) -> Array:
+        """Calibrated class probabilities (3,) of (H, W, 3) uint8: no mask, no words."""
+        return self.probabilities(self.read(*self.encode(pixels))[0])
 
     def _mask_probability(self, logits: Array, shape: tuple[int, int]) -> Array:
         """Calibrated probability (h, w) float32; the padding of the last rows and columns is cut off."""
@@ -173,13 +185,6 @@ class CompactDetector(Detector):
         step = _step(shape, logits.shape)
         kept = scaled[: -(-shape[0] // step), : -(-shape[1] // step)]
         return (1 / (1 + np.exp(-kept.clip(-30, 30)))).astype(np.float32)
-
-    def _explain(self, pixels: Array, tokens: Array, label: Label, mask: Array | None) -> str:
-        if label is Label.TAMPERED:
-            return self.generate(tokens, label.value, grammar.locate(mask) if mask is not None else "")
-        text = self.generate(tokens, label.value, "")
-        measured = grammar.describe_whole(label.value, pixels)
-        return text if text == measured else measured  # what can be measured is never left to the model
 
 
 def evidence(text: str, *, located: bool) -> list[dict[str, Any]]:

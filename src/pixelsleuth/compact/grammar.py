@@ -56,6 +56,10 @@ OPENINGS = {
     "real": "no region stands out",
     "full_synthetic": "the texture of the whole picture is that of a generator",
 }
+UNDECIDED = "nothing conclusive"
+NOWHERE = "no single place stands out"
+HIGHEST = "the map is highest in the"
+"""Said of what was measured, never learned: `compact.claims` puts these sentences together."""
 WORDS = ("in", "the", ",", "of", "picture", "was", ";")
 SPECIAL = ("<pad>", "<s>", "USER", "<im_start>", "<im_end>", "ASSISTANT", "[CLS]", "[SEG]", "[END]")
 QUESTION = "is this picture real , full synthetic or tampered ?"
@@ -163,8 +167,19 @@ _TAMPERED = re.compile(
     rf"in the (?P<place>{_PLACE}) , (?P<size>{_choice(SIZES.values())}) of the picture"
     rf" was (?P<operation>{_choice(OPERATIONS.values())}) ; (?P<trace>{_choice(TRACES.values())})"
 )
-_WHOLE = re.compile(
-    rf"(?P<opening>{_choice(OPENINGS.values())}) ; (?P<noise>{_choice(NOISE)}) ; (?P<detail>{_choice(DETAIL)})"
+_MEASURED = rf"(?P<noise>{_choice(NOISE)}) ; (?P<detail>{_choice(DETAIL)})"
+_WHOLE = re.compile(rf"(?P<opening>{_choice([*OPENINGS.values(), UNDECIDED, NOWHERE])}) ; {_MEASURED}")
+_OPERATION, _TRACE = (
+    rf"(?P<operation>{_choice(OPERATIONS.values())})",
+    rf"(?P<trace>{_choice(TRACES.values())})",
+)
+_WHERE = rf"(?P<place>{_PLACE}) , over (?P<size>{_choice(SIZES.values())}) of the picture"
+_CAREFUL = (
+    re.compile(rf"{HIGHEST} {_WHERE}(?: ; part of it was {_OPERATION})? ; (?:{_TRACE}|{_MEASURED})"),
+    re.compile(
+        rf"in the (?P<place>{_PLACE}) , (?P<size>{_choice(SIZES.values())}) of the picture"
+        rf" was {_OPERATION} ; {_MEASURED}"
+    ),
 )
 
 
@@ -174,8 +189,11 @@ def parse(text: str) -> dict[str, str] | None:
     >>> parse("no region stands out ; noise is low ; fine detail is soft")["noise"]
     'noise is low'
     """
-    found = _TAMPERED.fullmatch(text) or _WHOLE.fullmatch(text)
-    return found.groupdict() if found else None
+    for pattern in (_TAMPERED, _WHOLE, *_CAREFUL):
+        found = pattern.fullmatch(text)
+        if found:
+            return {kind: claim for kind, claim in found.groupdict().items() if claim is not None}
+    return None
 
 
 def prose(text: str) -> str:

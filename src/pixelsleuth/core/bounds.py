@@ -85,8 +85,8 @@ def wrong_p(shares: Floats, cells: Cells, label: int, right: float) -> Floats:
     """p-values (T,) of "less than `right` of the conclusive verdicts `label` are right".
 
     `shares` (C, T): of each cell's pictures, the share that gets this verdict at each of T thresholds. The claim is
-    made linear: the mean of wrong - (1 - right) * conclusive is above 0, where classes weigh alike, and sources alike within
-    their class. Its variance is taken over sources, so that a source with several classes counts as the one unit
+    made linear: the mean of wrong - (1 - right) * conclusive is above 0, where classes weigh alike, and sources alike
+    within their class. Its variance is taken over sources, so that a source with several classes counts as the one unit
     that it is. In every class the worst source (where verdicts can be wrong: at least one picture of the median source)
     is counted twice. A class that is missing, or has fewer than FEWEST sources, certifies nothing.
     """

@@ -43,7 +43,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Ruling:
-    """Whether `label` may be acted on; `reason` says why not. `stable`: re-saves were judged alike (None: not tried)."""
+    """Whether `label` may be acted on, and `reason` why not. `stable`: re-saves were judged alike (None: not tried)."""
 
     label: Label
     conclusive: bool

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from pixelsleuth.core.bounds import Bounds
+    from pixelsleuth.core.decision import Decision
     from pixelsleuth.core.images import Picture
+    from pixelsleuth.core.scores import Scores
 
     Source: TypeAlias = str | PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[np.generic] | Picture
 
@@ -68,6 +71,8 @@ class Detector(ABC):
     A subclass sets `name`, `version` and `capabilities` and implements `judge`. `max_megapixels` is the size
     limit that `check` and `check_many` apply from the header, before anything is decoded. `notices`: what a person
     should know before the first verdict, a sentence each, such as a member of a panel that could not be loaded.
+    `scores` are its judgements of sources left out of training and `decision` what follows from them; None where
+    nobody measured that.
     """
 
     name: str = "detector"
@@ -75,11 +80,39 @@ class Detector(ABC):
     capabilities: frozenset[Capability] = frozenset({Capability.DETECT})
     max_megapixels: float = 100.0
     notices: tuple[str, ...] = ()
+    scores: Scores | None = None
+    decision: Decision | None = None
 
     @property
     def model(self) -> dict[str, str]:
         """`{"name", "version"}`, as verdicts carry it."""
         return {"name": self.name, "version": self.version}
+
+    def decide_by(self, bounds: Bounds | None = None, *, stable: bool = True) -> None:
+        """Fit the decision to other bounds; without `stable` re-saves are not judged (faster, less sure).
+
+        Raises UsageError where this detector's errors were never measured.
+        """
+        from pixelsleuth.core.decision import Decision
+
+        if self.scores is None:
+            raise UsageError(
+                f"How often {self.name} is wrong was never measured, so it has no bounds: "
+                "leave out --accuse-at-most, --right-at-least and --stable/--fast."
+            )
+        self.decision = Decision.fit(self.scores, bounds, stable=stable)
+
+    def decide_as(self, accused: float | None, right: float | None, stable: bool | None) -> None:
+        """`decide_by` for settings that may be left open; where all are, nothing is changed and nothing refused."""
+        from pixelsleuth.core.bounds import Bounds
+
+        if accused is right is stable is None:
+            return
+        usual = Bounds()
+        bounds = Bounds(
+            usual.accused if accused is None else accused, usual.right if right is None else right
+        )
+        self.decide_by(bounds, stable=stable is not False)
 
     @abstractmethod
     def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:

@@ -29,15 +29,26 @@ RAMP = (
     (1.00, 152, 18, 128, 0.68),
 )
 
+WEAK = (
+    (0.00, 128, 132, 140, 0.00),
+    (0.30, 128, 132, 140, 0.00),
+    (0.60, 104, 124, 160, 0.18),
+    (1.00, 52, 96, 190, 0.34),
+)
+"""The scale of a map that is no finding ("where to look"): grey to blue, half as opaque."""
+
 
 def draw_overlay(
     pixels: NDArray[np.uint8],
     heatmap: NDArray[np.floating[Any]] | None,
     regions: Sequence[Region] = (),
     max_side: int | None = None,
+    *,
+    finding: bool = True,
 ) -> Image.Image:
     """Return an RGB image: `pixels` (H, W, 3) uint8 under `heatmap` (h, w) in 0..1 and `regions`' boxes.
 
+    Without `finding` the map says where to look and no more, and is drawn weaker in another colour.
     Boxes are in pixels of `pixels`; `max_side` bounds the longer side of the result, which is never enlarged.
     """
     from PIL import Image, ImageDraw
@@ -50,7 +61,7 @@ def draw_overlay(
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     if heatmap is not None:
-        image = blend(image, heatmap)
+        image = blend(image, heatmap, finding=finding)
     draw = ImageDraw.Draw(image)
     ranked = sorted(regions, key=lambda one: -one.score)
     drawn = [_draw_box(draw, region, scale, image.size) for region in ranked]
@@ -103,28 +114,28 @@ def _spots(
     yield from sorted(grid, key=lambda spot: (spot[0] - x0) ** 2 + (spot[1] - y0) ** 2)
 
 
-def blend(image: Image.Image, heatmap: NDArray[np.floating[Any]]) -> Image.Image:
+def blend(image: Image.Image, heatmap: NDArray[np.floating[Any]], *, finding: bool = True) -> Image.Image:
     """Return the RGB `image` with the heat map (any size, 0..1, NaN counts as 0) laid over it."""
     from PIL import Image
 
     values = np.nan_to_num(np.asarray(heatmap, dtype=np.float32), nan=0.0).clip(0.0, 1.0)
     levels = Image.fromarray((values * 255 + 0.5).astype(np.uint8))
     levels = levels.resize(image.size, Image.Resampling.BILINEAR)
-    colours, opacity = ramp_table()
+    colours, opacity = ramp_table(finding=finding)
     painted = Image.merge("RGB", [levels.point(colours[:, c].tolist()) for c in range(3)])
     # A table lookup and a masked paste: both run in Pillow's C code, without an array of floats the size of
     # the picture.
     return Image.composite(painted, image, levels.point(opacity.tolist()))
 
 
-def ramp_table() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def ramp_table(*, finding: bool = True) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return (256, 3) colours and (256,) opacities, both uint8, for probability i / 255.
 
     >>> colours, opacity = ramp_table()
     >>> int(opacity[0]), int(opacity[255])
     (0, 173)
     """
-    stops = np.asarray(RAMP)
+    stops = np.asarray(RAMP if finding else WEAK)
     level = np.arange(256) / 255
     columns = [np.interp(level, stops[:, 0], stops[:, column]) for column in range(1, 5)]
     colours = np.stack(columns[:3], axis=1).round().astype(np.uint8)

@@ -77,6 +77,8 @@ class Verdict:
     means that the detector drew none. `heatmap` is (h, w) float32 in 0..1, the tampering probability at any
     resolution; it, `mask` arrays and `picture` live in memory only (JSON carries the mask as run lengths or
     as a file name). `panel` says what each member of a panel said (`core.panel`); empty where one detector spoke.
+    `decision` is what the model's measured decision says (`core.decision.to_dict`); None for a model
+    whose errors were never measured.
     """
 
     source: str
@@ -97,6 +99,7 @@ class Verdict:
     error: dict[str, str] | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     panel: list[dict[str, Any]] = field(default_factory=list)
+    decision: dict[str, Any] | None = None
     heatmap: NDArray[np.float32] | None = field(default=None, repr=False)
     picture: Picture | None = field(default=None, repr=False)
 
@@ -114,6 +117,7 @@ class Verdict:
         explanation: str | None = None,
         evidence: Sequence[dict[str, Any]] = (),
         warnings: Sequence[str] = (),
+        decision: dict[str, Any] | None = None,
     ) -> Verdict:
         """Build the verdict on `picture`: the arg-max becomes the label, its probability the confidence.
 
@@ -146,6 +150,7 @@ class Verdict:
             model=dict(model),
             warnings=[*picture.warnings, *warnings],
             metadata=dict(picture.metadata),
+            decision=decision,
             heatmap=heatmap,
             picture=picture,
         )
@@ -160,12 +165,20 @@ class Verdict:
         """True where the picture was judged."""
         return self.error is None
 
+    @property
+    def located(self) -> bool:
+        """True where the heat map is a finding: a conclusive verdict of tampering, or a mask of a model whose errors
+        were never measured. Else it says no more than where to look."""
+        tampered = self.label is Label.TAMPERED and not self.inconclusive
+        return tampered or (self.decision is None and self.mask is not None)
+
     def forget_picture(self) -> None:
         """Drop the pixels to save memory; `overlay()` then reads the file again."""
         self.picture = None
 
     def overlay(self, *, max_side: int | None = None) -> Image.Image:
-        """Return the picture (RGB) with the heat map and the region boxes drawn over it.
+        """Return the picture (RGB) with the heat map and the region boxes drawn over it; a map that is no finding is
+        drawn in pale blue.
 
         `max_side` bounds the longer side in pixels. Raises PictureError where the picture was forgotten and
         its file cannot be read again or has changed since.
@@ -175,7 +188,7 @@ class Verdict:
         heatmap = self.heatmap
         if heatmap is None and self.mask is not None:
             heatmap = self.mask.astype("float32")
-        return draw_overlay(self._pixels(), heatmap, self.regions, max_side)
+        return draw_overlay(self._pixels(), heatmap, self.regions, max_side, finding=self.located)
 
     def _pixels(self) -> NDArray[np.uint8]:
         if self.picture is not None:
@@ -218,6 +231,7 @@ class Verdict:
             "warnings": list(self.warnings),
             "error": self.error,
             "metadata": dict(self.metadata),
+            "decision": self.decision,
             **panel,
         }
 
@@ -268,6 +282,7 @@ class Verdict:
             error=record["error"],
             metadata=dict(record.get("metadata") or {}),
             panel=list(record.get("panel") or []),
+            decision=record.get("decision"),
         )
 
 

@@ -159,6 +159,8 @@ def _detection(frame: Frame) -> dict[str, Statistic]:
         ):
             found[f"{told}_{name}"] = _of_class(matrix, measure, index)
     found["ece"] = lambda w: calibration.expected_calibration_error(frame.confidence, frame.right, weights=w)
+    accused = np.where(fake, np.nan, (frame.predicted > 0) & ~frame.inconclusive)
+    found["authentic_accused"] = weighted_mean(accused)
     found["coverage"] = weighted_mean(~frame.inconclusive)
     found["conclusive_accuracy"] = weighted_mean(np.where(frame.inconclusive, np.nan, frame.right))
     return found

@@ -25,7 +25,7 @@ from pixelsleuth.evaluation.texts import explanation_figures
 SCHEMA = "pixelsleuth.metrics/1"
 BREAKDOWN = ("accuracy", "balanced_accuracy", "binary_accuracy", "auroc", "auroc_full_synthetic", "auroc_tampered",
              "pixel_f1", "pixel_iou", "pixel_auc", "pixel_best_f1", "false_alarm_area",
-             "conclusive_accuracy")  # fmt: skip
+             "coverage", "conclusive_accuracy", "authentic_accused")  # fmt: skip
 CURVE_POINTS = 200
 LISTED = 50
 
@@ -97,7 +97,8 @@ def breakdown(frame: Frame, kind: str, settings: Settings) -> dict[str, Any]:
             against = figure_table(Frame([*parts[name], *real]), settings, ("auroc",))
             figures["auroc_against_all_real"] = against.get("auroc")
         labels = {label: int((part.truth == i).sum()) for i, label in enumerate(NAMES)}
-        result[name] = {"pictures": len(part), "labels": labels, "figures": figures}
+        conclusive = int((~part.inconclusive).sum())
+        result[name] = {"pictures": len(part), "conclusive": conclusive, "labels": labels, "figures": figures}
     return result
 
 

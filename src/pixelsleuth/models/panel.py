@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pixelsleuth.core import store
 from pixelsleuth.core.baselines import FACTS
@@ -20,6 +20,9 @@ from pixelsleuth.models.light.choice import CONVERTED
 from pixelsleuth.models.light.form import SETTINGS
 from pixelsleuth.models.measured import decision_file, measured_decision
 from pixelsleuth.reporting.words import percent
+
+if TYPE_CHECKING:
+    from pixelsleuth.core.bounds import Bounds
 
 
 class Measured(Protocol):
@@ -72,6 +75,10 @@ class Panel(Detector):
         ]
         # Who cannot hold its part of the bound speaks for nothing: the class falls back to the bundled detector.
         self.speaks_for, self.each = grounds([(one.made_for, one.speaks) for one in self.specialists])
+
+    def decide_by(self, bounds: Bounds | None = None, *, stable: bool = True) -> None:
+        """Fit the bundled detector's decision to other bounds; the specialists keep theirs."""
+        self.rest.decide_by(bounds, stable=stable)
 
     def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
         """One verdict a picture."""
@@ -204,7 +211,18 @@ def combined(
         warnings=[*bundled.warnings, *own],
         model=model,
         panel=[voice.to_dict() for voice in voices],
+        decision=_decision(bundled, speaker, resolution),
     )
+
+
+def _decision(bundled: Verdict, speaker: Verdict, resolution: Resolution) -> dict[str, Any] | None:
+    """The decision of the member whose word counts; where nobody's does, the bundled detector's bounds and why."""
+    if resolution.conclusive:
+        return speaker.decision
+    if bundled.decision is None or (bundled.inconclusive and not resolution.reason):
+        return bundled.decision
+    reason = resolution.reason or "no member that may decide is sure enough"
+    return {**bundled.decision, "conclusive": False, "wrong": {}, "sentence": f"Inconclusive: {reason}."}
 
 
 def _sentence(voices: Sequence[Voice], resolution: Resolution, bundled: Verdict) -> str | None:

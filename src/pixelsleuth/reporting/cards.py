@@ -20,6 +20,8 @@ PRINT_SIDE = 480
 
 MOST_REGIONS = 8
 
+LOOK = "Where to look"
+"""What a heat map is called that is no finding."""
 VIEW_NAMES = {"heat": "Heat map", "boxes": "Boxes", "plain": "Picture"}
 
 
@@ -108,9 +110,12 @@ def _look(verdict: Verdict, thumb: int) -> dict[str, Any]:
     heatmap = verdict.heatmap
     if heatmap is None and verdict.mask is not None:
         heatmap = verdict.mask.astype("float32")
-    heat = overlay.png_uri(overlay.heat_layer(heatmap)) if heatmap is not None else None
+    heat = (
+        overlay.png_uri(overlay.heat_layer(heatmap, finding=verdict.located)) if heatmap is not None else None
+    )
     boxes = _boxes([region.box for region in words.ranked(verdict)[:MOST_REGIONS]], width, height)
-    suspected = str(verdict.label) == "tampered"
+    suspected = str(verdict.label) == "tampered" and verdict.located
+    names = VIEW_NAMES if verdict.located else VIEW_NAMES | {"heat": LOOK}
     views = [view for view, there in (("heat", heat), ("boxes", boxes and heat), ("plain", True)) if there]
     printed = None
     if suspected and heat:
@@ -127,9 +132,12 @@ def _look(verdict: Verdict, thumb: int) -> dict[str, Any]:
         "printed": printed,
         "heat": heat,
         "boxes": boxes,
-        "views": [(view, VIEW_NAMES[view]) for view in views],
+        "views": [(view, names[view]) for view in views],
         "view": "heat" if suspected and heat else "plain",
-        "scale": _scale(),
+        "scale": _scale(verdict.located),
+        "legend": ("0%", "100% probability of tampering")
+        if verdict.located
+        else ("Where to look, no finding", "most"),
     }
 
 
@@ -146,10 +154,13 @@ def _boxes(boxes: list[tuple[int, int, int, int]], width: int, height: int) -> l
 
 
 @functools.cache
-def _scale() -> list[tuple[str, float]]:
+def _scale(finding: bool) -> list[tuple[str, float]]:
     from pixelsleuth.reporting.overlay import colour_table
 
-    return [(f"#{r:02x}{g:02x}{b:02x}", round(a / 255, 2)) for r, g, b, a in colour_table(24).tolist()]
+    return [
+        (f"#{r:02x}{g:02x}{b:02x}", round(a / 255, 2))
+        for r, g, b, a in colour_table(24, finding=finding).tolist()
+    ]
 
 
 def _reasons(verdict: Verdict) -> dict[str, Any]:
@@ -176,6 +187,7 @@ def _reasons(verdict: Verdict) -> dict[str, Any]:
         ],
         "explanation": printable(verdict.explanation) if verdict.explanation else None,
         "panel": words.panel_lines(verdict),
+        "trust": [printable(line) for line in words.trust(verdict)],
         "statements": [printable(one) for one in words.statements(verdict)],
         "regions": regions,
         "more_regions": f"and {words.count(more, 'smaller region')}" if more > 0 else None,

@@ -19,18 +19,18 @@ LEVELS = 64
 """Steps of the colour scale: enough to look continuous under a photograph, few enough for a small PNG."""
 
 
-def colour_table(levels: int = LEVELS) -> NDArray[np.uint8]:
+def colour_table(levels: int = LEVELS, *, finding: bool = True) -> NDArray[np.uint8]:
     """Return the colour scale of `core.overlay` as (levels, 4) uint8 RGBA, from probability 0 to 1."""
     import numpy as np
 
     from pixelsleuth.core.overlay import ramp_table
 
-    colours, opacity = ramp_table()
+    colours, opacity = ramp_table(finding=finding)
     at = np.linspace(0, len(opacity) - 1, levels).round().astype(int)
     return np.concatenate([colours[at], opacity[at, None]], axis=1)
 
 
-def heat_layer(heatmap: NDArray[np.float32], *, max_side: int = 400) -> Image.Image:
+def heat_layer(heatmap: NDArray[np.float32], *, max_side: int = 400, finding: bool = True) -> Image.Image:
     """Return a palette picture (mode P with transparency) of `heatmap` ((h, w), 0..1), at most `max_side` a
     side.
 
@@ -47,7 +47,7 @@ def heat_layer(heatmap: NDArray[np.float32], *, max_side: int = 400) -> Image.Im
         layer.thumbnail((max_side, max_side), Image.Resampling.BOX)
     index = (np.asarray(layer) * (LEVELS - 1)).round().astype(np.uint8)
     picture = Image.fromarray(index, mode="L").convert("P")
-    table = colour_table()
+    table = colour_table(finding=finding)
     picture.putpalette(table[:, :3].tobytes())
     picture.info["transparency"] = table[:, 3].tobytes()
     return picture

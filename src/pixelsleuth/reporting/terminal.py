@@ -30,7 +30,7 @@ FULL_UP_TO = 12
 """More pictures than this and each gets a line or two instead of a paragraph."""
 
 BAR = 24
-LEFT = 6
+LEFT = 7
 
 
 def console_for(stream: IO[str] | None = None, *, stderr: bool = False) -> Console:
@@ -121,6 +121,7 @@ class TerminalText:
         ]
         if reasons:
             self._wrapped("Why", reasons)
+        self._wrapped("Trust", [Text(printable(line), "dim") for line in words.trust(verdict)])
         if mask_file:
             self._wrapped("Mask", [Text(printable(mask_file), "dim")])
 

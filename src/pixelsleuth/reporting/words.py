@@ -142,6 +142,28 @@ def _panel_line(member: dict[str, Any]) -> str:
     return printable(f"{member['name']}: {score}, {'; '.join(notes)}")
 
 
+def trust(verdict: Verdict) -> list[str]:
+    """How far the verdict can be relied on: how often such verdicts were wrong, and the two bounds; a sentence each."""
+    if verdict.error is not None or verdict.label is None:
+        return []
+    decision = verdict.decision
+    if decision is None:
+        return ["No error rate was measured for this model."]
+    lines = [str(decision.get("sentence") or "")]
+    bounds, accused = decision.get("bounds"), decision.get("accused")
+    if bounds:
+        lines.append(
+            f"Bounds: at least {percent(bounds['right'])} of conclusive verdicts right, "
+            f"at most {percent(bounds['accused'])} of authentic pictures accused"
+            + (
+                f" ({accused['wrong']} of {accused['of']} were, from {accused['sources']} sources)."
+                if accused
+                else "."
+            )
+        )
+    return [line for line in lines if line]
+
+
 def printable(text: object) -> str:
     """Text that may be shown anywhere: control characters and undecodable bytes become visible marks.
 

@@ -157,12 +157,15 @@ def _grammatical(plain: str) -> str:
 
 
 def _of_grammar(claims: Mapping[str, str]) -> dict[str, str]:
+    if claims.get("opening") == grammar.UNDECIDED:
+        return {}
     if "place" not in claims:
-        return {"label": next(k for k, v in grammar.OPENINGS.items() if v == claims["opening"])}
-    operation = next(k for k, v in grammar.OPERATIONS.items() if v == claims["operation"])
-    trace = next(k for k, v in grammar.TRACES.items() if v == claims["trace"])
-    where = {"place": claims["place"], "size": claims["size"]}
-    return {"label": "tampered", **where, "operation": operation, "trace": trace}
+        return {"label": next((k for k, v in grammar.OPENINGS.items() if v == claims["opening"]), "tampered")}
+    found = {"label": "tampered", "place": claims["place"], "size": claims["size"]}
+    for kind, words in (("operation", grammar.OPERATIONS), ("trace", grammar.TRACES)):
+        key = next((key for key, phrase in words.items() if phrase == claims.get(kind)), None)
+        found |= {kind: key} if key else {}
+    return found
 
 
 def _place(plain: str) -> str | None:
