@@ -7,7 +7,14 @@ from skimage import data
 import pixelsleuth
 from pixelsleuth.compact import detector as compact
 from pixelsleuth.compact import grammar
+from pixelsleuth.compact.claims import explain
+from pixelsleuth.compact.ruling import rule
+from pixelsleuth.core.bounds import Bounds
+from pixelsleuth.core.decision import Decision, Ruling
 from pixelsleuth.core.detector import Detector
+from pixelsleuth.core.scores import Scores
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.evaluation.metrics.claims import claims_of
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +76,125 @@ def test_a_very_large_picture_is_reduced_and_says_so(
 def test_a_folder_without_weights_is_refused(tmp_path) -> None:
     with pytest.raises(pixelsleuth.PixelSleuthError, match="pixelsleuth export"):
         compact.CompactDetector(tmp_path)
+
+
+def test_without_a_measured_decision_nothing_is_conclusive_and_no_place_is_named(
+    bundled: Detector, photographs: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundled, "decision", None)
+    for verdict in bundled.check(photographs[1:3]):
+        assert verdict.inconclusive
+        assert (verdict.mask, verdict.regions) == (None, [])
+        assert verdict.heatmap is not None
+        assert str(verdict.explanation).startswith("Nothing conclusive; noise is ")
+        assert not {"place", "operation"} & {item["kind"] for item in verdict.evidence}
+        assert verdict.decision["sentence"].endswith("was never measured.")
+
+
+@pytest.mark.parametrize("side", [16, 32, 64])
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_squares_of_one_colour_are_inconclusive(bundled: Detector, side: int, grey: int) -> None:
+    verdict = bundled.check(np.full((side, side, 3), grey, np.uint8))
+    assert verdict.inconclusive
+    assert verdict.mask is None
+
+
+def sure(claims: dict | None = None) -> Scores:
+    """Scores of a model that is never wrong, so that every verdict from 0.34 on is conclusive."""
+    sources, pictures = 12, 10
+    count = 3 * sources * pictures
+    labels = np.repeat(np.arange(3), sources * pictures)
+    views = np.full((count, 3, 3), 330)
+    views[np.arange(count), :, labels] = 340
+    return Scores(
+        "made for a test", ("jpeg:85", "resize:0.75"), tuple(map(str, range(sources * 3))), ("photograph",),
+        np.arange(count) // pictures, labels, np.zeros(count, np.int64), views, claims or {},
+    )  # fmt: skip
+
+
+def ruled(claims: dict | None = None) -> Decision:
+    return Decision.fit(sure(claims), Bounds(0.03, 0.9))
+
+
+TRUE = (95, 100)
+MASK = np.zeros((90, 90), bool)
+MASK[:20, :30] = True
+
+
+@pytest.mark.parametrize(
+    "claims, expected",
+    [
+        (
+            {},
+            "the map is highest in the upper left , over 5 to 10 % of the picture ; noise is very low ; "
+            "fine detail is normal",
+        ),
+        ({"trace": {"its pixels were resampled": TRUE}}, None),
+        (
+            {"operation": {"retouched in place": TRUE}},
+            "the map is highest in the upper left , over 5 to 10 % of the picture ; part of it was retouched in place ; "
+            "noise is very low ; fine detail is normal",
+        ),
+        (
+            {
+                "operation": {"retouched in place": TRUE},
+                "trace": {"its pixels were resampled": TRUE},
+                "place": {"": TRUE},
+                "size": {"": TRUE},
+            },
+            "in the upper left , 5 to 10 % of the picture was retouched in place ; its pixels were resampled",
+        ),
+        ({"operation": {"retouched in place": (80, 100)}}, None),
+        ({"operation": {"retouched in place": (5, 5)}}, None),
+        ({"operation": {"pasted from another picture": TRUE}}, None),
+    ],
+)
+def test_an_operation_is_asserted_only_where_such_claims_were_right(
+    claims: dict, expected: str | None
+) -> None:
+    said = lambda opening: f"{opening} retouched in place ; its pixels were resampled"  # noqa: E731
+    grey = np.full((90, 90, 3), 128, np.uint8)
+    text = explain(Ruling(Label.TAMPERED, True), ruled(claims), grey, MASK, None, said)
+    assert grammar.parse(text) is not None
+    if expected is not None:
+        noise, detail = grammar.measure(grey)
+        assert text == expected.replace("noise is very low", noise).replace("fine detail is normal", detail)
+    else:
+        assert "retouched" not in text
+    told = claims_of(grammar.prose(text))
+    assert (told["label"], told["place"], told["size"]) == ("tampered", "upper left", "5 to 10 %")
+
+
+def test_nothing_conclusive_claims_nothing() -> None:
+    grey = np.full((90, 90, 3), 128, np.uint8)
+    text = explain(Ruling(Label.TAMPERED, False, "thin"), ruled(), grey, None, None, str)
+    assert claims_of(grammar.prose(text)) == {}
+    assert "tamper" not in text
+
+
+def test_resaves_are_judged_only_where_the_picture_would_be_conclusive() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    judged: list[tuple[int, ...]] = []
+
+    def judge(pixels: np.ndarray) -> np.ndarray:
+        judged.append(pixels.shape)
+        return np.array([0.1, 0.1, 0.8])
+
+    assert not rule(ruled(), noise, np.array([0.33, 0.33, 0.335]), judge).conclusive
+    assert judged == []
+    assert rule(ruled(), noise, np.array([0.1, 0.1, 0.8]), judge) == Ruling(Label.TAMPERED, True, None, True)
+    assert judged == [(64, 64, 3), (48, 48, 3)]
+    assert rule(ruled(), noise, np.array([0.1, 0.8, 0.1]), judge).stable is False
+
+
+def test_a_conclusive_verdict_of_tampering_has_a_mask_and_its_record(
+    bundled: Detector, photographs: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundled, "decision", ruled())
+    monkeypatch.setattr(bundled, "probabilities", lambda _: np.array([0.1, 0.1, 0.8]))
+    verdict = bundled.check(photographs[2])
+    assert not verdict.inconclusive
+    assert verdict.mask is not None or any("no mask" in warning for warning in verdict.warnings)
+    assert verdict.decision["stable"] is True
+    assert verdict.decision["wrong"]["all"] == {"wrong": 0, "of": 120, "sources": 12}
+    assert "wrong for 0 of 120 test pictures from 12 sources" in verdict.decision["sentence"]

@@ -122,7 +122,12 @@ def _line(picture: DemoPicture, verdict: Verdict, truth: Truth) -> str:
     from pixelsleuth.reporting import cards, words
 
     found = cards.overlap(verdict, truth)
-    marks = {"right": "[green]right[/]", "wrong": "[red]wrong[/]", "undecided": "[yellow]undecided[/]"}
+    marks = {
+        "right": "[green]right[/]",
+        "wrong": "[red]wrong[/]",
+        "undecided": "[yellow]undecided[/]",
+        cards.WRONG_PLACE: f"[red]{cards.WRONG_PLACE}[/]",
+    }
     result = cards.outcome(verdict, truth)
     where = words.percent(found) if found is not None else ""
     return (
@@ -140,7 +145,11 @@ def _count(results: list[tuple[Verdict, Truth]]) -> str:
     parts = []
     for what, labels in (("originals", {Label.REAL}), ("forgeries", {Label.TAMPERED, Label.FULL_SYNTHETIC})):
         counts = Counter(cards.outcome(verdict, truth) for verdict, truth in results if truth.label in labels)
-        rest = [f"{counts[one]} {one}" for one in ("wrong", "undecided", "not judged") if counts[one]]
+        rest = [
+            f"{counts[one]} {one}"
+            for one in ("wrong", cards.WRONG_PLACE, "undecided", "not judged")
+            if counts[one]
+        ]
         parts.append(
             f"{counts['right']} of {counts.total()} {what} right" + (f" ({', '.join(rest)})" if rest else "")
         )

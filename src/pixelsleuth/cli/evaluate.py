@@ -66,6 +66,9 @@ WIDE = 240
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of noise and bootstrap."
 )
+@click.option("--accuse-at-most", type=float, metavar="SHARE", help="Of authentic pictures (0.03).")
+@click.option("--right-at-least", type=float, metavar="SHARE", help="Of conclusive verdicts (0.90).")
+@click.option("--stable/--fast", default=None, help="With mild re-saves (default), or without.")
 @click.option("--save-maps", is_flag=True, help="Also write every score map as PNG.")
 @click.option(
     "--audit/--no-audit", default=True, show_default=True, help="Also audit the data for shortcuts."

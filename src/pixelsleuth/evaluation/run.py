@@ -65,6 +65,9 @@ class EvaluateOptions:
     resamples: int = 1000
     seed: int = 0
     encoder: str | None = None
+    accuse_at_most: float | None = None
+    right_at_least: float | None = None
+    stable: bool | None = None
     save_maps: bool = False
     audit: bool = True
     quiet: bool = False
@@ -141,6 +144,9 @@ def load_all(options: EvaluateOptions) -> tuple[list[Detector], dict[str, str]]:
         raise UsageError(
             f"No detector of the table can be loaded; {next(iter(left_out.values()), 'it names none')}"
         )
+    # Bounds are for detectors with a measured decision; where no one has it, the first says so.
+    for detector in [one for one in detectors if one.scores is not None] or detectors[:1]:
+        detector.decide_as(options.accuse_at_most, options.right_at_least, options.stable)
     return detectors, left_out
 
 
@@ -260,6 +266,9 @@ def _about(options: EvaluateOptions, protocol: Protocol, pictures: Pictures) -> 
     """What must be the same for a rerun to go on: the pictures and what is done to them. Models and perturbations
     may be added later, so they stand in the rows.
     """
+    bounds = {
+        key: getattr(options, key) for key in ("accuse_at_most", "right_at_least", "stable")
+    }  # only where given, so that earlier logs go on
     return {
         "protocol": protocol.name,
         "protocol_version": protocol.version,
@@ -269,6 +278,7 @@ def _about(options: EvaluateOptions, protocol: Protocol, pictures: Pictures) -> 
         "pictures": pictures.digest,
         "seed": options.seed,
         "explain": options.explain,
+        **{key: value for key, value in bounds.items() if value is not None},
     } | ({"settings": dict(options.settings)} if options.settings else {})
 
 

@@ -69,7 +69,7 @@ class Panel(Detector):
         self.version = ", ".join(f"{one.name} {one.version}" for one in members)
         self.capabilities = frozenset[Capability]().union(*(one.capabilities for one in members))
         parts = accusers(*grounds([(one.made_for, one.measured is not None) for one in specialists]))
-        self.rest = rest
+        self.rest, self.scores = rest, rest.scores
         self.specialists = [
             replace(one, measured=one.measured and one.measured.sharing(parts)) for one in specialists
         ]

@@ -36,14 +36,37 @@ class Truth:
     mask: NDArray[np.bool_] | None = None
 
 
+WRONG_PLACE = "wrong place"
+LEAST_OVERLAP = 0.2
+
+
 def outcome(verdict: Verdict, truth: Truth) -> str:
-    """`"right"`, `"wrong"`, `"undecided"` for an inconclusive verdict, or `"not judged"`."""
+    """`"right"`, `"wrong"`, `"undecided"` for an inconclusive verdict, or `"not judged"`.
+
+    Tampering that was named but not found where it is (`at_place`) is `"wrong place"`, never right.
+    """
     state = words.state_of(verdict)
     if state == "failed":
         return "not judged"
     if state == "inconclusive":
         return "undecided"
-    return "right" if str(verdict.label) == str(truth.label) else "wrong"
+    if str(verdict.label) != str(truth.label):
+        return "wrong"
+    return "right" if truth.mask is None or at_place(verdict, truth) else WRONG_PLACE
+
+
+def at_place(verdict: Verdict, truth: Truth) -> bool:
+    """Whether the place found is the altered one: an overlap (IoU) of LEAST_OVERLAP, or the centre of the surest region
+    inside the box around the true mask."""
+    share = overlap(verdict, truth)
+    if share is not None and share >= LEAST_OVERLAP:
+        return True
+    if truth.mask is None or not truth.mask.any() or not verdict.regions:
+        return False
+    x0, y0, x1, y1 = words.ranked(verdict)[0].box
+    column, row = (x0 + x1) / 2, (y0 + y1) / 2
+    rows, columns = truth.mask.any(1).nonzero()[0], truth.mask.any(0).nonzero()[0]
+    return bool(rows[0] <= row <= rows[-1] + 1 and columns[0] <= column <= columns[-1] + 1)
 
 
 def overlap(verdict: Verdict, truth: Truth) -> float | None:
