@@ -58,6 +58,21 @@ def test_records_follow_the_published_schema(verdict):
     validate(Verdict.failed("a.jpg", CorruptPicture("a.jpg is damaged."), MODEL).to_dict())
 
 
+def test_the_decision_is_part_of_the_record_and_old_records_still_read(path):
+    record = {"wrong": 4, "of": 112, "sources": 18}
+    decision = {
+        "conclusive": True, "bounds": {"accused": 0.03, "right": 0.9}, "stable": True,
+        "wrong": {"all": record, "photograph": record}, "accused": record, "sentence": "Such verdicts were wrong.",
+    }  # fmt: skip
+    verdict = Verdict.of(open_picture(path), THINKS_TAMPERED, model=MODEL, decision=decision)
+    told = json.loads(verdict.to_json())
+    validate(told)
+    assert Verdict.from_dict(told).decision == decision
+    del told["decision"]
+    validate(told)
+    assert Verdict.from_dict(told).decision is None
+
+
 def test_the_schema_refuses_records_that_are_wrong(verdict):
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
     for change in (

@@ -18,7 +18,7 @@ from PIL import Image
 
 from pixelsleuth.core.errors import OutputError
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.reporting.cards import Truth
+from pixelsleuth.reporting.cards import Truth, outcome
 from pixelsleuth.reporting.html import HtmlReport
 
 
@@ -253,3 +253,41 @@ def test_text_has_the_contrast_that_wcag_asks_for(tmp_path, verdict, theme):
         for back in ("paper", "card", "well"):
             one, two = sorted((luminance(colours[front]), luminance(colours[back])))
             assert (two + 0.05) / (one + 0.05) >= 4.5, (front, back)
+
+
+def test_a_map_that_is_no_finding_is_weaker_and_called_where_to_look(tmp_path, verdict):
+    heat = np.full((30, 40), 0.95, np.float32)
+    decision = {
+        "conclusive": False,
+        "bounds": None,
+        "stable": None,
+        "wrong": {},
+        "sentence": "Inconclusive: x.",
+    }
+    one = verdict("tampered", inconclusive=True, mask=None, regions=[], heatmap=heat, decision=decision)
+    text = write(tmp_path, [one])
+    assert "Where to look" in text
+    assert "probability of tampering" not in text
+    assert 'id="v1-plain" checked' in text
+    weak = np.asarray(pictures_of(text, "png")[0].convert("RGBA"))
+    strong = np.asarray(
+        pictures_of(write(tmp_path, [verdict("tampered", heatmap=heat)]), "png")[0].convert("RGBA")
+    )
+    assert weak[..., 3].max() < 0.6 * strong[..., 3].max()
+    assert weak[0, 0, 2] > weak[0, 0, 0]  # blue
+    assert strong[0, 0, 0] > strong[0, 0, 2]
+
+
+def test_a_forgery_named_at_the_wrong_place_is_not_right(tmp_path, verdict):
+    one = verdict("tampered")
+    elsewhere = np.zeros_like(one.mask)
+    elsewhere[:20, -30:] = True
+    assert outcome(one, Truth(Label.TAMPERED, mask=one.mask)) == "right"
+    assert outcome(one, Truth(Label.TAMPERED, mask=elsewhere)) == "wrong place"
+    assert (
+        outcome(verdict("tampered", mask=None, regions=[]), Truth(Label.TAMPERED, mask=elsewhere))
+        == "wrong place"
+    )
+    assert "✗ wrong place" in write(
+        tmp_path, [one], truths=[Truth(Label.TAMPERED, mask=elsewhere)], truth=True
+    )

@@ -88,3 +88,37 @@ def test_percentages_never_claim_certainty(share, text):
 
 def test_inconclusive_is_never_counted_under_its_label(verdict):
     assert words.state_of(verdict("real", inconclusive=True)) == "inconclusive"
+
+
+DECISION = {
+    "conclusive": True,
+    "bounds": {"accused": 0.03, "right": 0.9},
+    "stable": True,
+    "wrong": {"all": {"wrong": 4, "of": 112, "sources": 18}},
+    "accused": {"wrong": 3, "of": 400, "sources": 20},
+    "sentence": "Such verdicts were wrong for 4 of 112 test pictures from 18 sources left out of training.",
+}
+
+
+def test_the_error_record_and_both_bounds_stand_with_a_verdict(verdict):
+    text = " ".join(text_of(verdict("tampered", decision=DECISION)).split())
+    assert DECISION["sentence"] in text
+    assert "at least 90% of conclusive verdicts right, at most 3% of authentic pictures accused" in text
+    assert "(3 of 400 were, from 20 sources)" in text
+
+
+def test_a_model_without_measured_errors_says_so_and_keeps_its_mask(verdict):
+    one = verdict("tampered")
+    assert "No error rate was measured for this model." in text_of(one)
+    assert one.located
+
+
+def test_an_inconclusive_verdict_of_a_measured_model_leans_nowhere(verdict):
+    told = DECISION | {"conclusive": False, "wrong": {}, "sentence": "Inconclusive: its score is too low."}
+    one = verdict("tampered", inconclusive=True, decision=told, mask=None, regions=[])
+    for total in (1, 100):
+        text = text_of(one, total=total)
+        assert "leans" not in text
+        assert "its score is too low." in text
+    assert words.headline(one) == "Inconclusive"
+    assert not one.located

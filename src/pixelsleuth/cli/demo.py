@@ -145,11 +145,8 @@ def _count(results: list[tuple[Verdict, Truth]]) -> str:
     parts = []
     for what, labels in (("originals", {Label.REAL}), ("forgeries", {Label.TAMPERED, Label.FULL_SYNTHETIC})):
         counts = Counter(cards.outcome(verdict, truth) for verdict, truth in results if truth.label in labels)
-        rest = [
-            f"{counts[one]} {one}"
-            for one in ("wrong", cards.WRONG_PLACE, "undecided", "not judged")
-            if counts[one]
-        ]
+        others = ("wrong", cards.WRONG_PLACE, "undecided", "not judged")
+        rest = [f"{counts[one]} {one}" for one in others if counts[one]]
         parts.append(
             f"{counts['right']} of {counts.total()} {what} right" + (f" ({', '.join(rest)})" if rest else "")
         )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pixelsleuth.compact import grammar
+from pixelsleuth.compact.ruling import nothing_to_examine
 from pixelsleuth.core.decision import Decision, Ruling
 from pixelsleuth.core.verdict import Label
 
@@ -37,6 +38,8 @@ def explain(
 ) -> str:
     """The text for a ruling. `mask` and `scores` (H, W) are those of a conclusively tampered picture; `generate`
     continues an opening in the model's own words."""
+    if nothing_to_examine(pixels) is not None:
+        return grammar.UNDECIDED
     noise, detail = grammar.measure(pixels)
     if not ruling.conclusive:
         return f"{grammar.UNDECIDED} ; {noise} ; {detail}"

@@ -190,9 +190,11 @@ class CompactDetector(Detector):
 def evidence(text: str, *, located: bool) -> list[dict[str, Any]]:
     """The claims of an explanation with their kinds, and whether each was measured or is the model's judgement."""
     measured = (*MEASURED, "place", "size") if located else MEASURED
-    claims = grammar.parse(text) or {}
+    found = grammar.parse(text) or {}
     return [
-        {"kind": kind, "statement": claim, "measured": kind in measured} for kind, claim in claims.items()
+        {"kind": kind, "statement": claim, "measured": kind in measured}
+        for kind, claim in found.items()
+        if claim not in (grammar.UNDECIDED, grammar.NOWHERE)
     ]
 
 

@@ -175,6 +175,7 @@ _OPERATION, _TRACE = (
 )
 _WHERE = rf"(?P<place>{_PLACE}) , over (?P<size>{_choice(SIZES.values())}) of the picture"
 _CAREFUL = (
+    re.compile(rf"(?P<opening>{UNDECIDED})"),
     re.compile(rf"{HIGHEST} {_WHERE}(?: ; part of it was {_OPERATION})? ; (?:{_TRACE}|{_MEASURED})"),
     re.compile(
         rf"in the (?P<place>{_PLACE}) , (?P<size>{_choice(SIZES.values())}) of the picture"

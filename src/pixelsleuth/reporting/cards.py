@@ -65,8 +65,8 @@ def at_place(verdict: Verdict, truth: Truth) -> bool:
         return False
     x0, y0, x1, y1 = words.ranked(verdict)[0].box
     column, row = (x0 + x1) / 2, (y0 + y1) / 2
-    rows, columns = truth.mask.any(1).nonzero()[0], truth.mask.any(0).nonzero()[0]
-    return bool(rows[0] <= row <= rows[-1] + 1 and columns[0] <= column <= columns[-1] + 1)
+    rows, columns = truth.mask.nonzero()
+    return bool(rows.min() <= row <= rows.max() + 1 and columns.min() <= column <= columns.max() + 1)
 
 
 def overlap(verdict: Verdict, truth: Truth) -> float | None:
@@ -84,6 +84,7 @@ def card(
     escaped).
     """
     state = words.state_of(verdict)
+    undecided = state == "inconclusive" and verdict.decision is not None
     folder, file = _split(printable(verdict.source))
     values = {
         "number": number,
@@ -92,7 +93,7 @@ def card(
         "name": words.NAMES[state],
         "lean": words.headline(verdict).removeprefix(words.NAMES[state]),
         "meaning": printable(words.meaning(verdict)),
-        "sure": percent(verdict.confidence) if state != "failed" else "",
+        "sure": "" if state == "failed" or undecided else percent(verdict.confidence),
         "folder": folder,
         "file": file,
         "code": (verdict.error or {}).get("code", ""),

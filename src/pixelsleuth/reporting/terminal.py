@@ -75,7 +75,9 @@ class TerminalText:
         if state == "failed":
             self._wrapped("", [Text(words.meaning(verdict), "dim")])
         elif state == "inconclusive":
-            self._wrapped("", [Text(f"leans {words.NAMES[str(verdict.label)].lower()}", "dim")])
+            lean = f"leans {words.NAMES[str(verdict.label)].lower()}"
+            told = verdict.decision["sentence"].removeprefix("Inconclusive: ") if verdict.decision else lean
+            self._wrapped("", [Text(printable(told), "dim")])
         elif verdict.regions:
             self._wrapped("", [Text(self._where(verdict), "dim")])
 

@@ -43,9 +43,12 @@ def state_of(verdict: Verdict) -> str:
 
 
 def headline(verdict: Verdict) -> str:
-    """The verdict in a word or three: `"Tampered"`, `"Inconclusive, leans real"`."""
+    """The verdict in a word or three: `"Tampered"`, `"Inconclusive, leans real"`.
+
+    Where the decision is measured, an inconclusive verdict leans nowhere: that would be half an accusation.
+    """
     state = state_of(verdict)
-    if state == "inconclusive":
+    if state == "inconclusive" and verdict.decision is None:
         return f"Inconclusive, leans {NAMES[str(verdict.label)].lower()}"
     return NAMES[state]
 
