@@ -52,10 +52,10 @@ def dinov2_base() -> Any:
 
 def encoder_of(name: str) -> tuple[Any, ...]:
     """What the class takes in place of an encoder that is not at hand."""
-    from pixelsleuth.models.baselines.efficientnet_lite import Lite0
+    from pixelsleuth.models.encoders.lite import Lite
 
     made: dict[str, Callable[[], Any]] = {
-        "univfd": clip_large, "rine": clip_large, "dinov2": dinov2_base, "efficientnet_lite": Lite0,
+        "univfd": clip_large, "rine": clip_large, "dinov2": dinov2_base, "efficientnet_lite": Lite,
     }  # fmt: skip
     return (made[name](),) if name in made else ()
 

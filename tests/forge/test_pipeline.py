@@ -336,17 +336,17 @@ def test_of_a_labelled_manifest_only_the_real_pictures_of_the_split_are_forged(
 
 def test_autoencoders_make_full_synthetic_pictures_without_any_download(photos: Path, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="needs the extra forge")
-    from safetensors.torch import save_file
 
-    from pixelsleuth.forge.autoencoders import FAMILY, Autoencoder
+    from pixelsleuth.forge.autoencoders import FILES, Autoencoder
 
     torch.manual_seed(0)
-    (tmp_path / "family").mkdir()
-    for name in ("nearest2", "shuffle4"):
-        save_file(Autoencoder(FAMILY[name]).state_dict(), tmp_path / "family" / f"{name}.safetensors")
+    (tmp_path / "taef2").mkdir()
+    model = Autoencoder()
+    for name, part in zip(FILES, (model.encoder, model.decoder), strict=True):
+        torch.save(part.state_dict(), tmp_path / "taef2" / name)
     arguments = [f"photographs={photos}", f"out={tmp_path / 'run'}", "limit=5", "workers=1",
                  "synthesis.method=autoencoders",
-                 f"synthesis.model={tmp_path / 'family'}", "output.parquet=false", "output.balance=false"]  # fmt: skip
+                 f"synthesis.model={tmp_path / 'taef2'}", "output.parquet=false", "output.balance=false"]  # fmt: skip
     counts = run_forge(read_config(RECIPE, arguments), **quiet)
     assert sum(n for name, n in counts.items() if name.endswith("full_synthetic")) == 4
     rows = list(read_rows(tmp_path / "run" / "dataset" / "records.jsonl"))

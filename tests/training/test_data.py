@@ -1,9 +1,11 @@
 """Groups are never split, evaluation groups are never trained on, and every class gets the same treatment."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pixelsleuth.core.errors import UsageError
@@ -11,9 +13,10 @@ from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.cache import build_cache, load_cache
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.sample import Sample, hold_out, without_groups_of
-from pixelsleuth.forge.autoencoders import FAMILY, Autoencoder, regenerate
-from pixelsleuth.training.branches import branch_loss, train_branch
-from pixelsleuth.training.mixture import REAL, SYNTHETIC, TAMPERED, Mixture
+from pixelsleuth.forge.autoencoders import FILES, Autoencoder, load_autoencoder, regenerate, write_aligned
+from pixelsleuth.forge.hard import HARD
+from pixelsleuth.training.branches import Schedule, batch_of, train_branch
+from pixelsleuth.training.mixture import REAL, SYNTHETIC, TAMPERED, Canvas, Mixture, load_aligned
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +44,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def mixture(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Mixture:
     cache = tmp_path_factory.mktemp("cache")
-    build_cache(corpus, cache)
-    pictures = load_cache(cache, "train") + load_cache(cache, "validation")
-    family = [Autoencoder(FAMILY["nearest4"]).eval(), Autoencoder(FAMILY["shuffle2"]).eval()]
-    return Mixture(pictures, family, size=64, seed=1)
+    build_cache([corpus], cache)
+    pictures = load_cache(cache)
+    aligned = {p.name: 255 - np.asarray(p.pixels) for p in pictures if p.label == REAL}
+    return Mixture(pictures, aligned, size=64, seed=1)
 
 
 def test_evaluation_groups_are_left_out_and_groups_stay_whole(corpus: Path, tmp_path: Path) -> None:
@@ -54,8 +57,19 @@ def test_evaluation_groups_are_left_out_and_groups_stay_whole(corpus: Path, tmp_
     assert all(sample.group != "group-0" for sample in kept)
     training, validation = hold_out(kept, share=0.4)
     assert not {s.group for s in training} & {s.group for s in validation}
-    build_cache(corpus, tmp_path)
-    assert len(load_cache(tmp_path, "train")) + len(load_cache(tmp_path, "validation")) == len(kept)
+    build_cache([corpus], tmp_path)
+    assert len(load_cache(tmp_path)) == len(kept)
+
+
+def test_sources_of_one_fold_stay_together_and_an_unknown_one_is_named(corpus: Path, tmp_path: Path) -> None:
+    sources = tmp_path / "sources.yaml"
+    sources.write_text("folds: [[source-0], [other]]\nmeasured: [source-1]\nunseen: [source-0]\n")
+    build_cache([corpus], tmp_path, sources)
+    folds = {(p.source, p.fold, p.unseen) for p in load_cache(tmp_path)}
+    assert folds == {("source-0", 0, True), ("source-1", -1, False)}
+    sources.write_text("folds: [[source-0]]\n")
+    with pytest.raises(UsageError, match="'source-1' belongs to no fold"):
+        build_cache([corpus], tmp_path, sources)
 
 
 def test_files_without_a_group_stand_alone() -> None:
@@ -75,7 +89,7 @@ def test_a_manifest_that_cannot_be_used_is_refused(tmp_path: Path, text: str) ->
 def test_every_canvas_has_its_size_and_only_tampered_ones_a_mask(mixture: Mixture) -> None:
     seen = set()
     for index in range(90):
-        canvas = mixture.canvas(index % 3)
+        canvas = mixture.canvas(index % 3, aligned=0.5)
         assert canvas.pixels.shape == (64, 64, 3)
         assert canvas.mask.shape == (64, 64)
         assert (canvas.label == TAMPERED) == bool(canvas.mask.any())
@@ -86,29 +100,75 @@ def test_every_canvas_has_its_size_and_only_tampered_ones_a_mask(mixture: Mixtur
     assert (REAL, True) not in seen
 
 
-def test_an_autoencoder_keeps_shape_for_any_size() -> None:
-    for config in FAMILY.values():
-        output = regenerate(Autoencoder(config).eval(), np.zeros((37, 50, 3), np.uint8))
-        assert output.shape == (37, 50, 3)
-        assert output.dtype == np.uint8
+def test_a_canvas_depends_on_its_generator_alone(mixture: Mixture) -> None:
+    drawn = []
+    for _ in range(2):
+        mixture.random = np.random.default_rng([1, 2])
+        drawn.append(mixture.canvas(TAMPERED))
+    assert (drawn[0].pixels == drawn[1].pixels).all()
+    assert (drawn[0].mask == drawn[1].mask).all()
 
 
-@pytest.mark.parametrize("name", ["local", "repeat", "texture"])
-def test_a_branch_trains_and_resumes(name: str, mixture: Mixture, tmp_path: Path) -> None:
-    import torch
-
-    settings = {"batch": 4, "rate": 1e-3, "aligned": 0.5}
-    train_branch(name, mixture, tmp_path, seconds=0.5, **settings)
-    first = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    train_branch(name, mixture, tmp_path, seconds=first["spent"] + 0.5, **settings)
-    second = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert second["step"] > first["step"] > 0
-    assert all(torch.isfinite(value).all() for value in second["model"].values())
+def test_hard_cases_keep_the_size_and_change_the_picture() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    for make in HARD:
+        hard = make(pixels, np.random.default_rng(1))
+        assert hard.shape == pixels.shape
+        assert hard.dtype == np.uint8
+        assert (hard != pixels).any()
 
 
-def test_the_texture_loss_is_finite_for_any_batch(mixture: Mixture) -> None:
-    from pixelsleuth.training.branches import BRANCHES
+def test_the_autoencoder_keeps_shape_for_any_size_and_its_copies_are_kept(
+    corpus: Path, tmp_path: Path
+) -> None:
+    output = regenerate(Autoencoder().eval(), np.zeros((37, 50, 3), np.uint8))
+    assert output.shape == (37, 50, 3)
+    assert output.dtype == np.uint8
+    build_cache([corpus], tmp_path / "cache")
+    pictures = load_cache(tmp_path / "cache")
+    write_aligned(torch.nn.Identity(), pictures, tmp_path / "aligned", count=3)
+    aligned = load_aligned(tmp_path / "aligned", pictures)
+    assert len(aligned) == 3
+    by_name = {picture.name: picture for picture in pictures}
+    assert all(by_name[name].label == REAL for name in aligned)
+    assert all((by_name[name].pixels == pixels).all() for name, pixels in aligned.items())
 
-    model = BRANCHES["texture"]()
-    for labels in ([REAL] * 4, [REAL, SYNTHETIC, SYNTHETIC, REAL]):
-        assert branch_loss("texture", model, [mixture.canvas(label) for label in labels]).isfinite()
+
+def test_weights_of_another_autoencoder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="lacks taef2_encoder"):
+        load_autoencoder(tmp_path)
+    for name in FILES:
+        torch.save({"0.weight": torch.zeros(1)}, tmp_path / name)
+    with pytest.raises(UsageError, match="does not hold TAEF2"):
+        load_autoencoder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["local", "repeat"])
+def test_a_branch_that_was_stopped_goes_on_to_the_same_weights(
+    name: str, mixture: Mixture, tmp_path: Path
+) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "broken").mkdir()
+    train_branch(name, mixture, tmp_path / "whole", Schedule(4, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pixelsleuth.training.branches.EVERY", 2)
+        patch.setattr("pixelsleuth.training.branches.batch_of", _stops_at(3))
+        with pytest.raises(KeyboardInterrupt):
+            train_branch(name, mixture, tmp_path / "broken", Schedule(4, 2))
+    train_branch(name, mixture, tmp_path / "broken", Schedule(4, 2))
+    states = [
+        torch.load(tmp_path / run / "checkpoint.pt", weights_only=True)["model"]
+        for run in ("whole", "broken")
+    ]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def _stops_at(number: int) -> Callable[..., list[Canvas]]:
+    """`batch_of` that a Ctrl-C ends at step `number`."""
+
+    def stopping(mixture: Mixture, name: str, step: int, size: int) -> list[Canvas]:
+        if step == number:
+            raise KeyboardInterrupt
+        return batch_of(mixture, name, step, size)
+
+    return stopping

@@ -11,6 +11,7 @@ from pixelsleuth.training.pipeline import StageError, plan, run, stages_of
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPACT = ROOT / "recipes/compact.yaml"
+GIVEN = ("data=[m.csv, n.csv]", "lite=lite0.pth", "taef2=taef2", "start=none")
 
 
 def recipe(tmp_path: Path, *stages: tuple[str, str, str]) -> dict[str, Any]:
@@ -21,10 +22,11 @@ def recipe(tmp_path: Path, *stages: tuple[str, str, str]) -> dict[str, Any]:
 def test_the_shipped_recipe_names_modules_that_exist(tmp_path: Path) -> None:
     from importlib.util import find_spec
 
-    stages = stages_of(read_yaml(COMPACT, [f"out={tmp_path}", "data=m.csv"]))
+    stages = stages_of(read_yaml(COMPACT, [f"out={tmp_path}", *GIVEN]))
     assert len(stages) > 8
     assert all(find_spec(stage.module) for stage in stages)
     assert all(stage.makes.is_relative_to(tmp_path) for stage in stages)
+    assert stages[0].arguments[:3] == ["--manifest", "m.csv", "n.csv"]
 
 
 def test_done_stages_are_skipped_and_a_failure_stops(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
@@ -50,4 +52,4 @@ def test_done_stages_are_skipped_and_a_failure_stops(tmp_path: Path, capfd: pyte
 )
 def test_what_no_stage_uses_or_lacks_is_refused(tmp_path: Path, override: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        stages_of(read_yaml(COMPACT, ["data=m.csv", f"out={tmp_path}", override]))
+        stages_of(read_yaml(COMPACT, [*GIVEN, f"out={tmp_path}", override]))

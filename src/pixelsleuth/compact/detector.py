@@ -22,7 +22,7 @@ from pixelsleuth.compact import claims, grammar
 from pixelsleuth.compact.components import regions
 from pixelsleuth.compact.finite import ensure_finite_graph
 from pixelsleuth.compact.ruling import rule
-from pixelsleuth.compact.tiles import traced
+from pixelsleuth.compact.tiles import GRID, traced, windows
 from pixelsleuth.core.content import ensure_content
 from pixelsleuth.core import decision as decisions
 from pixelsleuth.core.detector import Capability, Detector
@@ -33,10 +33,12 @@ from pixelsleuth.core.verdict import Label, Verdict
 
 Array = np.ndarray
 LABELS = (Label.REAL, Label.FULL_SYNTHETIC, Label.TAMPERED)
-GRAPHS = ("traces", "repeats", "statistics", "fuse", "language", "mask")
+GRAPHS = ("traces", "repeats", "look", "statistics", "fuse", "language", "mask")
 LARGEST = 16_000_000
 """Pixels judged at native resolution; a larger picture is reduced to this size first, and says so."""
 REPEAT_SIDE = 384
+LOOK_SIDE = 512
+"""Longer side of the picture for EfficientNet's maps."""
 STATISTICS_SIDE = 512
 MEASURED = ("noise", "detail")
 PROMPT = [grammar.IDS[word] for word in grammar.PROMPT_AFTER]
@@ -44,7 +46,7 @@ CLS_AT = len(PROMPT) - 1
 
 
 class CompactDetector(Detector):
-    """Three classes, a mask and an explanation on a CPU. `folder` holds six ONNX graphs and `compact.json`."""
+    """Three classes, a mask and an explanation on a CPU. `folder` holds seven ONNX graphs and `compact.json`."""
 
     name = "compact"
     capabilities = frozenset({Capability.DETECT, Capability.LOCALIZE, Capability.EXPLAIN})
@@ -82,15 +84,23 @@ class CompactDetector(Detector):
 
     def encode(self, pixels: Array) -> tuple[Array, Array]:
         """(H, W, 3) uint8 -> dense features (1, C, h, w) and tokens (1, N, D)."""
-        traces, texture = traced(
-            pixels, lambda tile: self._run("traces", picture=tile), self.settings["halo"]
-        )
-        (repeats,) = self._run("repeats", picture=_small(pixels)[None])
-        (statistics,) = self._run("statistics", picture=_middle(pixels)[None])
+        traces = traced(pixels, lambda tile: self._run("traces", picture=tile)[0], self.settings["halo"])
+        (repeats,) = self._run("repeats", picture=_small(pixels, REPEAT_SIDE, 8)[None])
+        *maps, _ = self._run("look", picture=_small(pixels, LOOK_SIDE, GRID)[None])
         dense, tokens = self._run(
-            "fuse", traces=traces, texture=texture, repeats=repeats, statistics=statistics
+            "fuse",
+            traces=traces,
+            repeats=repeats,
+            description=self.describe(pixels),
+            **dict(zip(("map4", "map8", "map16"), maps, strict=True)),
         )
         return dense, tokens
+
+    def describe(self, pixels: Array) -> Array:
+        """(H, W, 3) uint8 -> the description (1, D): EfficientNet's moments, mean over windows, and the statistics."""
+        *_, moments = self._run("look", picture=windows(pixels))
+        (statistics,) = self._run("statistics", picture=_middle(pixels)[None])
+        return np.concatenate([moments.mean(axis=0, keepdims=True), statistics], axis=1)
 
     def read(self, dense: Array, tokens: Array) -> tuple[Array, Array]:
         """Class logits (3,) and mask logits (h, w) by the answer's template: one pass, nothing decoded."""
@@ -254,11 +264,12 @@ def _reduce(pixels: Array, most: int) -> Array:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
 
 
-def _small(pixels: Array) -> Array:
-    """The picture at the working size of self-correlation: at most REPEAT_SIDE px, sides multiples of 8, at
-    least 32."""
-    scale = min(1.0, REPEAT_SIDE / max(pixels.shape[:2]))
-    width, height = (max(32, round(side * scale / 8) * 8) for side in (pixels.shape[1], pixels.shape[0]))
+def _small(pixels: Array, most: int, grid: int) -> Array:
+    """The picture at a working size: at most `most` px, sides multiples of `grid`, at least 32."""
+    scale = min(1.0, most / max(pixels.shape[:2]))
+    width, height = (
+        max(32, round(side * scale / grid) * grid) for side in (pixels.shape[1], pixels.shape[0])
+    )
     if (height, width) == pixels.shape[:2]:
         return np.ascontiguousarray(pixels)
     return np.array(

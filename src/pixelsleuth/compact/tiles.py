@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 Array = np.ndarray
+STRIDE = 4
 TILE = 768
 WHOLE = 1024
 PLACES = 65536
 """Most places (at stride 4) of the map that is compared as a whole: 1 megapixel, or larger pictures averaged."""
+WINDOW, MOST, GRID = 256, 3, 32
+"""Side of a window that EfficientNet describes, the most along one side of a picture, and the grid of its strides."""
 
 
 def pooling(height: int, width: int) -> int:
@@ -46,27 +49,45 @@ def block_mean(x: Array, k: int) -> Array:
     return x.reshape(1, channels, height // k, k, width // k, k).mean(axis=(3, 5))
 
 
-def traced(pixels: Array, run: Callable[[Array], list[Array]], halo: int) -> list[Array]:
-    """Traces (1, C, h, w) and texture (1, C', h/2, w/2) of (H, W, 3) uint8, averaged by `pooling`.
+def traced(pixels: Array, run: Callable[[Array], Array], halo: int) -> Array:
+    """Traces (1, C, h, w) of (H, W, 3) uint8 at stride 4, averaged by `pooling`.
 
-    `run` maps a tile (1, H, W, 3) uint8, sides multiples of 8, to both maps at strides 4 and 8.
+    `run` maps a tile (1, H, W, 3) uint8, sides multiples of 8, to its traces.
     """
     k = pooling(*pixels.shape[:2])
     pixels = pad_to(pixels, 8 * k)
     height, width = pixels.shape[:2]
     if max(height, width) <= WHOLE:
-        return [block_mean(x, k) for x in run(np.ascontiguousarray(pixels)[None])]
-    maps: list[Array] = []
+        return block_mean(run(np.ascontiguousarray(pixels)[None]), k)
+    traces: Array | None = None
     for top, bottom, first_row, last_row in spans(height, TILE, halo):
         for left, right, first_column, last_column in spans(width, TILE, halo):
             tile = np.ascontiguousarray(pixels[first_row:last_row, first_column:last_column])[None]
-            for index, (stride, values) in enumerate(zip((4, 8), run(tile), strict=True)):
-                y, x = (top - first_row) // stride, (left - first_column) // stride
-                core = values[:, :, y : y + (bottom - top) // stride, x : x + (right - left) // stride]
-                core = block_mean(core, k)
-                if len(maps) <= index:
-                    shape = (1, core.shape[1], height // stride // k, width // stride // k)
-                    maps.append(np.empty(shape, np.float32))
-                y, x = top // stride // k, left // stride // k
-                maps[index][:, :, y : y + core.shape[2], x : x + core.shape[3]] = core
-    return maps
+            y, x = (top - first_row) // STRIDE, (left - first_column) // STRIDE
+            core = run(tile)[:, :, y : y + (bottom - top) // STRIDE, x : x + (right - left) // STRIDE]
+            core = block_mean(core, k)
+            if traces is None:
+                shape = (1, core.shape[1], height // STRIDE // k, width // STRIDE // k)
+                traces = np.empty(shape, np.float32)
+            y, x = top // STRIDE // k, left // STRIDE // k
+            traces[:, :, y : y + core.shape[2], x : x + core.shape[3]] = core
+    assert traces is not None
+    return traces
+
+
+def windows(pixels: Array) -> Array:
+    """Up to MOST x MOST windows of at most WINDOW px, spread evenly over (H, W, 3): (N, h, w, 3) uint8.
+
+    Sides are multiples of GRID; a picture smaller than that is repeated at its edges.
+    """
+    pixels = pad_to(pixels, GRID) if min(pixels.shape[:2]) < GRID else pixels
+    sides = [min(WINDOW, length // GRID * GRID) for length in pixels.shape[:2]]
+    starts = [_starts(length, side) for length, side in zip(pixels.shape[:2], sides, strict=True)]
+    return np.stack([pixels[y : y + sides[0], x : x + sides[1]] for y in starts[0] for x in starts[1]])
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Where windows begin along one side, on the JPEG grid: in the middle, or from the start to the end."""
+    count = min(MOST, max(1, round(length / WINDOW)))
+    starts = np.linspace(0, length - side, count) if count > 1 else [(length - side) / 2]
+    return [int(start) // 8 * 8 for start in starts]

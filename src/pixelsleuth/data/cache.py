@@ -1,10 +1,11 @@
-"""Decode a corpus once: pictures and masks in one memory-mapped file, so that training never waits for a decoder.
+"""Decode data sets once: pictures and masks in one memory-mapped file, so that training never waits for a decoder.
 
-The cache holds three parts, split by group; groups that also occur in the evaluation split are dropped. `fit` is what
-the branches learn on, `stack` is what the fusion learns on (it must not learn to trust a branch on pictures that the
-branch knows by heart), `validation` is what neither sees. `train` stands for `fit` and `stack` together.
+The cache holds the split `train` of every manifest; groups that also occur in an evaluation split are dropped. Sources
+belong to *folds*: related sources (the same photographs, the same generator) lie in one fold, so that a fold
+can be left out and stand for pictures of unknown origin.
 
-Run: `python -m pixelsleuth.data.cache --manifest corpus/manifest.csv --out runs/cache`
+Run: `python -m pixelsleuth.data.cache --manifest corpus/manifest.csv corpus2/manifest.csv --out runs/cache
+--sources recipes/compact/sources.yaml`
 """
 
 from __future__ import annotations
@@ -12,18 +13,52 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pixelsleuth.core.errors import PictureError, PixelSleuthError, UsageError
+from pixelsleuth.core.settings import read_yaml
 from pixelsleuth.data.left_out import EMPTY_MASK, LeftOut, reason_of
 from pixelsleuth.data.readers import open_data
-from pixelsleuth.data.sample import LABELS, Sample, hold_out, without_groups_of
+from pixelsleuth.data.sample import LABELS, Sample, without_groups_of
 
-STACK_SHARE = 0.25
-"""Share of the training groups that the fusion learns on."""
+
+@dataclass(frozen=True)
+class Sources:
+    """Which sources train together.
+
+    `folds`: lists of sources. `measured`: sources that no gradient sees; they serve to measure alone. `unseen`: real
+    sources that the branches never see, so that what the branches know by heart can be measured.
+    """
+
+    folds: list[list[str]] = field(default_factory=list)
+    measured: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+
+    def fold(self, source: str) -> int:
+        """The number of a source's fold; -1 for a source that serves to measure alone.
+
+        Raises:
+            UsageError: the file names no such source.
+        """
+        if source in self.measured:
+            return -1
+        for number, members in enumerate(self.folds):
+            if source in members:
+                return number
+        raise UsageError(f"The source {source!r} belongs to no fold: add it to the file of sources.")
+
+    @classmethod
+    def read(cls, path: Path | None, names: set[str]) -> Sources:
+        """What the file says; without one, five folds of the names in turn."""
+        if path is None:
+            ordered = sorted(names)
+            return cls([ordered[start::5] for start in range(min(5, len(ordered)))])
+        content = read_yaml(path, [])
+        return cls(**{key: content.get(key, []) for key in ("folds", "measured", "unseen")})
 
 
 @dataclass(frozen=True)
@@ -36,41 +71,18 @@ class CachedPicture:
     label: int
     source: str
     generator: str
+    fold: int = 0
+    unseen: bool = False
     polygons: tuple[np.ndarray, ...] = ()
 
 
-def parts_of(
-    manifest: Path, known: Path | None = None, *, allow_outside: bool = False, left_out: LeftOut | None = None
-) -> dict[str, list[Sample]]:
-    """The split `train` of a manifest as `fit`, `stack` and `validation`, less the groups of `eval`.
-
-    `known` is a JSON file that names the pictures of `stack` and `validation` (relative to the manifest's folder): the
-    parts that shipped weights were made with. Without it a hash of each group decides. What the reader leaves out goes
-    into `left_out`.
-
-    Raises:
-        UsageError: `known` is about other pictures.
-    """
+def training_samples(manifest: Path, left_out: LeftOut, *, allow_outside: bool = False) -> list[Sample]:
+    """The split `train` of a manifest, less the groups of `eval`; what the reader leaves out goes into `left_out`."""
     data = open_data(manifest, allow_outside=allow_outside)
     members = list(data)
-    if left_out is not None:
-        left_out.join(data.left_out)
+    left_out.join(data.left_out)
     held = [sample for sample in members if sample.split == "eval"]
-    samples = without_groups_of([sample for sample in members if sample.split == "train"], held)
-    root = manifest.parent
-    if known is None:
-        training, validation = hold_out(samples, root=root)
-        fit, stack = hold_out(training, share=STACK_SHARE, salt="stack", root=root)
-        return {"fit": fit, "stack": stack, "validation": validation}
-    part_of = {name: part for part, names in json.loads(known.read_text()).items() for name in names}
-    parts: dict[str, list[Sample]] = {"fit": [], "stack": [], "validation": []}
-    for sample in samples:
-        parts[part_of.get(name_of(sample, root), "fit")].append(sample)
-    if not parts["stack"] or not parts["validation"]:
-        raise UsageError(
-            f"{known} names no pictures of {manifest}: it is for another corpus; take parts=hash."
-        )
-    return parts
+    return without_groups_of([sample for sample in members if sample.split == "train"], held)
 
 
 def name_of(sample: Sample, root: Path) -> str:
@@ -80,25 +92,34 @@ def name_of(sample: Sample, root: Path) -> str:
 
 
 def build_cache(
-    manifest: Path, out: Path, known: Path | None = None, *, allow_outside: bool = False
+    manifests: list[Path], out: Path, sources: Path | None = None, *, allow_outside: bool = False
 ) -> LeftOut:
-    """Write `out/pictures.bin` and `out/index.json` for the manifest's split `train` (`known`: see `parts_of`); returns
-    what could not be used.
+    """Write `out/pictures.bin` and `out/index.json` for the training splits of the manifests; returns what could not be
+    used.
+
+    Raises:
+        UsageError: a source belongs to no fold.
     """
     left_out = LeftOut()
-    parts = parts_of(manifest, known, allow_outside=allow_outside, left_out=left_out)
-    objects_file = manifest.parent / "coco_instances.json"
-    objects = json.loads(objects_file.read_text()) if objects_file.is_file() else {}
+    sets = [
+        (manifest, training_samples(manifest, left_out, allow_outside=allow_outside))
+        for manifest in manifests
+    ]
+    known = Sources.read(sources, {sample.source for _, samples in sets for sample in samples})
     out.mkdir(parents=True, exist_ok=True)
-    index, offset = [], 0
+    index: list[dict[str, Any]] = []
+    offset = 0
     with (out / "pictures.bin").open("wb") as store:
-        for split, part in parts.items():
-            for sample in part:
+        for manifest, samples in sets:
+            objects_file = manifest.parent / "coco_instances.json"
+            objects = json.loads(objects_file.read_text()) if objects_file.is_file() else {}
+            for sample in samples:
                 entry = _entry(sample, manifest.parent, objects, left_out)
                 if entry is None:
                     continue
                 row, blob = entry
-                index.append({"split": split, "offset": offset, **row})
+                row |= {"fold": known.fold(sample.source), "unseen": sample.source in known.unseen}
+                index.append({"offset": offset, **row})
                 store.write(blob)
                 offset += len(blob)
     partial = out / "index.partial"
@@ -107,7 +128,9 @@ def build_cache(
     return left_out
 
 
-def _entry(sample: Sample, root: Path, objects: dict, left_out: LeftOut) -> tuple[dict, bytes] | None:
+def _entry(
+    sample: Sample, root: Path, objects: dict[str, Any], left_out: LeftOut
+) -> tuple[dict[str, Any], bytes] | None:
     """Row and bytes of a picture and its mask; None, counted, where they cannot be read."""
     try:
         picture, mask = sample.load()
@@ -122,26 +145,23 @@ def _entry(sample: Sample, root: Path, objects: dict, left_out: LeftOut) -> tupl
         blob += (mask.pixels * np.uint8(255)).tobytes()
     name = name_of(sample, root)
     polygons = [p for o in objects.get(name, {}).get("objs", []) for p in o["polygons"] if len(p) >= 8]
-    row = {"name": name, "height": pixels.shape[0], "width": pixels.shape[1], "mask": has_mask}
+    row = {"name": f"{root.name}/{name}", "height": pixels.shape[0], "width": pixels.shape[1]}
     row |= {"label": LABELS.index(sample.label), "source": sample.source, "generator": sample.generator}
-    return row | {"polygons": polygons}, blob
+    return row | {"polygons": polygons, "mask": has_mask}, blob
 
 
-def load_cache(folder: Path, split: str) -> list[CachedPicture]:
-    """All cached pictures of a part (`train`: of `fit` and `stack`), memory-mapped (read-only arrays)."""
+def load_cache(folder: Path) -> list[CachedPicture]:
+    """All cached pictures, memory-mapped (read-only arrays)."""
     store = np.memmap(folder / "pictures.bin", dtype=np.uint8, mode="r")
     pictures = []
     for row in json.loads((folder / "index.json").read_text()):
-        if row["split"] not in (("fit", "stack") if split == "train" else (split,)):
-            continue
         height, width, offset = row["height"], row["width"], row["offset"]
         size = height * width
         pixels = store[offset : offset + 3 * size].reshape(height, width, 3)
         mask = store[offset + 3 * size : offset + 4 * size].reshape(height, width) if row["mask"] else None
         polygons = tuple(np.array(p, dtype=np.float32).reshape(-1, 2) for p in row["polygons"])
-        pictures.append(
-            CachedPicture(row["name"], pixels, mask, row["label"], row["source"], row["generator"], polygons)
-        )
+        facts = {key: row[key] for key in ("name", "label", "source", "generator", "fold", "unseen")}
+        pictures.append(CachedPicture(pixels=pixels, mask=mask, polygons=polygons, **facts))
     return pictures
 
 
@@ -149,12 +169,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--manifest", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
-        "--parts",
-        default="hash",
-        help="JSON file that names the pictures of stack and validation, or 'hash': a hash of each group decides",
+        "--sources", default="none", help="YAML file of folds, or none: the sources in turn, five folds"
     )
     parser.add_argument(
         "--allow-outside",
@@ -166,10 +184,10 @@ def main() -> None:
         help="also take paths that lead out of the manifest's folder",
     )
     options = parser.parse_args()
-    known = None if options.parts == "hash" else Path(options.parts)
+    sources = None if options.sources == "none" else Path(options.sources)
     try:
         allowed = options.allow_outside == "true"
-        build_cache(options.manifest, options.out, known, allow_outside=allowed).tell()
+        build_cache(options.manifest, options.out, sources, allow_outside=allowed).tell()
     except PixelSleuthError as error:
         parser.exit(2, f"{error}\n")
 

@@ -1,221 +1,167 @@
-"""Aligned fakes: photographs passed through small autoencoders, so that only the decoder's trace differs.
+"""Aligned fakes: photographs passed through a generator's autoencoder, so that only the decoder's trace differs.
 
 A detector that sees posters as synthetic and photographs as real learns posters. Passing the *same* photographs through
 a generator's autoencoder, without denoising, leaves content alone and adds what generators have in common: learned
-upsampling (arXiv 2410.11835; local regeneration as a tampered class: arXiv 2412.17671). This module trains a family of
-small autoencoders that differ in stride, upsampling, quantisation and an adversarial term.
+upsampling (arXiv 2410.11835; local regeneration as a tampered class: arXiv 2412.17671).
 
-Run: `python -m pixelsleuth.forge.autoencoders --cache runs/cache --out runs/ae [--names nearest4 transposed4 ...]`
+The autoencoder is TAEF2, the public tiny autoencoder of FLUX.2's latent space (MIT): `taef2_encoder.pth` and
+`taef2_decoder.pth` in one folder. Its trace is related to that of FLUX.2's own decoder, not equal to it.
+
+Run: `python -m pixelsleuth.forge.autoencoders --weights FOLDER --cache runs/cache --out runs/aligned --count 500`
+passes training photographs through it and keeps the results (about a second and a half each on one core); resumable.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.errors import UsageError
+from pixelsleuth.data.equalise import random_for
 
-@dataclass(frozen=True)
-class AutoencoderConfig:
-    """One member of the family. `stride` is 2, 4 or 8; `up` names the decoder's upsampling."""
-
-    stride: int
-    up: str
-    latent: int
-    levels: int = 0
-    adversarial: bool = False
+FILES = ("taef2_encoder.pth", "taef2_decoder.pth")
+WIDTH, LATENT, STRIDE = 64, 32, 8
+GROUPS = 4
+"""Of the group norm in the pooled branch."""
 
 
-FAMILY = {
-    "nearest4": AutoencoderConfig(4, "nearest", 12),
-    "transposed2": AutoencoderConfig(2, "transposed", 4),
-    "shuffle4": AutoencoderConfig(4, "shuffle", 12, levels=31),
-    "bilinear2": AutoencoderConfig(2, "bilinear", 4, adversarial=True),
-    "nearest2": AutoencoderConfig(2, "nearest", 4, levels=15),
-    "transposed4": AutoencoderConfig(4, "transposed", 12, adversarial=True),
-    "shuffle2": AutoencoderConfig(2, "shuffle", 4),
-    "bilinear4": AutoencoderConfig(4, "bilinear", 12),
-}
-WIDTHS = (12, 24, 40, 48)
-"""Channels by resolution: full, half, quarter, eighth."""
+def _conv(inside: int, outside: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:
+    return nn.Conv2d(inside, outside, 3, stride, 1, bias=bias)
 
 
-def _upsample(kind: str, inside: int, outside: int) -> nn.Module:
-    if kind == "transposed":
-        return nn.ConvTranspose2d(inside, outside, 4, 2, 1)
-    if kind == "shuffle":
-        return nn.Sequential(nn.Conv2d(inside, outside * 4, 3, 1, 1), nn.PixelShuffle(2))
-    return nn.Sequential(nn.Upsample(scale_factor=2, mode=kind), nn.Conv2d(inside, outside, 3, 1, 1))
+class Clamp(nn.Module):
+    """Latents squashed softly to -3..3."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(x / 3) * 3
+
+
+class Block(nn.Module):
+    """Three convolutions with a skip; at the lowest resolution a group-normalised branch is added first."""
+
+    def __init__(self, *, pooled: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            _conv(WIDTH, WIDTH), nn.ReLU(), _conv(WIDTH, WIDTH), nn.ReLU(), _conv(WIDTH, WIDTH)
+        )
+        if pooled:
+            wide = 4 * WIDTH
+            self.pool: nn.Module | None = nn.Sequential(
+                nn.Conv2d(WIDTH, wide, 1, bias=False), nn.GroupNorm(GROUPS, wide), nn.ReLU(),
+                nn.Conv2d(wide, WIDTH, 1, bias=False),
+            )  # fmt: skip
+        else:
+            self.pool = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pool is not None:
+            x = x + self.pool(x)
+        return F.relu(self.conv(x) + x)
+
+
+def _blocks(count: int, *, pooled: bool = False) -> list[nn.Module]:
+    return [Block(pooled=pooled) for _ in range(count)]
+
+
+def encoder() -> nn.Sequential:
+    """(B, 3, H, W) in 0..1 -> latents (B, 32, H/8, W/8)."""
+    layers: list[nn.Module] = [_conv(3, WIDTH), Block()]
+    for level in range(3):
+        layers += [_conv(WIDTH, WIDTH, stride=2, bias=False), *_blocks(3, pooled=level == 2)]
+    return nn.Sequential(*layers, _conv(WIDTH, LATENT))
+
+
+def decoder() -> nn.Sequential:
+    """Latents (B, 32, h, w) -> (B, 3, 8h, 8w) in about 0..1."""
+    layers: list[nn.Module] = [Clamp(), _conv(LATENT, WIDTH), nn.ReLU()]
+    for level in range(3):
+        layers += [
+            *_blocks(3, pooled=level == 0),
+            nn.Upsample(scale_factor=2),
+            _conv(WIDTH, WIDTH, bias=False),
+        ]
+    return nn.Sequential(*layers, Block(), _conv(WIDTH, 3))
 
 
 class Autoencoder(nn.Module):
-    """Convolutional autoencoder; input and output (B, 3, H, W) in -1..1, H and W multiples of `stride`.
+    """TAEF2; pixels (B, 3, H, W) in 0..1, H and W multiples of 8, to the same."""
 
-    The encoder folds blocks into channels; the decoder adds up RGB outputs of every resolution (as StyleGAN2 does),
-    which makes minutes of training enough for a faithful copy.
-    """
-
-    def __init__(self, config: AutoencoderConfig) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.config = config
-        steps = int(math.log2(config.stride))
-        widths = WIDTHS[steps::-1]
-        fold = nn.Conv2d(3 * config.stride**2, config.latent, 1)
-        nn.init.orthogonal_(fold.weight)
-        self.encoder = nn.Sequential(nn.PixelUnshuffle(config.stride), fold)
-        self.stem = nn.Sequential(nn.Conv2d(config.latent, widths[0], 3, 1, 1), nn.SiLU(), _Block(widths[0]))
-        self.ups = nn.ModuleList(
-            nn.Sequential(_upsample(config.up, a, b), nn.SiLU(), _Block(b))
-            for a, b in itertools.pairwise(widths)
-        )
-        self.colours = nn.ModuleList(nn.Conv2d(width, 3, 1) for width in widths)
+        self.encoder, self.decoder = encoder(), decoder()
 
     def forward(self, picture: Tensor) -> Tensor:
-        latent = self.encoder(picture)
-        if self.config.levels:  # finite scalar quantisation with a straight-through gradient
-            half = (self.config.levels - 1) / 2
-            bounded = torch.tanh(latent) * half
-            latent = (bounded + (bounded.round() - bounded).detach()) / half
-        features = self.stem(latent)
-        output = self.colours[0](features)
-        mode = "nearest" if self.config.up == "nearest" else "bilinear"
-        for up, colour in zip(self.ups, self.colours[1:], strict=True):
-            features = up(features)
-            output = F.interpolate(output, scale_factor=2.0, mode=mode) + colour(features)
-        return output
+        return self.decoder(self.encoder(picture)).clamp(0, 1)
 
 
-class _Block(nn.Module):
-    """A residual convolution."""
+def load_autoencoder(folder: Path) -> Autoencoder:
+    """The autoencoder whose weights lie in `folder`.
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Conv2d(width, width, 3, 1, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + F.silu(self.body(x))
-
-
-def patch_critic() -> nn.Module:
-    """A three-layer patch discriminator, the adversarial term of `AutoencoderConfig.adversarial`."""
-    return nn.Sequential(
-        nn.Conv2d(3, 24, 4, 2, 1),
-        nn.LeakyReLU(0.2),
-        nn.Conv2d(24, 48, 4, 2, 1),
-        nn.LeakyReLU(0.2),
-        nn.Conv2d(48, 1, 3, 1, 1),
-    )
-
-
-def _fidelity(output: Tensor, target: Tensor) -> Tensor:
-    """L1 on pixels plus L1 on neighbour differences, which keeps texture sharper than L1 alone."""
-    across = (output.diff(dim=-1) - target.diff(dim=-1)).abs().mean()
-    down = (output.diff(dim=-2) - target.diff(dim=-2)).abs().mean()
-    return (output - target).abs().mean() + across + down
-
-
-def train(
-    config: AutoencoderConfig,
-    crops: Callable[[int], np.ndarray],
-    *,
-    seconds: float,
-    batch: int = 8,
-    seed: int = 0,
-) -> Autoencoder:
-    """Train one autoencoder for `seconds`; `crops(n)` gives (n, H, W, 3) uint8."""
-    torch.manual_seed(seed)
-    model = Autoencoder(config)
-    optimiser = torch.optim.Adam(model.parameters(), 2e-3, betas=(0.8, 0.99))
-    critic = patch_critic() if config.adversarial else None
-    judge = torch.optim.Adam(critic.parameters(), 5e-4, betas=(0.5, 0.9)) if critic else None
-    start, step = time.monotonic(), 0
-    while (done := (time.monotonic() - start) / seconds) < 1:
-        for group in optimiser.param_groups:
-            group["lr"] = 4e-3 * min(1, 0.02 + 10 * done) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-5
-        picture = torch.from_numpy(crops(batch)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        output = model(picture)
-        loss = _fidelity(output, picture)
-        if critic is not None and judge is not None and done > 0.4:
-            loss = loss - 0.02 * critic(output).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if critic is not None and judge is not None and done > 0.35:
-            judge.zero_grad()
-            hinge = F.relu(1 - critic(picture)).mean() + F.relu(1 + critic(output.detach())).mean()
-            hinge.backward()
-            judge.step()
-        step += 1
-        if step % 200 == 0:
-            print(f"step {step} {done:.0%} loss {loss.item():.4f}", flush=True)
+    Raises:
+        UsageError: a file is missing, or holds other weights.
+    """
+    model = Autoencoder()
+    for name, part in zip(FILES, (model.encoder, model.decoder), strict=True):
+        path = folder / name
+        if not path.is_file():
+            raise UsageError(f"{folder} lacks {name}: name the folder of TAEF2's weights (docs/training.md).")
+        try:
+            part.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise UsageError(f"{path} does not hold TAEF2's weights: download it again.") from error
     return model.eval()
 
 
 @torch.no_grad()
-def regenerate(model: Autoencoder, picture: np.ndarray) -> np.ndarray:
+def regenerate(model: nn.Module, picture: np.ndarray) -> np.ndarray:
     """Pass one picture, (H, W, 3) uint8, through an autoencoder; the result has the same shape and type."""
     height, width = picture.shape[:2]
-    stride = model.config.stride
-    tensor = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
-    tensor = F.pad(tensor, (0, -width % stride, 0, -height % stride), mode="replicate")
+    tensor = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+    tensor = F.pad(tensor, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
     output = model(tensor)[0, :, :height, :width]
-    return ((output.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    return (output.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def write_aligned(model: nn.Module, pictures: list[Any], out: Path, *, count: int) -> None:
+    """Regenerate `count` cached photographs, drawn by name, as `out/NUMBER.npy`; what is there is kept.
+
+    `pictures` are `data.cache.CachedPicture`; the number is the picture's place in the cache.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    numbers = [n for n, picture in enumerate(pictures) if picture.label == 0]
+    numbers.sort(key=lambda n: random_for(pictures[n].name).random())
+    for done, number in enumerate(numbers[:count]):
+        path = out / f"{number}.npy"
+        if not path.is_file():
+            with (partial := out / "partial").open("wb") as handle:
+                np.save(handle, regenerate(model, pictures[number].pixels))
+            os.replace(partial, path)
+        if done % 50 == 0:
+            print(f"{done} of {min(count, len(numbers))}", flush=True)
+    (out / "finished").touch()
 
 
 def main() -> None:
-    """Train members of the family on the photographs of a manifest and save them as safetensors."""
-    from safetensors.torch import save_file
-
     from pixelsleuth.data.cache import load_cache
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--names", nargs="+", choices=FAMILY, default=list(FAMILY))
-    parser.add_argument("--seconds", type=float, default=150)
-    parser.add_argument("--threads", type=int, default=1)
+    for name in ("weights", "cache", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=500)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    options.out.mkdir(parents=True, exist_ok=True)
-    pool = [item.pixels for item in load_cache(options.cache, "train") if item.label == 0]
-    for name in options.names:
-        random = np.random.default_rng(len(name))
-
-        def crops(count: int, size: int = 64, random: np.random.Generator = random) -> np.ndarray:
-            chosen = []
-            for index in random.integers(len(pool), size=count):
-                height, width = pool[index].shape[:2]
-                top, left = random.integers(height - size + 1), random.integers(width - size + 1)
-                chosen.append(pool[index][top : top + size, left : left + size])
-            return np.stack(chosen)
-
-        model = train(FAMILY[name], crops, seconds=options.seconds)
-        save_file(model.state_dict(), options.out / f"{name}.safetensors")
-        errors = [np.abs(regenerate(model, p).astype(float) - p).mean() for p in pool[:20]]
-        print(f"{name}: mean absolute error {np.mean(errors):.2f} of 255", flush=True)
-
-
-def load_family(folder: Path) -> dict[str, Autoencoder]:
-    """Every trained member found in `folder`, by name."""
-    from safetensors.torch import load_file
-
-    models = {}
-    for name, config in FAMILY.items():
-        if (path := folder / f"{name}.safetensors").is_file():
-            models[name] = Autoencoder(config).eval()
-            models[name].load_state_dict(load_file(path))
-    return models
+    torch.set_num_threads(1)
+    write_aligned(
+        load_autoencoder(options.weights), load_cache(options.cache), options.out, count=options.count
+    )
 
 
 if __name__ == "__main__":

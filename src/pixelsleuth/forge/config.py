@@ -106,7 +106,7 @@ class EditConfig:
 @dataclass(frozen=True)
 class SynthesisConfig:
     """Stage 5. `none`; `diffusers`: text to image from captions by `generators` (names of the registry, or `model` for
-    one of your own); `autoencoders`: photographs through this project's own autoencoders in the folder `model`."""
+    one of your own); `autoencoders`: photographs through TAEF2, whose weights lie in the folder `model`."""
 
     method: str = "none"
     generators: list[str] = field(default_factory=list)

@@ -119,8 +119,9 @@ def removal(base: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:
 
 
 def local_edit(base: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:
-    """Change a region in place: blur, noise, sharpening, recompression, resampling, or colour with one of them."""
-    kind = random.integers(5)
+    """Change a region in place: blur, noise, sharpening, recompression, resampling, smoothing as beauty filters do,
+    or colour with one of them."""
+    kind = random.integers(6)
     if kind == 0:
         edited, trace = cv2.GaussianBlur(base, (0, 0), random.uniform(0.6, 2.5)), "smooth"
     elif kind == 1:
@@ -134,6 +135,9 @@ def local_edit(base: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:
         )
     elif kind == 3:
         edited, trace = jpeg(base, int(random.integers(35, 80)), bool(random.integers(2))), "recompressed"
+    elif kind == 4:
+        smoothed = cv2.bilateralFilter(base, 9, random.uniform(20, 60), random.uniform(2, 5))
+        edited, trace = np.asarray(smoothed, dtype=np.uint8), "smooth"
     else:
         scale, shape = random.uniform(0.5, 0.9), base.shape[1::-1]
         small = cv2.resize(base, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -144,6 +148,33 @@ def local_edit(base: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:
     if random.random() < 0.4:
         edited = recolour(edited, random)
     return Forgery(blend(base, edited, mask, random), mask, "local edit", [trace])
+
+
+FONTS = (
+    cv2.FONT_HERSHEY_SIMPLEX,
+    cv2.FONT_HERSHEY_DUPLEX,
+    cv2.FONT_HERSHEY_TRIPLEX,
+    cv2.FONT_HERSHEY_COMPLEX,
+)
+LETTERS = tuple("ABCDEFGHIKLMNOPRSTUVabcdefghiklmnoprstuv0123456789")
+
+
+def text(base: np.ndarray, random: Random) -> Forgery:
+    """Write a word over the picture, often on a plate of plain colour; the mask covers the plate, or the word's box."""
+    height, width = base.shape[:2]
+    word = "".join(random.choice(LETTERS, size=int(random.integers(3, 9))))
+    font, size = FONTS[random.integers(len(FONTS))], random.uniform(0.5, 1.6) * width / 256
+    thick = max(1, int(size * random.uniform(1, 2.5)))
+    (across, down), below = cv2.getTextSize(word, font, size, thick)
+    x, y = random.integers(0, max(1, width - across)), random.integers(down, max(down + 1, height - below))
+    box = (slice(max(0, y - down - 2), y + below + 2), slice(max(0, x - 2), x + across + 2))
+    edited, mask = base.copy(), np.zeros((height, width), np.uint8)
+    mask[box] = 255
+    if random.random() < 0.5:
+        edited[box] = random.integers(0, 256, 3)
+    ink = [int(value) for value in random.integers(0, 256, 3)]
+    edited = cv2.putText(edited, word, (int(x), int(y)), font, size, ink, thick, cv2.LINE_AA)
+    return Forgery(np.asarray(edited, dtype=np.uint8), mask, "splice", ["noise"])
 
 
 def generative_edit(base: np.ndarray, regenerated: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:

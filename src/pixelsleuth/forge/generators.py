@@ -95,7 +95,7 @@ def synthesise(row: Row, context: Context) -> list[Row]:
     for number in range(config.per_photograph):
         name = f"{row['id']}-s{number}"
         if config.method == "autoencoders":
-            pixels, record = _regenerated(row, name, context)
+            pixels, record = _regenerated(row, context)
         else:
             pixels, record = _generated(row, name, number, context)
         write_bytes(context.folder / f"pictures/{name}.png", png(pixels))
@@ -149,23 +149,18 @@ def chosen_generator(config: SynthesisConfig, name: str, number: int, seed: int)
     return find_generator(config.generators[int(drawn)])
 
 
-def _regenerated(row: Row, name: str, context: Context) -> tuple[np.ndarray, dict[str, Any]]:
-    """An aligned fake: the photograph itself through one of this project's autoencoders (arXiv 2410.11835)."""
+def _regenerated(row: Row, context: Context) -> tuple[np.ndarray, dict[str, Any]]:
+    """An aligned fake: the photograph itself through a generator's autoencoder (arXiv 2410.11835)."""
     from pixelsleuth.forge.autoencoders import regenerate
 
-    family = _family(context.config.synthesis.model)
-    member = sorted(family)[int(random_for(f"member/{name}", context.config.seed).integers(len(family)))]
-    pixels = regenerate(family[member], photograph(row, context))
-    return pixels, {"generator": f"autoencoder {member}", "model": member, "prompt": ""}
+    pixels = regenerate(_autoencoder(context.config.synthesis.model), photograph(row, context))
+    return pixels, {"generator": "autoencoder TAEF2", "model": "TAEF2", "prompt": ""}
 
 
 @functools.lru_cache(maxsize=1)
-def _family(folder: str) -> dict[str, Any]:
-    from pixelsleuth.forge.autoencoders import load_family
+def _autoencoder(folder: str) -> Any:
+    from pixelsleuth.forge.autoencoders import load_autoencoder
 
-    family = load_family(Path(folder)) if folder else {}
-    if not family:
-        raise UsageError(
-            f"synthesis.model={folder!r}: name a folder of trained autoencoders (docs/training.md makes them)."
-        )
-    return family
+    if not folder:
+        raise UsageError("synthesis.model names no folder: name that of TAEF2's weights (docs/forge.md).")
+    return load_autoencoder(Path(folder))

@@ -1,34 +1,41 @@
 """Training pictures made on the fly: one canvas, one label, one mask, one record of what was done.
 
-Tampered canvases are forged from cached pictures by `forge.edits`; synthetic ones are the corpus' generated pictures or
-*aligned* fakes (photographs passed through an autoencoder). Every class then gets the same resize, noise and JPEG draw
-(`data.equalise`).
+Tampered canvases are forged from cached pictures by `forge.edits`; synthetic ones are generated pictures of the corpora
+or *aligned* fakes (photographs passed through an autoencoder, `forge.autoencoders`). Whatever the class: every picture
+that goes in has a history of its own (`Prior`), some results are made hard (`forge.hard`), and all get the same resize,
+noise and JPEG draw (`data.equalise`).
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from pixelsleuth.data.cache import CachedPicture
-from pixelsleuth.data.equalise import Draw, draw, equalise
+from pixelsleuth.data.equalise import Draw, draw, equalise, jpeg
 from pixelsleuth.forge import edits
-from pixelsleuth.forge.autoencoders import Autoencoder, regenerate
 from pixelsleuth.forge.edits import Forgery
+from pixelsleuth.forge.hard import hard_case
 from pixelsleuth.forge.shapes import Random, bounding_box, outline_shape
 
 REAL, SYNTHETIC, TAMPERED = 0, 1, 2
 OPERATIONS = {
     "splice": 0.36,
-    "copy-move": 0.24,
+    "copy-move": 0.22,
     "removal": 0.08,
     "local edit": 0.1,
-    "generative edit": 0.1,
+    "text": 0.03,
+    "generative edit": 0.09,
     "composite": 0.12,
 }
-"""Share of each operation among tampered canvases; `composite`: the corpus' own splices with their masks."""
+"""Share of each operation among tampered canvases; `composite`: the corpora's own splices with their masks."""
+HARD = 0.12
+"""Share of canvases, of every class, that are made hard."""
 
 
 @dataclass
@@ -41,52 +48,83 @@ class Canvas:
     operation: str = ""
     traces: list[str] = field(default_factory=list)
     source: str = ""
+    fold: int = 0
     aligned: bool = False
 
 
+@dataclass(frozen=True)
+class Prior:
+    """What happened to a picture before it was forged or judged: a reduction, a JPEG pass, both or neither."""
+
+    scale: float = 1.0
+    quality: int | None = None
+    full_chroma: bool = False
+
+    @classmethod
+    def draw(cls, random: Random) -> Prior:
+        scale = random.uniform(0.65, 0.95) if random.random() < 0.3 else 1.0
+        quality = int(random.integers(55, 96)) if random.random() < 0.45 else None
+        return cls(scale, quality, bool(random.random() < 0.4))
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8, sides times `scale`."""
+        if self.scale != 1.0:
+            pixels = cv2.resize(pixels, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_AREA)
+        return pixels if self.quality is None else jpeg(pixels, self.quality, self.full_chroma)
+
+
 class Mixture:
-    """Draws canvases. `family` holds the autoencoders that make aligned fakes and generative edits."""
+    """Draws canvases of `size` pixels. `aligned` holds autoencoder copies of photographs by the picture's name; they
+    make aligned fakes and generative edits. `random` may be replaced at any time: a canvas depends on it alone."""
 
     def __init__(
         self,
         pictures: list[CachedPicture],
-        family: list[Autoencoder],
+        aligned: Mapping[str, np.ndarray],
         *,
         size: int,
-        seed: int,
-        operations: dict[str, float] | None = None,
-        leave_out: tuple[str, ...] = (),
+        seed: int = 0,
+        operations: Mapping[str, float] | None = None,
     ) -> None:
-        self.size, self.family, self.random = size, family, np.random.default_rng(seed)
+        self.size, self.aligned, self.random = size, aligned, np.random.default_rng(seed)
         by_label: dict[int, list[CachedPicture]] = {REAL: [], SYNTHETIC: [], TAMPERED: []}
         for picture in pictures:
-            if not picture.source.startswith(leave_out or ("\0",)):
-                by_label[picture.label].append(picture)
+            by_label[picture.label].append(picture)
         self.by_source = {label: _by_source(members) for label, members in by_label.items()}
-        self.operations = operations or OPERATIONS
+        self.copied = _by_source([picture for picture in by_label[REAL] if picture.name in aligned])
+        operations = dict(operations or OPERATIONS)
+        if not by_label[TAMPERED]:
+            operations.pop("composite", None)
+        if not self.copied[0]:
+            operations.pop("generative edit", None)
+        self.operations = operations
 
     def pick(self, label: int) -> CachedPicture:
         """A picture of a class: sources drawn by the square root of their size, so that none drowns the others."""
-        sources, weights = self.by_source[label]
-        members = sources[self.random.choice(len(sources), p=weights)]
-        return members[self.random.integers(len(members))]
+        return self._drawn(self.by_source[label])
 
-    def canvas(self, label: int, *, aligned: float = 0.5, how: Draw | None = None) -> Canvas:
+    def canvas(self, label: int, *, aligned: float = 0.0, how: Draw | None = None) -> Canvas:
         """One canvas of a class; `aligned` is the share of autoencoder fakes among the synthetic ones."""
-        how = how or draw(self.random)
+        how = how or self._draw()
         if label == TAMPERED:
-            return self._finish(self._tampered(how), how, TAMPERED)
-        is_aligned = bool(label == SYNTHETIC and self.family and self.random.random() < aligned)
-        picture = self.pick(REAL if is_aligned else label)
-        cut = self._cut(picture.pixels, self._need(how))
-        if is_aligned:
-            cut = self._regenerate(cut)
-        result = self._finish(Forgery(cut, np.zeros(cut.shape[:2], np.uint8), ""), how, label)
-        result.source, result.aligned = picture.source, is_aligned
+            forgery, base = self._tampered(how)
+            return self._finish(forgery, how, TAMPERED, base)
+        is_aligned = bool(label == SYNTHETIC and self.copied[0] and self.random.random() < aligned)
+        picture = self._drawn(self.copied) if is_aligned else self.pick(label)
+        pixels = self.aligned[picture.name] if is_aligned else picture.pixels
+        cut = self._cut(pixels, self._need(how))
+        result = self._finish(Forgery(cut, np.zeros(cut.shape[:2], np.uint8), ""), how, label, picture)
+        result.aligned = is_aligned
         return result
 
-    def _regenerate(self, pixels: np.ndarray) -> np.ndarray:
-        return regenerate(self.family[self.random.integers(len(self.family))], pixels)
+    def _drawn(self, sources: tuple[list[list[CachedPicture]], np.ndarray]) -> CachedPicture:
+        members = sources[0][self.random.choice(len(sources[0]), p=sources[1])]
+        return members[self.random.integers(len(members))]
+
+    def _draw(self) -> Draw:
+        """The last step of a canvas; what is reduced must still fill it."""
+        how = draw(self.random, resize=0.25)
+        return dataclasses.replace(how, scale=max(how.scale, min(1.0, self.size / 300)))
 
     def _need(self, how: Draw) -> int:
         return int(np.ceil(self.size / how.scale)) + 1
@@ -97,33 +135,46 @@ class Mixture:
         return slice(starts[0], starts[0] + size), slice(starts[1], starts[1] + size)
 
     def _cut(self, pixels: np.ndarray, size: int) -> np.ndarray:
-        pixels = np.asarray(pixels)
-        if self.random.random() < 0.5:
-            pixels = pixels[:, ::-1]
-        return np.ascontiguousarray(pixels[self._window(pixels.shape, size, self.random)])
+        return self._cuts([pixels], size)[0]
 
-    def _tampered(self, how: Draw) -> Forgery:
+    def _cuts(self, pictures: list[np.ndarray], size: int) -> list[np.ndarray]:
+        """The same window of pictures of one size, each mirrored and given the same history."""
+        prior, shape = Prior.draw(self.random), pictures[0].shape
+        if min(shape[:2]) * prior.scale < size:
+            prior = dataclasses.replace(prior, scale=1.0)
+        window = self._window(shape, int(np.ceil(size / prior.scale)), self.random)
+        mirrored = self.random.random() < 0.5
+        cuts = [
+            np.ascontiguousarray(pixels[window][:, ::-1] if mirrored else pixels[window])
+            for pixels in pictures
+        ]
+        return [prior.apply(cut) for cut in cuts]
+
+    def _tampered(self, how: Draw) -> tuple[Forgery, CachedPicture]:
         random, need = self.random, self._need(how)
         names = list(self.operations)
         shares = np.array([self.operations[name] for name in names])
         operation = names[random.choice(len(names), p=shares / shares.sum())]
         if operation == "composite":
             return self._composite(need)
-        base = self.pick(REAL if operation == "generative edit" or random.random() < 0.85 else SYNTHETIC)
+        if operation == "generative edit":
+            base = self._drawn(self.copied)
+            canvas, copy = self._cuts([np.asarray(base.pixels), self.aligned[base.name]], need)
+            return edits.generative_edit(canvas, copy, edits.shape_in(canvas, random), random), base
+        base = self.pick(REAL if random.random() < 0.85 else SYNTHETIC)
         canvas = self._cut(base.pixels, need)
         if operation == "splice":
             donor, mask, synthetic = self._donor(need)
-            return edits.splice(canvas, donor, mask, random, synthetic=synthetic)
+            return edits.splice(canvas, donor, mask, random, synthetic=synthetic), base
+        if operation == "text":
+            return edits.text(canvas, random), base
         mask = edits.shape_in(canvas, random)
-        if operation == "copy-move":
-            return edits.copy_move(canvas, mask, random)
-        if operation == "removal":
-            return edits.removal(canvas, mask, random)
-        if operation == "generative edit":
-            return edits.generative_edit(canvas, self._regenerate(canvas), mask, random)
-        return edits.local_edit(canvas, mask, random)
+        forge = {"copy-move": edits.copy_move, "removal": edits.removal, "local edit": edits.local_edit}[
+            operation
+        ]
+        return forge(canvas, mask, random), base
 
-    def _composite(self, need: int) -> Forgery:
+    def _composite(self, need: int) -> tuple[Forgery, CachedPicture]:
         picture = self.pick(TAMPERED)
         for _ in range(4):
             window = self._window(picture.pixels.shape, need, self.random)
@@ -131,10 +182,12 @@ class Mixture:
             if mask is not None and 0.01 < mask.mean() / 255 < 0.6:
                 break
         assert mask is not None
-        return Forgery(np.ascontiguousarray(picture.pixels[window]), np.array(mask), "splice", ["noise"])
+        return Forgery(
+            np.ascontiguousarray(picture.pixels[window]), np.array(mask), "splice", ["noise"]
+        ), picture
 
     def _donor(self, need: int) -> tuple[np.ndarray, np.ndarray, bool]:
-        """A donor picture, its region's mask, and whether it is synthetic."""
+        """A donor picture with a history of its own, its region's mask, and whether it is synthetic."""
         synthetic = self.random.random() < 0.25
         donor = self.pick(SYNTHETIC if synthetic else REAL)
         if donor.polygons and self.random.random() < 0.9:
@@ -142,12 +195,16 @@ class Mixture:
                 donor.polygons[self.random.integers(len(donor.polygons))], *donor.pixels.shape[:2]
             )
             if bounding_box(mask) is not None and (mask > 0).mean() > 0.003:
-                return np.asarray(donor.pixels), mask, synthetic
+                prior = dataclasses.replace(Prior.draw(self.random), scale=1.0)
+                return prior.apply(np.array(donor.pixels)), mask, synthetic
         cut = self._cut(donor.pixels, max(need, 128))
         return cut, edits.shape_in(cut, self.random), synthetic
 
-    def _finish(self, forgery: Forgery, how: Draw, label: int) -> Canvas:
-        pixels = equalise(forgery.pixels, how, self.random)
+    def _finish(self, forgery: Forgery, how: Draw, label: int, picture: CachedPicture) -> Canvas:
+        pixels = forgery.pixels
+        if self.random.random() < HARD:
+            pixels = hard_case(pixels, self.random)
+        pixels = equalise(pixels, how, self.random)
         mask = forgery.mask
         if how.scale != 1.0:
             mask = cv2.resize(mask, pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST)
@@ -156,8 +213,19 @@ class Mixture:
             lack = [(0, self.size - pixels.shape[0]), (0, self.size - pixels.shape[1])]
             pixels, mask = np.pad(pixels, [*lack, (0, 0)], mode="reflect"), np.pad(mask, lack, mode="reflect")
         if label == TAMPERED and not mask.any():
-            label = REAL  # the region fell outside: what is left was never changed
-        return Canvas(pixels, mask, label, forgery.operation, forgery.traces)
+            # The region fell outside: what is left was never changed.
+            label = SYNTHETIC if picture.label == SYNTHETIC else REAL
+        changed = (forgery.operation, forgery.traces) if label == TAMPERED else ("", [])
+        return Canvas(pixels, mask, label, *changed, source=picture.source, fold=picture.fold)
+
+
+def load_aligned(folder: Path, pictures: list[CachedPicture]) -> dict[str, np.ndarray]:
+    """The autoencoder copies in `folder` (`forge.autoencoders`) by the name of the picture; `pictures`: the
+    whole cache."""
+    return {
+        pictures[int(path.stem)].name: np.load(path, allow_pickle=False)
+        for path in sorted(folder.glob("[0-9]*.npy"))
+    }
 
 
 def _by_source(members: list[CachedPicture]) -> tuple[list[list[CachedPicture]], np.ndarray]:

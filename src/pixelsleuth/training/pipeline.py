@@ -98,11 +98,17 @@ def stages_of(content: Mapping[str, Any]) -> list[Stage]:
     return [
         Stage(
             row["module"],
-            [word.format(**content) for word in shlex.split(row["arguments"])],
+            [filled for word in shlex.split(row["arguments"]) for filled in _words(word, content)],
             _filled(content, row["makes"]),
         )
         for row in rows
     ]
+
+
+def _words(word: str, content: Mapping[str, Any]) -> list[str]:
+    """A word of the arguments filled in; a setting that is a list and stands alone gives a word each."""
+    value = content.get(word[1:-1]) if word.startswith("{") and word.endswith("}") else None
+    return [str(part) for part in value] if isinstance(value, list) else [word.format(**content)]
 
 
 def _filled(content: Mapping[str, Any], text: str) -> Path:

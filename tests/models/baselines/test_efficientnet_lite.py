@@ -10,12 +10,12 @@ import torch
 from torch.nn import functional as F
 
 from pixelsleuth.core.errors import UsageError
-from pixelsleuth.models.baselines.efficientnet_lite import (
-    STAGES,
-    EfficientNetLite,
-    Lite0,
+from pixelsleuth.models.baselines.efficientnet_lite import EfficientNetLite
+from pixelsleuth.models.encoders.lite import (
+    LITE0,
+    Lite,
     SameConv,
-    load_encoder,
+    load_lite,
 )
 
 
@@ -23,7 +23,7 @@ from pixelsleuth.models.baselines.efficientnet_lite import (
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights as the package has them, classifier included."""
     torch.manual_seed(0)
-    state = Lite0().state_dict()
+    state = Lite().state_dict()
     state |= {"_conv_head.weight": torch.zeros(1280, 320, 1, 1), "_fc.bias": torch.zeros(1000)}
     path = tmp_path_factory.mktemp("lite") / "efficientnet-lite0.pth"
     torch.save(state, path)
@@ -37,7 +37,7 @@ def picture(seed: int, height: int = 70, width: int = 90) -> np.ndarray:
 def test_the_encoder_has_the_published_parameters() -> None:
     """4,652,008 with the classifier (1280 x 320, its norm, 1000 x 1280 and biases)."""
     head = 1280 * 320 + 2 * 1280 + 1000 * 1280 + 1000
-    assert sum(one.numel() for one in Lite0().parameters()) + head == 4_652_008
+    assert sum(one.numel() for one in Lite().parameters()) + head == 4_652_008
 
 
 @pytest.mark.parametrize("kernel, stride, side", [(3, 2, 7), (3, 2, 8), (5, 2, 9), (5, 1, 6), (3, 1, 5)])
@@ -58,7 +58,7 @@ def test_tokens_of_different_stages_share_no_channel(file: Path) -> None:
     tokens = network.see(torch.randn(2, 3, 320, 320)).tokens
     used = (tokens != 0).any(dim=0)
     assert used.sum(dim=0).max() == 1
-    assert used.sum(dim=1).tolist() == [stage[-1] for stage in STAGES]
+    assert used.sum(dim=1).tolist() == [stage[-1] for stage in LITE0]
 
 
 @pytest.mark.parametrize("probe", ["mlp", "linear"])
@@ -100,5 +100,5 @@ def test_a_linear_probe_is_linear(file: Path) -> None:
 
 def test_another_networks_file_is_refused(tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
-    with pytest.raises(UsageError, match="does not hold the weights of EfficientNet-Lite0"):
-        load_encoder(str(tmp_path / "resnet.pth"))
+    with pytest.raises(UsageError, match="does not hold the weights of EfficientNet-Lite"):
+        load_lite(tmp_path / "resnet.pth")

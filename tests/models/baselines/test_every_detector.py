@@ -33,7 +33,7 @@ def encoders(
     """Folders and files of the frozen encoders."""
     from transformers import Dinov2Config, Dinov2Model
 
-    from pixelsleuth.models.baselines.efficientnet_lite import Lite0
+    from pixelsleuth.models.encoders.lite import Lite
 
     root = tmp_path_factory.mktemp("encoders")
     clip().save_pretrained(root / "clip")
@@ -48,7 +48,7 @@ def encoders(
         "patch_size": 14,
     }
     Dinov2Model(Dinov2Config(**sizes)).save_pretrained(root / "dinov2")
-    torch.save(Lite0().state_dict(), root / "lite.pth")
+    torch.save(Lite().state_dict(), root / "lite.pth")
     return {
         "univfd": {"encoder": str(root / "clip")},
         "rine": {"encoder": str(root / "clip")},

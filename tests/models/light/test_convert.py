@@ -42,9 +42,9 @@ def dinov2() -> Any:
 
 
 def lite() -> Any:
-    from pixelsleuth.models.baselines.efficientnet_lite import Lite0
+    from pixelsleuth.models.encoders.lite import Lite
 
-    return Lite0()
+    return Lite()
 
 
 MAKERS: dict[str, Callable[[], Baseline]] = {

@@ -1,9 +1,8 @@
-"""The forensic encoder's three views of a picture, each a small convolutional network with a plain head of its own.
+"""Two of the forensic encoder's views of a picture, each a small convolutional network with a plain head of its own.
 
 * `LocalBranch`: noise residuals at stride 4, each place compared with its surroundings and with the whole picture
   (a splice differs from the rest of *its own* picture; absolute texture means little).
 * `RepeatBranch`: self-correlation at stride 8: does this place occur elsewhere in the picture (copy-move)?
-* `TextureBranch`: colours and residuals at stride 8: does the texture come out of a generator?
 
 The plain heads serve to train the branches apart from the language model; inside SIDA only the features are used.
 """
@@ -145,45 +144,3 @@ def _disagreement(offset: Tensor) -> Tensor:
     mean = box_mean(offset, 3)
     spread = box_mean((offset - mean).square(), 3)
     return spread / (spread + 4.0)
-
-
-class TextureBranch(nn.Module):
-    """Generator texture at stride 8; receptive field 95 px, so that no scene as a whole is seen."""
-
-    stride = 8
-
-    def __init__(self, width: int = 64) -> None:
-        super().__init__()
-        self.features = width
-        self.residuals = Residuals()
-        self.trunk = nn.Sequential(
-            conv(3 + Residuals.channels, 24, stride=2),
-            conv(24, 48, stride=2),
-            ResidualBlock(48),
-            conv(48, 96, stride=2),
-            ResidualBlock(96),
-            ResidualBlock(96),
-            conv(96, width, kernel=1),
-        )
-        self.dropout = nn.Dropout(0.3)
-        self.corpus = nn.Linear(2 * width, 1)
-        self.aligned = nn.Linear(2 * width, 1)
-
-    def texture(self, picture: Tensor) -> Tensor:
-        """(B, 3, H, W) in 0..255 -> (B, width, H/8, W/8)."""
-        rgb = picture / 127.5 - 1
-        return self.trunk(torch.cat([rgb, self.residuals(picture)], dim=1))
-
-    @staticmethod
-    def pool(texture: Tensor) -> Tensor:
-        """Mean and deviation over the picture: (B, 2 * width)."""
-        mean = texture.mean(dim=(2, 3))
-        deviation = ((texture - mean[:, :, None, None]).square().mean(dim=(2, 3)) + 1e-4).sqrt()
-        return torch.cat([mean, deviation], dim=1)
-
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Texture (B, width, h, w) and logits (B, 2): generated as the corpus' generators do; as an
-        autoencoder does."""
-        texture = self.texture(picture)
-        pooled = self.dropout(self.pool(texture))
-        return texture, torch.cat([self.corpus(pooled), self.aligned(pooled)], dim=1)

@@ -2,7 +2,7 @@
 
 Generators betray themselves in the distribution of the smallest differences, not in any single place. Two descriptions
 of it, both fixed: the mean log power of 32 x 32 block DCT coefficients (Frank et al. 2020) and joint histograms of
-neighbouring residuals (SPAM, Pevny et al. 2010; SRM, Fridrich and Kodovsky 2012). A small perceptron reads them.
+neighbouring residuals (SPAM, Pevny et al. 2010; SRM, Fridrich and Kodovsky 2012).
 """
 
 from __future__ import annotations
@@ -55,24 +55,19 @@ def pairs(residual: Tensor, step: float, *, across: bool) -> Tensor:
     return (joint + 1e-6).sqrt().flatten(1)
 
 
-class StatisticsBranch(nn.Module):
-    """(B, 3, H, W) in 0..255, sides at least 32, to an embedding (B, features) and two logits as `TextureBranch`."""
+class Statistics(nn.Module):
+    """(B, 3, H, W) in 0..255, sides at least 32, to a fixed description (B, SIZE); nothing here is trained."""
 
+    SIZE = BLOCK**2 + 2 * (BLOCK // 2) ** 2 + 49 * (4 * 2 + 2 * 2)
     dct32: Tensor
     dct16: Tensor
 
-    def __init__(self, features: int = 64) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.features = features
         self.register_buffer("dct32", dct_matrix(BLOCK), persistent=False)
         self.register_buffer("dct16", dct_matrix(BLOCK // 2), persistent=False)
-        size = BLOCK**2 + 2 * (BLOCK // 2) ** 2 + 49 * (4 * 2 + 2 * 2)
-        self.norm = nn.BatchNorm1d(size, affine=False)
-        self.embed = nn.Sequential(nn.Dropout(0.2), nn.Linear(size, features), nn.ReLU(), nn.Dropout(0.2))
-        self.head = nn.Linear(features, 2)
 
-    def describe(self, picture: Tensor) -> Tensor:
-        """The fixed description (B, 2124) of pictures (B, 3, H, W) in 0..255."""
+    def forward(self, picture: Tensor) -> Tensor:
         red, green, blue = picture[:, 0], picture[:, 1], picture[:, 2]
         luma = (0.299 * red + 0.587 * green + 0.114 * blue).round()
         blueness, redness = ((blue - luma) * 0.564).round(), ((red - luma) * 0.713).round()
@@ -88,11 +83,3 @@ class StatisticsBranch(nn.Module):
                     )
                     parts += [pairs(second_across, step, across=True), pairs(second_down, step, across=False)]
         return torch.cat(parts, dim=1)
-
-    def read(self, description: Tensor) -> tuple[Tensor, Tensor]:
-        """Embedding (B, features) and logits (B, 2): as the corpus' generators; as an autoencoder."""
-        embedded = self.embed(self.norm(description).clamp(-6, 6))
-        return embedded, self.head(embedded)
-
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        return self.read(self.describe(picture))

@@ -17,6 +17,7 @@ from pixelsleuth.core.content import ensure_fetched
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models.encoders.forensic import ForensicConfig, ForensicEncoder
 from pixelsleuth.models.sida.model import Answer, Sida, SidaConfig
+from pixelsleuth.models.sida.modules import Fusion
 from pixelsleuth.models.sida.text import CLS_AT, PREFIX
 from pixelsleuth.models.weights import ensure_finite, ensure_room, ensure_sane
 
@@ -34,13 +35,17 @@ class CompactSida(nn.Module):
     def __init__(self, encoder: ForensicEncoder | None = None, config: SidaConfig | None = None) -> None:
         super().__init__()
         self.encoder = encoder or ForensicEncoder()
-        dims = self.encoder.config
-        self.sida = Sida(config or SidaConfig(token=dims.token, out=dims.dense, heads=4, language=LANGUAGE))
+        self.sida = Sida(config or compact_config(self.encoder.config))
         self.register_buffer("prefix", torch.tensor(PREFIX), persistent=False)
 
     def answer(self, tokens: Tensor, dense: Tensor, ids: Tensor, seg_at: Tensor) -> Answer:
         """Teacher-forced answer on encoded pictures; ids (B, T) follow the picture."""
         return self.sida(tokens, dense, self.prefix, ids, CLS_AT, seg_at)
+
+
+def compact_config(dims: ForensicConfig, fusion: Fusion = "tokens") -> SidaConfig:
+    """The dimensions behind an encoder."""
+    return SidaConfig(token=dims.token, out=dims.dense, heads=4, fusion=fusion, language=LANGUAGE)
 
 
 def save_compact(model: CompactSida, folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""Export a compact checkpoint to the six ONNX graphs that the bundled detector runs.
+"""Export a compact checkpoint to the seven ONNX graphs that the bundled detector runs.
 
-traces (tile -> local traces, texture), repeats (small picture -> self-correlation),
-statistics (-> description), fuse (-> dense features, tokens),
+traces (tile -> local traces), repeats (small picture -> self-correlation), look (windows, or the picture at a working
+size -> EfficientNet's maps and moments), statistics (-> description), fuse (-> dense features, tokens),
 language (tokens, ids -> text, class and [SEG] read-outs of every position), mask (-> mask logits).
 """
 
@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import warnings
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from pixelsleuth.compact.detector import GRAPHS
 from pixelsleuth.compact.grammar import VOCABULARY
 from pixelsleuth.models.sida.compact import CompactSida, load_compact
+
+DECISION = "decision.json"
+"""Scores on sources left out (`training.scores`), which travel with the graphs."""
 
 
 class _Call(nn.Module):
@@ -28,18 +34,20 @@ class _Call(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         encoder, sida = self.model.encoder, self.model.sida
-        if self.name == "traces":
-            return encoder.traces(inputs[0].permute(0, 3, 1, 2).float())
-        if self.name == "repeats":
-            return encoder.repeats(inputs[0].permute(0, 3, 1, 2).float())
-        if self.name == "statistics":
-            return encoder.statistics.describe(inputs[0].permute(0, 3, 1, 2).float())
+        if self.name in ("traces", "repeats", "statistics", "look"):
+            planes = inputs[0].permute(0, 3, 1, 2).float()
+            if self.name == "look":
+                maps, moments = encoder.look(planes)
+                return *maps, moments
+            see: Callable[[Tensor], Tensor] = getattr(encoder, self.name)
+            return see(planes)
         if self.name == "fuse":
-            encoded = encoder.fuse(*inputs)
+            traces, repeats, *maps, description = inputs
+            encoded = encoder.fuse(traces, repeats, list(maps), description)
             return encoded.dense, encoded.tokens
         if self.name == "mask":
             classes, detection, segmentation, dense = inputs
-            query = sida.fusion(classes, detection, segmentation[:, None])
+            query = sida.fusion(classes, detection, segmentation[:, None], dense)
             return sida.decoder(query, dense)
         hidden = sida.hidden_states(inputs[0], self.model.prefix, inputs[1])
         return sida.language.lm_head(hidden), sida.detection(hidden), sida.segmentation(hidden), hidden
@@ -51,29 +59,30 @@ def _examples(model: CompactSida) -> dict[str, tuple[tuple[Tensor, ...], list[st
     picture = torch.randint(0, 255, (1, 96, 128, 3), dtype=torch.uint8)
     with torch.no_grad():
         planes = picture.permute(0, 3, 1, 2).float()
-        traces, texture = model.encoder.traces(planes)
-        repeats = model.encoder.repeats(planes)
-        statistics = model.encoder.statistics.describe(planes)
-        encoded = model.encoder.fuse(traces, texture, repeats, statistics)
+        traces, repeats = model.encoder.traces(planes), model.encoder.repeats(planes)
+        maps, moments = model.encoder.look(planes)
+        description = torch.cat([moments, model.encoder.statistics(planes)], dim=1)
+        encoded = model.encoder.fuse(traces, repeats, maps, description)
     rows = torch.zeros(1, 20, dtype=torch.long)
     space = {1: "height", 2: "width"}
-    maps = {
-        name: {2: f"{name}_height", 3: f"{name}_width"} for name in ("traces", "texture", "repeats", "dense")
-    }
+    names = ("traces", "repeats", "map4", "map8", "map16", "dense")
+    free = {name: {2: f"{name}_height", 3: f"{name}_width"} for name in names}
+    windows = {"picture": {0: "windows", **space}, "moments": {0: "windows"}}
     return {
-        "traces": (
+        "traces": ((picture,), ["picture"], ["traces"], {"picture": space, "traces": free["traces"]}),
+        "repeats": ((picture,), ["picture"], ["repeats"], {"picture": space, "repeats": free["repeats"]}),
+        "look": (
             (picture,),
             ["picture"],
-            ["traces", "texture"],
-            {"picture": space, "traces": maps["traces"], "texture": maps["texture"]},
+            ["map4", "map8", "map16", "moments"],
+            windows | {name: {0: "windows", **free[name]} for name in ("map4", "map8", "map16")},
         ),
-        "repeats": ((picture,), ["picture"], ["repeats"], {"picture": space, "repeats": maps["repeats"]}),
         "statistics": ((picture,), ["picture"], ["statistics"], {"picture": space}),
         "fuse": (
-            (traces, texture, repeats, statistics),
-            ["traces", "texture", "repeats", "statistics"],
+            (traces, repeats, *maps, description),
+            ["traces", "repeats", "map4", "map8", "map16", "description"],
             ["dense", "tokens"],
-            {name: maps[name] for name in ("traces", "texture", "repeats", "dense")},
+            free,
         ),
         "language": (
             (encoded.tokens, rows),
@@ -85,39 +94,51 @@ def _examples(model: CompactSida) -> dict[str, tuple[tuple[Tensor, ...], list[st
             (torch.zeros(1, 3), torch.zeros(1, hidden), torch.zeros(1, dims.dense), encoded.dense),
             ["classes", "hidden", "segmentation", "dense"],
             ["mask"],
-            {"dense": maps["dense"], "mask": {2: "mask_height", 3: "mask_width"}},
+            {"dense": free["dense"], "mask": {2: "mask_height", 3: "mask_width"}},
         ),
     }
 
 
-def export_compact(checkpoint: Path, out: Path) -> list[Path]:
-    """Write the graphs and `compact.json` (settings that calibration found; defaults where it has not run yet)."""
-    model = load_compact(checkpoint)
+def export_graphs(model: CompactSida, out: Path, names: Collection[str] = GRAPHS) -> list[Path]:
+    """Write the named graphs of a model in evaluation mode."""
     model.sida.language.config._attn_implementation = "eager"
     out.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name, (inputs, names, outputs, axes) in _examples(model).items():
+    for name, (inputs, inside, outside, axes) in _examples(model).items():
+        if name not in names:
+            continue
         path = out / f"{name}.onnx"
         with torch.no_grad(), warnings.catch_warnings():
             # Known and harmless: the graphs are held equal to torch by tests/models/test_compact_sida.py.
             warnings.filterwarnings("ignore", "Converting a tensor to a Python")
+            warnings.filterwarnings("ignore", "torch.from_numpy results are registered")
             warnings.filterwarnings("ignore", "Constant folding", UserWarning)
             warnings.filterwarnings("ignore", category=DeprecationWarning)  # the tracing exporter's own
             torch.onnx.export(
                 _Call(model, name).eval(),
                 inputs,
                 str(path),
-                input_names=names,
-                output_names=outputs,
+                input_names=inside,
+                output_names=outside,
                 dynamic_axes=axes,
                 opset_version=18,
                 dynamo=False,
             )
         paths.append(path)
+    return paths
+
+
+def export_compact(checkpoint: Path, out: Path) -> list[Path]:
+    """Write the graphs and `compact.json` (settings that calibration found; defaults where it has not run yet)."""
+    model = load_compact(checkpoint)
+    paths = export_graphs(model, out)
     settings_file = checkpoint / "calibration.json"
     settings = json.loads(settings_file.read_text()) if settings_file.is_file() else {}
     settings |= {"vocabulary": VOCABULARY, "parameters": sum(p.numel() for p in model.parameters())}
     settings["weights"] = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()[:8]
     settings["halo"], settings["token"] = model.encoder.config.halo, model.encoder.config.token
     (out / "compact.json").write_text(json.dumps(settings, indent=1) + "\n")
-    return [*paths, out / "compact.json"]
+    paths.append(out / "compact.json")
+    if (checkpoint / DECISION).is_file():
+        paths.append(Path(shutil.copy(checkpoint / DECISION, out / DECISION)))
+    return paths

@@ -142,14 +142,15 @@ class Sida(nn.Module):
         ).last_hidden_state
         return output[:, before.shape[1] + tokens.shape[1] :]
 
-    def query(self, classes: Tensor, detection: Tensor, segmentation: Tensor) -> Tensor:
-        """Class logits (B, 3), detection state (B, hidden), states of S [SEG] (B, S, hidden) -> queries (B, S, out)."""
-        return self.fusion(classes, detection, self.segmentation(segmentation))
+    def query(self, classes: Tensor, detection: Tensor, segmentation: Tensor, dense: Tensor) -> Tensor:
+        """Class logits (B, 3), detection state (B, hidden), states of S [SEG] (B, S, hidden), dense features -> queries
+        (B, S, out)."""
+        return self.fusion(classes, detection, self.segmentation(segmentation), dense)
 
     def mask(self, classes: Tensor, detection: Tensor, segmentation: Tensor, dense: Tensor) -> Tensor:
         """Mask logits (B, S, h, w) from class logits (B, 3), the detection state (B, hidden), the states of S [SEG]
         (B, S, hidden) and dense features (B, C, h', w')."""
-        return self.decoder(self.query(classes, detection, segmentation), dense)
+        return self.decoder(self.query(classes, detection, segmentation, dense), dense)
 
     def forward(
         self, tokens: Tensor, dense: Tensor, prefix: Tensor, ids: Tensor, cls_at: int, seg_at: Tensor

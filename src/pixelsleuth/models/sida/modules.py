@@ -6,10 +6,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 DetectionProjection = Literal["logits", "hidden"]
-Fusion = Literal["attention", "none", "linear"]
+Fusion = Literal["attention", "none", "linear", "tokens"]
 
+CELLS = 8
+"""The dense features are pooled to CELLS x CELLS picture tokens for `fusion: tokens`."""
 DECODER_EPS = 1e-5
 """Of LayerNorm in segment-anything's mask decoder; transformers' default, 1e-6, moves mask logits by 1e-4."""
 
@@ -37,7 +40,9 @@ class DetectionFusion(nn.Module):
     [SEG] the softmax runs over one key, so the query cannot change the result; it matters from two on.
 
     `how` names the paper's ablations (section 5.4): `attention`; `none` leaves the mask query as it is; `linear` puts a
-    fully connected layer over detection and mask query in the place of the attention.
+    fully connected layer over detection and mask query in the place of the attention. `tokens` is ours: the detection
+    state attends over the picture, its dense features pooled to 8 x 8 tokens, and over the mask query, so that what was
+    detected can say where to look.
     """
 
     def __init__(
@@ -53,13 +58,20 @@ class DetectionFusion(nn.Module):
         self.projection, self.how = projection, how
         if how != "none":
             self.project = nn.Linear(3 if projection == "logits" else hidden, out)
-        if how == "attention":
+        if how == "tokens":
+            self.picture = nn.Linear(out, out)
+        if how in ("attention", "tokens"):
             self.attention = nn.MultiheadAttention(out, heads, batch_first=True)
         elif how == "linear":
             self.connected = nn.Linear(2 * out, out)
 
-    def forward(self, logits: Tensor, hidden: Tensor, segmentation: Tensor) -> Tensor:
-        """Logits (B, 3), detection state (B, hidden), mask queries (B, S, out) -> fused queries (B, S, out)."""
+    def forward(
+        self, logits: Tensor, hidden: Tensor, segmentation: Tensor, dense: Tensor | None = None
+    ) -> Tensor:
+        """Logits (B, 3), detection state (B, hidden), mask queries (B, S, out) -> fused queries (B, S, out).
+
+        `tokens` also reads the dense features (B, out, h, w).
+        """
         if self.how == "none":
             return segmentation
         query = self.project(logits if self.projection == "logits" else hidden)[:, None]
@@ -67,8 +79,19 @@ class DetectionFusion(nn.Module):
             return segmentation + self.connected(
                 torch.cat([query.expand_as(segmentation), segmentation], dim=-1)
             )
-        attended, _ = self.attention(query, segmentation, segmentation, need_weights=False)
+        keys = segmentation
+        if self.how == "tokens":
+            assert dense is not None
+            keys = torch.cat([segmentation, self.picture(picture_tokens(dense))], dim=1)
+        attended, _ = self.attention(query, keys, keys, need_weights=False)
         return segmentation + attended
+
+
+def picture_tokens(dense: Tensor) -> Tensor:
+    """Dense features (B, C, h, w) sampled and pooled to tokens (B, CELLS * CELLS, C), whatever the picture's size."""
+    side = (4 * CELLS, 4 * CELLS)
+    sampled = F.interpolate(dense, size=side, mode="bilinear", align_corners=False)
+    return F.avg_pool2d(sampled, 4).flatten(2).transpose(1, 2)
 
 
 class QueryMaskDecoder(nn.Module):

@@ -126,7 +126,7 @@ class TrainConfig:
     gradient_checkpointing: bool = False
     full: tuple[str, ...] = FULL
     det_projection: Literal["logits", "hidden"] | None = None
-    fusion: Literal["attention", "none", "linear"] | None = None
+    fusion: Literal["attention", "none", "linear", "tokens"] | None = None
     clip: str | None = None
     equalise: Literal["random", "fixed", "off"] = "random"
     descriptions: Literal["given", "measured"] = "given"
