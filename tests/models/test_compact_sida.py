@@ -123,7 +123,7 @@ def test_a_damaged_or_incomplete_export_is_refused_in_a_sentence(
 ) -> None:
     for file in exported.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / name).write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    (tmp_path / name).write_bytes(b"no graph and no settings")
     with pytest.raises(UsageError, match=rf"{name} .*pixelsleuth export"):
         CompactDetector(tmp_path)
     (tmp_path / name).unlink()

@@ -23,8 +23,8 @@ from pixelsleuth.compact.components import regions
 from pixelsleuth.compact.finite import ensure_finite_graph
 from pixelsleuth.compact.ruling import rule
 from pixelsleuth.compact.tiles import GRID, traced, windows
-from pixelsleuth.core.content import ensure_content
 from pixelsleuth.core import decision as decisions
+from pixelsleuth.core.content import ensure_content
 from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.images import Picture

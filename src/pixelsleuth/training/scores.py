@@ -203,7 +203,9 @@ def _mask_figures(logits: np.ndarray, item: Item) -> dict[str, Any]:
 
 def fit(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(calibration, decision): what goes into `calibration.json`, and into `decision.json`."""
-    for row in rows:  # whatever they were made of, all forgeries are of one making, and of a kind that training saw
+    for (
+        row
+    ) in rows:  # whatever they were made of, all forgeries are of one making, and of a kind that training saw
         row["source"] = FORGE if row["operation"] else row["source"]
     sources = sorted({row["source"] for row in rows})
     labels = np.array([row["label"] for row in rows])
