@@ -129,10 +129,11 @@ def _line(picture: DemoPicture, verdict: Verdict, truth: Truth) -> str:
         cards.WRONG_PLACE: f"[red]{cards.WRONG_PLACE}[/]",
     }
     result = cards.outcome(verdict, truth)
+    sure = "" if words.leans_nowhere(verdict) else words.percent(verdict.confidence)
     where = words.percent(found) if found is not None else ""
     return (
         f"{picture.name:<26} {words.NAMES[str(truth.label)].lower():<10} "
-        f"{words.headline(verdict).lower():<34} {words.percent(verdict.confidence):>5}  {where:>6}  "
+        f"{words.headline(verdict).lower():<34} {sure:>5}  {where:>6}  "
         f"{marks.get(result, result)}"
     )
 

@@ -84,7 +84,6 @@ def card(
     escaped).
     """
     state = words.state_of(verdict)
-    undecided = state == "inconclusive" and verdict.decision is not None
     folder, file = _split(printable(verdict.source))
     values = {
         "number": number,
@@ -93,7 +92,7 @@ def card(
         "name": words.NAMES[state],
         "lean": words.headline(verdict).removeprefix(words.NAMES[state]),
         "meaning": printable(words.meaning(verdict)),
-        "sure": "" if state == "failed" or undecided else percent(verdict.confidence),
+        "sure": "" if state == "failed" or words.leans_nowhere(verdict) else percent(verdict.confidence),
         "folder": folder,
         "file": file,
         "code": (verdict.error or {}).get("code", ""),
@@ -202,7 +201,7 @@ def _reasons(verdict: Verdict) -> dict[str, Any]:
     return {
         "bars": [
             {
-                "state": str(label),
+                "state": "failed" if words.leans_nowhere(verdict) else str(label),
                 "name": words.NAMES[str(label)],
                 "width": round(100 * value, 1),
                 "percent": percent(value),
@@ -211,6 +210,7 @@ def _reasons(verdict: Verdict) -> dict[str, Any]:
         ],
         "explanation": printable(verdict.explanation) if verdict.explanation else None,
         "panel": words.panel_lines(verdict),
+        "bars_note": words.RAW_SCORES if words.leans_nowhere(verdict) else "",
         "trust": [printable(line) for line in words.trust(verdict)],
         "statements": [printable(one) for one in words.statements(verdict)],
         "regions": regions,

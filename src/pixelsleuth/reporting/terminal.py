@@ -67,9 +67,10 @@ class TerminalText:
         from rich.text import Text
 
         state = words.state_of(verdict)
+        sure = state != "failed" and not words.leans_nowhere(verdict)
         line = Text(no_wrap=True, overflow="fold")
         line.append(f"{self._sign(state)} {words.NAMES[state]:<16} ", STYLES[state])
-        line.append(f"{words.percent(verdict.confidence) if state != 'failed' else '':>4}  ")
+        line.append(f"{words.percent(verdict.confidence) if sure else '':>4}  ")
         line.append(printable(verdict.source))
         self.console.print(line, soft_wrap=True)
         if state == "failed":
@@ -107,7 +108,10 @@ class TerminalText:
         from rich.text import Text
 
         for label, probability in (verdict.probabilities or {}).items():
-            self.console.print(self._bar(str(label), probability), soft_wrap=True)
+            style = "dim" if words.leans_nowhere(verdict) else STYLES[str(label)]
+            self.console.print(self._bar(str(label), probability, style), soft_wrap=True)
+        if words.leans_nowhere(verdict):
+            self._wrapped("", [Text(words.RAW_SCORES, "dim")])
         if verdict.panel:
             self._wrapped("Panel", [Text(line, "dim") for line in words.panel_lines(verdict)])
         if verdict.regions:
@@ -142,14 +146,14 @@ class TerminalText:
         if len(verdict.regions) > 5:
             yield f"and {words.count(len(verdict.regions) - 5, 'smaller region')}"
 
-    def _bar(self, label: str, probability: float) -> Text:
+    def _bar(self, label: str, probability: float, style: str) -> Text:
         from rich.text import Text
 
         width = max(6, min(BAR, self.console.width - 28))
         filled = round(width * probability)
         full, empty = ("█", "░") if self.unicode else ("#", ".")
         bar = Text(f"    {words.NAMES[label].lower():<17}")
-        bar.append(full * filled, STYLES[label])
+        bar.append(full * filled, style)
         bar.append(empty * (width - filled), "dim")
         bar.append(f" {words.percent(probability):>4}")
         return bar

@@ -48,9 +48,17 @@ def headline(verdict: Verdict) -> str:
     Where the decision is measured, an inconclusive verdict leans nowhere: that would be half an accusation.
     """
     state = state_of(verdict)
-    if state == "inconclusive" and verdict.decision is None:
+    if state == "inconclusive" and not leans_nowhere(verdict):
         return f"Inconclusive, leans {NAMES[str(verdict.label)].lower()}"
     return NAMES[state]
+
+
+RAW_SCORES = "Raw scores of the model: they decide nothing here."
+
+
+def leans_nowhere(verdict: Verdict) -> bool:
+    """True for an inconclusive verdict of a model whose decision is its own: its scores stay mere scores."""
+    return state_of(verdict) == "inconclusive" and verdict.decision is not None
 
 
 def meaning(verdict: Verdict) -> str:
