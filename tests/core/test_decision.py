@@ -129,6 +129,8 @@ def test_spotless_sources_are_no_certainty() -> None:
     p = lambda sources: statistics.accused_p(np.zeros((sources, 1)), np.full(sources, 30), 0.03)[0]  # noqa: E731
     assert p(3) > statistics.LEVEL
     assert p(20) <= statistics.LEVEL
+    alike = statistics.accused_p(np.full((20, 1), 1 / 30), np.full(20, 30), 0.05)
+    assert alike[0] == 1.0
 
 
 def test_a_walk_stops_at_the_first_setting_that_fails_and_divides_its_level_among_its_starts() -> None:

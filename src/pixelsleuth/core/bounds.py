@@ -77,8 +77,11 @@ def accused_p(shares: Floats, size: NDArray[np.int64], accused: float) -> Floats
         return np.ones(shares.shape[1])
     worst = np.maximum(shares.max(0), 1 / np.median(size))
     values = np.concatenate([shares, worst[None]])
-    spread = values.var(0, ddof=1) / len(values)
-    return tail((values.mean(0) - accused) / np.sqrt(spread), len(values) - 1)
+    spread = np.sqrt(values.var(0, ddof=1) / len(values))
+    excess = values.mean(0) - accused
+    # Sources that are all alike to the picture tell nothing of how sources differ: not certified.
+    t = np.divide(excess, spread, out=np.full_like(excess, np.inf), where=spread > 0)
+    return tail(t, len(values) - 1)
 
 
 def wrong_p(shares: Floats, cells: Cells, label: int, right: float) -> Floats:
