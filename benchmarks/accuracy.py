@@ -182,7 +182,7 @@ def _sides(samples: Sequence[Sample], positive: Label) -> tuple[np.ndarray, np.n
 
 def print_table(title: str, figures: dict[str, dict[str, Any]]) -> None:
     used = [name for name in COLUMNS if any(row.get(name) is not None for row in figures.values())]
-    print(f"\n### {title}\n\n| source | " + " | ".join(COLUMNS[name] for name in used))
+    print(f"\n### {title}\n\n| source | " + " | ".join(COLUMNS[name] for name in used) + " |")
     print("|---|" + "---:|" * len(used))
     for name, row in figures.items():
         cells = [row.get(column) for column in used]

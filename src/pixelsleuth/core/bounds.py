@@ -22,7 +22,7 @@ DELTA = 0.10
 """The chance that is taken of choosing a threshold at which a bound does not hold."""
 LEVEL = 0.05
 """Level of each t test, half of DELTA: rates near zero are skewed, and a t test errs more often than its level says."""
-FEWEST = 5
+FEWEST = 8
 """Sources of a class, at least: fewer say too little of how sources differ, however clean they are."""
 STARTS = (0.01, 0.05)
 """Shares of the pictures at which a walk starts; the level is divided among them, and carried on where they meet."""
