@@ -131,6 +131,7 @@ def _line(picture: DemoPicture, verdict: Verdict, truth: Truth) -> str:
     result = cards.outcome(verdict, truth)
     sure = "" if words.leans_nowhere(verdict) else words.percent(verdict.confidence)
     where = words.percent(found) if found is not None else ""
+    sure = "" if verdict.inconclusive else words.percent(verdict.confidence)
     return (
         f"{picture.name:<26} {words.NAMES[str(truth.label)].lower():<10} "
         f"{words.headline(verdict).lower():<34} {sure:>5}  {where:>6}  "

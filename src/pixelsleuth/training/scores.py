@@ -216,7 +216,10 @@ def fit(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
     weights = source_weights(source[plain], labels[plain])
     temperature, bias = fit_temperature(logits[plain, 0], labels[plain], weights)
     scores = softened(logits.reshape(-1, 3), temperature, bias).reshape(logits.shape)
-    held = [row for row in rows if row["kind"] == "photograph" and (row["unseen"] or row["fold"] < 0)]
+    photographs = [row for row in rows if row["kind"] == "photograph"]
+    held = [row for row in photographs if row["unseen"] or row["fold"] < 0]
+    if not any("f1" in row for row in held):
+        held = photographs  # no source was kept from the branches: figures of those that they saw
     best, f1, alarm = fit_mask_threshold(
         THRESHOLDS, [r["f1"] for r in held if "f1" in r], [r["area"] for r in held if r["label"] != TAMPERED]
     )

@@ -102,8 +102,7 @@ def test_an_answer_does_not_depend_on_the_batch(name: str) -> None:
 
 
 def test_large_pictures_are_shrunk_and_not_run_out_of_memory_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (pscc_net, hifi_net, trufor):
-        monkeypatch.setattr(module, "MOST_PIXELS", 4096)
+    monkeypatch.setattr("pixelsleuth.models.pixels.MOST_PIXELS", 4096)
     pixels = scene(0, 100, 200)[0]
     for network in (pscc_net.PsccNet(), hifi_net.HifiNet(head="loc"), trufor.TruFor()):
         _, height, width = network.prepare(pixels).shape

@@ -46,14 +46,19 @@ class EfficientNetLite(FrozenHeads):
     def see(self, pixels: Tensor) -> Seen:
         """(B, 3, 320, 320) -> seven tokens (B, 7, 784), zero but for the stage's own channels; maps at stride 16."""
         stages = self.encoder(pixels)
-        tokens = torch.stack(
-            [torch.block_diag(*rows) for rows in zip(*(x.mean((2, 3)) for x in stages), strict=True)]
-        )
+        widths = [stage[-1] for stage in LITE0]
+        starts = [sum(widths[:number]) for number in range(len(widths))]
+        means = [
+            F.pad(x.mean((2, 3)), (start, sum(widths) - start - width))
+            for x, start, width in zip(stages, starts, widths, strict=True)
+        ]
+        tokens = torch.stack(means, dim=1)
         return Seen(tokens, [_grid(stages[stage], stages[MAPS[2]].shape[-1]) for stage in MAPS])
 
 
 def _grid(x: Tensor, side: int) -> Tensor:
     """A square map brought to `side` cells: cells averaged, or bilinear where there are fewer."""
-    if x.shape[-1] > side:
-        return F.adaptive_avg_pool2d(x, side)
+    side, inside = int(side), int(x.shape[-1])
+    if inside > side:
+        return F.avg_pool2d(x, inside // side)  # sides are powers of two times the grid's
     return F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
