@@ -1,7 +1,7 @@
-"""FakeVLM's speed against the release's loop, on one random LLaVA; and the curve of a GRPO run.
+"""FakeVLM's speed against the release's loop, on one random LLaVA; and the curves of GRPO runs.
 
     python benchmarks/vlm.py speed [--batches 1 8 32] [--pictures 32] [--tokens 128] [--device auto] [--width 256]
-    python benchmarks/vlm.py curve runs/r1/log.jsonl docs/grpo.png
+    python benchmarks/vlm.py curve runs/r1/log.jsonl [runs/r2/log.jsonl ...] docs/grpo.png
 
 The release pads every prompt to 1024 tokens and asks one picture at a time (its evaluation batch). Both loops generate
 the same number of tokens for each picture with the same weights, and write the same text (checked).
@@ -161,39 +161,54 @@ def speed(options: argparse.Namespace) -> None:
 
 
 def curve(options: argparse.Namespace) -> None:
-    """Mean reward (share of its maximum) and each reward over the steps, smoothed over ten."""
+    """Two panels a run, smoothed over ten steps: the mean reward (share of its maximum) with each reward, and the area
+    of the boxes told of tampered pictures beside that of the true ones, with their intersection over union."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    lines = [json.loads(line) for line in Path(options.log).read_text(encoding="utf-8").splitlines()]
-    steps = [line["step"] for line in lines]
-    figure, axes = plt.subplots(figsize=(8, 4.5), dpi=110)
-    for name in lines[0]["rewards"]:
-        values = [np.nan if line["rewards"][name] is None else line["rewards"][name] for line in lines]
-        axes.plot(steps, smooth(values), linewidth=1, label=name)
-    total = [line["reward"] for line in lines]
-    axes.plot(steps, total, color="0.8", linewidth=0.8)
-    axes.plot(steps, smooth(total), color="black", linewidth=2.2, label="all, share of the maximum")
-    axes.axhline(0.8, color="0.5", linestyle=":")
-    axes.set(
-        xlabel="step",
-        ylabel="mean reward",
-        ylim=(0, 1.02),
-        title="GRPO of a small random policy: mean of ten steps",
+    figure, panels = plt.subplots(
+        2, len(options.logs), figsize=(max(8, 4 * len(options.logs)), 7), dpi=110, sharey="row", squeeze=False
     )
-    axes.legend(loc="lower right", fontsize=8)
+    for (above, below), path in zip(panels.T, map(Path, options.logs), strict=True):
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        steps, total = [line["step"] for line in lines], [line["reward"] for line in lines]
+        for name in lines[0]["rewards"]:
+            above.plot(steps, smooth([line["rewards"][name] for line in lines]), linewidth=1, label=name)
+        above.plot(steps, smooth(total), color="black", linewidth=2.2, label="all, share of the maximum")
+        above.axhline(0.8, color="0.5", linestyle=":")
+        above.set(ylim=(0, 1.02), title=path.parent.name)
+        areas = {
+            "box_area": "area of the boxes told",
+            "true_area": "area of the true boxes",
+            "box_iou": "IoU",
+        }
+        for name, label in areas.items():
+            below.plot(steps, smooth([line.get(name) for line in lines]), label=label)
+        below.set(ylim=(0, 1.02), xlabel="step")
+        ends = ", ".join(
+            f"{name} {smooth([line.get(name) for line in lines[:10]])[-1]:.2f} -> "
+            f"{smooth([line.get(name) for line in lines])[-1]:.2f}"
+            for name in ("reward", *areas)
+        )
+        print(f"{path}: mean of the first ten steps -> of the last: {ends}; best {max(smooth(total)):.3f}")
+    panels[0, 0].set_ylabel("mean reward")
+    panels[1, 0].set_ylabel("share of the frame, IoU")
+    for above in panels[0]:  # runs may have other rewards
+        above.legend(loc="lower right", fontsize=7)
+    panels[1, 0].legend(loc="upper right", fontsize=7)
+    figure.suptitle("GRPO of a small random policy: mean of ten steps")
     figure.tight_layout()
     figure.savefig(options.picture)
-    print(
-        f"start {np.mean(total[:5]):.3f}, end {np.mean(total[-10:]):.3f}, best of ten {max(smooth(total)):.3f}"
-    )
 
 
-def smooth(values: list[float], width: int = 10) -> list[float]:
-    """Mean over the last `width` values."""
-    return [float(np.nanmean(values[max(0, i - width + 1) : i + 1])) for i in range(len(values))]
+def smooth(values: list[float | None], width: int = 10) -> list[float]:
+    """Mean over the last `width` values, steps without one left out; NaN where there is none."""
+    known = [
+        [one for one in values[max(0, i - width + 1) : i + 1] if one is not None] for i in range(len(values))
+    ]
+    return [sum(window) / len(window) if window else float("nan") for window in known]
 
 
 def main() -> None:
@@ -211,7 +226,7 @@ def main() -> None:
     one.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     one.set_defaults(run=speed)
     two = parts.add_parser("curve")
-    two.add_argument("log")
+    two.add_argument("logs", nargs="+")
     two.add_argument("picture")
     two.set_defaults(run=curve)
     options = parser.parse_args()

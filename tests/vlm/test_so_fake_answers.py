@@ -135,17 +135,20 @@ PRINTED_BOXES = [
     (45, 13, 160, 208),
 ]
 """Every box that the authors print."""
-EVERY = dict.fromkeys(list(rewards.REWARDS)[:7], 1.0)
+EVERY = {name: 1.0 for name in rewards.REWARDS if not name.startswith("explanation")}
+ON_BOXES = ("overlap", "box_closeness", "overlap_skill", "closeness_skill", "overlap_above_half", "box_near")
 
 
 @pytest.mark.parametrize("text, label, box", PRINTED)
 def test_printed_outputs_earn_every_reward_where_they_are_true(text: str, label: Label, box: tuple) -> None:
-    assert set(rewards_of(text, Truth(label, box), EVERY).values()) == {1.0}
+    parts = rewards_of(text, Truth(label, box), EVERY)
+    applies = [value for name, value in parts.items() if label is Label.TAMPERED or name not in ON_BOXES]
+    assert set(applies) == {1.0}
     other = Truth(Label.REAL if label is not Label.REAL else Label.FULL_SYNTHETIC)
     parts = rewards_of(text, other, EVERY)
     assert parts["think_format"] == parts["answer_format"] == 1
     assert parts["class"] == 0
-    assert parts["overlap"] == parts["box_near"] == float(label is not Label.TAMPERED)
+    assert all(parts[name] is None for name in ON_BOXES)
 
 
 @pytest.mark.parametrize("box", PRINTED_BOXES)
@@ -202,23 +205,35 @@ TAMPERED = Truth(Label.TAMPERED, (10.0, 10.0, 109.0, 109.0))
         ("<think>odd light here</think><answer>REAL</answer>", TAMPERED, (1, 1, 0, 0, 0)),
         ("<think>odd light here</think><answer>TAMPERED</answer>", TAMPERED, (1, 0, 1, 0, 0)),
         ("TAMPERED,(10,10),(109,109)", TAMPERED, (0, 0, 1, 1, 1)),
-        ("<think>odd light here</think><answer>REAL</answer>", Truth(Label.REAL), (1, 1, 1, 1, 1)),
-        ("<think>odd light here</think><answer>FULL_SYNTHETIC</answer>", Truth(Label.REAL), (1, 1, 0, 1, 1)),
+        ("<think>odd light here</think><answer>REAL</answer>", Truth(Label.REAL), (1, 1, 1, None, None)),
+        (
+            "<think>odd light here</think><answer>FULL_SYNTHETIC</answer>",
+            Truth(Label.REAL),
+            (1, 1, 0, None, None),
+        ),
         (
             "<think>odd light here</think><answer>REAL,(1,1),(2,2)</answer>",
             Truth(Label.REAL),
-            (1, 0, 1, 0, 0),
+            (1, 0, 1, None, None),
         ),
         (
             "<think>odd light here</think><answer>TAMPERED,(1,1),(2,2)</answer>",
             Truth(Label.REAL),
-            (1, 1, 0, 0, 0),
+            (1, 1, 0, None, None),
         ),
-        ("<think>odd light here</think><answer>REAL</answer> and more", Truth(Label.REAL), (0, 1, 1, 1, 1)),
-        ("<think>odd light here<think></think><answer>REAL</answer>", Truth(Label.REAL), (0, 1, 1, 1, 1)),
-        ("<think></think><answer>REAL</answer>", Truth(Label.REAL), (0, 1, 1, 1, 1)),
-        ("<think> . 1 2 3 light</think><answer>REAL</answer>", Truth(Label.REAL), (0, 1, 1, 1, 1)),
-        ("", Truth(Label.REAL), (0, 0, 0, 0, 0)),
+        (
+            "<think>odd light here</think><answer>REAL</answer> and more",
+            Truth(Label.REAL),
+            (0, 1, 1, None, None),
+        ),
+        (
+            "<think>odd light here<think></think><answer>REAL</answer>",
+            Truth(Label.REAL),
+            (0, 1, 1, None, None),
+        ),
+        ("<think></think><answer>REAL</answer>", Truth(Label.REAL), (0, 1, 1, None, None)),
+        ("<think> . 1 2 3 light</think><answer>REAL</answer>", Truth(Label.REAL), (0, 1, 1, None, None)),
+        ("", Truth(Label.REAL), (0, 0, 0, None, None)),
     ],
 )
 def test_the_five_parts_of_the_reward(text: str, truth: Truth, expected: tuple[int, ...]) -> None:
@@ -231,6 +246,81 @@ def test_continuous_rewards_have_a_slope_where_thresholds_have_none() -> None:
     for name in ("overlap", "box_closeness"):
         assert 0 < rewards.REWARDS[name](far, TAMPERED) < rewards.REWARDS[name](near, TAMPERED) < 1
     assert rewards.overlap_above_half(near, TAMPERED) == rewards.overlap_above_half(far, TAMPERED) == 0
+
+
+WHOLE = write(Label.TAMPERED, (0, 0, 223, 223))
+
+
+@given(boxes)
+def test_the_whole_frame_earns_nothing_by_the_skills_unless_it_is_the_forgery(box: tuple) -> None:
+    truth = Truth(Label.TAMPERED, box)
+    x1, y1, x2, y2 = box
+    if (x2 - x1 + 1) * (y2 - y1 + 1) <= rewards.MOST_REFERENCE * 224 * 224:
+        assert rewards.overlap_skill(WHOLE, truth) == pytest.approx(0, abs=1e-9)
+    if box_distance(rewards.WHOLE, box) >= rewards.NEAR:
+        assert rewards.closeness_skill(WHOLE, truth) == 0
+    for name in ("overlap_skill", "closeness_skill"):
+        assert rewards.REWARDS[name](write(Label.TAMPERED, box), truth) == pytest.approx(1)
+        assert 0 <= rewards.REWARDS[name](WHOLE, truth) <= 1
+
+
+def test_a_forgery_of_the_whole_frame_can_be_told() -> None:
+    truth = Truth(Label.TAMPERED, (0.0, 0.0, 223.0, 223.0))
+    half = write(Label.TAMPERED, (0, 0, 223, 111))
+    for name in ("overlap_skill", "closeness_skill"):
+        assert rewards.REWARDS[name](WHOLE, truth) == pytest.approx(1)
+        assert rewards.REWARDS[name](half, truth) == 0
+
+
+@pytest.mark.parametrize("paid, unpaid", [("overlap", "overlap_skill"), ("box_closeness", "closeness_skill")])
+def test_the_whole_frame_pays_by_the_plain_rewards_and_not_by_the_skills(paid: str, unpaid: str) -> None:
+    """Eight forgeries of half the width and height, and a policy that does not know where they lie."""
+    random = np.random.default_rng(0)
+    truths, guesses = [], []
+    for i in range(16):
+        x, y = random.integers(0, 112, 2)
+        box = (float(x), float(y), x + 111.0, y + 111.0)
+        if i < 8:
+            truths.append(Truth(Label.TAMPERED, box))
+        else:
+            guesses.append(write(Label.TAMPERED, box))
+
+    def mean(name: str, texts: list[str]) -> float:
+        reward = rewards.REWARDS[name]
+        return float(np.mean([reward(text, truth) for text in texts for truth in truths]))
+
+    assert mean(paid, [WHOLE]) > 0.2
+    assert mean(unpaid, [WHOLE]) == 0 < mean(unpaid, guesses)
+
+
+def test_never_to_name_a_forgery_earns_no_more_than_to_name_each_at_the_wrong_place() -> None:
+    """On one picture of each class, by the weights of the tiny recipe: formats 1, class 2, boxes 1."""
+    weights = {
+        "think_format": 1, "answer_format": 1, "class": 2, "overlap_skill": 1, "closeness_skill": 1,
+    }  # fmt: skip
+    truths = [Truth(Label.REAL), Truth(Label.FULL_SYNTHETIC), TAMPERED]
+
+    def total(text: str) -> float:
+        parts = [rewards_of(text, truth, weights) for truth in truths]
+        return sum(weights[name] * (value or 0) for one in parts for name, value in one.items())
+
+    never = total("<think>odd light here</think><answer>REAL</answer>")
+    always = total("<think>odd light here</think><answer>TAMPERED,(150,150),(220,220)</answer>")
+    assert never == always
+
+
+def test_the_log_tells_how_large_boxes_are_beside_the_true_ones() -> None:
+    truths = [TAMPERED, TAMPERED, Truth(Label.REAL), Truth(Label.TAMPERED)]
+    texts = [WHOLE, "<answer>REAL</answer>", WHOLE, WHOLE]
+    figures = rewards.box_figures(texts, truths)
+    share = 100 * 100 / 224**2
+    assert figures == {
+        "box_iou": pytest.approx(share / 2),
+        "box_area": 1.0,
+        "true_area": pytest.approx(share),
+    }
+    assert rewards.box_figures(texts[2:], truths[2:]) == {}
+    assert rewards.box_figures(texts[1:2], truths[1:2]) == {"box_iou": 0.0}
 
 
 def test_the_explanation_reward_follows_rouge_l_and_applies_only_where_there_is_a_reference() -> None:

@@ -162,7 +162,8 @@ def test_so_fake_r1_trains_logs_each_reward_resumes_and_check_takes_it(
     assert log[2]["learning_rate"] == first[2]["learning_rate"]
     for line in log:
         assert 0 <= line["reward"] <= 1
-        assert set(line["rewards"]) == {"think_format", "answer_format", "class", "overlap", "box_closeness"}
+        named = {"think_format", "answer_format", "class", "overlap_skill", "closeness_skill"}
+        assert set(line["rewards"]) == named
         assert line["kl"] is not None
     shown = lines(out / "completions.jsonl")
     assert {one["step"] for one in shown} == {1, 2, 3}

@@ -5,8 +5,12 @@ names, formulas and weights are not public. What stands here is therefore **ours
 thresholded overlap and box distance as Seg-Zero has them (`verl/utils/reward_score/seg.py`), continuous overlap as
 VLM-R1 has it. `ORIGIN` marks each.
 
-Every reward lies in 0..1. For a picture that is not tampered, "no box" is the right box: both box rewards are then 1
-where none is told and 0 where one is.
+Every reward lies in 0..1. The rewards on boxes apply to tampered pictures alone: that no box is told of another picture
+is `answer_format`'s business, and a reward for it would pay for never naming a forgery.
+
+A policy that does not know where the forgery lies earns most by the whole frame: its intersection over union is the
+share of the frame that was tampered, and no coordinate is far off. The two *skills* take that away: as skill scores of
+forecasts do (Murphy, Monthly Weather Review 116, 1988), they count from a reference that needs no look at the picture.
 """
 
 from __future__ import annotations
@@ -18,11 +22,14 @@ from typing import Any
 
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.models.so_fake_r1.answers import ANSWER, BOX, Box, follows_grammar, follows_tags, read
+from pixelsleuth.models.so_fake_r1.answers import FRAME, Box, follows_grammar, follows_tags, read
 
 LEAST_WORDS = 3
 ENOUGH_OVERLAP = 0.5
 NEAR = 10.0
+WHOLE: Box = (0.0, 0.0, FRAME - 1.0, FRAME - 1.0)
+MOST_REFERENCE = 0.9
+"""The overlap of the whole frame counts as no more than this, so that a forgery of the whole frame can be told."""
 WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -56,8 +63,21 @@ def class_reward(text: str, truth: Truth) -> float:
 
 
 def overlap(text: str, truth: Truth) -> float | None:
-    """Intersection over union of the boxes, continuous (as VLM-R1's); None where a tampered picture has no true box."""
+    """Intersection over union of the boxes, continuous (as VLM-R1's); None, as for every reward on boxes, where the
+    picture is not tampered or has no true box."""
     return _on_boxes(text, truth, box_iou)
+
+
+def overlap_skill(text: str, truth: Truth) -> float | None:
+    """Intersection over union from that of the whole frame (0) to that of the true box (1); never below 0."""
+    return _on_boxes(text, truth, _overlap_skill)
+
+
+def closeness_skill(text: str, truth: Truth) -> float | None:
+    """1 less the mean coordinate difference as a share of the whole frame's; never below 0."""
+    return _on_boxes(
+        text, truth, lambda a, b: max(0.0, 1.0 - box_distance(a, b) / max(box_distance(WHOLE, b), NEAR))
+    )
 
 
 def overlap_above_half(text: str, truth: Truth) -> float | None:
@@ -102,6 +122,8 @@ REWARDS: dict[str, Reward] = {
     "answer_format": answer_format,
     "class": class_reward,
     "overlap": overlap,
+    "overlap_skill": overlap_skill,
+    "closeness_skill": closeness_skill,
     "overlap_above_half": overlap_above_half,
     "box_near": box_near,
     "box_closeness": box_closeness,
@@ -113,6 +135,8 @@ ORIGIN = {
     "answer_format": "ours; the grammar is the authors'",
     "class": "ours; exact match",
     "overlap": "ours, after VLM-R1",
+    "overlap_skill": "ours, after VLM-R1, as a skill score",
+    "closeness_skill": "ours, as a skill score",
     "overlap_above_half": "ours, after Seg-Zero",
     "box_near": "ours, after Seg-Zero",
     "box_closeness": "ours",
@@ -182,14 +206,39 @@ def share(parts: Mapping[str, float | None], weights: Mapping[str, float]) -> fl
     return sum(weights[name] * value for name, value in told.items()) / most if most else 0.0
 
 
+def box_figures(texts: Sequence[str], truths: Sequence[Truth]) -> dict[str, float]:
+    """What the boxes told of tampered pictures are like, so that a log shows boxes that grow or shrink.
+
+    `box_area`: mean share of the frame (0..1) of the boxes told; `true_area`: the same of the true boxes of the same
+    answers; both are left out where no box is told. `box_iou`: mean intersection over union on tampered pictures, 0
+    where no box is told; left out where no picture has a true box.
+    """
+    pairs = [
+        (read(text).box, truth.box)
+        for text, truth in zip(texts, truths, strict=True)
+        if truth.box is not None
+    ]
+    if not pairs:
+        return {}
+    both = [(told, true) for told, true in pairs if told is not None]
+    figures = {"box_iou": sum(box_iou(told, true) for told, true in both) / len(pairs)}
+    if both:
+        whole = FRAME * FRAME * len(both)
+        figures["box_area"] = sum(_area(told) for told, _ in both) / whole
+        figures["true_area"] = sum(_area(true) for _, true in both) / whole
+    return figures
+
+
 def _on_boxes(text: str, truth: Truth, score: Callable[[Box, Box], float]) -> float | None:
-    if truth.label is not Label.TAMPERED:
-        said: Sequence[str] = ANSWER.findall(text) or [text]
-        return float(read(text).label is not None and not BOX.search(said[-1]))
-    if truth.box is None:
+    if truth.label is not Label.TAMPERED or truth.box is None:
         return None
     told = read(text).box
     return 0.0 if told is None else score(told, truth.box)
+
+
+def _overlap_skill(told: Box, true: Box) -> float:
+    reference = min(box_iou(WHOLE, true), MOST_REFERENCE)
+    return max(0.0, (box_iou(told, true) - reference) / (1.0 - reference))
 
 
 def _area(box: Box) -> float:

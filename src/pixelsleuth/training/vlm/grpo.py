@@ -1,7 +1,8 @@
 """Reinforcement of So-Fake-R1's policy: TRL's `GRPOTrainer`, this project's rewards, one line of log a step.
 
 `log.jsonl` has `step`, `reward` (the mean total reward as a share of its maximum), `rewards` (each apart, unweighted),
-and what TRL measures. `completions.jsonl` has completions of some steps, with the truth beside them.
+what the boxes on tampered pictures are like (`rewards.box_figures`), and what TRL measures. `completions.jsonl` has
+completions of some steps, with the truth beside them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from pixelsleuth.core.errors import UsageError
 from pixelsleuth.models.so_fake_r1.answers import write
 from pixelsleuth.models.so_fake_r1.policy import in_frame
-from pixelsleuth.models.so_fake_r1.rewards import read_weights, rewards_of, share
+from pixelsleuth.models.so_fake_r1.rewards import box_figures, read_weights, rewards_of, share
 from pixelsleuth.training.vlm.examples import Example, Examples
 from pixelsleuth.training.vlm.settings import settings
 from pixelsleuth.training.vlm.supervised import (
@@ -82,6 +83,8 @@ class Scorer:
         self.scored = [rewards_of(text, one, self.weights) for text, one in zip(texts, found, strict=True)]
         shares = [share(parts, self.weights) for parts in self.scored]
         told["log_metric"]("share", sum(shares) / len(shares))
+        for name, value in box_figures(texts, found).items():
+            told["log_metric"](name, value)
         state = told["trainer_state"]
         if self.show_every and state.global_step % self.show_every == 0:
             rows = zip(texts, truths, shares, strict=True)
@@ -235,6 +238,9 @@ def _logger(path: Path, names: list[str], resume: bool) -> Any:
 
 
 MEASURED = {
+    "box_area": "box_area",
+    "true_area": "true_area",
+    "box_iou": "box_iou",
     "reward_std": "reward_std",
     "kl": "kl",
     "entropy": "entropy",
