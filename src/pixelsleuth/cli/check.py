@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pixelsleuth.cli.bounds import bounds_options
 from pixelsleuth.cli.values import FiniteFloat
 
 
@@ -66,23 +67,7 @@ from pixelsleuth.cli.values import FiniteFloat
     show_default=True,
     help="Pictures judged at once.",
 )
-@click.option(
-    "--accuse-at-most",
-    type=float,
-    metavar="SHARE",
-    help="Of authentic pictures, at most this share is called synthetic or tampered (0.03).",
-)
-@click.option(
-    "--right-at-least",
-    type=float,
-    metavar="SHARE",
-    help="Of conclusive verdicts, at least this share is right (0.90).",
-)
-@click.option(
-    "--stable/--fast",
-    default=None,
-    help="Conclusive only where mild re-saves are judged alike (default), or without that check.",
-)
+@bounds_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
 @click.pass_context
 def check(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixelsleuth.cli.bounds import bounds_options
 from pixelsleuth.cli.reading import allow_outside, set_option, settings_of
 
 if TYPE_CHECKING:
@@ -66,9 +67,7 @@ WIDE = 240
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of noise and bootstrap."
 )
-@click.option("--accuse-at-most", type=float, metavar="SHARE", help="Of authentic pictures (0.03).")
-@click.option("--right-at-least", type=float, metavar="SHARE", help="Of conclusive verdicts (0.90).")
-@click.option("--stable/--fast", default=None, help="With mild re-saves (default), or without.")
+@bounds_options
 @click.option("--save-maps", is_flag=True, help="Also write every score map as PNG.")
 @click.option(
     "--audit/--no-audit", default=True, show_default=True, help="Also audit the data for shortcuts."

@@ -22,8 +22,6 @@ Stages = tuple[tuple[int, int, int, int, int], ...]
 LITE0: Stages = ((1, 1, 3, 1, 16), (2, 6, 3, 2, 24), (2, 6, 5, 2, 40), (3, 6, 3, 2, 80), (3, 6, 5, 1, 112),
                  (4, 6, 5, 2, 192), (1, 6, 3, 1, 320))  # fmt: skip
 """Blocks, expansion, kernel, stride of the first, channels."""
-LITE2: Stages = ((1, 1, 3, 1, 16), (3, 6, 3, 2, 24), (3, 6, 5, 2, 48), (4, 6, 3, 2, 88), (4, 6, 5, 1, 120),
-                 (5, 6, 5, 2, 208), (1, 6, 3, 1, 352))  # fmt: skip
 STATISTICS = ((127 / 255,) * 3, (128 / 255,) * 3)
 """Mean and deviation of its input."""
 EPS = 1e-3
