@@ -1,4 +1,4 @@
-# make setup | test | parity | lint | type | demo | bench | format | dist | clean
+# make setup | test | parity | lint | type | house | demo | bench | format | dist | clean
 #
 # Everything runs on a bare machine with Python 3.11: each target makes the environment that it needs.
 # `make PYTHON=/path/to/python test` takes another interpreter.
@@ -14,7 +14,7 @@ DEMO_VENV := $(if $(wildcard $(STAMP)),$(VENV),.venv-demo)
 DEMO_STAMP := $(DEMO_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test parity lint type format demo bench dist clean
+.PHONY: help setup test parity lint type house format demo bench dist clean
 
 help:
 	@echo 'make setup   make $(VENV) with everything that the tests need'
@@ -22,6 +22,7 @@ help:
 	@echo 'make parity  all comparisons with the authors'"'"' own numbers, the long ones too'
 	@echo 'make lint    ruff check and ruff format --check'
 	@echo 'make type    mypy'
+	@echo 'make house   files, lines, twin names, circles, inner arrows, what is too long'
 	@echo 'make format  let ruff rewrite the sources'
 	@echo 'make demo    check photographs and forgeries made of them, write pixelsleuth-demo/report.html'
 	@echo 'make bench   speed, memory and installed size of this machine'
@@ -54,6 +55,9 @@ lint: $(STAMP)
 
 type: $(STAMP)
 	$(BIN)/mypy
+
+house:
+	$(PYTHON) benchmarks/house.py
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

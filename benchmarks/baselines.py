@@ -52,7 +52,7 @@ def dinov2_base() -> Any:
 
 def encoder_of(name: str) -> tuple[Any, ...]:
     """What the class takes in place of an encoder that is not at hand."""
-    from pixelsleuth.models.encoders.lite import Lite
+    from pixelsleuth.models.backbones.efficientnet import Lite
 
     made: dict[str, Callable[[], Any]] = {
         "univfd": clip_large, "rine": clip_large, "dinov2": dinov2_base, "efficientnet_lite": Lite,
@@ -128,8 +128,8 @@ def bound(preparing: float, judging: float, work: float, fastest: float) -> str:
 
 
 def main() -> None:
-    from pixelsleuth.core.baselines import FACTS
-    from pixelsleuth.models.baselines.base import baseline_class, placed
+    from pixelsleuth.models.baseline import baseline_class, placed
+    from pixelsleuth.models.facts import FACTS
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(

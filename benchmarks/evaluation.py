@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 
 from pixelsleuth.core.detector import Capability, Detector
-from pixelsleuth.core.images import Picture
 from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.evaluation.metrics.localization import Localization, mask_counts
 from pixelsleuth.evaluation.pictures import choose
 from pixelsleuth.evaluation.protocols import get_protocol
 from pixelsleuth.evaluation.run import EvaluateOptions, run_evaluate
+from pixelsleuth.pictures.images import Picture
 
 SIDE = 1024
 
@@ -124,7 +124,7 @@ def nothing(device: str = "auto") -> Nothing:
 
 def overhead(manifest: Path, limit: int, model: str) -> dict[str, float]:
     """Seconds of the detector alone, and what `evaluate` adds on the same pictures (one condition)."""
-    from pixelsleuth.core.registry import load
+    from pixelsleuth.models.registry import load
 
     pictures = choose(str(manifest), get_protocol("standard"), split="eval", limit=limit)
     paths = [sample.path for _, sample in pictures]

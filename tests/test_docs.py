@@ -109,7 +109,8 @@ def test_the_page_of_the_verdict_tells_every_field_of_the_schema() -> None:
 
 
 def test_the_page_of_bad_input_tells_every_error_code() -> None:
-    from pixelsleuth.core import detector, errors
+    from pixelsleuth import errors
+    from pixelsleuth.core import detector
 
     def family(base: type[errors.PixelSleuthError]) -> set[type[errors.PixelSleuthError]]:
         return {base}.union(*(family(child) for child in base.__subclasses__()))

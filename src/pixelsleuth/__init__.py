@@ -21,25 +21,25 @@ from pixelsleuth._version import __version__
 if TYPE_CHECKING:
     from pixelsleuth.core.bounds import Bounds
     from pixelsleuth.core.detector import Capability, Detector
-    from pixelsleuth.core.errors import PictureError, PixelSleuthError
-    from pixelsleuth.core.images import Picture, find_pictures, open_picture
-    from pixelsleuth.core.registry import check, load
     from pixelsleuth.core.verdict import Label, Region, Verdict
+    from pixelsleuth.errors import PictureError, PixelSleuthError
+    from pixelsleuth.models.registry import check, load
+    from pixelsleuth.pictures.images import Picture, find_pictures, open_picture
 
 _HOMES = {
-    "Bounds": "bounds",
-    "Capability": "detector",
-    "Detector": "detector",
+    "Bounds": "core.bounds",
+    "Capability": "core.detector",
+    "Detector": "core.detector",
     "PictureError": "errors",
     "PixelSleuthError": "errors",
-    "Picture": "images",
-    "find_pictures": "images",
-    "open_picture": "images",
-    "check": "registry",
-    "load": "registry",
-    "Label": "verdict",
-    "Region": "verdict",
-    "Verdict": "verdict",
+    "Picture": "pictures.images",
+    "find_pictures": "pictures.images",
+    "open_picture": "pictures.images",
+    "check": "models.registry",
+    "load": "models.registry",
+    "Label": "core.verdict",
+    "Region": "core.verdict",
+    "Verdict": "core.verdict",
 }
 
 __all__ = [
@@ -66,7 +66,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'pixelsleuth' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"pixelsleuth.core.{home}"), name)
+    value = getattr(import_module(f"pixelsleuth.{home}"), name)
     globals()[name] = value
     return value
 

@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from pixelsleuth.cli.main import main
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.baselines.npr import Npr
 from pixelsleuth.models.sida import prompts
 from pixelsleuth.models.sida.checkpoint import load_large

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelsleuth.core.errors import PictureError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.masks import Marks, Mask, read_mask
 from pixelsleuth.data.readers import open_data
+from pixelsleuth.errors import PictureError
 
 REAL, TAMPERED = Label.REAL, Label.TAMPERED
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelsleuth.core.errors import PictureError, UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.masks import Marks, Mask, read_mask
 from pixelsleuth.data.readers import open_data
+from pixelsleuth.errors import PictureError, UsageError
 
 SIZE = (96, 64)
 TRUTH = np.zeros((64, 96), bool)

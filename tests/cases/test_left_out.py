@@ -145,8 +145,8 @@ def test_the_cache_of_a_training_counts_the_same(
 
 def test_train_counts_before_it_begins_what_needs_no_decoding(manifest: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
+    from pixelsleuth.training.run.data import gather
     from pixelsleuth.training.sida.config import read_config
-    from pixelsleuth.training.sida.data import gather
     from pixelsleuth.training.vlm.examples import read_samples
 
     own = [f"data={manifest}", f"out={tmp_path / 'out'}"]
@@ -293,9 +293,9 @@ def test_a_protocols_mask_level_holds_wherever_the_mask_is_kept(tmp_path: Path, 
 
 def test_training_alarms_where_the_masks_of_tampered_pictures_mark_nothing(tmp_path: Path) -> None:
     pytest.importorskip("torch")
+    from pixelsleuth.training.run.data import Draw, Loader, gather
+    from pixelsleuth.training.run.log import WINDOW, Alarms
     from pixelsleuth.training.sida.config import read_config
-    from pixelsleuth.training.sida.data import Draw, Loader, gather
-    from pixelsleuth.training.sida.watch import WINDOW, Alarms
 
     folder = tmp_path / "set"
     rows = [(picture(folder / f"{label}{i}.png", i), label, mask(folder / f"m{i}.png", marked=i > 0)

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from pixelsleuth.cli.main import main
-from pixelsleuth.core.errors import CorruptPicture, UnsupportedFormat
-from pixelsleuth.core.images import open_picture
+from pixelsleuth.errors import CorruptPicture, UnsupportedFormat
+from pixelsleuth.pictures.images import open_picture
 
 ON_WHITE = "laid on white"
 TURNED = (48, 64)

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from pixelsleuth.core import registry
+from pixelsleuth.models import registry
 
 FAKES = Path(__file__).parents[1] / "fakes"
 SOURCES = Path(__file__).parents[2] / "src"

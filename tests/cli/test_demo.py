@@ -7,8 +7,8 @@ import importlib.util
 import numpy as np
 import pytest
 
-from pixelsleuth.core.errors import MissingExtra
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.errors import MissingExtra
 from pixelsleuth.forge import demo
 
 needs_photographs = pytest.mark.skipif(

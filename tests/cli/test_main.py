@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from pixelsleuth.cli.main import COMMANDS
-from pixelsleuth.core import registry
+from pixelsleuth.models import registry
 
 HEAVY = ("numpy", "PIL", "onnxruntime", "rich", "jinja2", "torch", "skimage")
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.measure import label, regionprops
 
-from pixelsleuth.compact.components import SMALLEST_SHARE, regions
+from pixelsleuth.core.region import SMALLEST_SHARE, regions
 
 
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 24), st.integers(1, 24))))

@@ -12,10 +12,10 @@ import pytest
 from pixelsleuth.core import bounds as statistics
 from pixelsleuth.core.bounds import Bounds
 from pixelsleuth.core.decision import ACCUSING, Decision, to_dict
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.resaves import reduced, resave
 from pixelsleuth.core.scores import SCHEMA, read_scores, scores_of
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.errors import UsageError
 
 KINDS = ["photograph", "recompressed", "reduced"]
 

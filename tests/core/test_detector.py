@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from pixelsleuth.core.detector import Capability, Detector
-from pixelsleuth.core.errors import NotAPicture, PictureError, PictureNotFound, UsageError
 from pixelsleuth.core.verdict import Label, Verdict
+from pixelsleuth.errors import NotAPicture, PictureError, PictureNotFound, UsageError
 
 
 class Fake(Detector):

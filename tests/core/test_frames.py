@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from pixelsleuth.core.errors import PictureError
-from pixelsleuth.core.formats.boxes import colour_codes
-from pixelsleuth.core.images import open_picture
+from pixelsleuth.errors import PictureError
+from pixelsleuth.pictures.formats.boxes import colour_codes
+from pixelsleuth.pictures.images import open_picture
 
 ON_WHITE = "Transparent areas were laid on white."
 needs_avif = pytest.mark.skipif(not features.check("avif"), reason="this build of Pillow has no AVIF")

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pixelsleuth.core.errors import CorruptPicture, PictureError, PictureTooLarge, UnsupportedFormat
-from pixelsleuth.core.images import open_picture
+from pixelsleuth.errors import CorruptPicture, PictureError, PictureTooLarge, UnsupportedFormat
+from pixelsleuth.pictures.images import open_picture
 
 GIB = 1 << 30
 READ = """
@@ -24,8 +24,8 @@ try:
     resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))  # threads reserve what they never use
 except (ValueError, OSError):
     pass
-from pixelsleuth.core.errors import PictureError
-from pixelsleuth.core.images import open_picture
+from pixelsleuth.errors import PictureError
+from pixelsleuth.pictures.images import open_picture
 for path in sys.argv[1:]:
     try:
         picture = open_picture(path)

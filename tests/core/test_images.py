@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, features
 
-from pixelsleuth.core.errors import (
+from pixelsleuth.errors import (
     NoPictures,
     NotAPicture,
     PictureNotFound,
@@ -19,8 +19,8 @@ from pixelsleuth.core.errors import (
     UnsupportedFormat,
     UsageError,
 )
-from pixelsleuth.core.files import find_pictures
-from pixelsleuth.core.images import Picture, open_picture
+from pixelsleuth.pictures.files import find_pictures
+from pixelsleuth.pictures.images import Picture, open_picture
 
 
 def scene(width=64, height=48):

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pixelsleuth.core.errors import CorruptPicture, PictureError, UnsupportedFormat
-from pixelsleuth.core.images import open_picture
+from pixelsleuth.errors import CorruptPicture, PictureError, UnsupportedFormat
+from pixelsleuth.pictures.images import open_picture
 
 
 def jpeg(size=(96, 64), mode="RGB", seed=0, **options):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pixelsleuth.core import outputs, writing
-from pixelsleuth.core.errors import OutputError, OutputInUse
+from pixelsleuth.errors import OutputError, OutputInUse
 
 ANYTHING = re.compile(b"")
 needs_locks = pytest.mark.skipif(os.name == "nt", reason="no advisory locks there")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pixelsleuth.core.panel import Voice, accusers, grounds, resolve
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.models.panel.rule import Voice, accusers, grounds, resolve
 
 R, G, T = Label.REAL, Label.FULL_SYNTHETIC, Label.TAMPERED
 ALL, REST = (R, G, T), (R, T)

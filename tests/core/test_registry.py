@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from pixelsleuth.core import registry
 from pixelsleuth.core.detector import Capability
-from pixelsleuth.core.errors import MissingExtra, UnknownModel, UsageError
-from pixelsleuth.core.registry import ModelSpec
+from pixelsleuth.errors import MissingExtra, UnknownModel, UsageError
+from pixelsleuth.models import registry
+from pixelsleuth.models.registry import ModelSpec
 
 FAKES = Path(__file__).parents[1] / "fakes"
 
 
 @pytest.fixture
 def fake():
-    spec = ModelSpec("fake-model", "pixelsleuth.core.registry:_test_factory", "A fake.")
+    spec = ModelSpec("fake-model", "pixelsleuth.models.registry:_test_factory", "A fake.")
     registry._test_factory = lambda device: ("made", device)
     registry.register(spec)
     yield spec
@@ -44,7 +44,7 @@ def test_a_detector_of_ones_own_is_loaded_by_module_and_name(fake, monkeypatch):
     with pytest.raises(UnknownModel, match="no_such_module"):
         registry.load("no_such_module:load")
     with pytest.raises(UnknownModel, match="nothing"):
-        registry.load("pixelsleuth.core.registry:nothing")
+        registry.load("pixelsleuth.models.registry:nothing")
 
 
 NO_DETECTORS = """
@@ -174,7 +174,7 @@ def run(code):
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    code = "import sys, pixelsleuth, pixelsleuth.core.registry, pixelsleuth.core.errors; print(*sys.modules)"
+    code = "import sys, pixelsleuth, pixelsleuth.models.registry, pixelsleuth.errors; print(*sys.modules)"
     loaded = set(run(code).split())
     assert not loaded & {"numpy", "PIL", "onnxruntime", "torch", "rich", "jinja2"}
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.settings import LARGEST, fill, read_yaml
+from pixelsleuth.errors import UsageError
 
 
 @dataclass(frozen=True)

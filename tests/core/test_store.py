@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pixelsleuth.core import store
-from pixelsleuth.core.errors import DamagedWeights, UsageError
+from pixelsleuth.errors import DamagedWeights, UsageError
+from pixelsleuth.models import store
 
 CONTENT = b"weights"
 Manifest = dict[str, Any]

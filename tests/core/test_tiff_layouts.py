@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pixelsleuth.core.errors import CorruptPicture, PictureError, UnsupportedFormat
-from pixelsleuth.core.images import open_picture
+from pixelsleuth.errors import CorruptPicture, PictureError, UnsupportedFormat
+from pixelsleuth.pictures.images import open_picture
 
 HEIGHT, WIDTH = 37, 45
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelsleuth.core.errors import CorruptPicture, PictureError, PictureNotFound
-from pixelsleuth.core.images import open_picture
 from pixelsleuth.core.verdict import Label, Region, Verdict
+from pixelsleuth.errors import CorruptPicture, PictureError, PictureNotFound
+from pixelsleuth.pictures.images import open_picture
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "verdict.schema.json"
 MODEL = {"name": "fake", "version": "1"}

@@ -18,13 +18,13 @@ from PIL import Image
 pytest.importorskip("sklearn", reason="the audit needs the extra eval")
 pytest.importorskip("matplotlib", reason="the audit needs the extra eval")
 
-from pixelsleuth.cli.auditing import AuditOptions, run_audit
-from pixelsleuth.core.errors import PictureError, UsageError
-from pixelsleuth.data.audit.headers import FEATURES, header_features
-from pixelsleuth.data.audit.leak import Labels, auroc, leak
-from pixelsleuth.data.audit.measure import Looked, audit_text, boosted, parts_of
 from pixelsleuth.data.equalise import Draw, SizePolicy, draw_for, equalised
-from pixelsleuth.reporting.audit import sentences, strength
+from pixelsleuth.errors import PictureError, UsageError
+from pixelsleuth.evaluation.audit.headers import FEATURES, header_features
+from pixelsleuth.evaluation.audit.leak import Labels, auroc, leak
+from pixelsleuth.evaluation.audit.measure import Looked, audit_text, boosted, parts_of
+from pixelsleuth.evaluation.audit.report import sentences, strength
+from pixelsleuth.evaluation.audit.run import AuditOptions, run_audit
 
 
 def photograph(seed: int, side: int = 48) -> np.ndarray:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.errors import UsageError
 
 REAL, SYNTHETIC, TAMPERED = Label.REAL, Label.FULL_SYNTHETIC, Label.TAMPERED
 BOX = (slice(4, 20), slice(8, 24))

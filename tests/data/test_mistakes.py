@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from pixelsleuth.core.errors import PictureError, UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.masks import read_mask
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.readers.answers import is_fake
 from pixelsleuth.data.sample import Sample
 from pixelsleuth.data.verify import Report, verify
+from pixelsleuth.errors import PictureError, UsageError
 
 BOX = (slice(4, 20), slice(8, 24))
 

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pixelsleuth.core.errors import PictureError, UnsupportedFormat, UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.masks import Marks, Mask, read_mask
 from pixelsleuth.data.readers import open_data, records, registry
 from pixelsleuth.data.readers.answers import is_fake
 from pixelsleuth.data.readers.source import Source
 from pixelsleuth.data.sample import Sample, label_named
+from pixelsleuth.errors import PictureError, UnsupportedFormat, UsageError
 
 ISSUE = [
     *(

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.readers import open_data, tables
+from pixelsleuth.errors import UsageError
 
 REAL, SYNTHETIC, TAMPERED = Label.REAL, Label.FULL_SYNTHETIC, Label.TAMPERED
 NAMES = ("real", "full_synthetic", "tampered")

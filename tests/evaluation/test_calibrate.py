@@ -13,15 +13,15 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pixelsleuth.cli.main import main
-from pixelsleuth.core import registry, store
 from pixelsleuth.core.decision import Decision
 from pixelsleuth.core.detector import Detector
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.images import Picture
 from pixelsleuth.core.scores import scores_of
 from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.data.readers import open_data
+from pixelsleuth.errors import UsageError
 from pixelsleuth.evaluation.calibrate import measure
+from pixelsleuth.models import registry, store
+from pixelsleuth.pictures.images import Picture
 
 
 class Brightness(Detector):

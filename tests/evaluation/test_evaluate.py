@@ -352,7 +352,7 @@ def test_equalising_leaves_no_trace_of_the_container(data: Path) -> None:
 def test_the_audit_of_the_same_data_stands_in_the_result(
     cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pixelsleuth.evaluation import audit
+    from pixelsleuth.evaluation.audit import beside as audit
 
     manifest = data.parent / "apart.csv"
     with data.open(newline="") as stream:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pixelsleuth.compact import grammar
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.evaluation.metrics import claims, explanation
 
 TEXTS = [

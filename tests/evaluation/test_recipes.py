@@ -11,7 +11,7 @@ from click.testing import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.evaluation import perturbations
 from pixelsleuth.evaluation.recipes import read_recipe
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pixelsleuth.core.detector import Capability, Detector
-from pixelsleuth.core.images import Picture
 from pixelsleuth.core.verdict import Label, Region, Verdict
+from pixelsleuth.pictures.images import Picture
 
 
 class FakeDetector(Detector):

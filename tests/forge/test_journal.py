@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pixelsleuth.core import writing
-from pixelsleuth.core.errors import OutputError
+from pixelsleuth.errors import OutputError
 from pixelsleuth.forge.stages import Journal
 
 

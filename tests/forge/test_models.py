@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("diffusers", reason="needs the extra forge")
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.forge.config import (
     ChoicesConfig,
     EditConfig,

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelsleuth.core.errors import PixelSleuthError, UsageError
+from pixelsleuth.errors import PixelSleuthError, UsageError
 from pixelsleuth.forge.config import ForgeConfig, read_config
 from pixelsleuth.forge.pipeline import run_forge
 from pixelsleuth.forge.stages import Journal, Stage, Unavailable, Unfinished, locked, read_rows, run_stage
@@ -138,7 +138,7 @@ def test_parquet_shards_hold_the_same_files(whole: Path) -> None:
 
 
 def test_headers_tell_nothing_of_the_label(whole: Path) -> None:
-    from pixelsleuth.data.audit.headers import FEATURES, GROUPS, header_features
+    from pixelsleuth.evaluation.audit.headers import FEATURES, GROUPS, header_features
 
     rows = list(read_rows(whole / "dataset" / "records.jsonl"))
     heads = [header_features((whole / "dataset" / row["path"]).read_bytes(), row["path"]) for row in rows]

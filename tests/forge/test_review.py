@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.forge.config import ForgeConfig, OutputConfig
 from pixelsleuth.forge.pipeline import run_forge
 from pixelsleuth.forge.review.decisions import Decision, agreement, append_decision, read_decisions

@@ -10,9 +10,9 @@ from skimage import data
 
 import pixelsleuth
 from pixelsleuth.compact.grammar import ANSWERS, IDS, encode
-from pixelsleuth.core import registry
-from pixelsleuth.models.sida.compact import load_compact
-from pixelsleuth.models.sida.text import PROMPT
+from pixelsleuth.models import registry
+from pixelsleuth.models.compact.model import load_compact
+from pixelsleuth.models.compact.text import PROMPT
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "recipes/compact"
 

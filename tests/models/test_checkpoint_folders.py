@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("sentencepiece", reason="the extra vlm brings sentencepiece")
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.sida import prompts
 from pixelsleuth.models.sida.processing import SidaProcessor, ensure_same_preparation, preparation
 from pixelsleuth.models.sida.published import ensure_as_trained, marks_picture

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from pixelsleuth.cli.main import main
 from pixelsleuth.compact.detector import CompactDetector
 from pixelsleuth.compact.grammar import ANSWERS, IDS, VOCABULARY, encode
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.models.sida.compact import CompactSida, load_compact
-from pixelsleuth.models.sida.text import CLS_AT, IGNORE, PROMPT, answer_ids, target_rows
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.compact.model import CompactSida, load_compact
+from pixelsleuth.models.compact.text import CLS_AT, IGNORE, PROMPT, answer_ids, target_rows
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 
 from pixelsleuth.cli.main import main
 from pixelsleuth.compact.detector import GRAPHS
-from pixelsleuth.compact.finite import ensure_finite_graph
-from pixelsleuth.core import registry
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.models.baselines.base import baseline_class
-from pixelsleuth.models.sida.compact import CompactSida, load_compact, save_compact
+from pixelsleuth.core.finite import ensure_finite_graph
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models import registry
+from pixelsleuth.models.baseline import baseline_class
+from pixelsleuth.models.compact.model import CompactSida, load_compact, save_compact
 from pixelsleuth.models.weights import ensure_sane, ensure_unpacked_fits, is_finite
 
 WRONG = [float("nan"), float("inf"), float("-inf")]

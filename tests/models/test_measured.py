@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelsleuth.core import store
 from pixelsleuth.core.bounds import Bounds
 from pixelsleuth.core.decision import Decision
 from pixelsleuth.core.detector import Detector
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.images import Picture, open_picture
 from pixelsleuth.core.scores import scores_of
 from pixelsleuth.core.verdict import Label, Verdict
-from pixelsleuth.models.measured import Measurement, decision_file, measured_decision
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models import store
+from pixelsleuth.models.panel.measured import Measurement, decision_file, measured_decision
+from pixelsleuth.pictures.images import Picture, open_picture
 
 R, G = Label.REAL, Label.FULL_SYNTHETIC
 GREY = open_picture(np.random.default_rng(0).integers(90, 150, (48, 64, 3), dtype=np.uint8))

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from pixelsleuth.models.encoders.forensic import ForensicEncoder, moments_of
-from pixelsleuth.models.encoders.residuals import Residuals
-from pixelsleuth.models.encoders.statistics import Statistics, dct_matrix, spectrum
-from pixelsleuth.models.sida.compact import CompactSida
-from pixelsleuth.models.sida.losses import dice_loss, mask_loss
-from pixelsleuth.models.sida.modules import DetectionFusion
+from pixelsleuth.models.compact.forensic import ForensicEncoder, moments_of
+from pixelsleuth.models.compact.model import CompactSida
+from pixelsleuth.models.compact.residuals import Residuals
+from pixelsleuth.models.compact.statistics import Statistics, dct_matrix, spectrum
+from pixelsleuth.models.losses import dice_loss, mask_loss
+from pixelsleuth.models.modules import DetectionFusion
 
 
 @pytest.mark.parametrize("projection", ["logits", "hidden"])

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from pixelsleuth.core.detector import Capability, Detector
-from pixelsleuth.core.images import Picture
 from pixelsleuth.core.verdict import Label, Region, Verdict
-from pixelsleuth.models.panel import Panel, Specialist
+from pixelsleuth.models.panel.detector import Panel, Specialist
+from pixelsleuth.pictures.images import Picture
 
 R, G, T = Label.REAL, Label.FULL_SYNTHETIC, Label.TAMPERED
 GREY = np.random.default_rng(0).integers(90, 150, (48, 64, 3), dtype=np.uint8)

@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from pixelsleuth.cli.main import main
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.sida.checkpoint import load_large
 from pixelsleuth.models.sida.large import LargeConfig, LargeSida
 from pixelsleuth.models.sida.published import our_name, published_name

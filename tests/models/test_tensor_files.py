@@ -20,10 +20,10 @@ import torch
 from safetensors.torch import save_file
 
 from pixelsleuth.core.content import ensure_content
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.models.baselines.loading import load_strict, read_state
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.baselines.npr import Npr
-from pixelsleuth.models.sida.shards import Shards
+from pixelsleuth.models.loading import load_strict, read_state
+from pixelsleuth.models.shards import Shards
 from pixelsleuth.models.tensor_files import load_pickle, plain_key, unwrapped
 
 STATE = {"conv.weight": torch.arange(6.0).view(2, 3), "conv.bias": torch.ones(2)}

@@ -25,7 +25,7 @@ class Golden:
 
     def picture(self, name: str) -> np.ndarray:
         """Pixels of one picture."""
-        from pixelsleuth.core.images import open_picture
+        from pixelsleuth.pictures.images import open_picture
 
         return open_picture(str(self.folder / name)).pixels
 

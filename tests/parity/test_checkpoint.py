@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pixelsleuth.core import memory
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models import memory
 from pixelsleuth.models.sida import prompts
 from pixelsleuth.models.sida.checkpoint import load_large, save_large
 from pixelsleuth.models.sida.inference import SidaEngine
@@ -182,7 +182,7 @@ def test_too_little_memory_names_the_choice_that_fits(
 
 @torch.inference_mode()
 def test_bf16_stays_near_fp32(published: Path, shared: Path) -> None:
-    from pixelsleuth.core.images import open_picture
+    from pixelsleuth.pictures.images import open_picture
 
     picture = open_picture(str(shared / "parity/sida/images/2.png")).pixels
     fine = SidaEngine(*load_large(str(published))).locate([picture])[0]
@@ -302,7 +302,7 @@ def test_compressing_replaces_the_language_models_layers_alone(
     published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With bitsandbytes' interface played by a module that records what it is given: no GPU here."""
-    from pixelsleuth.models.sida.quantise import compress
+    from pixelsleuth.models.precision import compress
 
     class Linear(torch.nn.Module):
         def __init__(self, inside: int, outside: int, bias: bool = True, **_: object) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pixelsleuth.core.errors import CorruptPicture
-from pixelsleuth.core.images import open_picture
 from pixelsleuth.core.verdict import Label, Region, Verdict
+from pixelsleuth.errors import CorruptPicture
+from pixelsleuth.pictures.images import open_picture
 
 MODEL = {"name": "stand-in", "version": "1"}
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelsleuth.core.errors import OutputError
 from pixelsleuth.core.outputs import AtomicFile, RecordFile
+from pixelsleuth.errors import OutputError
 from pixelsleuth.reporting.files import OUR_PAGE, OUR_RECORDS, MaskFolder, mask_name
 
 PAGE = re.compile(rb"<!doctype", re.IGNORECASE)

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelsleuth.core.errors import OutputError
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.errors import OutputError
 from pixelsleuth.reporting.cards import Truth, outcome
 from pixelsleuth.reporting.html import HtmlReport
 

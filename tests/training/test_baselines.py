@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from pixelsleuth.cli.main import main
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.training import recipe as recipes
-from pixelsleuth.training.sida.watch import read_log
+from pixelsleuth.training.run.log import read_log
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted((ROOT / "recipes/baselines").glob("*.yaml"))
@@ -150,7 +150,7 @@ def drawn(config: Any, count: int) -> list[int]:
     """Labels of the first batches."""
     from pixelsleuth.training.baselines.config import classes_of, data_of
     from pixelsleuth.training.baselines.loop import turns_of
-    from pixelsleuth.training.sida.data import Sampler, gather
+    from pixelsleuth.training.run.data import Sampler, gather
 
     material = gather(data_of(config), classes_of(config))
     sampler = Sampler(material, data_of(config), turns_of(material, three=False))
@@ -185,6 +185,6 @@ def test_every_recipe_is_sound(recipe: Path, tmp_path: Path) -> None:
 
 
 def test_every_detector_has_a_recipe() -> None:
-    from pixelsleuth.core.baselines import FACTS
+    from pixelsleuth.models.facts import FACTS
 
     assert set(FACTS) <= {path.stem for path in RECIPES}

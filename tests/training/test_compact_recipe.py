@@ -12,8 +12,8 @@ from PIL import Image
 import pixelsleuth
 from pixelsleuth.core.settings import read_yaml
 from pixelsleuth.forge.autoencoders import FILES, Autoencoder
-from pixelsleuth.models.encoders.lite import Lite
-from pixelsleuth.training.pipeline import stages_of
+from pixelsleuth.models.backbones.efficientnet import Lite
+from pixelsleuth.training.compact.pipeline import stages_of
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes/compact.yaml"
 SHORT = {

@@ -8,15 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.cache import build_cache, load_cache
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.sample import Sample, hold_out, without_groups_of
+from pixelsleuth.errors import UsageError
 from pixelsleuth.forge.autoencoders import FILES, Autoencoder, load_autoencoder, regenerate, write_aligned
 from pixelsleuth.forge.hard import HARD
-from pixelsleuth.training.branches import Schedule, batch_of, train_branch
-from pixelsleuth.training.mixture import REAL, SYNTHETIC, TAMPERED, Canvas, Mixture, load_aligned
+from pixelsleuth.training.compact.branches import Schedule, batch_of, train_branch
+from pixelsleuth.training.compact.mixture import REAL, SYNTHETIC, TAMPERED, Canvas, Mixture, load_aligned
 
 
 @pytest.fixture(scope="module")
@@ -151,8 +151,8 @@ def test_a_branch_that_was_stopped_goes_on_to_the_same_weights(
     (tmp_path / "broken").mkdir()
     train_branch(name, mixture, tmp_path / "whole", Schedule(4, 2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pixelsleuth.training.branches.EVERY", 2)
-        patch.setattr("pixelsleuth.training.branches.batch_of", _stops_at(3))
+        patch.setattr("pixelsleuth.training.compact.branches.EVERY", 2)
+        patch.setattr("pixelsleuth.training.compact.branches.batch_of", _stops_at(3))
         with pytest.raises(KeyboardInterrupt):
             train_branch(name, mixture, tmp_path / "broken", Schedule(4, 2))
     train_branch(name, mixture, tmp_path / "broken", Schedule(4, 2))

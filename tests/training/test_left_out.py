@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from pixelsleuth.training.calibrate import fit_mask_threshold, fit_temperature, softened
-from pixelsleuth.training.scores import KINDS, THRESHOLDS, fit, source_weights
-from pixelsleuth.training.whole import Described, WholeHead, left_out
-from pixelsleuth.training.whole import fit as fit_heads
+from pixelsleuth.training.compact.calibrate import fit_mask_threshold, fit_temperature, softened
+from pixelsleuth.training.compact.scores import KINDS, THRESHOLDS, fit, source_weights
+from pixelsleuth.training.compact.whole import Described, WholeHead, left_out
+from pixelsleuth.training.compact.whole import fit as fit_heads
 
 
 @pytest.fixture(scope="module")

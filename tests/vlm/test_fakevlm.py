@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from tiny_vlm import picture
 
 from pixelsleuth.cli.main import main
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.registry import load
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.fakevlm.answers import QUESTION
 from pixelsleuth.models.fakevlm.engine import FakeVlmEngine, load_engine
+from pixelsleuth.models.registry import load
 
 LONG = "Does the image looks real/fake? Six fingers on one hand"
 

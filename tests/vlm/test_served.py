@@ -22,7 +22,7 @@ from PIL import Image
 from tiny_vlm import picture
 
 from pixelsleuth.cli.main import main
-from pixelsleuth.core.errors import EndpointError, UsageError
+from pixelsleuth.errors import EndpointError, UsageError
 from pixelsleuth.models.fakevlm import served
 from pixelsleuth.models.fakevlm.engine import FakeVlmEngine, load_engine
 

@@ -13,14 +13,14 @@ from click.testing import CliRunner
 from tiny_vlm import make_sam, make_sam2, picture
 
 from pixelsleuth.cli.main import main
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.images import open_picture
-from pixelsleuth.core.registry import load
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.registry import load
 from pixelsleuth.models.so_fake_r1.answers import write
 from pixelsleuth.models.so_fake_r1.detector import Settings, SoFakeDetector, read_settings
 from pixelsleuth.models.so_fake_r1.policy import Completion, Policy, load_policy
 from pixelsleuth.models.so_fake_r1.segmenter import Segmenter, load_segmenter
+from pixelsleuth.pictures.images import open_picture
 from pixelsleuth.training.vlm.tiny import make_policy
 
 

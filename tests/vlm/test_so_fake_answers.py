@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.so_fake_r1 import rewards
 from pixelsleuth.models.so_fake_r1.answers import (
     follows_grammar,

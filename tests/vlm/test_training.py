@@ -17,8 +17,8 @@ from tiny_vlm import picture
 pytest.importorskip("cv2", reason="the extra train brings opencv")
 
 from pixelsleuth.cli.main import main
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.fakevlm.engine import load_engine
 from pixelsleuth.models.so_fake_r1.rewards import Truth
 from pixelsleuth.training import recipe as recipes

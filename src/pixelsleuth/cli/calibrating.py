@@ -30,15 +30,15 @@ def calibrate(name: str, data: str, split: str | None, limit: int | None, shared
 
     Without it, NAME is shown in a panel but decides nothing. The column 'source' of --data is the unit.
     """
-    from pixelsleuth.core import store
-    from pixelsleuth.core.baselines import FACTS
-    from pixelsleuth.core.errors import UsageError
-    from pixelsleuth.core.registry import load_light_first
     from pixelsleuth.core.settings import nearest
+    from pixelsleuth.errors import UsageError
     from pixelsleuth.evaluation.calibrate import KINDS, measure
     from pixelsleuth.evaluation.pictures import choose
     from pixelsleuth.evaluation.protocols import get_protocol
-    from pixelsleuth.models.measured import decision_file, measured_decision, weights_of
+    from pixelsleuth.models import store
+    from pixelsleuth.models.facts import FACTS
+    from pixelsleuth.models.panel.measured import decision_file, measured_decision, weights_of
+    from pixelsleuth.models.registry import load_light_first
 
     if name not in FACTS:
         raise UsageError(f"No panel has a member {name!r}{nearest(name, FACTS)}")
@@ -62,7 +62,7 @@ def calibrate(name: str, data: str, split: str | None, limit: int | None, shared
 
 
 def _write(path: Path, text: str) -> None:
-    from pixelsleuth.core.errors import OutputError
+    from pixelsleuth.errors import OutputError
 
     partial = path.with_name(f"{path.name}.part")
     try:

@@ -32,6 +32,6 @@ def chat(image: str, model: str, device: str, precision: str, out: str) -> None:
     what an empty line asks, /help, /quit.
     """
     from pixelsleuth.cli.talk import Session
-    from pixelsleuth.core.registry import load
+    from pixelsleuth.models.registry import load
 
     Session(lambda: load(model, device, precision=precision), image, out).run()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from pixelsleuth.core.baselines import Facts
-    from pixelsleuth.core.catalogue import ModelSpec
     from pixelsleuth.data.sample import Sample
+    from pixelsleuth.models.catalogue import ModelSpec
+    from pixelsleuth.models.facts import Facts
     from pixelsleuth.models.light.detector import LightDetector
 
 
@@ -47,8 +47,8 @@ def convert(
 
     The graph is kept only if ONNX Runtime answers as torch does.
     """
-    from pixelsleuth.core.choices import chosen, options_of
-    from pixelsleuth.core.errors import MissingExtra, OutputError, UsageError
+    from pixelsleuth.errors import MissingExtra, OutputError, UsageError
+    from pixelsleuth.models.choices import chosen, options_of
     from pixelsleuth.models.light.form import NOT
 
     if not onnx:
@@ -64,9 +64,9 @@ def convert(
     variant = chosen(facts, options_of([name], options)[name])
     folder = _target(name, out)
     try:
-        from pixelsleuth.core.registry import weights_at
-        from pixelsleuth.models.baselines.convert import convert as to_onnx
-        from pixelsleuth.models.baselines.convert import load_for_conversion
+        from pixelsleuth.models.convert import convert as to_onnx
+        from pixelsleuth.models.convert import load_for_conversion
+        from pixelsleuth.models.registry import weights_at
 
         given = weights_at(facts, weights, _spec(name))
         network = load_for_conversion(name, given, variant)
@@ -84,9 +84,9 @@ def convert(
 
 
 def _facts(name: str) -> Facts:
-    from pixelsleuth.core.baselines import FACTS
-    from pixelsleuth.core.errors import UsageError
     from pixelsleuth.core.settings import nearest
+    from pixelsleuth.errors import UsageError
+    from pixelsleuth.models.facts import FACTS
 
     if name not in FACTS:
         raise UsageError(f"There is no baseline {name!r}{nearest(name, FACTS)}")
@@ -94,15 +94,15 @@ def _facts(name: str) -> Facts:
 
 
 def _spec(name: str) -> ModelSpec:
-    from pixelsleuth.core.registry import specs
+    from pixelsleuth.models.registry import specs
 
     return next(spec for spec in specs() if spec.name == name)
 
 
 def _target(name: str, out: Path | None) -> Path:
     """The folder to write, once it is known to hold nothing of somebody else's."""
-    from pixelsleuth.core import store
-    from pixelsleuth.core.errors import OutputError
+    from pixelsleuth.errors import OutputError
+    from pixelsleuth.models import store
     from pixelsleuth.models.light.choice import CONVERTED
     from pixelsleuth.models.light.form import SETTINGS
 
@@ -137,7 +137,7 @@ def _some_of_each(samples: list[Sample], count: int) -> list[Sample]:
 
 def _quantise(fp32: LightDetector, folder: Path, data: str, split: str | None, limit: int) -> None:
     """Replace the folder's fp32 form by int8 where the measured loss is small enough. Raises UsageError where not."""
-    from pixelsleuth.core.errors import UsageError
+    from pixelsleuth.errors import UsageError
     from pixelsleuth.evaluation.losses import measure
     from pixelsleuth.evaluation.pictures import choose, load
     from pixelsleuth.evaluation.protocols import get_protocol

@@ -42,8 +42,8 @@ def demo(out: str, model: str, device: str) -> None:
 
     Prints truth beside verdict, right or wrong, and writes DIR/report.html. Downloads nothing.
     """
-    from pixelsleuth.core.registry import load
     from pixelsleuth.forge.demo import demo_pictures
+    from pixelsleuth.models.registry import load
     from pixelsleuth.reporting.html import HtmlReport
     from pixelsleuth.reporting.terminal import console_for
 
@@ -75,7 +75,7 @@ def demo(out: str, model: str, device: str) -> None:
 
 
 def _make(folder: Path) -> None:
-    from pixelsleuth.core.errors import OutputError
+    from pixelsleuth.errors import OutputError
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -111,7 +111,7 @@ def _print_results(out: Path) -> None:
     import json
     import sys
 
-    from pixelsleuth.reporting.figures import print_figures
+    from pixelsleuth.evaluation.report.table import print_figures
     from pixelsleuth.reporting.terminal import console_for
 
     console = console_for(sys.stdout)

@@ -14,15 +14,15 @@ import click
 )
 def export(checkpoint: Path, out: Path) -> None:
     """Export CHECKPOINT (a folder with config.json and model.safetensors) to ONNX in --out."""
-    from pixelsleuth.core.errors import MissingExtra, UsageError
     from pixelsleuth.core.outputs import whole_folder
+    from pixelsleuth.errors import MissingExtra, UsageError
 
     if not checkpoint.is_dir():
         raise UsageError(
             f"{checkpoint} is not a folder: name a checkpoint folder with config.json and model.safetensors."
         )
     try:
-        from pixelsleuth.models.sida.export import export_compact
+        from pixelsleuth.models.compact.export import export_compact
 
         with whole_folder(out, kind="exported detector", ours="compact.json", never=checkpoint) as folder:
             paths = [out / path.relative_to(folder) for path in export_compact(checkpoint, folder)]

@@ -39,7 +39,7 @@ def forge(
     """
     from importlib.util import find_spec
 
-    from pixelsleuth.core.errors import MissingExtra
+    from pixelsleuth.errors import MissingExtra
 
     for module, package in (("cv2", "opencv-python-headless"), ("yaml", "pyyaml")):
         if find_spec(module) is None:

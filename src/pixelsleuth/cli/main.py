@@ -112,7 +112,7 @@ class Refusal(click.ClickException):
 @contextlib.contextmanager
 def refusals() -> Iterator[None]:
     """Turn errors that a person can do something about into one sentence and exit status 2."""
-    from pixelsleuth.core.errors import PixelSleuthError
+    from pixelsleuth.errors import PixelSleuthError
 
     try:
         yield

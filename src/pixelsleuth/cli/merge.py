@@ -45,8 +45,8 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
     leaves behind (the one that holds the file 'latest', or one of its global_step folders); or what 'pixelsleuth train'
     leaves: its out folder (the best checkpoint is taken, else the last) or one of its checkpoints.
     """
-    from pixelsleuth.core.errors import MissingExtra, UsageError
     from pixelsleuth.core.outputs import refuse_folder, whole_folder
+    from pixelsleuth.errors import MissingExtra, UsageError
 
     if not checkpoint.is_dir():
         raise UsageError(f"{checkpoint} is not a folder: name a checkpoint, or a ZeRO folder.")
@@ -57,7 +57,7 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
         from pixelsleuth.models.sida.checkpoint import save_large
         from pixelsleuth.models.sida.merge import merge_checkpoint
         from pixelsleuth.models.sida.release import save_published, unread_of
-        from pixelsleuth.training.sida.checkpoints import find
+        from pixelsleuth.training.run.checkpoints import find
 
         dtype = torch.float32 if precision == "fp32" else torch.bfloat16
         own = find(checkpoint)

@@ -13,9 +13,9 @@ from pixelsleuth.cli.converting import convert
 from pixelsleuth.cli.weights import get, remove
 
 if TYPE_CHECKING:
-    from pixelsleuth.core.baselines import Facts
-    from pixelsleuth.core.catalogue import ModelSpec
-    from pixelsleuth.core.store import Entry
+    from pixelsleuth.models.catalogue import ModelSpec
+    from pixelsleuth.models.facts import Facts
+    from pixelsleuth.models.store import Entry
 
 
 @click.group(invoke_without_command=True, short_help="List the detectors and what they need; fetch weights.")
@@ -27,7 +27,7 @@ def models(context: click.Context, style: str) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from pixelsleuth.core.registry import specs
+    from pixelsleuth.models.registry import specs
 
     known = sorted(map(_state, specs()), key=lambda state: (len(state.needs), state.spec.download_bytes or 0))
     if style == "json":
@@ -53,8 +53,8 @@ class State:
 
 
 def _state(spec: ModelSpec) -> State:
-    from pixelsleuth.core import store
-    from pixelsleuth.core.errors import DamagedWeights
+    from pixelsleuth.errors import DamagedWeights
+    from pixelsleuth.models import store
 
     entry, damage = None, ""
     if spec.origins:
@@ -118,7 +118,7 @@ def _print_table(known: list[State]) -> None:
 
     from rich.table import Table
 
-    from pixelsleuth.core.errors import install_command
+    from pixelsleuth.errors import install_command
     from pixelsleuth.reporting.terminal import console_for
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
@@ -149,7 +149,7 @@ def _print_table(known: list[State]) -> None:
 
 
 def _print_details(state: State, console: Any) -> None:
-    from pixelsleuth.core.errors import install_command
+    from pixelsleuth.errors import install_command
 
     spec, entry = state.spec, state.entry
     needs = "" if spec.installed else f" Needs, in a clone: {install_command(spec.extra)}"

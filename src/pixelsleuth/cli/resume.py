@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.errors import PictureError, PixelSleuthError, UsageError
-from pixelsleuth.core.files import read_file
 from pixelsleuth.core.outputs import RecordFile
 from pixelsleuth.core.verdict import SCHEMA, Verdict, printable
+from pixelsleuth.errors import PictureError, PixelSleuthError, UsageError
+from pixelsleuth.pictures.files import read_file
 
 NEEDED = {
     "source", "sha256", "width", "height", "label", "confidence", "probabilities", "inconclusive", "mask", "regions",
@@ -82,7 +82,7 @@ class Earlier:
 
 def with_picture(verdict: Verdict, max_megapixels: float) -> Verdict:
     """The verdict with its picture read again, for a report; without one where the file has become unreadable."""
-    from pixelsleuth.core.images import open_picture
+    from pixelsleuth.pictures.images import open_picture
 
     try:
         verdict.picture = open_picture(verdict.source, max_megapixels=max_megapixels)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pixelsleuth.cli.results import Results
 from pixelsleuth.cli.streams import undisturbed
-from pixelsleuth.core.errors import OutputError, OutputInUse, PixelSleuthError, UsageError
+from pixelsleuth.errors import OutputError, OutputInUse, PixelSleuthError, UsageError
 from pixelsleuth.reporting import words
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
     """Judge `paths` and return the exit status. Raises UnknownModel and MissingExtra: nothing can be done
     then.
     """
-    from pixelsleuth.core.choices import options_of
-    from pixelsleuth.core.registry import load
+    from pixelsleuth.models.choices import options_of
+    from pixelsleuth.models.registry import load
 
     if options.resume and (options.style != "jsonl" or options.output is None):
         raise UsageError(
@@ -127,7 +127,7 @@ class Run:
         """Return the pictures that `paths` stand for. Raises NoPictures where folders are all there is, and
         empty.
         """
-        from pixelsleuth.core.images import find_pictures
+        from pixelsleuth.pictures.images import find_pictures
 
         if not paths:
             self.refuse(PixelSleuthError("Standard input named no picture; give one path a line."))

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-from pixelsleuth.core.errors import OutputError
+from pixelsleuth.errors import OutputError
 
 
 class _Output(io.FileIO):

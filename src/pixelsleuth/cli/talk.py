@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pixelsleuth.core.errors import OutputError, PictureError, UsageError
 from pixelsleuth.core.writing import write_bytes
+from pixelsleuth.errors import OutputError, PictureError, UsageError
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Detector, Talk, Turn
-    from pixelsleuth.core.images import Picture
+    from pixelsleuth.pictures.images import Picture
 
 HELP = """An empty line asks: {question}
 /image PATH  take another picture
@@ -105,7 +105,7 @@ class Session:
 
 
 def _open(image: str) -> Picture:
-    from pixelsleuth.core.images import open_picture
+    from pixelsleuth.pictures.images import open_picture
 
     if not image:
         raise UsageError("Name a picture: /image PATH.")

@@ -32,7 +32,7 @@ def train(recipe: Path, overrides: tuple[str, ...], resume: bool, allow_outside:
 
     Leaves out/log.jsonl (a line a step), out/checkpoints, plots, and out/model for 'pixelsleuth check --model'.
     """
-    from pixelsleuth.core.errors import MissingExtra
+    from pixelsleuth.errors import MissingExtra
 
     overrides += ("allow_outside=true",) * allow_outside
     try:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from pixelsleuth.core.catalogue import ModelSpec
-    from pixelsleuth.core.store import Entry
-    from pixelsleuth.models.transfer import Watch
+    from pixelsleuth.models.catalogue import ModelSpec
+    from pixelsleuth.models.fetching.transfer import Watch
+    from pixelsleuth.models.store import Entry
 
 
 @click.command("get", short_help="Fetch a detector's weights, or those of the best small set: auto.")
@@ -38,7 +38,7 @@ def get(name: str, source: str | None, accept_licence: bool, force: bool, own: b
     pixelsleuth models get commfor
     pixelsleuth models get commfor --from /media/mirror
     """
-    from pixelsleuth.models.fetch import fetch
+    from pixelsleuth.models.fetching.fetch import fetch
 
     for spec in _chosen(name):
         _announce(spec)
@@ -54,7 +54,7 @@ def get(name: str, source: str | None, accept_licence: bool, force: bool, own: b
 def remove(name: str) -> None:
     """Delete a detector's weights from the store, with all that was made of them."""
     from pixelsleuth.cli.models import short_bytes
-    from pixelsleuth.core import store
+    from pixelsleuth.models import store
 
     freed = store.remove(name)
     click.echo(f"Removed {name} ({short_bytes(freed)}) from {store.folder(name).parent}.")
@@ -62,10 +62,10 @@ def remove(name: str) -> None:
 
 def _chosen(name: str) -> list[ModelSpec]:
     """The detectors that a name stands for. Raises UnknownModel."""
-    from pixelsleuth.core.errors import UnknownModel
-    from pixelsleuth.core.origins import AUTO
-    from pixelsleuth.core.registry import specs
     from pixelsleuth.core.settings import nearest
+    from pixelsleuth.errors import UnknownModel
+    from pixelsleuth.models.origins import AUTO
+    from pixelsleuth.models.registry import specs
 
     known = {spec.name: spec for spec in specs()}
     wanted = AUTO if name == "auto" else (name,)
@@ -100,7 +100,7 @@ def _tell(entry: Entry) -> None:
 @contextmanager
 def _watching() -> Iterator[Watch]:
     """A progress bar on standard error, where someone is there to see it."""
-    from pixelsleuth.models.transfer import Watch
+    from pixelsleuth.models.fetching.transfer import Watch
 
     if not sys.stderr.isatty():
         yield Watch()

@@ -19,17 +19,17 @@ from PIL import Image
 
 from pixelsleuth._version import __version__
 from pixelsleuth.compact import claims, grammar
-from pixelsleuth.compact.components import regions
-from pixelsleuth.compact.finite import ensure_finite_graph
 from pixelsleuth.compact.ruling import rule
 from pixelsleuth.compact.tiles import GRID, traced, windows
 from pixelsleuth.core import decision as decisions
 from pixelsleuth.core.content import ensure_content
 from pixelsleuth.core.detector import Capability, Detector
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.images import Picture
+from pixelsleuth.core.finite import ensure_finite_graph
+from pixelsleuth.core.region import regions
 from pixelsleuth.core.scores import FILE, read_scores
 from pixelsleuth.core.verdict import Label, Verdict
+from pixelsleuth.errors import UsageError
+from pixelsleuth.pictures.images import Picture
 
 Array = np.ndarray
 LABELS = (Label.REAL, Label.FULL_SYNTHETIC, Label.TAMPERED)

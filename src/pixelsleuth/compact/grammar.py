@@ -16,7 +16,7 @@ import re
 
 import numpy as np
 
-from pixelsleuth.compact.components import middle_of_strongest
+from pixelsleuth.core.region import middle_of_strongest
 
 PLACES = (
     "upper left", "upper centre", "upper right", "centre left", "centre", "centre right",

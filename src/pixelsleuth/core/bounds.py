@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 
 Floats = NDArray[np.float64]
 DELTA = 0.10

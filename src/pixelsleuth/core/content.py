@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from os import PathLike
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 
 HEAD = 512
 """Bytes that tell; a pointer is about 130 bytes long."""

@@ -11,8 +11,8 @@ from enum import StrEnum
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, overload
 
-from pixelsleuth.core.errors import PictureError, PixelSleuthError, UsageError
 from pixelsleuth.core.verdict import Label, NamesOnly, Verdict
+from pixelsleuth.errors import PictureError, PixelSleuthError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from pixelsleuth.core.bounds import Bounds
     from pixelsleuth.core.decision import Decision
-    from pixelsleuth.core.images import Picture
     from pixelsleuth.core.scores import Scores
+    from pixelsleuth.pictures.images import Picture
 
     Source: TypeAlias = str | PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[np.generic] | Picture
 
@@ -194,7 +194,7 @@ class Detector(ABC):
     def _check_one(self, source: Source, explain: bool, *, raise_errors: bool) -> Verdict:
         if not raise_errors:
             return next(self.check_many([source], explain=explain))
-        from pixelsleuth.core.images import open_picture
+        from pixelsleuth.pictures.images import open_picture
 
         started = time.perf_counter()
         picture = open_picture(source, max_megapixels=self.max_megapixels)
@@ -203,7 +203,7 @@ class Detector(ABC):
         return verdict
 
     def _open(self, source: Source) -> Picture | Verdict:
-        from pixelsleuth.core.images import open_picture, source_name
+        from pixelsleuth.pictures.images import open_picture, source_name
 
         try:
             return open_picture(source, max_megapixels=self.max_megapixels)

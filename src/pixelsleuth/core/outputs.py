@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from pixelsleuth.core.errors import OutputError
 from pixelsleuth.core.writing import (
     NO_ROOM,
     NO_SYNC,
@@ -30,6 +29,7 @@ from pixelsleuth.core.writing import (
     whole_lines,
     write_at,
 )
+from pixelsleuth.errors import OutputError
 
 
 class AtomicFile:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.errors import UsageError
 
 SCHEMA = "pixelsleuth.decision/1"
 FILE = "decision.json"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pixelsleuth.core.errors import MissingExtra, UsageError
+from pixelsleuth.errors import MissingExtra, UsageError
 
 LARGEST = 1_000_000
 """Bytes of a recipe, at most."""

@@ -13,7 +13,7 @@ from enum import EnumType, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.core.errors import (
+from pixelsleuth.errors import (
     CorruptPicture,
     NotAPicture,
     PictureError,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from pixelsleuth.core.images import Picture
+    from pixelsleuth.pictures.images import Picture
 
 SCHEMA = "pixelsleuth.verdict/1"
 
@@ -76,7 +76,7 @@ class Verdict:
     `probabilities` are calibrated and sum to 1. `mask` is (height, width) bool, True where tampered; None
     means that the detector drew none. `heatmap` is (h, w) float32 in 0..1, the tampering probability at any
     resolution; it, `mask` arrays and `picture` live in memory only (JSON carries the mask as run lengths or
-    as a file name). `panel` says what each member of a panel said (`core.panel`); empty where one detector spoke.
+    as a file name). `panel` holds each member's verdict (`models.panel.rule`); empty where one detector spoke.
     `decision` is what the model's measured decision says (`core.decision.to_dict`); None for a model
     whose errors were never measured.
     """
@@ -195,7 +195,7 @@ class Verdict:
             return self.picture.pixels
         if self.error is not None:
             raise NotAPicture(f"{self.source}: nothing to draw, the picture could not be read.")
-        from pixelsleuth.core.images import open_picture
+        from pixelsleuth.pictures.images import open_picture
 
         megapixels = (self.width or 0) * (self.height or 0) / 1e6
         picture = open_picture(self.source, max_megapixels=max(100.0, megapixels))

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pixelsleuth.core.errors import OutputError, OutputInUse
+from pixelsleuth.errors import OutputError, OutputInUse
 
 if sys.platform != "win32":  # no advisory locks there: two runs on one name are not noticed
     import fcntl

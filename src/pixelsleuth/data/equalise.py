@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.images import MAX_MEGAPIXELS, open_picture
+from pixelsleuth.errors import UsageError
+from pixelsleuth.pictures.images import MAX_MEGAPIXELS, open_picture
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Source

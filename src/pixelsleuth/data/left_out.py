@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from pixelsleuth.core.errors import PictureError, PictureNotFound
+from pixelsleuth.errors import PictureError, PictureNotFound
 
 OUTSIDE = "path outside the folder of the set"
 ABSENT = "picture file that is not there"

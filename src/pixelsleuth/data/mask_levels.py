@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.core.errors import CorruptPicture, UnsupportedFormat
 from pixelsleuth.data.masks import LEVEL, Marks
+from pixelsleuth.errors import CorruptPicture, UnsupportedFormat
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pixelsleuth.core.formats import Header
+    from pixelsleuth.pictures.formats import Header
 
 Levels = NDArray[np.uint8]
 NEARLY_WHITE = 240

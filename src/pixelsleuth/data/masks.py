@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.core.errors import PictureTooLarge
+from pixelsleuth.errors import PictureTooLarge
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pixelsleuth.core.formats import Header
+    from pixelsleuth.pictures.formats import Header
 
 MAX_MASK_PIXELS = 100_000_000
 LEVEL = 128
@@ -127,7 +127,7 @@ def _lies_as_stored(mask: tuple[int, int], size: tuple[int, int], stored: tuple[
 
 
 def _turned(marked: NDArray[np.bool_], orientation: int) -> NDArray[np.bool_]:
-    from pixelsleuth.core.colour import as_stored
+    from pixelsleuth.pictures.colour import as_stored
 
     height, width = marked.shape
     upright = np.empty((width, height) if orientation >= 5 else (height, width), bool)
@@ -183,12 +183,12 @@ def open_stored(file: Path | bytes | None) -> tuple[Image.Image, Header, str]:
     """
     import io
 
-    from pixelsleuth.core.decode import guarded, translated
-    from pixelsleuth.core.deep import image_of
-    from pixelsleuth.core.files import MAX_FILE_BYTES, file_too_large, read_file
-    from pixelsleuth.core.formats import read_header
-    from pixelsleuth.core.formats.base import stream_of
-    from pixelsleuth.core.formats.tiff_samples import Samples
+    from pixelsleuth.pictures.decode import guarded, translated
+    from pixelsleuth.pictures.deep import image_of
+    from pixelsleuth.pictures.files import MAX_FILE_BYTES, file_too_large, read_file
+    from pixelsleuth.pictures.formats import read_header
+    from pixelsleuth.pictures.formats.base import stream_of
+    from pixelsleuth.pictures.formats.tiff_samples import Samples
 
     if isinstance(file, bytes):
         name, data = "mask", bytearray(file)

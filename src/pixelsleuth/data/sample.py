@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pixelsleuth.core.verdict import Label
 
 if TYPE_CHECKING:
-    from pixelsleuth.core.images import Picture
     from pixelsleuth.data.masks import Mask, MaskReading
+    from pixelsleuth.pictures.images import Picture
 
 LABELS = (Label.REAL, Label.FULL_SYNTHETIC, Label.TAMPERED)
 """Class order of every head in this project: index 0 real, 1 full synthetic, 2 tampered."""
@@ -55,7 +55,7 @@ class Sample:
 
     def open(self) -> Picture:
         """Decode the picture. Raises PictureError."""
-        from pixelsleuth.core.images import open_picture
+        from pixelsleuth.pictures.images import open_picture
 
         name = self.path.as_posix()
         return open_picture(self.path if self.data is None else self.data, name=name)
@@ -66,10 +66,10 @@ class Sample:
         """
         if self.mask is None:
             return self.open(), None
-        from pixelsleuth.core.files import read_file
-        from pixelsleuth.core.formats import read_header
-        from pixelsleuth.core.images import open_picture
         from pixelsleuth.data.masks import read_mask
+        from pixelsleuth.pictures.files import read_file
+        from pixelsleuth.pictures.formats import read_header
+        from pixelsleuth.pictures.images import open_picture
 
         name = self.path.as_posix()
         data = self.data if self.data is not None else bytes(read_file(str(self.path), name))

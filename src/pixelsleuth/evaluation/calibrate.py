@@ -11,15 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pixelsleuth.core.detector import Detector
-from pixelsleuth.core.errors import PictureError, UsageError
-from pixelsleuth.core.images import Picture
 from pixelsleuth.core.resaves import resave
 from pixelsleuth.core.scores import SCALE, SCHEMA
 from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.errors import PictureError, UsageError
 from pixelsleuth.evaluation import perturbations
 from pixelsleuth.evaluation.pictures import load
 from pixelsleuth.evaluation.protocols import get_protocol
+from pixelsleuth.pictures.images import Picture
 
 RESAVES = ("jpeg:85", "resize:0.75")
 """Two mild re-saves that a conclusive verdict must survive."""

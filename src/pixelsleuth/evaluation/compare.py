@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.evaluation.figures import Frame, statistics
 from pixelsleuth.evaluation.judging import CLEAN
 from pixelsleuth.evaluation.metrics.resampling import Bootstrap, interval_of

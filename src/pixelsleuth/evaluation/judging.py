@@ -18,17 +18,17 @@ from PIL import Image
 
 from pixelsleuth.core import rle
 from pixelsleuth.core.detector import Capability, Detector
-from pixelsleuth.core.errors import PictureError
-from pixelsleuth.core.images import Picture
 from pixelsleuth.core.verdict import Verdict, printable
 from pixelsleuth.core.writing import write_bytes
 from pixelsleuth.data.left_out import BAD_MASK, EMPTY_MASK, reason_of
 from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.errors import PictureError
 from pixelsleuth.evaluation.metrics import claims, localization
 from pixelsleuth.evaluation.perturbations import Chain
 from pixelsleuth.evaluation.pictures import BadMask, Loaded, Pictures, load
 from pixelsleuth.evaluation.protocols import Protocol
 from pixelsleuth.evaluation.records import Row, pack_histogram
+from pixelsleuth.pictures.images import Picture
 
 CLEAN = "clean"
 Item = tuple[int, Sample]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pixelsleuth.core.detector import Detector
-from pixelsleuth.core.errors import PictureError, UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.errors import PictureError, UsageError
 from pixelsleuth.evaluation.metrics.detection import balanced_accuracy, confusion_matrix
 from pixelsleuth.evaluation.pictures import load
 from pixelsleuth.evaluation.protocols import get_protocol

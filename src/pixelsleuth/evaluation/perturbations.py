@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.core.errors import CorruptPicture, NoPictures, PictureError
 from pixelsleuth.data.listing import Listing, list_data
 from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.errors import CorruptPicture, NoPictures, PictureError
 
 if TYPE_CHECKING:
-    from pixelsleuth.core.images import Picture
     from pixelsleuth.evaluation.protocols import Protocol
+    from pixelsleuth.pictures.images import Picture
 
 
 class BadMask(CorruptPicture):

@@ -11,7 +11,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 
 
 @dataclass(frozen=True)

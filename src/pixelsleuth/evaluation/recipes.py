@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.settings import read_yaml
+from pixelsleuth.errors import UsageError
 from pixelsleuth.evaluation import perturbations
 from pixelsleuth.evaluation.protocols import get_protocol
 

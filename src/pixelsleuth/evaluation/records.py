@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.outputs import RecordFile
 from pixelsleuth.core.writing import failed
+from pixelsleuth.errors import UsageError
 
 SCHEMA = "pixelsleuth.predictions/1"
 Row = dict[str, Any]

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.detector import Detector
-from pixelsleuth.core.errors import MissingExtra, UsageError
 from pixelsleuth.core.writing import write_text
 from pixelsleuth.data.left_out import LeftOut, sentence_of
+from pixelsleuth.errors import MissingExtra, UsageError
 from pixelsleuth.evaluation import perturbations, records
-from pixelsleuth.evaluation.audit import audit_of
+from pixelsleuth.evaluation.audit.beside import audit_of
 from pixelsleuth.evaluation.compare import paired_differences
 from pixelsleuth.evaluation.environment import stamp
 from pixelsleuth.evaluation.judging import CLEAN, Judge
@@ -125,8 +125,8 @@ def _status(result: Mapping[str, Any], pictures: Pictures) -> int:
 
 def load_all(options: EvaluateOptions) -> tuple[list[Detector], dict[str, str]]:
     """The detectors, and why each of a table's others could not be loaded. Raises UsageError where none could."""
-    from pixelsleuth.core.choices import options_of, weights_of
-    from pixelsleuth.core.registry import load
+    from pixelsleuth.models.choices import options_of, weights_of
+    from pixelsleuth.models.registry import load
 
     weights = weights_of(options.models, options.weights)
     variants = options_of(options.models, options.variants)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelsleuth.core.errors import MissingExtra
+from pixelsleuth.errors import MissingExtra
 from pixelsleuth.evaluation.figures import Frame
 from pixelsleuth.evaluation.metrics import claims, explanation
 from pixelsleuth.evaluation.metrics.resampling import Bootstrap, weighted_mean

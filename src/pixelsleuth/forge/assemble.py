@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.errors import MissingExtra
 from pixelsleuth.data.sample import LABELS
+from pixelsleuth.errors import MissingExtra
 from pixelsleuth.forge.card import data_card
 from pixelsleuth.forge.config import ForgeConfig
 from pixelsleuth.forge.finish import finished

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.data.equalise import random_for
+from pixelsleuth.errors import UsageError
 
 FILES = ("taef2_encoder.pth", "taef2_decoder.pth")
 WIDTH, LATENT, STRIDE = 64, 32, 8

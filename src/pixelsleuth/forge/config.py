@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.settings import fill, read_yaml
+from pixelsleuth.errors import UsageError
 
 OPERATIONS = {"splice": 0.4, "copy-move": 0.25, "removal": 0.15, "local edit": 0.2}
 """Default shares of the classical operations."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, BinaryIO
 
-from pixelsleuth.core.errors import MissingExtra
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.errors import MissingExtra
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,8 +13,8 @@ import json
 from typing import Any
 
 from pixelsleuth.compact import grammar
-from pixelsleuth.core.errors import PixelSleuthError, UsageError
 from pixelsleuth.data.equalise import Draw, SizePolicy, encode, resized
+from pixelsleuth.errors import PixelSleuthError, UsageError
 from pixelsleuth.forge.config import LlmConfig
 from pixelsleuth.forge.finish import finished
 from pixelsleuth.forge.llm import Malformed, client_for

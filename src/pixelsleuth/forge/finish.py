@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pixelsleuth.core.images import open_picture
 from pixelsleuth.data.equalise import Draw, Equalised, draw_for, equalised
 from pixelsleuth.forge.sources import Context, photograph
 from pixelsleuth.forge.stages import Row
+from pixelsleuth.pictures.images import open_picture
 
 
 def pixels_of(row: Row, context: Context) -> np.ndarray:

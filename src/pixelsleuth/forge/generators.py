@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.data.equalise import random_for
+from pixelsleuth.errors import UsageError
 from pixelsleuth.forge.config import SynthesisConfig
 from pixelsleuth.forge.loading import accepted, device_of, diffusion_pipeline
 from pixelsleuth.forge.masks import png

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pixelsleuth.core.deadline import in_time
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.forge.config import LlmConfig
 from pixelsleuth.forge.stages import Unavailable
 

@@ -7,8 +7,8 @@ no caption takes the class of an outline; without any of these `object` stays em
 
 from __future__ import annotations
 
-from pixelsleuth.core.errors import PixelSleuthError
 from pixelsleuth.data.equalise import random_for
+from pixelsleuth.errors import PixelSleuthError
 from pixelsleuth.forge.llm import Malformed, client_for
 from pixelsleuth.forge.sources import Context
 from pixelsleuth.forge.stages import Row

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.forge import assemble, choices, describe, editing, masks, objects, sources
 from pixelsleuth.forge.config import ForgeConfig, settings
 from pixelsleuth.forge.llm import estimate

@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from pixelsleuth.core.errors import PictureNotFound, PixelSleuthError, UsageError
-from pixelsleuth.core.files import find_pictures
-from pixelsleuth.core.images import open_picture
 from pixelsleuth.data.equalise import SizePolicy, resized
 from pixelsleuth.data.left_out import ABSENT, DOUBLE, NO_PICTURE, UNREADABLE, LeftOut
 from pixelsleuth.data.readers.source import Source
 from pixelsleuth.data.readers.tables import open_table
+from pixelsleuth.errors import PictureNotFound, PixelSleuthError, UsageError
 from pixelsleuth.forge.config import ForgeConfig
 from pixelsleuth.forge.stages import Row, read_rows, sha256_of, write_text
+from pixelsleuth.pictures.files import find_pictures
+from pixelsleuth.pictures.images import open_picture
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core import writing
-from pixelsleuth.core.errors import OutputError, PixelSleuthError, UsageError
+from pixelsleuth.errors import OutputError, PixelSleuthError, UsageError
 
 Row = dict[str, Any]
 Work = Callable[[Row, Any], list[Row]]

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.models import pixels as resizing
-from pixelsleuth.models.pixels import Pixels
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models import resize as resizing
+from pixelsleuth.models.resize import Pixels
 
 Steps = Sequence[Sequence[Any]]
 LONGEST_SIDE = 4096

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from pixelsleuth.core import memory
 from pixelsleuth.core.content import ensure_fetched
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.regular import ensure_regular
-from pixelsleuth.models.sida.quantise import PRECISIONS, place
-from pixelsleuth.models.sida.shards import nested_folder
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models import memory
+from pixelsleuth.models.precision import PRECISIONS, place
+from pixelsleuth.models.regular import ensure_regular
+from pixelsleuth.models.shards import nested_folder
 from pixelsleuth.models.weights import ensure_finite, ensure_sane
 
 OUTSIDE = ("vision_tower", "visual", "multi_modal_projector", "lm_head")

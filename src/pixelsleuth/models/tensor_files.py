@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from pixelsleuth.core.content import ensure_content
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.weights import ensure_unpacked_fits
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pixelsleuth.compact.components import regions
-from pixelsleuth.core.images import Picture
+from pixelsleuth.core.region import regions
 from pixelsleuth.core.verdict import Label, Verdict
+from pixelsleuth.pictures.images import Picture
 
 HEATMAP_SIDE = 512
 """Pixels of a heat map's longer side, at most."""

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.memory import free_main_memory
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.memory import free_main_memory
 
 MOST_LAYERS = 1_000
 LARGEST_SIDE = 20_000

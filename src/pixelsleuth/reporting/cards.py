@@ -127,7 +127,7 @@ def _look(verdict: Verdict, thumb: int) -> dict[str, Any]:
     width, height = verdict.width or 1, verdict.height or 1
     if verdict.picture is None:
         return {"picture": None, "printed": None, "heat": None, "boxes": [], "views": []}
-    from pixelsleuth.reporting import overlay
+    from pixelsleuth.reporting import thumbnails as overlay
 
     small = overlay.thumbnail(verdict.picture.pixels, thumb)
     heatmap = verdict.heatmap
@@ -178,7 +178,7 @@ def _boxes(boxes: list[tuple[int, int, int, int]], width: int, height: int) -> l
 
 @functools.cache
 def _scale(finding: bool) -> list[tuple[str, float]]:
-    from pixelsleuth.reporting.overlay import colour_table
+    from pixelsleuth.reporting.thumbnails import colour_table
 
     return [
         (f"#{r:02x}{g:02x}{b:02x}", round(a / 255, 2))

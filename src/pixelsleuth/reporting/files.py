@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixelsleuth.core.errors import OutputError
 from pixelsleuth.core.writing import failed, sweep, write_bytes
+from pixelsleuth.errors import OutputError
 
 if TYPE_CHECKING:
     from pixelsleuth.core.verdict import Verdict

@@ -7,27 +7,22 @@ there, in `cards.py`.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import functools
-import hashlib
-import re
 import tempfile
 from collections import Counter
 from datetime import datetime
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any
 
-from pixelsleuth.core.errors import OutputError
 from pixelsleuth.core.outputs import AtomicFile
 from pixelsleuth.core.writing import failed
+from pixelsleuth.errors import OutputError
 from pixelsleuth.reporting import cards, words
 from pixelsleuth.reporting.files import OUR_PAGE
+from pixelsleuth.reporting.page import environment, style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from jinja2 import Environment
 
     from pixelsleuth.core.verdict import Verdict
     from pixelsleuth.reporting.cards import Truth
@@ -118,16 +113,12 @@ class HtmlReport:
         yield macros.tail(values)
 
     def _values(self, interrupted: bool) -> dict[str, Any]:
-        from markupsafe import Markup
-
         from pixelsleuth import __version__
 
-        style = style_sheet()
         shown = [state for state in words.STATES if self.states[state]]
         starts = [sum(self.states[earlier] for earlier in shown[:i]) for i in range(len(shown))]
         return {
-            "style": Markup(style),
-            "style_hash": "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+            **style(),
             "version": __version__,
             "title": self.title or f"{words.count(self.done, 'picture')} checked",
             "date": f"{self._now.day} {self._now:%B %Y, %H:%M %Z}".strip(),
@@ -187,25 +178,3 @@ def _replay(spool: IO[str]) -> Iterator[str]:
     spool.seek(0)
     while chunk := spool.read(1 << 20):
         yield chunk
-
-
-@functools.cache
-def environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("pixelsleuth.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-@functools.cache
-def style_sheet() -> str:
-    from importlib.resources import files
-
-    text = files("pixelsleuth.reporting").joinpath("templates/report.css").read_text("utf-8")
-    without_comments = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
-    return re.sub(r"\s*\n\s*", "\n", without_comments).strip()

@@ -13,12 +13,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.errors import OutputError, UsageError
 from pixelsleuth.core.settings import nearest, read_yaml
+from pixelsleuth.errors import OutputError, UsageError
 
 KINDS = {
     "sida": "pixelsleuth.training.sida.trainer",
-    "stages": "pixelsleuth.training.pipeline",
+    "stages": "pixelsleuth.training.compact.pipeline",
     "baseline": "pixelsleuth.training.baselines.trainer",
     "fakevlm": "pixelsleuth.training.vlm.fakevlm",
     "so_fake_r1": "pixelsleuth.training.vlm.so_fake",

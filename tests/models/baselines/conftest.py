@@ -82,7 +82,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
 
 
 def made(name: str) -> Any:
-    from pixelsleuth.models.baselines.base import baseline_class
+    from pixelsleuth.models.baseline import baseline_class
 
     return baseline_class(name)
 

@@ -12,9 +12,9 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.baselines.antifake_prompt import PUBLISHED, QUESTION, AntifakePrompt, Backbone
-from pixelsleuth.models.baselines.loading import load_strict
+from pixelsleuth.models.loading import load_strict
 
 WIDTH = 32
 

@@ -14,11 +14,11 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.torch import save_file
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.core.choices import options_of, weights_of
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.baselines.dinov2 import Dinov2
 from pixelsleuth.models.baselines.pscc_net import PsccNet
+from pixelsleuth.models.choices import options_of, weights_of
+from pixelsleuth.models.facts import FACTS
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.models.baselines.base import load_folder, store_folder
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.baseline import load_folder, store_folder
 from pixelsleuth.models.baselines.dda import SIZES, Dda, contrastive
+from pixelsleuth.models.facts import FACTS
 
 SMALL = {"backbone": "vits14"}
 WIDTH, BLOCKS, HEADS = SIZES["vits14"]

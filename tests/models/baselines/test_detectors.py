@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from pixelsleuth.core.images import open_picture
-from pixelsleuth.models.baselines.base import BaselineDetector, placed
+from pixelsleuth.models.baseline import BaselineDetector, placed
+from pixelsleuth.pictures.images import open_picture
 
 SLOW = {"lnp": 6}
 """How many times smaller the pictures are for networks that work at native size."""
@@ -89,7 +89,7 @@ def test_three_training_steps_move_what_learns(network: Any) -> None:
 def test_what_was_learnt_is_loaded_again(network: Any, maker: Callable[[], Any], tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    from pixelsleuth.models.baselines.loading import load_strict
+    from pixelsleuth.models.loading import load_strict
 
     save_file({k: v.contiguous() for k, v in network.learnt().items()}, tmp_path / "weights.safetensors")
     torch.manual_seed(1)

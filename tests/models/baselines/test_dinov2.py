@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.backbones.heads import OUTSIDE, contrastive
 from pixelsleuth.models.baselines.dinov2 import Dinov2
-from pixelsleuth.models.baselines.heads import OUTSIDE, contrastive
 
 SIDE = 56
 

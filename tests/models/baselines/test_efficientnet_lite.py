@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.models.baselines.efficientnet_lite import EfficientNetLite
-from pixelsleuth.models.encoders.lite import (
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.backbones.efficientnet import (
     LITE0,
     Lite,
     SameConv,
     load_lite,
 )
+from pixelsleuth.models.baselines.efficientnet_lite import EfficientNetLite
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.torch import save_file
 
-from pixelsleuth.core.baselines import FACTS
+from pixelsleuth.models.facts import FACTS
 
 LISAS = ("lisa",)
 """Its folder is a whole checkpoint: tested with the golden's, in test_command_line.py."""
@@ -33,7 +33,7 @@ def encoders(
     """Folders and files of the frozen encoders."""
     from transformers import Dinov2Config, Dinov2Model
 
-    from pixelsleuth.models.encoders.lite import Lite
+    from pixelsleuth.models.backbones.efficientnet import Lite
 
     root = tmp_path_factory.mktemp("encoders")
     clip().save_pretrained(root / "clip")
@@ -63,7 +63,7 @@ def arguments(
     encoders: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, list[str]]:
     """For each detector what names its weights and its options to `evaluate`."""
-    from pixelsleuth.models.baselines.base import baseline_class
+    from pixelsleuth.models.baseline import baseline_class
 
     folder, found = tmp_path_factory.mktemp("weights"), {}
     for name in NAMES:

@@ -15,16 +15,16 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pixelsleuth.cli.main import main
-from pixelsleuth.core import registry
 from pixelsleuth.core.detector import Capability
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models import registry
+from pixelsleuth.models.baseline import Baseline, BaselineDetector
 from pixelsleuth.models.baselines import hifi_net, mvss_net, pscc_net, trufor
-from pixelsleuth.models.baselines.base import Baseline, BaselineDetector
 from pixelsleuth.models.baselines.dinov2 import Dinov2
-from pixelsleuth.models.baselines.lisa import Lisa
-from pixelsleuth.models.baselines.loading import load_strict
-from pixelsleuth.training.sida.watch import read_log
+from pixelsleuth.models.loading import load_strict
+from pixelsleuth.models.sida.lisa import Lisa
+from pixelsleuth.training.run.log import read_log
 
 SMALL = 64
 NAMES = ("pscc_net", "mvss_net", "hifi_net", "trufor", "dinov2")

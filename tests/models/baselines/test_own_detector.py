@@ -96,7 +96,7 @@ def test_the_page_trains_checks_and_evaluates(
 
 
 def test_its_size_is_what_its_facts_say(module: Path) -> None:
-    from pixelsleuth.models.baselines.base import baseline_class
+    from pixelsleuth.models.baseline import baseline_class
 
     network = baseline_class(NAME)(side="128")
     assert sum(one.numel() for one in network.parameters()) == network.facts.parameters

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from pixelsleuth.core.origins import ORIGINS, Origin, Remote
-from pixelsleuth.models import transfer, web
+from pixelsleuth.models.fetching import transfer, web
+from pixelsleuth.models.origins import ORIGINS, Origin, Remote
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "owner/detector"

@@ -14,9 +14,9 @@ from types import ModuleType
 import pytest
 from click.testing import CliRunner, Result
 
-from pixelsleuth.core import registry, store
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.origins import ORIGINS, Origin, Remote
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models import registry, store
+from pixelsleuth.models.origins import ORIGINS, Origin, Remote
 
 from .conftest import COMMIT, PINNED, REPOSITORY, WEIGHTS, Hub
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from pixelsleuth.core import store
-from pixelsleuth.core.origins import ORIGINS, Origin, Remote
-from pixelsleuth.models import fetch, transfer, web
+from pixelsleuth.models import store
+from pixelsleuth.models.fetching import fetch, transfer, web
+from pixelsleuth.models.origins import ORIGINS, Origin, Remote
 
 from .conftest import COMMIT, PINNED, REPOSITORY, WEIGHTS, Hub
 

@@ -13,11 +13,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra vlm brings torch")
 pytest.importorskip("onnx", reason="the extra train brings the exporter")
 
-from pixelsleuth.core import registry  # noqa: E402
-from pixelsleuth.core.errors import UsageError  # noqa: E402
 from pixelsleuth.core.verdict import Label  # noqa: E402
-from pixelsleuth.models.baselines.base import Baseline, BaselineDetector, baseline_class  # noqa: E402
-from pixelsleuth.models.baselines.convert import convert  # noqa: E402
+from pixelsleuth.errors import UsageError  # noqa: E402
+from pixelsleuth.models import registry  # noqa: E402
+from pixelsleuth.models.baseline import Baseline, BaselineDetector, baseline_class  # noqa: E402
+from pixelsleuth.models.convert import convert  # noqa: E402
 from pixelsleuth.models.light.detector import bilinear  # noqa: E402
 from pixelsleuth.models.light.form import NOT  # noqa: E402
 
@@ -42,7 +42,7 @@ def dinov2() -> Any:
 
 
 def lite() -> Any:
-    from pixelsleuth.models.encoders.lite import Lite
+    from pixelsleuth.models.backbones.efficientnet import Lite
 
     return Lite()
 

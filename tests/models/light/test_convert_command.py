@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch", reason="the extra vlm brings torch")
 pytest.importorskip("onnx", reason="the extra train brings the exporter")
 
 from pixelsleuth.cli.main import main  # noqa: E402
-from pixelsleuth.core import registry  # noqa: E402
-from pixelsleuth.models.baselines.base import baseline_class  # noqa: E402
+from pixelsleuth.models import registry  # noqa: E402
+from pixelsleuth.models.baseline import baseline_class  # noqa: E402
 from pixelsleuth.models.light import quantise  # noqa: E402
 
 

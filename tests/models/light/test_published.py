@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.light.detector import LightDetector, load_published
 from pixelsleuth.models.light.form import read, shipped
 
@@ -55,7 +55,7 @@ def test_the_goldens_of_the_authors_code_hold(shared: Path, tmp_path: Path) -> N
 
     from safetensors.numpy import load_file, save_file
 
-    from pixelsleuth.core.images import open_picture
+    from pixelsleuth.pictures.images import open_picture
 
     folder = shared / "parity" / "baselines"
     spec = importlib.util.spec_from_file_location("formula_weights", folder / "formula_weights.py")
@@ -76,7 +76,7 @@ def test_the_goldens_of_the_authors_code_hold(shared: Path, tmp_path: Path) -> N
 def test_the_shipped_graphs_are_what_our_script_writes(tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="the extra train brings the exporter")
     from pixelsleuth.models.baselines.commfor import CommFor
-    from pixelsleuth.models.baselines.convert import without_weights
+    from pixelsleuth.models.convert import without_weights
 
     path = shipped("commfor", {"size": "224"})
     made = without_weights(CommFor(size="224").eval(), tmp_path)

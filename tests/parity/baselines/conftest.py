@@ -40,7 +40,7 @@ class Golden:
 
     def picture(self, i: int) -> np.ndarray:
         """Pixels (H, W, 3) uint8 of one of the six."""
-        from pixelsleuth.core.images import open_picture
+        from pixelsleuth.pictures.images import open_picture
 
         return open_picture(str(self.folder.parent / "images" / f"{i}.png")).pixels
 
@@ -55,7 +55,7 @@ class Golden:
         self, network: Any, keys: str = "keys.json", added: dict[str, Any] | None = None, **other: Any
     ) -> Any:
         """A network with the formula's weights, in evaluation mode, loaded as strictly as a user's file is."""
-        from pixelsleuth.models.baselines.loading import load_strict
+        from pixelsleuth.models.loading import load_strict
 
         load_strict(network, self.state(keys, **other) | (added or {}))
         return network.eval()

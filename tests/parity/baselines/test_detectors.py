@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from pixelsleuth.core.images import open_picture
-from pixelsleuth.models.baselines.base import baseline_class
-from pixelsleuth.models.baselines.clip import encoder_of, from_openai
-from pixelsleuth.models.baselines.loading import load_strict
+from pixelsleuth.models.backbones.clip import encoder_of, from_openai
+from pixelsleuth.models.baseline import baseline_class
+from pixelsleuth.models.loading import load_strict
+from pixelsleuth.pictures.images import open_picture
 
 VARIANTS = {
     "cnnspot": ("benchmark_resize256_crop224", "official_crop224", "native", "square256_crop224"),
@@ -130,7 +130,7 @@ def test_every_picture_in_every_variant(
 
 @pytest.mark.parametrize("name", ["cnnspot", "fredect", "npr", "gramnet"])
 def test_the_weights_are_the_formulas_and_as_many_as_told(goldens: Callable[[str], Any], name: str) -> None:
-    from pixelsleuth.core.baselines import FACTS
+    from pixelsleuth.models.facts import FACTS
 
     count = sum(one.numel() for one in baseline_class(name)().parameters())
     told = json.loads((goldens(name).folder / "keys.json").read_text())

@@ -10,7 +10,7 @@ import torch
 
 from pixelsleuth.models.baselines.commfor import CommFor
 from pixelsleuth.models.baselines.fusing import Fusing, box_of
-from pixelsleuth.models.baselines.pixels import imagenet
+from pixelsleuth.models.inputs import imagenet
 
 FUSING = {
     "sequence_in": 3e-5,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pixelsleuth.models.baselines.lisa import QUESTION, Lisa, Reply, losses
+from pixelsleuth.models.sida.lisa import QUESTION, Lisa, Reply, losses
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
+from pixelsleuth.training.run.data import Draw, Loader, Sampler, gather, words
 from pixelsleuth.training.sida.config import TrainConfig
-from pixelsleuth.training.sida.data import Draw, Loader, Sampler, gather, words
 
 Tiny = Callable[..., TrainConfig]
 

@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from pixelsleuth.cli.main import main
+from pixelsleuth.training.run.log import read_log
+from pixelsleuth.training.run.validation import judge, metrics
 from pixelsleuth.training.sida.config import TrainConfig, read_config
 from pixelsleuth.training.sida.loop import Training, train
-from pixelsleuth.training.sida.validate import judge, metrics
-from pixelsleuth.training.sida.watch import read_log
 
 Tiny = Callable[..., TrainConfig]
 ROOT = Path(__file__).resolve().parents[3]
@@ -57,7 +57,7 @@ def test_the_first_step_sees_the_golden_losses_and_the_loss_falls(shared: Path, 
     ])  # fmt: skip
     training = Training(config, resume=False)
     # natural batches shuffle each class on its own: draw each picture once
-    from pixelsleuth.training.sida.data import Draw
+    from pixelsleuth.training.run.data import Draw
 
     every = [Draw(0, 0, label, i) for label, facts in golden.items() for i in range(len(facts["samples"]))]
     training.sampler.next = lambda: every  # type: ignore[method-assign]
@@ -83,7 +83,7 @@ def test_a_tiny_model_learns_24_pictures_by_heart(manifest: Path, tmp_path: Path
     """Class, mask and text, free-running, of the merged model."""
     from pixelsleuth.models.sida.checkpoint import load_large
     from pixelsleuth.models.sida.prompts import described
-    from pixelsleuth.training.sida.data import gather
+    from pixelsleuth.training.run.data import gather
 
     config = read_config(
         ROOT / "recipes/tiny.yaml", [f"data={manifest}", f"out={tmp_path / 'out'}", *OVERFIT]

@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 import torch
 
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.models.sida.lora import fold
-from pixelsleuth.training.sida import checkpoints
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.lora import fold
+from pixelsleuth.training.run import checkpoints
+from pixelsleuth.training.run.log import WINDOW, Alarms, Log, TrainingError, read_log
 from pixelsleuth.training.sida.config import TrainConfig, read_config
 from pixelsleuth.training.sida.loop import Training, train
 from pixelsleuth.training.sida.modules import prepare, table, trained
 from pixelsleuth.training.sida.start import load_start
-from pixelsleuth.training.sida.watch import WINDOW, Alarms, Log, TrainingError, read_log
 
 Tiny = Callable[..., TrainConfig]
 ROOT = Path(__file__).resolve().parents[3]

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelsleuth.training.sida import checkpoints
+from pixelsleuth.training.run import checkpoints
+from pixelsleuth.training.run.log import read_log
 from pixelsleuth.training.sida.config import read_config
 from pixelsleuth.training.sida.loop import train
-from pixelsleuth.training.sida.watch import read_log
 
 ROOT = Path(__file__).resolve().parents[3]
 OVERRIDES = (

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.left_out import NO_PICTURE
 from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.readers.tables import label_text, picture_bytes
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.errors import UsageError
 
 _ID = re.compile(r"_(?P<id>\d+)(?:_up|_mask)?$")
 MAKER = "GLIDE"

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.errors import PictureError, UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.readers.tables import comma_separated
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.errors import PictureError, UsageError
 
 SIDE = 200
 
@@ -56,7 +56,7 @@ def processed(path: Path, row: dict[str, Any]) -> bytes:
     """The JPEG file that a row of operations.csv makes of a picture. Raises PictureError, or ValueError for the row."""
     from PIL import Image
 
-    from pixelsleuth.core.images import open_picture
+    from pixelsleuth.pictures.images import open_picture
 
     size, x, y, quality = (int(float(row[key])) for key in ("cropsize", "x1", "y1", "jpegQF"))
     image = Image.fromarray(open_picture(path).pixels)

@@ -14,10 +14,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pixelsleuth.core.errors import MissingExtra, UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.readers.source import Source, beside, extras
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.errors import MissingExtra, UsageError
 
 MAX_LIST = 4 << 20
 

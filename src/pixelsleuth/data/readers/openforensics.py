@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.left_out import ABSENT, OUTSIDE
 from pixelsleuth.data.masks import Mask
 from pixelsleuth.data.readers import records
 from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.errors import UsageError
 
 SUFFIX = "_poly.json"
 

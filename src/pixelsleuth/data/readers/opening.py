@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.data.left_out import LeftOut
 from pixelsleuth.data.readers import registry, tables, webdataset
 from pixelsleuth.data.readers.source import ReaderSpec, Source
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.errors import UsageError
 
 HUB = "hf:"
 PACKED = frozenset((".zip", ".gz", ".tgz", ".7z", ".rar", ".z01", ".bz2", ".xz", ".zst"))

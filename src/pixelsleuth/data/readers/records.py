@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pixelsleuth.core.errors import MissingExtra, UsageError
+from pixelsleuth.errors import MissingExtra, UsageError
 
 
 class _AsUtf8:

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.data.readers.catalogue import SPECS
 from pixelsleuth.data.readers.source import ReaderSpec
+from pixelsleuth.errors import UsageError
 
 if TYPE_CHECKING:
     from pixelsleuth.data.readers.tables import Table

@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.readers.sid_set import local_mask
 from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.readers.tables import Row, label_text, picture_bytes
 from pixelsleuth.data.sample import Sample, label_named
+from pixelsleuth.errors import UsageError
 
 _TOLD = ("authenticity", "source_type", "source_platform", "release_form", "version")
 _MAKER = re.compile(r"^\d+_(?P<maker>[^_.]+)_", re.ASCII)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.formats import SUFFIXES, sniff
 from pixelsleuth.data.left_out import ABSENT, LINK, OUTSIDE, LeftOut
+from pixelsleuth.errors import UsageError
+from pixelsleuth.pictures.formats import SUFFIXES, sniff
 
 if TYPE_CHECKING:
     from pixelsleuth.data.readers.tables import Table

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.errors import MissingExtra, UsageError
+from pixelsleuth.errors import MissingExtra, UsageError
 
 Row = dict[str, Any]
 """The cells of one row. `_where` names it (shard and row number), `_split` is its part of the set ("" unknown),

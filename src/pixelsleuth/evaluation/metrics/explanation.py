@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.core.errors import MissingExtra, UsageError
+from pixelsleuth.errors import MissingExtra, UsageError
 
 Floats = NDArray[np.float64]
 MEDOID_SAMPLE = 60

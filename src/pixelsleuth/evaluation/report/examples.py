@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelsleuth.core import rle
-from pixelsleuth.core.errors import PictureError
+from pixelsleuth.errors import PictureError
 from pixelsleuth.evaluation.figures import Frame
 from pixelsleuth.evaluation.pictures import Pictures, load
 from pixelsleuth.evaluation.protocols import Protocol
@@ -45,7 +45,7 @@ def examples_of(frame: Frame, pictures: Pictures, protocol: Protocol) -> list[di
 
 
 def _card(frame: Frame, i: int, samples: dict[int, Any], protocol: Protocol) -> dict[str, Any] | None:
-    from pixelsleuth.reporting.overlay import jpeg_uri, thumbnail
+    from pixelsleuth.reporting.thumbnails import jpeg_uri, thumbnail
 
     row = frame.rows[i]
     sample = samples.get(int(row["index"]))

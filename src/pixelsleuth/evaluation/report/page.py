@@ -6,12 +6,8 @@ The look is that of the reports of `check` (`reporting/templates/report.css`) wi
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 import json
-import re
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +21,12 @@ from pixelsleuth.evaluation.protocols import Protocol
 from pixelsleuth.evaluation.report.examples import examples_of
 from pixelsleuth.evaluation.report.plots import plots_of
 from pixelsleuth.reporting.files import OUR_PAGE
+from pixelsleuth.reporting.page import environment, style
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+PACKAGE = "pixelsleuth.evaluation.report"
 HEADLINE = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -72,8 +70,7 @@ def write_report(folder: Path, pictures: Pictures) -> Path:
     frames = [Frame(rows.get((model["name"], model["version"]), [])) for model in result["models"]]
     values = {
         "r": result,
-        "style": _style(),
-        "style_hash": _hash(_style()),
+        **style((PACKAGE, "evaluation.css")),
         "version": __version__,
         "headline": HEADLINE,
         "named": NAMED,
@@ -88,7 +85,7 @@ def write_report(folder: Path, pictures: Pictures) -> Path:
         "left_out": sentence_of(result["data"]["left_out"]),
     }
     path = folder / "report.html"
-    page = _environment().get_template("evaluation.html.j2").render(values)
+    page = _templates().get_template("evaluation.html.j2").render(values)
     write_text(path, page, kind="HTML report", ours=OUR_PAGE)
     return path
 
@@ -145,35 +142,13 @@ def _speed(frame: Frame) -> dict[str, float] | None:
 
 
 @functools.cache
-def _style() -> str:
-    from markupsafe import Markup
-
-    base = files("pixelsleuth.reporting").joinpath("templates/report.css").read_text("utf-8")
-    own = files("pixelsleuth.evaluation.report").joinpath("templates/evaluation.css").read_text("utf-8")
-    without_comments = re.sub(r"/\*.*?\*/", "", base + own, flags=re.DOTALL)
-    return Markup(re.sub(r"\s*\n\s*", "\n", without_comments).strip())
-
-
-def _hash(style: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-
-
-@functools.cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("pixelsleuth.evaluation.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+def _templates() -> Environment:
+    templates = environment(PACKAGE)
+    templates.filters |= {
         "figure": figure,
         "interval": interval,
         "number": number,
         "shade": shade,
         "present": present,
     }
-    return environment
+    return templates

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelsleuth.core.errors import OutputError, PixelSleuthError, UsageError
+from pixelsleuth.errors import OutputError, PixelSleuthError, UsageError
 from pixelsleuth.forge.config import ForgeConfig
 from pixelsleuth.forge.finish import finished, pixels_of
 from pixelsleuth.forge.masks import load_mask, png

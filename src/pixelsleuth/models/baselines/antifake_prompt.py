@@ -18,11 +18,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
-from pixelsleuth.models.baselines.base import Baseline, Output
-from pixelsleuth.models.baselines.pixels import centre_crop, normalised, random_crop, short_side, unit
+from pixelsleuth.models.baseline import Baseline, Output
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.inputs import centre_crop, normalised, random_crop, short_side, unit
 from pixelsleuth.models.pretrained import config_of, load_model, load_tokenizer
 
 WORD = "[*]"

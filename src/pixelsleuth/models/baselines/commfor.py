@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
-from pixelsleuth.models.baselines.pixels import IMAGENET, imagenet, jpeg, random_crop, short_side
+from pixelsleuth.models.baseline import Baseline, Output, by_shape
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.inputs import IMAGENET, imagenet, jpeg, random_crop, short_side
 from pixelsleuth.models.preparation import Steps
 
 WIDTH, BLOCKS, HEADS, PATCH = 384, 12, 6, 16

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
-from pixelsleuth.models.baselines.pixels import (
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.baseline import Baseline, Output, by_shape
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.inputs import (
     CLIP,
     CLIP_MEAN,
     CLIP_STD,
@@ -32,8 +32,8 @@ from pixelsleuth.models.baselines.pixels import (
     random_crop,
     unit,
 )
+from pixelsleuth.models.lora import add_lora, fold
 from pixelsleuth.models.preparation import Steps
-from pixelsleuth.models.sida.lora import add_lora, fold
 
 SIZES = {"vitl14": (1024, 24, 16), "vitb14": (768, 12, 12), "vits14": (384, 12, 6)}
 """DINOv2's width, blocks and heads."""

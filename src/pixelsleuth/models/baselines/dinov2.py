@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.core.choices import chosen
 from pixelsleuth.core.content import ensure_fetched
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
-from pixelsleuth.models.baselines.heads import FrozenHeads, Seen
+from pixelsleuth.models.backbones.heads import FrozenHeads, Seen
+from pixelsleuth.models.choices import chosen
+from pixelsleuth.models.facts import FACTS
 
 
 class Dinov2(FrozenHeads):

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.core.choices import chosen
-from pixelsleuth.models.baselines.heads import FrozenHeads, Seen
-from pixelsleuth.models.encoders.lite import LITE0, STATISTICS, load_lite
+from pixelsleuth.models.backbones.efficientnet import LITE0, STATISTICS, load_lite
+from pixelsleuth.models.backbones.heads import FrozenHeads, Seen
+from pixelsleuth.models.choices import chosen
+from pixelsleuth.models.facts import FACTS
 
 SIDE = 320
 MAPS = (1, 2, 4, 6)

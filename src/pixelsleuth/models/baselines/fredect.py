@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
-from pixelsleuth.models.baselines.resnet import ours, resnet50
+from pixelsleuth.models.backbones.resnet import ours, resnet50
+from pixelsleuth.models.baseline import Baseline, Output, by_shape
+from pixelsleuth.models.facts import FACTS
 from pixelsleuth.models.preparation import Steps, prepared
 
 SIDE, LOAD = 224, 256

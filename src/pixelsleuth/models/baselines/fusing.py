@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.models.baselines.base import Baseline, Output
-from pixelsleuth.models.baselines.pixels import (
+from pixelsleuth.models.backbones.resnet import ours, resnet50
+from pixelsleuth.models.baseline import Baseline, Output
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.inputs import (
     MOST_PIXELS,
     at_most,
     blur_jpeg,
@@ -23,7 +24,6 @@ from pixelsleuth.models.baselines.pixels import (
     imagenet,
     short_side,
 )
-from pixelsleuth.models.baselines.resnet import ours, resnet50
 
 SIDE, LOAD = 224, 256
 AUGMENT = 0.1

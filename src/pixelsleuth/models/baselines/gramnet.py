@@ -15,16 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
-from pixelsleuth.models.baselines.pixels import (
+from pixelsleuth.models.backbones.resnet import ResNet, ours
+from pixelsleuth.models.baseline import Baseline, Output, by_shape
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.inputs import (
     IMAGENET,
     blur_jpeg,
     imagenet,
     random_crop,
     short_side,
 )
-from pixelsleuth.models.baselines.resnet import ResNet, ours
 from pixelsleuth.models.preparation import Steps
 
 SIDE, LOAD, ORIGINAL, SMALL = 224, 256, 512, 64

@@ -19,11 +19,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.models.baselines.base import Output, by_shape
-from pixelsleuth.models.baselines.hrnet import CHANNELS, MOMENTUM, HRNet, NonLocal, conv_bn, resized
-from pixelsleuth.models.baselines.localizing import (
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.backbones.hrnet import CHANNELS, MOMENTUM, HRNet, NonLocal, conv_bn, resized
+from pixelsleuth.models.baseline import Output, by_shape
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.inputs import unit
+from pixelsleuth.models.localizing import (
     Localizer,
     Mask,
     dihedral,
@@ -31,7 +32,6 @@ from pixelsleuth.models.baselines.localizing import (
     resized_mask,
     targets,
 )
-from pixelsleuth.models.baselines.pixels import unit
 from pixelsleuth.models.preparation import Steps
 
 SIDE = 256

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
-from pixelsleuth.models.baselines.pixels import centre_crop, normalised, square, unit
-from pixelsleuth.models.baselines.resnet import ours, resnet50
+from pixelsleuth.models.backbones.resnet import ours, resnet50
+from pixelsleuth.models.baseline import Baseline, Output, by_shape
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.inputs import centre_crop, normalised, square, unit
 
 SIDE, FRAME = 224, 256
 WIDTHS = (64, 128, 256, 512, 512, 512, 512)

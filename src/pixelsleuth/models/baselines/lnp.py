@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.models.baselines.base import Baseline, Output
-from pixelsleuth.models.baselines.pixels import MOST_PIXELS, at_most, centre_crop, imagenet, short_side
-from pixelsleuth.models.baselines.resnet import ours, resnet50
+from pixelsleuth.models.backbones.resnet import ours, resnet50
+from pixelsleuth.models.baseline import Baseline, Output
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.inputs import MOST_PIXELS, at_most, centre_crop, imagenet, short_side
 
 SIDE, LOAD = 224, 256
 BRIGHTNESS = (0.11, 0.59, 0.30)

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.models.baselines.base import Output, by_shape
-from pixelsleuth.models.baselines.hrnet import Bottleneck, resized
-from pixelsleuth.models.baselines.localizing import Localizer, Mask, mirrored, resized_mask, targets
-from pixelsleuth.models.baselines.pixels import IMAGENET, bilinear_8bit, blur_jpeg
+from pixelsleuth.models.backbones.hrnet import Bottleneck, resized
+from pixelsleuth.models.baseline import Output, by_shape
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.inputs import IMAGENET, bilinear_8bit, blur_jpeg
+from pixelsleuth.models.localizing import Localizer, Mask, mirrored, resized_mask, targets
 from pixelsleuth.models.preparation import Steps
 
 SIDE = 512

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
-from pixelsleuth.models.baselines.pixels import IMAGENET, imagenet, random_crop, square
-from pixelsleuth.models.baselines.resnet import ResNet, ours
+from pixelsleuth.models.backbones.resnet import ResNet, ours
+from pixelsleuth.models.baseline import Baseline, Output, by_shape
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.inputs import IMAGENET, imagenet, random_crop, square
 from pixelsleuth.models.preparation import Steps
 
 SIDE, LOAD = 224, 256

@@ -19,11 +19,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.models.baselines.base import Output, by_shape
-from pixelsleuth.models.baselines.hrnet import CHANNELS, Bottleneck, HRNet, NonLocal, conv_bn, resized
-from pixelsleuth.models.baselines.localizing import Localizer, Mask, dihedral, logits_of, targets
-from pixelsleuth.models.baselines.pixels import IMAGENET, imagenet, unit
+from pixelsleuth.models.backbones.hrnet import CHANNELS, Bottleneck, HRNet, NonLocal, conv_bn, resized
+from pixelsleuth.models.baseline import Output, by_shape
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.inputs import IMAGENET, imagenet, unit
+from pixelsleuth.models.localizing import Localizer, Mask, dihedral, logits_of, targets
 from pixelsleuth.models.preparation import Steps
 
 SIDE = 256

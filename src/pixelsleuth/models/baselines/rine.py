@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
-from pixelsleuth.models.baselines.clip import load_encoder
-from pixelsleuth.models.baselines.loading import load_strict, read_state
-from pixelsleuth.models.baselines.pixels import CLIP, blur_jpeg, centre_crop, random_crop, short_side
+from pixelsleuth.models.backbones.clip import load_encoder
+from pixelsleuth.models.baseline import Baseline, Output, by_shape
 from pixelsleuth.models.baselines.univfd import clip_pixels
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.inputs import CLIP, blur_jpeg, centre_crop, random_crop, short_side
+from pixelsleuth.models.loading import load_strict, read_state
 from pixelsleuth.models.preparation import Steps
 
 SIDE, LOAD = 224, 256
@@ -111,7 +111,7 @@ class Rine(Baseline):
         self, inputs: Sequence[Tensor], labels: Tensor, masks: Sequence[Tensor | None]
     ) -> dict[str, Tensor]:
         """The sum of the cross entropies, and 0.2 of the supervised contrastive loss of `z`, a mean."""
-        from pixelsleuth.models.baselines.heads import contrastive
+        from pixelsleuth.models.backbones.heads import contrastive
 
         del masks
         seen = self(torch.stack(list(inputs)))

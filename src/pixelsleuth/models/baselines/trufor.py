@@ -18,11 +18,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.models.baselines.base import Output, by_shape
-from pixelsleuth.models.baselines.localizing import Localizer, Mask, cropped, targets
-from pixelsleuth.models.baselines.mit import WIDTHS, DualEncoder, map_of, tokens_of
-from pixelsleuth.models.baselines.pixels import jpeg, normalised, unit
+from pixelsleuth.models.backbones.mit import WIDTHS, DualEncoder, map_of, tokens_of
+from pixelsleuth.models.baseline import Output, by_shape
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.inputs import jpeg, normalised, unit
+from pixelsleuth.models.localizing import Localizer, Mask, cropped, targets
 from pixelsleuth.models.preparation import Steps
 
 GREATEST = 256

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pixelsleuth.core.baselines import FACTS
-from pixelsleuth.models.baselines.base import Baseline, Output, by_shape
-from pixelsleuth.models.baselines.clip import encoder_of, from_openai, load_encoder
-from pixelsleuth.models.baselines.loading import load_strict, read_state
-from pixelsleuth.models.baselines.pixels import (
+from pixelsleuth.models.backbones.clip import encoder_of, from_openai, load_encoder
+from pixelsleuth.models.baseline import Baseline, Output, by_shape
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.inputs import (
     CLIP,
     CLIP_MEAN,
     CLIP_STD,
@@ -27,6 +26,7 @@ from pixelsleuth.models.baselines.pixels import (
     short_side,
     unit,
 )
+from pixelsleuth.models.loading import load_strict, read_state
 from pixelsleuth.models.preparation import Steps
 
 SIDE, LOAD = 224, 256

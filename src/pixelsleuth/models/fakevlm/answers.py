@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from pixelsleuth.core.errors import PixelSleuthError
+from pixelsleuth.errors import PixelSleuthError
 
 QUESTION = "Does the image looks real/fake?"
 """Word for word as in FakeClue, slip included: the checkpoint was trained on it."""

@@ -15,9 +15,9 @@ import numpy as np
 
 from pixelsleuth._version import __version__
 from pixelsleuth.core.detector import Capability, Detector, Turn
-from pixelsleuth.core.images import Picture
 from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.models.fakevlm.answers import QUESTION, Answer, read
+from pixelsleuth.pictures.images import Picture
 
 if TYPE_CHECKING:
     from pixelsleuth.models.fakevlm.engine import FakeVlmEngine

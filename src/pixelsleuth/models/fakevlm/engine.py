@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.fakevlm.answers import FAKE, OPENING, QUESTION, REAL, Answer, read
 from pixelsleuth.models.pretrained import config_of, load_image_processor, load_model, load_tokenizer

@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from pixelsleuth.core.deadline import in_time
-from pixelsleuth.core.errors import EndpointError, UsageError
+from pixelsleuth.errors import EndpointError, UsageError
 from pixelsleuth.models.fakevlm.answers import FAKE, QUESTION, REAL, Answer, read
 from pixelsleuth.models.fakevlm.detector import FakeVlmDetector
 

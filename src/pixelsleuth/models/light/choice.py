@@ -1,12 +1,12 @@
-"""Whether a baseline runs through ONNX Runtime, and in which form. `core.registry` asks."""
+"""Whether a baseline runs through ONNX Runtime, and in which form. `models.registry` asks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pixelsleuth.core import store
-from pixelsleuth.core.baselines import Facts
-from pixelsleuth.core.choices import chosen
+from pixelsleuth.models import store
+from pixelsleuth.models.choices import chosen
+from pixelsleuth.models.facts import Facts
 from pixelsleuth.models.light.detector import LightDetector, load_folder, load_published
 from pixelsleuth.models.light.form import SETTINGS, read, shipped
 

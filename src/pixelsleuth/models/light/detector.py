@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelsleuth._version import __version__
-from pixelsleuth.compact.finite import ensure_finite_graph
 from pixelsleuth.core.detector import Capability, Detector
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.images import Picture
+from pixelsleuth.core.finite import ensure_finite_graph
 from pixelsleuth.core.verdict import Verdict
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.light import tensors
 from pixelsleuth.models.light.form import GRAPH, SETTINGS, STRETCH, Form, read, shipped
-from pixelsleuth.models.pixels import window
 from pixelsleuth.models.preparation import prepared
+from pixelsleuth.models.resize import window
 from pixelsleuth.models.verdicts import Answer, verdict_of
+from pixelsleuth.pictures.images import Picture
 
 OUTSIDE = -20.0
 """The logit of pixels outside the centre crop: nothing was seen there."""

@@ -13,9 +13,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.baselines import FACTS, Facts
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.facts import FACTS, Facts
 from pixelsleuth.models.preparation import Steps, checked
 
 SETTINGS, GRAPH = "detector.json", "model.onnx"

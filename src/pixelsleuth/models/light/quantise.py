@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.core.errors import MissingExtra, UsageError
+from pixelsleuth.errors import MissingExtra, UsageError
 from pixelsleuth.models.light.detector import LightDetector, load_folder
 from pixelsleuth.models.light.form import GRAPH, SETTINGS, Form, read
 from pixelsleuth.models.preparation import prepared

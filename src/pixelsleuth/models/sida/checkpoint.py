@@ -15,9 +15,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pixelsleuth.core import memory
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.models import hub
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models import hub, memory
+from pixelsleuth.models.precision import PRECISIONS, compress
+from pixelsleuth.models.shards import Shards, read_json
 from pixelsleuth.models.sida.large import LargeConfig, LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor, ensure_same_preparation
 from pixelsleuth.models.sida.published import (
@@ -27,8 +28,6 @@ from pixelsleuth.models.sida.published import (
     marks_picture,
     our_name,
 )
-from pixelsleuth.models.sida.quantise import PRECISIONS, compress
-from pixelsleuth.models.sida.shards import Shards, read_json
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
 from pixelsleuth.models.weights import ensure_finite, ensure_sane
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from pixelsleuth._version import __version__
-from pixelsleuth.compact.components import regions
 from pixelsleuth.core.detector import Capability, Detector, Turn
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.images import Picture
-from pixelsleuth.core.memory import needed, too_little
+from pixelsleuth.core.region import regions
 from pixelsleuth.core.verdict import Verdict
 from pixelsleuth.data.sample import LABELS
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.memory import needed, too_little
+from pixelsleuth.models.precision import PRECISIONS, place
 from pixelsleuth.models.sida.checkpoint import load_large
 from pixelsleuth.models.sida.inference import Conversation, Reply, SidaEngine
 from pixelsleuth.models.sida.prompts import (
@@ -27,8 +27,8 @@ from pixelsleuth.models.sida.prompts import (
     described,
     plain,
 )
-from pixelsleuth.models.sida.quantise import PRECISIONS, place
 from pixelsleuth.models.verdicts import small_heatmap
+from pixelsleuth.pictures.images import Picture
 
 INCONCLUSIVE_BELOW = 0.5
 

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
+from pixelsleuth.models.shards import Shards
 from pixelsleuth.models.sida.checkpoint import CHECKPOINT_FILES, load_large
 from pixelsleuth.models.sida.large import LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor
-from pixelsleuth.models.sida.shards import Shards
 from pixelsleuth.models.sida.zero import is_zero, read_zero
 
 LORA = re.compile(r"(.*)\.lora_([AB])(?:\.[^.]+)?\.weight$")

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from pixelsleuth.models.losses import Losses, masks_apart
 from pixelsleuth.models.sida.large import LargeSida
-from pixelsleuth.models.sida.losses import Losses, masks_apart
 from pixelsleuth.models.sida.processing import SidaProcessor
 
 IGNORE = -100

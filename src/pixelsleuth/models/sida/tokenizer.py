@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pixelsleuth.core.content import ensure_content
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 
 LARGEST_MODEL = 64_000_000
 """Bytes; LLaMA's tokenizer.model has half a million."""

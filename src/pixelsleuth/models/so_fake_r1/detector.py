@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixelsleuth._version import __version__
-from pixelsleuth.compact.components import regions
 from pixelsleuth.core.detector import Capability, Detector
-from pixelsleuth.core.errors import UsageError
-from pixelsleuth.core.images import Picture
+from pixelsleuth.core.region import regions
 from pixelsleuth.core.verdict import Label, Region, Verdict
 from pixelsleuth.data.sample import LABELS
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.so_fake_r1.answers import Reading, read, to_picture
 from pixelsleuth.models.so_fake_r1.rewards import box_iou
+from pixelsleuth.pictures.images import Picture
 
 if TYPE_CHECKING:
     from pixelsleuth.models.so_fake_r1.policy import Completion, Policy

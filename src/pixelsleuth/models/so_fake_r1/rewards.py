@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.so_fake_r1.answers import FRAME, Box, follows_grammar, follows_tags, read
 
 LEAST_WORDS = 3

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from pixelsleuth.core.content import ensure_fetched
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.pretrained import config_of, load_image_processor
 from pixelsleuth.models.weights import ensure_finite
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.settings import fill, nearest
 from pixelsleuth.data.sample import LABELS
+from pixelsleuth.errors import UsageError
 from pixelsleuth.training.sida.config import (
     Checkpoints,
     Source,
@@ -20,7 +20,7 @@ from pixelsleuth.training.sida.config import (
 )
 
 if TYPE_CHECKING:
-    from pixelsleuth.models.baselines.base import Baseline
+    from pixelsleuth.models.baseline import Baseline
 
 RANDOM = "random"
 
@@ -121,7 +121,7 @@ def data_of(config: BaselineConfig) -> TrainConfig:
 
 def kind_of(config: BaselineConfig) -> type[Baseline]:
     """The class that is trained. Raises UsageError for an unknown one."""
-    from pixelsleuth.models.baselines.base import baseline_class
+    from pixelsleuth.models.baseline import baseline_class
 
     return baseline_class(config.baseline)
 

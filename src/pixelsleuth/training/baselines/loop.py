@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from pixelsleuth.core.errors import OutputError
-from pixelsleuth.models.baselines.base import placed, store_folder
-from pixelsleuth.models.baselines.localizing import Localizer
+from pixelsleuth.errors import OutputError
+from pixelsleuth.models.baseline import placed, store_folder
+from pixelsleuth.models.localizing import Localizer
 from pixelsleuth.training.baselines.config import (
     FREE,
     RANDOM,
@@ -30,12 +30,12 @@ from pixelsleuth.training.baselines.config import (
     kind_of,
 )
 from pixelsleuth.training.baselines.validate import validate
-from pixelsleuth.training.sida.checkpoints import Keeper, ensure_same, find, moments, read, restore_moments
+from pixelsleuth.training.run.checkpoints import Keeper, ensure_same, find, moments, read, restore_moments
+from pixelsleuth.training.run.data import Draw, Loader, Material, Sampler, gather
+from pixelsleuth.training.run.log import Alarms, Log, Progress
+from pixelsleuth.training.run.plots import plot_log
+from pixelsleuth.training.run.validation import choose
 from pixelsleuth.training.sida.config import to_dict
-from pixelsleuth.training.sida.data import Draw, Loader, Material, Sampler, gather
-from pixelsleuth.training.sida.plots import plot_log
-from pixelsleuth.training.sida.validate import choose
-from pixelsleuth.training.sida.watch import Alarms, Log, Progress
 
 
 class Prepared(NamedTuple):

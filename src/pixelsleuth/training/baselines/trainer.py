@@ -30,7 +30,7 @@ def run(content: Mapping[str, Any], *, resume: bool) -> Path:
 
 def plan(content: Mapping[str, Any]) -> str:
     """What would be trained, on how many pictures. Raises UsageError as `run` does."""
-    from pixelsleuth.training.sida.data import gather
+    from pixelsleuth.training.run.data import gather
 
     config = sound(content)
     kind = kind_of(config)

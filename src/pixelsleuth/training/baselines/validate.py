@@ -10,8 +10,8 @@ from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.sample import LABELS, Sample
 from pixelsleuth.evaluation.metrics.detection import auroc, balanced_accuracy, binary, confusion_matrix
 from pixelsleuth.evaluation.metrics.localization import iou, mask_counts
-from pixelsleuth.models.baselines.base import Baseline, BaselineDetector
-from pixelsleuth.training.sida.validate import opened
+from pixelsleuth.models.baseline import Baseline, BaselineDetector
+from pixelsleuth.training.run.validation import opened
 
 TAMPERED = 2
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.settings import fill, flat, nearest, read_yaml
+from pixelsleuth.errors import UsageError
 
 FULL = ("embed_tokens", "mask_decoder", "segmentation", "detection", "fusion")
 """Modules that the paper trains in full."""

@@ -21,20 +21,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelsleuth.core.errors import OutputError
-from pixelsleuth.models.sida.losses import Losses
+from pixelsleuth.errors import OutputError
+from pixelsleuth.models.losses import Losses
 from pixelsleuth.models.sida.teacher import IGNORE, Batch, Example, collate
 from pixelsleuth.training.recipe import ensure_new
-from pixelsleuth.training.sida import parallel
-from pixelsleuth.training.sida.checkpoints import Keeper, ensure_same
+from pixelsleuth.training.run import parallel
+from pixelsleuth.training.run.checkpoints import Keeper, ensure_same
+from pixelsleuth.training.run.data import Loader, Sampler, gather
+from pixelsleuth.training.run.log import Alarms, Board, Log, Progress
+from pixelsleuth.training.run.validation import choose, sheet, validate
 from pixelsleuth.training.sida.config import TrainConfig, to_dict
-from pixelsleuth.training.sida.data import Loader, Sampler, gather
 from pixelsleuth.training.sida.features import SamCache
 from pixelsleuth.training.sida.modules import prepare
 from pixelsleuth.training.sida.outcome import finish
 from pixelsleuth.training.sida.start import load_start
-from pixelsleuth.training.sida.validate import choose, sheet, validate
-from pixelsleuth.training.sida.watch import Alarms, Board, Log, Progress
 
 TERMS = ("detection", "text", "bce", "dice")
 

@@ -8,10 +8,10 @@ from collections import Counter
 import torch
 from torch import Tensor, nn
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.lora import add_lora
+from pixelsleuth.models.losses import Losses
 from pixelsleuth.models.sida.large import LargeSida
-from pixelsleuth.models.sida.lora import add_lora
-from pixelsleuth.models.sida.losses import Losses
 from pixelsleuth.models.sida.teacher import Batch, losses
 from pixelsleuth.training.sida.config import MODULES, TrainConfig
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pixelsleuth.core.errors import OutputError, UsageError
+from pixelsleuth.errors import OutputError, UsageError
+from pixelsleuth.models.lora import fold
 from pixelsleuth.models.sida.checkpoint import save_large
 from pixelsleuth.models.sida.large import LargeSida
-from pixelsleuth.models.sida.lora import fold
 from pixelsleuth.models.sida.processing import SidaProcessor
-from pixelsleuth.training.sida import checkpoints
+from pixelsleuth.training.run import checkpoints
+from pixelsleuth.training.run.plots import plot_log
 from pixelsleuth.training.sida.config import from_dict
 from pixelsleuth.training.sida.modules import prepare, trained
-from pixelsleuth.training.sida.plots import plot_log
 from pixelsleuth.training.sida.start import load_start
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.data.sample import LABELS
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.shards import Shards, read_json
 from pixelsleuth.models.sida import checkpoint
 from pixelsleuth.models.sida.large import LargeConfig, LargeSida
 from pixelsleuth.models.sida.published import dimensions
-from pixelsleuth.models.sida.shards import Shards, read_json
+from pixelsleuth.training.run.data import Material, gather
 from pixelsleuth.training.sida.config import TrainConfig
-from pixelsleuth.training.sida.data import Material, gather
 from pixelsleuth.training.sida.modules import prepare, table
 from pixelsleuth.training.sida.start import RANDOM
 

@@ -19,15 +19,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
+from pixelsleuth.models.modules import DetectionFusion, DetectionHead
+from pixelsleuth.models.shards import Shards, read_json
 from pixelsleuth.models.sida import prompts
 from pixelsleuth.models.sida.checkpoint import load_large, processor, save_large
 from pixelsleuth.models.sida.large import LargeConfig, LargeSida, spread
-from pixelsleuth.models.sida.modules import DetectionFusion, DetectionHead
 from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.published import marks_picture
-from pixelsleuth.models.sida.shards import Shards, read_json
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
 from pixelsleuth.training.sida.config import Drawn, TrainConfig
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.fakevlm.answers import QUESTION, read
 from pixelsleuth.models.fakevlm.engine import FakeVlmEngine, load_engine

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.models.so_fake_r1.answers import write
 from pixelsleuth.models.so_fake_r1.policy import in_frame
 from pixelsleuth.models.so_fake_r1.rewards import box_figures, read_weights, rewards_of, share

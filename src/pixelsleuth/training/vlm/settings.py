@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.errors import UsageError
 from pixelsleuth.core.settings import nearest
+from pixelsleuth.errors import UsageError
 from pixelsleuth.training.recipe import ensure_new
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelsleuth.core.errors import UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.training.vlm.settings import settings
 
 IGNORED = -100

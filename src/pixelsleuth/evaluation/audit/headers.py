@@ -1,0 +1,188 @@
+"""What a file says of itself before a pixel is decoded, as numbers: the features of the header audit.
+
+The walk over the bytes reads at most the first mebibyte, never unpacks anything and never fails: a file that is cut off
+gives what was found up to there. Sources: ITU-T T.81 annex B (JPEG), the PNG specification, RFC 9649 (WebP).
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+from pixelsleuth.errors import PictureError
+from pixelsleuth.pictures.formats import read_header, sniff
+
+HEAD = 1 << 20
+"""Bytes from the start that are looked at."""
+MAX_PARTS = 4096
+"""Segments or chunks that are walked over at most."""
+
+CONTAINERS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIF")
+SUFFIX_OF = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "PNG": (".png", ".apng"), "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"), "GIF": (".gif",), "BMP": (".bmp", ".dib"), "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif", ".hif"),
+}  # fmt: skip
+
+GROUPS = {
+    "container": (
+        "container", "suffix_agrees", "suffix_known", "bit_depth", "colour_type", "interlaced", "components",
+        "progressive", "restart", "sampling", "segments", "header_bytes", "first_data_chunk", "webp_kind",
+    ),
+    "picture size": ("width", "height", "aspect", "megapixels", "width_mod_8", "height_mod_8", "square"),
+    "quantisation tables": (
+        "tables", "table_id", "luma_mean", "luma_first", "luma_last", "chroma_mean", "chroma_first", "chroma_last",
+    ),
+    "file size": ("bytes", "bytes_per_pixel"),
+    "EXIF and metadata": (
+        "exif", "exif_fields", "exif_make", "exif_software", "exif_date", "icc", "xmp", "photoshop", "adobe",
+        "jfif", "density", "jumbf", "comment", "text_chunks", "gamma", "physical_size", "srgb", "time",
+    ),
+}  # fmt: skip
+"""The features by kind; each kind is also audited alone, which names the shortcut."""
+
+FEATURES = tuple(name for names in GROUPS.values() for name in names)
+
+
+def header_features(data: bytes | bytearray | memoryview, name: str = "") -> dict[str, float]:
+    """Features of one file, `name` giving its suffix; every key of FEATURES is there, 0 where it does not apply.
+
+    Raises PictureError where the bytes are no picture or its size cannot be told.
+    """
+    view = memoryview(data)
+    kind = sniff(bytes(view[:64])) or ""
+    header = read_header(view, name or "picture")
+    width, height = header.width or 1, header.height or 1
+    suffix = Path(name).suffix.lower()
+    found = dict.fromkeys(FEATURES, 0.0)
+    found["container"] = float(CONTAINERS.index(kind) + 1) if kind in CONTAINERS else 0.0
+    found["suffix_known"] = float(any(suffix in names for names in SUFFIX_OF.values()))
+    found["suffix_agrees"] = float(suffix in SUFFIX_OF.get(kind, ()))
+    found |= {"width": width, "height": height, "aspect": width / height, "megapixels": width * height / 1e6}
+    found |= {"width_mod_8": width % 8, "height_mod_8": height % 8, "square": float(width == height)}
+    found |= {"bytes": float(len(view)), "bytes_per_pixel": len(view) / (width * height)}
+    fields = header.metadata
+    found["exif"] = float(header.exif is not None)
+    found["icc"] = float(header.icc is not None)
+    found["exif_fields"] = float(len(fields))
+    found["exif_make"] = float(any("camera" in key or "make" in key for key in fields))
+    found["exif_software"] = float(any("software" in key for key in fields))
+    found["exif_date"] = float(any("date" in key or "time" in key for key in fields))
+    head = bytes(view[:HEAD])
+    {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp}.get(kind, lambda head, found: None)(head, found)
+    return found
+
+
+def _jpeg(head: bytes, found: dict[str, float]) -> None:
+    at = 2
+    tables: dict[int, tuple[int, ...]] = {}
+    for _ in range(MAX_PARTS):
+        if at + 4 > len(head) or head[at] != 0xFF:
+            break
+        marker = head[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        size = int.from_bytes(head[at + 2 : at + 4], "big")
+        body = head[at + 4 : at + 2 + size]
+        found["segments"] += 1
+        if marker == 0xDA:
+            break
+        if marker == 0xDB:
+            tables |= _tables(body)
+        elif marker == 0xDD:
+            found["restart"] = 1.0
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(body) >= 8:
+            found["progressive"] = float(marker in (0xC2, 0xC6, 0xCA, 0xCE))
+            found |= {"bit_depth": body[0], "components": body[5], "sampling": body[7]}
+        else:
+            _jpeg_extra(marker, body, found)
+        at += 2 + max(size, 2)
+    found["header_bytes"] = float(at)
+    _put_tables(tables, found)
+
+
+def _jpeg_extra(marker: int, body: bytes, found: dict[str, float]) -> None:
+    """Application segments and comments: what is there, never what it says."""
+    if marker == 0xE0 and body[:5] == b"JFIF\0" and len(body) >= 12:
+        found["jfif"] = 1.0
+        found["density"] = float(body[7] * 65536 + int.from_bytes(body[8:10], "big"))
+    elif marker == 0xE1 and body[:4] == b"Exif":
+        found["exif"] = 1.0
+    elif marker == 0xE1 and b"ns.adobe.com/xap" in body[:40]:
+        found["xmp"] = 1.0
+    elif marker == 0xE2 and body[:11] == b"ICC_PROFILE":
+        found["icc"] = 1.0
+    elif marker == 0xEB:
+        found["jumbf"] = 1.0
+    elif marker == 0xED:
+        found["photoshop"] = 1.0
+    elif marker == 0xEE and body[:5] == b"Adobe":
+        found["adobe"] = 1.0
+    elif marker == 0xFE:
+        found["comment"] += 1
+
+
+def _tables(body: bytes) -> dict[int, tuple[int, ...]]:
+    """Quantisation tables of one segment by their number, 64 steps each in zigzag order."""
+    found: dict[int, tuple[int, ...]] = {}
+    at = 0
+    while at < len(body):
+        wide, number = body[at] >> 4, body[at] & 15
+        length = 128 if wide else 64
+        part = body[at + 1 : at + 1 + length]
+        if len(part) < length:
+            break
+        step = 2 if wide else 1
+        found[number] = tuple(int.from_bytes(part[i : i + step], "big") for i in range(0, length, step))
+        at += 1 + length
+    return found
+
+
+def _put_tables(tables: dict[int, tuple[int, ...]], found: dict[str, float]) -> None:
+    if not tables:
+        return
+    found["tables"] = float(len(tables))
+    found["table_id"] = float(zlib.crc32(repr(sorted(tables.items())).encode()) or 1)
+    first, last = tables[min(tables)], tables[max(tables)]
+    found |= {"luma_mean": sum(first) / 64, "luma_first": first[0], "luma_last": first[-1]}
+    found |= {"chroma_mean": sum(last) / 64, "chroma_first": last[0], "chroma_last": last[-1]}
+
+
+_CHUNKS = {
+    b"eXIf": "exif", b"iCCP": "icc", b"gAMA": "gamma", b"pHYs": "physical_size", b"sRGB": "srgb", b"tIME": "time",
+    b"caBX": "jumbf",
+}  # fmt: skip
+
+
+def _png(head: bytes, found: dict[str, float]) -> None:
+    if len(head) >= 29:
+        found |= {"bit_depth": head[24], "colour_type": head[25], "interlaced": head[28]}
+    at = 8
+    for _ in range(MAX_PARTS):
+        if at + 8 > len(head):
+            break
+        size, kind = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + 8]
+        if kind == b"IDAT":
+            found |= {"first_data_chunk": float(size), "header_bytes": float(at)}
+            break
+        found["segments"] += 1
+        if kind in (b"tEXt", b"zTXt", b"iTXt"):
+            found["text_chunks"] += 1
+        elif kind in _CHUNKS:
+            found[_CHUNKS[kind]] = 1.0
+        at += 12 + size
+
+
+def _webp(head: bytes, found: dict[str, float]) -> None:
+    found["webp_kind"] = {b"VP8 ": 1.0, b"VP8L": 2.0, b"VP8X": 3.0}.get(head[12:16], 0.0)
+    if head[12:16] == b"VP8X" and len(head) > 20:
+        flags = head[20]
+        found |= {
+            "icc": float(bool(flags & 32)),
+            "exif": float(bool(flags & 8)),
+            "xmp": float(bool(flags & 4)),
+        }
+
+
+__all__ = ["FEATURES", "GROUPS", "PictureError", "header_features"]

@@ -1,0 +1,1 @@
+"""Networks that several detectors stand on, under the names that published checkpoints use."""

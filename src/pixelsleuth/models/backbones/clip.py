@@ -1,0 +1,95 @@
+"""CLIP's image encoder, from transformers' folders or out of checkpoints in OpenAI's spelling; frozen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelsleuth.core.content import ensure_fetched
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models import hub
+
+HEAD = 64
+"""Width of an attention head; their number is not in OpenAI's state dict."""
+PATTERNS = (
+    ("visual.class_embedding", "vision_model.embeddings.class_embedding"),
+    ("visual.positional_embedding", "vision_model.embeddings.position_embedding.weight"),
+    ("visual.conv1.", "vision_model.embeddings.patch_embedding."),
+    ("visual.ln_pre.", "vision_model.pre_layrnorm."),
+    ("visual.ln_post.", "vision_model.post_layernorm."),
+)
+INSIDE = {
+    "attn.out_proj.": "self_attn.out_proj.",
+    "ln_1.": "layer_norm1.",
+    "ln_2.": "layer_norm2.",
+    "mlp.c_fc.": "mlp.fc1.",
+    "mlp.c_proj.": "mlp.fc2.",
+}
+
+
+def from_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors `visual.*` under the names of transformers' CLIPVisionModelWithProjection; others stay."""
+    found: dict[str, Tensor] = {}
+    for key, value in state.items():
+        block = re.match(r"visual\.transformer\.resblocks\.(\d+)\.(.*)", key)
+        if key == "visual.proj":
+            found["visual_projection.weight"] = value.T.contiguous()
+        elif block:
+            prefix, rest = f"vision_model.encoder.layers.{block[1]}.", block[2]
+            if rest.startswith("attn.in_proj_"):
+                kind = rest.removeprefix("attn.in_proj_")
+                for name, part in zip("qkv", value.chunk(3), strict=True):
+                    found[f"{prefix}self_attn.{name}_proj.{kind}"] = part.contiguous()
+            else:
+                begin = next((one for one in INSIDE if rest.startswith(one)), None)
+                found[prefix + (INSIDE[begin] + rest[len(begin) :] if begin else rest)] = value
+        else:
+            begin = next((one for one, _ in PATTERNS if key.startswith(one)), None)
+            found[dict(PATTERNS)[begin] + key[len(begin) :] if begin else key] = value
+    return found
+
+
+def encoder_of(state: Mapping[str, Tensor]) -> Any:
+    """An encoder of the dimensions that `visual.*` tensors have; its weights are not loaded."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    width, _, patch, _ = state["visual.conv1.weight"].shape
+    places = state["visual.positional_embedding"].shape[0] - 1
+    blocks = {key.split(".")[3] for key in state if key.startswith("visual.transformer.resblocks.")}
+    config = CLIPVisionConfig(
+        hidden_size=width, intermediate_size=state["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
+        num_hidden_layers=len(blocks), num_attention_heads=width // HEAD, patch_size=patch,
+        image_size=patch * round(places**0.5), projection_dim=state["visual.proj"].shape[1], hidden_act="quick_gelu",
+    )  # fmt: skip
+    return CLIPVisionModelWithProjection(config).eval().requires_grad_(False)
+
+
+def load_encoder(name: str) -> Any:
+    """The encoder of a CLIP folder or hub id.
+
+    Raises:
+        UsageError: no such folder or repository, or not CLIP.
+    """
+    from safetensors import SafetensorError
+    from transformers import CLIPVisionModelWithProjection
+
+    from pixelsleuth.models.pretrained import config_of
+    from pixelsleuth.models.weights import ensure_finite
+
+    folder = hub.resolve(name)
+    kind = config_of(folder).get("model_type")
+    if kind not in ("clip", "clip_vision_model"):
+        raise UsageError(f"{name} is a checkpoint of {kind or 'nothing'}, not of CLIP.")
+    ensure_fetched(folder)
+    try:
+        made: Any = CLIPVisionModelWithProjection.from_pretrained(
+            folder, local_files_only=True, dtype=torch.float32
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UsageError(f"{name} cannot be loaded ({str(error).splitlines()[0]}): copy it again.") from error
+    ensure_finite(made.state_dict().items(), name)
+    return made.eval().requires_grad_(False)

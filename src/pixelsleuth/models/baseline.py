@@ -1,0 +1,279 @@
+"""What every baseline is: facts, preparation, a network, a loss; and the detector that judges with any of them.
+
+A baseline is one file with a subclass of `Baseline`. It says how a picture becomes a tensor (`prepare`) and what the
+network makes of tensors (`run`): a logit, positive where fake, and for localizers a mask of logits. Everything else,
+verdicts, regions, checkpoints, errors, is here and in `loading`, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixelsleuth._version import __version__
+from pixelsleuth.core.detector import Capability, Detector
+from pixelsleuth.core.settings import nearest
+from pixelsleuth.core.verdict import Verdict
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.choices import chosen
+from pixelsleuth.models.facts import FACTS, Facts
+from pixelsleuth.models.loading import load_strict, read_state
+from pixelsleuth.models.precision import place
+from pixelsleuth.models.preparation import Steps, prepared
+from pixelsleuth.models.pretrained import config_of
+from pixelsleuth.models.verdicts import Answer, verdict_of
+from pixelsleuth.pictures.images import Picture
+
+WEIGHTS = "weights.safetensors"
+"""The weights in a trained baseline's folder; where they are a folder themselves, it is named `weights`."""
+
+
+class Output(NamedTuple):
+    """Of B pictures: `logit` (B,), positive = fake, None for a pure localizer (its score is the mask's largest value);
+    `mask` one (h, w) of logits a picture, in the frame that the network works in; `classes` (B, 3) where the network
+    itself tells real, full synthetic and tampered apart."""
+
+    logit: Tensor | None
+    mask: list[Tensor] | None = None
+    classes: Tensor | None = None
+
+
+class Baseline(nn.Module):
+    """A network with its preparation. `options` holds the chosen variant of each of `facts.options`."""
+
+    facts: ClassVar[Facts]
+    three_classes: ClassVar[bool] = False
+    frozen: ClassVar[tuple[str, ...]] = ()
+    """Parts that no training changes, such as an encoder."""
+
+    def __init__(self, **options: str) -> None:
+        super().__init__()
+        self.options = chosen(self.facts, options)
+
+    @classmethod
+    def fresh(cls, **options: str) -> Self:
+        """The network that a training begins with where it begins with nothing.
+
+        Raises:
+            UsageError: it cannot: give the training a start.
+        """
+        return cls(**options)
+
+    @classmethod
+    def load(cls, weights: str | Path, **options: str) -> Self:
+        """The network with the weights of a file, or of a folder where there are several files, ready to judge.
+
+        Raises:
+            UsageError: no such file, more than tensors in it, or tensors of another network.
+        """
+        network = cls(**options)
+        load_strict(network, read_state(Path(weights), cls.facts.files), name=str(weights))
+        return network.eval()
+
+    def steps(self) -> Steps:
+        """How a picture becomes the network's input, see `models.preparation`; or `prepare` is written instead."""
+        raise NotImplementedError
+
+    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """One picture (H, W, 3) uint8 of any size -> what the network sees."""
+        return self.finish(torch.from_numpy(prepared(pixels, self.steps())))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """What the steps leave, (3, h, w) -> what the network sees, where that needs tensors of the checkpoint."""
+        return x
+
+    def run(self, inputs: Sequence[Tensor]) -> Output:
+        """What the network says of prepared pictures, which may differ in size (see `by_shape`)."""
+        raise NotImplementedError
+
+    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The published checkpoint's tensors under this network's names, and the frozen parts as they are."""
+        return {key: value for key, value in self.state_dict().items() if self._is_frozen(key)} | state
+
+    def train(self, mode: bool = True) -> Self:
+        """What is frozen stays as it is."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).eval()
+        return self
+
+    def _is_frozen(self, key: str) -> bool:
+        return any(key.startswith(f"{name}.") for name in self.frozen)
+
+    def begin_training(self) -> None:
+        """Freeze what stays, and add what only a training has."""
+
+    def learnt(self) -> dict[str, Tensor]:
+        """The tensors that a training leaves, by own names: all but frozen parts, which users have anyway."""
+        return {key: value for key, value in self.state_dict().items() if not self._is_frozen(key)}
+
+    def store(self, folder: Path) -> None:
+        """Write the weights into a folder, as a file or as a folder of the name that `load_folder` looks for."""
+        from safetensors.torch import save_file
+
+        save_file({name: value.contiguous() for name, value in self.learnt().items()}, folder / WEIGHTS)
+
+    def place(self, mask: Tensor, height: int, width: int) -> Tensor:
+        """A mask of logits in the network's frame -> logits (height, width) of the picture."""
+        if mask.shape == (height, width):
+            return mask
+        return F.interpolate(mask[None, None].float(), (height, width), mode="bilinear", align_corners=False)[
+            0, 0
+        ]
+
+    def example(self, pixels: NDArray[np.uint8], random: np.random.Generator) -> Tensor:
+        """A training example: the author's augmentation, and preparation."""
+        del random
+        return self.prepare(pixels)
+
+    def loss(
+        self, inputs: Sequence[Tensor], labels: Tensor, masks: Sequence[Tensor | None]
+    ) -> dict[str, Tensor]:
+        """The author's loss by parts, their total as "loss"; labels (B,) 1 = fake, masks (H, W) in 0..1 or None."""
+        del masks
+        logit = self.run(inputs).logit
+        assert logit is not None
+        return {"loss": F.binary_cross_entropy_with_logits(logit, labels.to(logit.dtype))}
+
+
+def by_shape(inputs: Sequence[Tensor], run: Callable[[Tensor], Output], *, alone: bool = False) -> Output:
+    """Run pictures of equal shape together and put the answers back in order.
+
+    `alone`: each by itself on a processor. Maps as large as the picture are no faster together there, and need more
+    memory (`benchmarks/baselines.py`). For judging only: batch normalisation learns from whole batches.
+    """
+    groups: dict[tuple[torch.Size, int], list[int]] = {}
+    for i, one in enumerate(inputs):
+        groups.setdefault((one.shape, i if alone and one.is_cpu else 0), []).append(i)
+    logits: dict[int, Tensor] = {}
+    masks: dict[int, Tensor] = {}
+    for places in groups.values():
+        output = run(torch.stack([inputs[i] for i in places]))
+        for row, i in enumerate(places):
+            if output.logit is not None:
+                logits[i] = output.logit[row]
+            if output.mask is not None:
+                masks[i] = output.mask[row]
+    order = range(len(inputs))
+    return Output(
+        torch.stack([logits[i] for i in order]) if logits else None,
+        [masks[i] for i in order] if masks else None,
+    )
+
+
+def placed(network: Baseline, device: str) -> Baseline:
+    """The network on a device; on a processor with channels last, where convolutions are faster."""
+    layout = torch.channels_last if device == "cpu" else torch.preserve_format
+    return network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+
+
+class BaselineDetector(Detector):
+    """Verdicts of a baseline: "fake" is the class that it was made for (`made_for`; None where it tells all three
+    apart), its complement real, the third class 0.
+
+    A localizer's heat map is always there, since its mask is measured on every picture that has one; the mask itself
+    is delivered where the picture is judged tampered.
+    """
+
+    def __init__(self, network: Baseline, *, device: str = "cpu") -> None:
+        self.network, self.device = placed(network, device).eval(), device
+        self.name = network.facts.name
+        self.made_for = None if network.three_classes else network.facts.made_for
+        told = repr(sorted(network.options.items())).encode()
+        told += b"".join(value.detach().cpu().numpy().tobytes()[:64] for value in network.parameters())
+        self.version = f"{__version__}+{hashlib.sha256(told).hexdigest()[:8]}"
+        can = {Capability.DETECT} | ({Capability.LOCALIZE} if network.facts.localizes else set())
+        self.capabilities = frozenset(can)
+
+    @torch.inference_mode()
+    def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
+        """One verdict a picture."""
+        del explain
+        inputs = [self.network.prepare(picture.pixels).to(self.device) for picture in pictures]
+        output = self.network.run(inputs)
+        answers = [self._answer(picture, output, i) for i, picture in enumerate(pictures)]
+        return [
+            verdict_of(picture, answer, made_for=self.made_for, model=self.model)
+            for picture, answer in zip(pictures, answers, strict=True)
+        ]
+
+    def _answer(self, picture: Picture, output: Output, i: int) -> Answer:
+        """The i-th of a batch in numpy, its mask at the picture's size."""
+        mask = None
+        if output.mask is not None:
+            mask = self.network.place(output.mask[i], picture.height, picture.width).float().cpu().numpy()
+        return Answer(
+            None if output.logit is None else float(output.logit[i].double()),
+            mask,
+            None if output.classes is None else output.classes[i].double().cpu().numpy(),
+        )
+
+
+def load(
+    module: str,
+    device: str = "auto",
+    *,
+    weights: str,
+    options: Mapping[str, str] | None = None,
+    precision: str = "fp32",
+) -> BaselineDetector:
+    """The detector of a baseline's file in this folder, with its weights.
+
+    Raises:
+        UsageError: the weights are missing, damaged or another network's; no such option or device.
+    """
+    where, _, _ = place(device, precision)
+    return BaselineDetector(baseline_class(module).load(weights, **options or {}), device=where)
+
+
+def load_folder(folder: str, device: str = "auto", precision: str = "fp32") -> BaselineDetector:
+    """The detector of a folder that `pixelsleuth train` left.
+
+    Raises:
+        UsageError: the folder is not whole, or damaged.
+    """
+    told = config_of(Path(folder))
+    if told.get("baseline") not in FACTS or not isinstance(told.get("options"), dict):
+        raise UsageError(f"{folder} names no baseline of this version in its config.json.")
+    weights = Path(folder) / WEIGHTS
+    weights = weights if weights.is_file() else weights.with_suffix("")
+    return load(told["baseline"], device, weights=str(weights), options=told["options"], precision=precision)
+
+
+def store_folder(network: Baseline, name: str, folder: Path) -> None:
+    """What `load_folder` reads; `name` is that of `baseline_class`. Raises OSError."""
+    network.store(folder)
+    told = {"pixelsleuth": "baseline", "baseline": name, "options": dict(network.options)}
+    (folder / "config.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+def baseline_class(name: str) -> type[Baseline]:
+    """The class of a baseline: by its file in this folder, or "module:Class" for one of somebody's own.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    module, mark, attribute = name.partition(":")
+    if not mark and name not in FACTS:
+        raise UsageError(f"There is no baseline {name!r}{nearest(name, FACTS)}")
+    try:
+        members = vars(import_module(module if mark else f"pixelsleuth.models.baselines.{name}"))
+    except ModuleNotFoundError as error:
+        raise UsageError(f"There is no baseline {name!r}: {error}.") from error
+    wanted = [members.get(attribute)] if mark else members.values()
+    for one in wanted:
+        if isinstance(one, type) and issubclass(one, Baseline):
+            facts = getattr(one, "facts", None)
+            if facts is not None and (mark or facts is FACTS[name]):
+                return one
+    raise UsageError(f"{name} is no Baseline with facts.")

@@ -1,1 +1,0 @@
-"""Vision encoders that SIDA can be composed with: `forensic` (this project's own, small)."""

@@ -1,0 +1,281 @@
+"""One file to the disk: bounded, hashed on the way, resumed where it was cut, and whole or not there at all.
+
+While it comes it lies beside its place with `.part` behind its name; `.etag.part` says which version that is a part of.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from pixelsleuth.errors import DownloadError
+from pixelsleuth.models.fetching import web
+from pixelsleuth.models.store import Stored
+
+CHUNK = 1 << 20
+ATTEMPTS = 4
+PAUSE = 1.0
+"""Seconds before the second attempt; each further one waits twice as long."""
+_SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+
+
+class Watch:
+    """What is told of a transfer, file by file; this one keeps it to itself."""
+
+    def begin(self, name: str, size: int, done: int) -> None:
+        """A file of `size` bytes begins; `done` are there already."""
+
+    def step(self, size: int) -> None:
+        """So many bytes more."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is known of a file before it comes: its SHA-256, its git id, its bytes ("" and 0: not known), and who
+    vouches for them (`store.CHECKED`)."""
+
+    sha256: str = ""
+    git: str = ""
+    size: int = 0
+    checked: str = "first use"
+
+
+class _Digest:
+    """SHA-256 of a file of known size, and the id that git gives it."""
+
+    def __init__(self, size: int) -> None:
+        self.sha256, self.git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+    def update(self, data: bytes) -> None:
+        self.sha256.update(data)
+        self.git.update(data)
+
+
+def download(urls: Sequence[str], target: Path, wanted: Wanted, *, key: str = "", watch: Watch) -> Stored:
+    """Fetch a file from the first address that has it; what an earlier call left is gone on with.
+
+    Raises:
+        DownloadError: in one sentence, what went wrong. The part stays where it can be gone on with, and is deleted
+            where it is not what it should be.
+    """
+    for i, url in enumerate(urls):
+        try:
+            return _persistently(url, target, wanted, key, watch)
+        except web.NotThere:
+            if i == len(urls) - 1:
+                raise
+    raise DownloadError(f"There is nowhere to fetch {target.name} from; name a place with --from.")
+
+
+def _persistently(url: str, target: Path, wanted: Wanted, key: str, watch: Watch) -> Stored:
+    """Ask again where a server breaks off, as long as something comes."""
+    part, failures = _part(target), 0
+    while True:
+        before = _size(part)
+        try:
+            return _once(url, target, wanted, key, watch)
+        except web.Interrupted as error:
+            failures = failures + 1 if _size(part) - before < CHUNK else 1
+            if failures >= ATTEMPTS:
+                came = _size(part)
+                on = f"{came / 1e6:.1f} MB of {target.name} are kept, the same command goes on from there"
+                way = on if came else "try again later, or name another place with --from"
+                raise DownloadError(f"{str(error).rstrip('.')}: {way}.") from None
+            time.sleep(PAUSE * 2 ** (failures - 1))
+
+
+def _once(url: str, target: Path, wanted: Wanted, key: str, watch: Watch) -> Stored:
+    part, mark = _part(target), _mark(target)
+    begun, version = _size(part), mark.read_text("utf-8") if mark.is_file() else ""
+    if begun and not version and not wanted.sha256:
+        begun = 0  # nothing says what it is a part of
+    headers = {"Range": f"bytes={begun}-"} if begun else {}
+    if begun and version:
+        headers["If-Range"] = version  # another version is sent from its beginning
+    try:
+        reply = web.ask(url, headers, key=key)
+    except web.NotThere:
+        if not begun:
+            raise
+        _forget(target)  # the part is of something longer
+        reply, begun = web.ask(url, key=key), 0
+    with reply:
+        begun, size = _frame(reply, begun, target.name, wanted.size)
+        known = _told(reply, wanted)
+        etag = reply.headers.get("etag", "")
+        _save(mark, "" if etag.startswith("W/") else etag)
+        _receive(reply.read, target, begun, size, known, reply.host, watch, into := _Digest(size))
+    return _keep(target, into, size, known, reply.host)
+
+
+def _frame(reply: web.Reply, begun: int, name: str, wanted: int) -> tuple[int, int]:
+    """(where the answer begins, bytes of the whole file).
+
+    Raises:
+        DownloadError: no size is declared, or another than is known; or the answer begins elsewhere.
+    """
+    linked, length = reply.number("x-linked-size"), reply.number("content-length")
+    if reply.status == 206:
+        told = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", reply.headers.get("content-range", ""))
+        if told is None or int(told[1]) != begun:
+            raise DownloadError(f"{reply.host} goes on at another place of {name}; try again, or use --from.")
+        length = int(told[2])
+    else:
+        begun = 0
+    size = wanted or linked or length
+    if not size:
+        raise DownloadError(f"{reply.host} does not say how large {name} is; name another place with --from.")
+    for declared in (linked, length):
+        if declared is not None and declared != size:
+            raise DownloadError(
+                f"{reply.host} has a {name} of {declared:,} bytes, not of {size:,}; name another place with --from."
+            )
+    return begun, size
+
+
+def _told(reply: web.Reply, wanted: Wanted) -> Wanted:
+    """What is known now: the hub's word is taken where nothing was known before."""
+    if wanted.sha256 or wanted.git or "x-repo-commit" not in reply.headers:
+        return wanted
+    tag = (reply.headers.get("x-linked-etag") or reply.headers.get("etag", "")).removeprefix("W/").strip('"')
+    return Wanted(
+        sha256=tag if _SHA256.fullmatch(tag) else "",
+        git=tag if _SHA1.fullmatch(tag) else "",
+        checked="server" if _SHA256.fullmatch(tag) or _SHA1.fullmatch(tag) else "first use",
+    )
+
+
+def copy(source: Path, target: Path, wanted: Wanted, *, watch: Watch) -> Stored:
+    """Copy a file of a mirror's folder. Raises DownloadError, as `download`."""
+    try:
+        with open(
+            source, "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+        ) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise DownloadError(f"{source} is no regular file; name a folder of weights.")
+            if wanted.size and status.st_size != wanted.size:
+                raise DownloadError(
+                    f"{source} has {status.st_size:,} bytes, not {wanted.size:,}: it is another file, or not whole."
+                )
+            read, into = _readable(file, source), _Digest(status.st_size)
+            _receive(read, target, 0, status.st_size, wanted, str(source), watch, into)
+    except OSError as error:
+        raise _unread(error, source) from None
+    return _keep(target, into, status.st_size, wanted, str(source.parent))
+
+
+def _readable(file: IO[bytes], source: Path) -> Callable[[int], bytes]:
+    def read(size: int) -> bytes:
+        try:
+            return file.read(size)
+        except OSError as error:
+            raise _unread(error, source) from None
+
+    return read
+
+
+def _receive(
+    read: Callable[[int], bytes],
+    target: Path,
+    begun: int,
+    size: int,
+    wanted: Wanted,
+    whence: str,
+    watch: Watch,
+    into: _Digest,
+) -> None:
+    """Write what comes behind the first `begun` bytes; `into` learns the whole.
+
+    Raises:
+        Interrupted: it ends early. DownloadError: it is longer than declared, or the disk is full.
+    """
+    part = _part(target)
+    watch.begin(target.name, size, begun)
+    try:
+        with open(part, "r+b" if begun else "wb") as file:
+            left = begun
+            while left:
+                data = file.read(min(CHUNK, left))
+                into.update(data)
+                left -= len(data)
+            came = begun
+            while data := read(min(CHUNK, size - came + 1)):  # one byte more shows that there is more
+                came += len(data)
+                if came > size:
+                    break
+                file.write(data)
+                into.update(data)
+                watch.step(len(data))
+    except OSError as error:
+        raise _unwritten(error, target) from None
+    if came > size:
+        _forget(target)
+        raise DownloadError(f"{whence} sends more of {target.name} than the {size:,} bytes that it declares.")
+    if came < size:
+        raise web.Interrupted(f"{whence} broke off after {came:,} of {size:,} bytes.")
+
+
+def _keep(target: Path, digest: _Digest, size: int, wanted: Wanted, whence: str) -> Stored:
+    """Give the file its name where it is what it should be. Raises DownloadError where it is not."""
+    sha256 = digest.sha256.hexdigest()
+    for expected, found in ((wanted.sha256, sha256), (wanted.git, digest.git.hexdigest())):
+        if expected and expected != found:
+            _forget(target)
+            raise DownloadError(
+                f"{target.name} from {whence} is not what it should be (SHA {found[:12]}… for {expected[:12]}…): "
+                "nothing of it was kept; try again, name another place with --from, or say --own-weights where it is "
+                "your own."
+            )
+    try:
+        os.replace(_part(target), target)
+        _mark(target).unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritten(error, target) from None
+    return Stored(sha256, size, wanted.checked)
+
+
+def _unread(error: OSError, source: Path) -> DownloadError:
+    return DownloadError(f"{source} cannot be read ({error.strerror}); check its disk and permissions.")
+
+
+def _unwritten(error: OSError, target: Path) -> DownloadError:
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return DownloadError(
+            f"The disk of {target.parent} is full: free some space and give the same command again, it goes on; "
+            "or set PIXELSLEUTH_HOME to another disk."
+        )
+    return DownloadError(
+        f"{target} cannot be written ({error.strerror}); set PIXELSLEUTH_HOME to another folder."
+    )
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(f"{target.name}.part")
+
+
+def _mark(target: Path) -> Path:
+    return target.with_name(f"{target.name}.etag.part")
+
+
+def _save(mark: Path, version: str) -> None:
+    with suppress(OSError):  # without it the file is fetched from its beginning next time
+        mark.write_text(version, "utf-8") if version else mark.unlink(missing_ok=True)
+
+
+def _forget(target: Path) -> None:
+    for path in (_part(target), _mark(target)):
+        path.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0

@@ -1,0 +1,240 @@
+"""`--model auto`: the best set of what is ready, each member speaking for what it was made for (docs/panel.md).
+
+With nothing in the store it is the bundled detector itself. Besides that, at most one specialist a class is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pixelsleuth.core.detector import Capability, Detector
+from pixelsleuth.core.verdict import Label, Verdict
+from pixelsleuth.errors import DamagedWeights, PixelSleuthError
+from pixelsleuth.models import store
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.light.choice import CONVERTED
+from pixelsleuth.models.light.form import SETTINGS
+from pixelsleuth.models.panel.measured import decision_file, measured_decision
+from pixelsleuth.models.panel.rule import NAMES, SPECIALISTS, Resolution, Voice, accusers, grounds, resolve
+from pixelsleuth.pictures.images import Picture
+from pixelsleuth.reporting.words import percent
+
+if TYPE_CHECKING:
+    from pixelsleuth.core.bounds import Bounds
+
+
+class Measured(Protocol):
+    """What was measured of a member on sources that it never saw: its decision."""
+
+    def certifies(self, label: Label) -> bool:
+        """True where some verdicts of this label are conclusive."""
+
+    def sharing(self, accusers: int) -> Measured:
+        """The same with its part of the bound on accused photographs."""
+
+    def conclusive(self, detector: Detector, picture: Picture, verdict: Verdict) -> bool:
+        """Whether the verdict's label is conclusive, the re-saves judged where that is needed."""
+
+    def sentence(self, label: Label) -> str:
+        """How often conclusive verdicts of this label were wrong, with n; or that there are none."""
+
+
+@dataclass(frozen=True)
+class Specialist:
+    """A member beside the bundled detector: made for one class; `measured` None where its errors never were."""
+
+    detector: Detector
+    made_for: Label
+    measured: Measured | None
+
+    @property
+    def name(self) -> str:
+        return self.detector.name
+
+    @property
+    def speaks(self) -> bool:
+        """True where its measurement certifies the class that it was made for."""
+        return self.measured is not None and self.measured.certifies(self.made_for)
+
+
+class Panel(Detector):
+    """The bundled detector `rest` and its specialists; `models.panel.rule` says whose word counts."""
+
+    name = "auto"
+
+    def __init__(self, rest: Detector, specialists: Sequence[Specialist]) -> None:
+        members = [rest, *(one.detector for one in specialists)]
+        self.version = ", ".join(f"{one.name} {one.version}" for one in members)
+        self.capabilities = frozenset[Capability]().union(*(one.capabilities for one in members))
+        parts = accusers(*grounds([(one.made_for, one.measured is not None) for one in specialists]))
+        self.rest, self.scores = rest, rest.scores
+        self.specialists = [
+            replace(one, measured=one.measured and one.measured.sharing(parts)) for one in specialists
+        ]
+        # Who cannot hold its part of the bound speaks for nothing: the class falls back to the bundled detector.
+        self.speaks_for, self.each = grounds([(one.made_for, one.speaks) for one in self.specialists])
+
+    def decide_by(self, bounds: Bounds | None = None, *, stable: bool = True) -> None:
+        """Fit the bundled detector's decision to other bounds; the specialists keep theirs."""
+        self.rest.decide_by(bounds, stable=stable)
+
+    def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
+        """One verdict a picture."""
+        return [self._judge(picture, explain) for picture in pictures]
+
+    def _judge(self, picture: Picture, explain: bool) -> Verdict:
+        (bundled,) = self.rest.judge([picture], explain=explain)
+        verdicts = [bundled]
+        voices = [voice_of_rest(bundled, self.speaks_for)]
+        for one, ground in zip(self.specialists, self.each, strict=True):
+            (verdict,) = one.detector.judge([picture], explain=False)
+            verdicts.append(verdict)
+            voices.append(voice_of(one, picture, verdict, ground))
+        return combined(verdicts, voices, resolve(voices), self.model)
+
+
+def load(device: str = "auto") -> Detector:
+    """The panel of what the store holds; the bundled detector itself where that is nothing, or nothing that loads.
+
+    What is left out is told in `notices`, a sentence each.
+    """
+    from pixelsleuth.compact.detector import load as load_compact
+
+    specialists: list[Specialist] = []
+    notices: list[str] = []
+    for made_for, names in SPECIALISTS.items():
+        specialist = _specialist(made_for, names, device, notices)
+        if specialist is not None:
+            specialists.append(specialist)
+    rest: Detector = load_compact(device)
+    panel = Panel(rest, specialists) if specialists else rest
+    panel.notices = tuple(notices)
+    return panel
+
+
+def _specialist(made_for: Label, names: Sequence[str], device: str, notices: list[str]) -> Specialist | None:
+    """The first of `names` that is ready and loads, a measured one before others; `notices` gets a sentence for each
+    that is there and does not load."""
+    from pixelsleuth.models.registry import load_light_first, specs
+
+    known = {spec.name for spec in specs()}
+    ready: list[str] = []
+    for name in (name for name in names if name in known):
+        try:
+            entry = store.ready(name)
+            if entry is not None or (store.folder(name) / CONVERTED / SETTINGS).is_file():
+                ready.append(name)
+        except DamagedWeights as error:
+            notices.append(f"{name} is left out: {error}")
+    for name in sorted(ready, key=lambda name: not decision_file(name).is_file()):
+        try:
+            entry = store.ready(name)
+            if entry is not None:
+                store.verify(entry)
+            detector = load_light_first(name, device)
+        except PixelSleuthError as error:
+            notices.append(f"{name} is left out: {error}")
+            continue
+        try:
+            measured = measured_decision(name, detector)
+        except PixelSleuthError as error:
+            notices.append(f"{name} decides nothing: {error}")
+            measured = None
+        return Specialist(detector, made_for, measured)
+    return None
+
+
+def voice_of_rest(verdict: Verdict, speaks_for: tuple[Label, ...]) -> Voice:
+    """What the bundled detector says; its verdict is conclusive by its own decision."""
+    assert verdict.label is not None
+    assert verdict.probabilities is not None
+    return Voice(
+        name=verdict.model["name"],
+        version=verdict.model["version"],
+        label=verdict.label,
+        probabilities=verdict.probabilities,
+        conclusive=not verdict.inconclusive,
+        speaks_for=speaks_for,
+    )
+
+
+def voice_of(member: Specialist, picture: Picture, verdict: Verdict, ground: tuple[Label, ...]) -> Voice:
+    """What a specialist says, and what is known of its errors."""
+    assert verdict.label is not None
+    assert verdict.probabilities is not None
+    conclusive, figures = False, {"published": FACTS[member.name].published} if member.name in FACTS else {}
+    if member.measured is not None:
+        # What it may not claim needs no second look at re-saves.
+        conclusive = verdict.label in ground and member.measured.conclusive(member.detector, picture, verdict)
+        figures = {"measured": member.measured.sentence(member.made_for)} | figures
+    return Voice(
+        name=verdict.model["name"],
+        version=verdict.model["version"],
+        label=verdict.label,
+        probabilities=verdict.probabilities,
+        conclusive=conclusive,
+        speaks_for=ground,
+        made_for=member.made_for,
+        figures={key: text for key, text in figures.items() if text},
+    )
+
+
+def combined(
+    verdicts: Sequence[Verdict], voices: Sequence[Voice], resolution: Resolution, model: dict[str, str]
+) -> Verdict:
+    """The panel's verdict: probabilities, mask and regions of the member whose word counts; the bundled detector's
+    words where they say the same, else one sentence."""
+    bundled, speaker = verdicts[0], verdicts[resolution.speaker]
+    place = resolution.conclusive and resolution.label is Label.TAMPERED
+    agrees = bundled.label is resolution.label and bundled.inconclusive is not resolution.conclusive
+    agrees = agrees and not (
+        place and resolution.speaker
+    )  # its words would name its own place, not the mask's
+    map_of = next(
+        (one for one, voice in zip(verdicts, voices, strict=True) if Label.TAMPERED in voice.speaks_for),
+        bundled,
+    )
+    own = [text for text in speaker.warnings if text not in bundled.warnings] if resolution.speaker else []
+    return replace(
+        bundled,
+        label=resolution.label,
+        confidence=(speaker.probabilities or {})[resolution.label],
+        probabilities=speaker.probabilities,
+        inconclusive=not resolution.conclusive,
+        mask=speaker.mask if place else None,
+        regions=speaker.regions if place else [],
+        heatmap=bundled.heatmap if map_of.heatmap is None else map_of.heatmap,
+        explanation=bundled.explanation if agrees else _sentence(voices, resolution, bundled),
+        evidence=bundled.evidence if agrees else [],
+        warnings=[*bundled.warnings, *own],
+        model=model,
+        panel=[voice.to_dict() for voice in voices],
+        decision=_decision(bundled, speaker, resolution),
+    )
+
+
+def _decision(bundled: Verdict, speaker: Verdict, resolution: Resolution) -> dict[str, Any] | None:
+    """The decision of the member whose word counts; where nobody's does, the bundled detector's bounds and why."""
+    if resolution.conclusive:
+        return speaker.decision
+    if bundled.decision is None or (bundled.inconclusive and not resolution.reason):
+        return bundled.decision
+    reason = resolution.reason or "no member that may decide is sure enough"
+    return {**bundled.decision, "conclusive": False, "wrong": {}, "sentence": f"Inconclusive: {reason}."}
+
+
+def _sentence(voices: Sequence[Voice], resolution: Resolution, bundled: Verdict) -> str | None:
+    """What is said in place of the bundled detector's words; nothing where none were asked for."""
+    if bundled.explanation is None:
+        return None
+    if resolution.reason:
+        return f"Nothing conclusive: {resolution.reason}."
+    if not resolution.conclusive:
+        return "Nothing conclusive: no member that may decide is sure enough."
+    voice = voices[resolution.speaker]
+    share = percent(voice.probabilities[resolution.label])
+    return (
+        f"{voice.name}, which speaks for {NAMES[resolution.label]} pictures here, gives {share} for this one."
+    )

@@ -1,0 +1,238 @@
+"""LISA (Lai et al., CVPR 2024): a language model that answers with [SEG], whose state asks SAM for a mask.
+
+SIDA grew out of it, so this is SIDA's model without [CLS], class head and fusion. It names no class: a picture's score
+is the largest value of its mask, and no [SEG] in the answer means no mask.
+
+    pixelsleuth check picture.jpg --model lisa --weights FOLDER
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from pixelsleuth.errors import UsageError
+from pixelsleuth.models.baseline import BaselineDetector, Output
+from pixelsleuth.models.choices import chosen
+from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.localizing import Localizer
+from pixelsleuth.models.lora import add_lora, fold
+from pixelsleuth.models.losses import masks_apart
+from pixelsleuth.models.modules import SamMaskDecoder
+from pixelsleuth.models.precision import place
+from pixelsleuth.models.sida.checkpoint import load_large, save_large
+from pixelsleuth.models.sida.inference import Row, SidaEngine, states_at
+from pixelsleuth.models.sida.large import LargeSida
+from pixelsleuth.models.sida.processing import SidaProcessor
+from pixelsleuth.models.sida.teacher import IGNORE
+
+QUESTION = "Can you segment the tampered region in this image?"
+"""LISA's question on a class of things, asked about tampering."""
+ANSWER = "Sure, it is [SEG]."
+NOTHING = "There is no such region."
+"""What a picture without a mask is trained to answer; LISA itself was trained on pictures with masks alone."""
+LORA: dict[str, Any] = {"rank": 8, "alpha": 16.0, "dropout": 0.05, "targets": ("q_proj", "v_proj")}
+WEIGHTS = {"ce": 1.0, "bce": 2.0, "dice": 0.5}
+NO_MASK = -20.0
+"""The logit of every pixel where the answer has no [SEG]."""
+
+
+@dataclass
+class Reply:
+    """What LISA answers: generated ids (the end included) and text; for each of S [SEG] its embedding (S, 256), mask
+    logits at low resolution (S, 256, 256) and at the picture's size (S, H, W), and SAM's guess of their IoU (S,)."""
+
+    ids: list[int]
+    text: str
+    embeddings: Tensor | None = None
+    low: Tensor | None = None
+    masks: Tensor | None = None
+    quality: list[float] = field(default_factory=list)
+
+
+class LisaEngine(SidaEngine):
+    """Cached greedy decoding, batched, and a mask for every [SEG]; SAM sees only pictures whose answer has one."""
+
+    @torch.inference_mode()
+    def segment(
+        self, pictures: Sequence[NDArray[np.uint8]], question: str = QUESTION, *, max_new_tokens: int = 512
+    ) -> list[Reply]:
+        """One reply a picture (H, W, 3) uint8."""
+        hidden, ends, context = self._prefill(self._see(pictures), [question] * len(pictures))
+        rows = [Row([], []) for _ in pictures]
+        self._decode(rows, states_at(hidden, ends), context, max_new_tokens)
+        replies = [Reply(row.ids, self.processor.tokenizer.decode(row.ids)) for row in rows]
+        wanted = [i for i, row in enumerate(rows) if row.segmentations]
+        for first in range(0, len(wanted), self.sam_batch):
+            chosen = wanted[first : first + self.sam_batch]
+            for i, dense in zip(chosen, self._dense([pictures[i] for i in chosen]), strict=True):
+                self._located(replies[i], rows[i], dense[None], pictures[i].shape)
+        return replies
+
+    def _located(self, reply: Reply, row: Row, dense: Tensor, shape: Sequence[int]) -> None:
+        embeddings = self.model.sida.segmentation(torch.stack(row.segmentations))
+        decoder = cast(SamMaskDecoder, self.model.sida.decoder)
+        low, quality = decoder.with_quality(embeddings[None], dense)
+        reply.embeddings, reply.low = embeddings.cpu(), low[0].cpu()
+        reply.masks = self.processor.mask_logits(low[0], shape[0], shape[1]).cpu()
+        reply.quality = [float(value) for value in quality[0]]
+
+
+class Lisa(Localizer):
+    """LISA over a loaded checkpoint: its sizes stand in its files, so there is no module without them."""
+
+    facts = FACTS["lisa"]
+    frozen = ("large.clip", "large.sam")
+
+    def __init__(self, model: LargeSida, processor: SidaProcessor) -> None:
+        super().__init__()
+        self.engine = LisaEngine(model, processor)
+        self.large = model
+
+    @classmethod
+    def fresh(cls, **options: str) -> Self:
+        """Refused: only a checkpoint says how large it is."""
+        raise UsageError(
+            f"LISA is trained from a checkpoint: give start, such as start={cls.facts.files[0]}."
+        )
+
+    @classmethod
+    def load(cls, weights: str | Path, **options: str) -> Self:
+        """From a folder or a hub id in the published layout, in full precision on the CPU."""
+        chosen(cls.facts, options)
+        return cls.loaded(weights)
+
+    @classmethod
+    def loaded(cls, weights: str | Path, device: str = "cpu", precision: str = "auto") -> Self:
+        """The same on any device and at any precision that SIDA takes.
+
+        Raises:
+            UsageError: the checkpoint is missing, damaged or not LISA's; no such device; too little memory.
+        """
+        where, kind, dtype = place(device, precision)
+        made = load_large(str(weights), dtype=dtype, device=where, precision=kind, detection=False)
+        return cls(*made)
+
+    def begin_training(self) -> None:
+        """LoRA on queries and values; embedding, head, [SEG]'s projection, mask decoder in full (section 3.2)."""
+        sida = self.large.sida
+        self.requires_grad_(False)
+        add_lora(sida.language.model, **LORA, seed=1)
+        for part in (
+            sida.decoder,
+            sida.segmentation,
+            sida.language.lm_head,
+            sida.language.model.embed_tokens,
+        ):
+            part.requires_grad_(True)
+
+    def learnt(self) -> dict[str, Tensor]:
+        """What learns, LoRA beside the weights that it changes."""
+        return {name: one.data for name, one in self.named_parameters() if one.requires_grad}
+
+    def store(self, folder: Path) -> None:
+        """The whole checkpoint, LoRA folded in."""
+        fold(self.large, self.large.sida.language.model)
+        save_large(self.large, self.engine.processor, folder / "weights")
+
+    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """(H, W, 3) uint8 -> the same as a tensor: CLIP and SAM each take their own sizes from it."""
+        return torch.from_numpy(np.array(pixels))
+
+    def run(self, inputs: Sequence[Tensor]) -> Output:
+        """The likeliest of the masks of every [SEG], at the picture's size."""
+        pictures = [one.cpu().numpy() for one in inputs]
+        masks = []
+        for picture, reply in zip(pictures, self.engine.segment(pictures), strict=True):
+            nothing = torch.full(picture.shape[:2], NO_MASK)
+            masks.append(nothing if reply.masks is None else reply.masks.amax(dim=0))
+        return Output(None, masks)
+
+    def loss(
+        self, inputs: Sequence[Tensor], labels: Tensor, masks: Sequence[Tensor | None]
+    ) -> dict[str, Tensor]:
+        """The author's losses, already weighted; a picture without a mask is to say that there is none."""
+        del labels
+        answers = [NOTHING if mask is None else ANSWER for mask in masks]
+        return losses(
+            self.large, self.engine.processor, [one.cpu().numpy() for one in inputs], answers, masks
+        )
+
+
+def losses(
+    model: LargeSida,
+    processor: SidaProcessor,
+    pictures: Sequence[NDArray[np.uint8]],
+    answers: Sequence[str],
+    masks: Sequence[Tensor | None],
+    question: str = QUESTION,
+) -> dict[str, Tensor]:
+    """Text cross entropy over all ids of the answers, mask cross entropy and Dice at the pictures' own sizes; the
+    values are weighted. Masks (H, W) in 0..1; an answer without [SEG] adds nothing to the mask losses."""
+    parameter = next(model.sam.parameters())
+    device, dtype = parameter.device, parameter.dtype
+    tokens = model.tokens(torch.stack([processor.clip(one) for one in pictures]).to(device, dtype))
+    asked = len(processor.ids(question).after)
+    rows = [processor.ids(question, answer).after for answer in answers]
+    length = max(map(len, rows))
+    ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows], device=device)
+    valid = torch.arange(length, device=device) < torch.tensor([[len(row)] for row in rows], device=device)
+    before = model.sida.embed(torch.tensor(processor.ids("").before, device=device))
+    before = before[None].expand(len(rows), -1, -1)
+    skip = before.shape[1] + tokens.shape[1]
+    hidden, _ = model.sida.read(
+        torch.cat([before, tokens, model.sida.embed(ids)], dim=1),
+        torch.cat([valid.new_ones(len(rows), skip), valid], dim=1),
+    )
+    hidden = hidden[:, skip:]
+    targets = torch.where(valid, ids, IGNORE)[:, asked:].flatten()
+    said = model.sida.language.lm_head(hidden[:, asked - 1 : -1]).float().flatten(0, 1)
+    parts = {"ce": F.cross_entropy(said, targets, ignore_index=IGNORE)}
+    drawn, truths = _drawn(model, processor, hidden, ids[:, asked:], asked, pictures, masks)
+    parts["bce"], parts["dice"] = masks_apart(drawn, truths) if drawn else (hidden.new_zeros(()),) * 2
+    parts = {name: WEIGHTS[name] * value for name, value in parts.items()}
+    parts["mask"] = parts["bce"] + parts["dice"]
+    return parts | {"loss": parts["ce"] + parts["mask"]}
+
+
+def _drawn(
+    model: LargeSida,
+    processor: SidaProcessor,
+    hidden: Tensor,
+    answers: Tensor,
+    asked: int,
+    pictures: Sequence[NDArray[np.uint8]],
+    masks: Sequence[Tensor | None],
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Mask logits of each first [SEG] at its picture's size, and the truths."""
+    seg = processor.tokenizer.id("[SEG]")
+    parameter = next(model.sam.parameters())
+    drawn, truths = [], []
+    for i, (picture, mask) in enumerate(zip(pictures, masks, strict=True)):
+        places = (answers[i] == seg).nonzero().flatten().tolist()
+        if mask is None or not places:
+            continue
+        state = hidden[i, asked + places[0] - 1]
+        with torch.no_grad():  # the encoder is frozen
+            dense = model.dense(processor.sam(picture)[None].to(parameter.device, parameter.dtype))
+        low = model.sida.decoder(model.sida.segmentation(state)[None, None], dense)
+        drawn.append(processor.mask_logits(low[0], *picture.shape[:2])[0])
+        truths.append(mask.to(hidden.device).float())
+    return drawn, truths
+
+
+def load_detector(
+    weights: str, device: str = "auto", precision: str = "auto", options: Mapping[str, str] | None = None
+) -> BaselineDetector:
+    """LISA as a detector, in place and at the precision asked for; `weights` is a folder or a hub id."""
+    chosen(Lisa.facts, options or {})
+    where, _, _ = place(device, precision)
+    return BaselineDetector(Lisa.loaded(weights, device, precision), device=where)

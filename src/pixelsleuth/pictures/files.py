@@ -1,0 +1,101 @@
+"""Which files to judge, and their bytes, read so that nothing on a disk can hang or flood the process."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from pixelsleuth.errors import NoPictures, NotAPicture, PictureNotFound, PictureTooLarge
+from pixelsleuth.pictures.formats import SUFFIXES, UNREAD_SUFFIXES, sniff, unread_picture
+
+MAX_FILE_BYTES = 512 << 20
+
+
+def find_pictures(paths: Sequence[str | PathLike[str]]) -> list[str]:
+    """Return the files to judge: files as given, folders with all they hold, sorted, hidden names left out.
+
+    In a folder a file counts by its suffix or by how its content begins, also where that is of a picture
+    format which is not read, so that its record says so. A path that does not exist, and an empty folder
+    beside others, is kept: opening it gives the error of that one entry. Raises NoPictures where nothing at
+    all is found.
+    """
+    found: dict[str, None] = {}
+    real = False
+    for path in (os.fspath(one) for one in paths):
+        if os.path.isdir(path):
+            inside = _walk(path)
+            real = real or bool(inside)
+            found.update(dict.fromkeys(inside or [path]))
+        else:
+            real = True
+            found[path] = None
+    if not real:
+        names = ", ".join(map(str, found))
+        raise NoPictures(
+            f"{names} holds no picture; name a folder with pictures in it." if found else "Name a picture."
+        )
+    return list(found)
+
+
+def _walk(folder: str) -> list[str]:
+    found = []
+    # Links to folders are not followed, so that no walk runs in circles.
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        for one in sorted(files):
+            path = os.path.join(root, one)
+            suffix = Path(one).suffix.lower()
+            known = suffix in SUFFIXES or suffix in UNREAD_SUFFIXES
+            if not one.startswith(".") and (known or _looks_like_picture(path)):
+                found.append(path)
+    return found
+
+
+def _looks_like_picture(path: str) -> bool:
+    try:
+        if not os.path.isfile(path):
+            return False
+        with open(path, "rb") as file:
+            head = file.read(64)
+        return sniff(head) is not None or unread_picture(head) is not None
+    except OSError:
+        return False
+
+
+def read_file(path: str, label: str) -> bytearray:
+    """Return the bytes of a regular file; pipes and devices, which may never end, are not even opened."""
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise NotAPicture(
+                f"{label} is a folder that holds no picture; name a picture or a folder with pictures."
+            )
+        if not stat.S_ISREG(status.st_mode):
+            raise NotAPicture(f"{label} is not a regular file; save the picture to a file first.")
+        if status.st_size > MAX_FILE_BYTES:
+            raise file_too_large(label, status.st_size)
+        with open(path, "rb", buffering=0) as file:
+            data = bytearray(status.st_size)
+            view, got = memoryview(data), 0
+            while got < len(data) and (step := file.readinto(view[got:])):
+                got += step
+            view.release()
+            del data[got:]
+            return data
+    except FileNotFoundError:
+        hint = "download it first" if "://" in path else "check the path"
+        raise PictureNotFound(f"There is no file {label}; {hint}.") from None
+    except PermissionError:
+        raise PictureNotFound(f"{label} may not be read; check its permissions.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PictureNotFound(f"{label} cannot be read ({reason}); check the path.") from None
+
+
+def file_too_large(label: str, size: int) -> PictureTooLarge:
+    return PictureTooLarge(
+        f"{label} has {size >> 20} MiB, more than the {MAX_FILE_BYTES >> 20} that are read; scale it down."
+    )

@@ -1,0 +1,43 @@
+"""What every HTML page of this project shares: the template environment, one style sheet, and its hash for the CSP."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@functools.cache
+def environment(package: str = "pixelsleuth.reporting") -> Environment:
+    """Jinja templates of `package`/templates: everything escaped, an unknown name is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@functools.cache
+def style(*more: tuple[str, str]) -> dict[str, str]:
+    """`style`, the style sheet as markup, and `style_hash`, by which the page's policy allows it and nothing else.
+
+    `more` are (package, file in its templates) of rules that one page adds.
+    """
+    from markupsafe import Markup
+
+    sheets = (("pixelsleuth.reporting", "report.css"), *more)
+    text = "".join(files(package).joinpath("templates", name).read_text("utf-8") for package, name in sheets)
+    without_comments = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    sheet = re.sub(r"\s*\n\s*", "\n", without_comments).strip()
+    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
+    return {"style": Markup(sheet), "style_hash": f"sha256-{digest}"}

@@ -1,0 +1,237 @@
+"""Stage 2: run what is frozen once over a fixed set of canvases, and keep what it saw.
+
+Masks and language then train on these features for many epochs at a fraction of the cost. A shard is a folder of .npy
+files and `records.json`; every canvas depends on the shard's seed and its number alone, so that shards may be made by
+separate processes, and one that was cut off goes on.
+
+Run: `python -m pixelsleuth.training.compact.features views --cache runs/cache --aligned runs/aligned --lite LITE0.pth
+--branches runs --out runs/features/0 --seed 0`, then, when the local branch is trained, the same with `local` in the
+place of `views`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelsleuth.compact import grammar
+from pixelsleuth.data.cache import load_cache
+from pixelsleuth.data.sample import LABELS
+from pixelsleuth.models.backbones.efficientnet import load_lite
+from pixelsleuth.models.compact.export import export_graphs
+from pixelsleuth.models.compact.forensic import ForensicEncoder
+from pixelsleuth.models.compact.model import CompactSida
+from pixelsleuth.training.compact.branches import BRANCHES
+from pixelsleuth.training.compact.mixture import TAMPERED, Canvas, Mixture, load_aligned
+
+SIZE = 224
+SHARES = (0.32, 0.33, 0.35)
+ALIGNED = 0.15
+"""Share of autoencoder fakes among synthetic canvases."""
+CHUNK = 64
+GRAPHS = ("repeats", "look", "statistics")
+VIEWS = ("repeats", "map4", "map8", "map16", "description", "mask")
+ARRAYS = ("local", *VIEWS)
+
+
+def load_encoder(branches: Path, lite: Path, names: tuple[str, ...] = tuple(BRANCHES)) -> ForensicEncoder:
+    """An encoder with EfficientNet-Lite0's weights and the named branches of stage 1; the rest is untrained."""
+    encoder = ForensicEncoder()
+    encoder.lite = load_lite(lite)
+    for name in names:
+        state = torch.load(branches / name / "checkpoint.pt", weights_only=True)
+        getattr(encoder, name).load_state_dict(state["model"])
+    return encoder.eval()
+
+
+def words_for(canvas: Canvas) -> str:
+    """The explanation that is true of a canvas: from the forge's record, or measured."""
+    if canvas.label == TAMPERED:
+        operation = "splice" if canvas.operation == "text" else canvas.operation
+        return grammar.describe_forgery(canvas.mask, operation, canvas.traces[0])
+    return grammar.describe_whole(LABELS[canvas.label], canvas.pixels)
+
+
+def canvas_of(mixture: Mixture, seed: int, number: int) -> Canvas:
+    """Canvas `number` of a shard."""
+    mixture.random = np.random.default_rng([4, seed, number])
+    return mixture.canvas(int(mixture.random.choice(3, p=SHARES)), aligned=ALIGNED)
+
+
+class Views:
+    """What the views see of pictures, through the exported graphs: what the detector will see, and twice as fast.
+
+    `names`: of `traces`, `repeats`, `look`, `statistics`.
+    """
+
+    def __init__(self, encoder: ForensicEncoder, names: Collection[str]) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        with tempfile.TemporaryDirectory() as folder:
+            paths = export_graphs(CompactSida(encoder).eval(), Path(folder), names)
+            self.graphs = {path.stem: onnxruntime.InferenceSession(str(path), options) for path in paths}
+        self.encoder = encoder
+
+    def run(self, name: str, picture: np.ndarray) -> list[np.ndarray]:
+        """One graph on pictures (1, H, W, 3) uint8."""
+        return self.graphs[name].run(None, {"picture": picture})
+
+    def describe(self, picture: np.ndarray) -> np.ndarray:
+        """The description (1, D) of a picture (1, H, W, 3), a single window."""
+        return np.concatenate([self.run("look", picture)[-1], *self.run("statistics", picture)], axis=1)
+
+    def views(self, picture: np.ndarray) -> dict[str, np.ndarray]:
+        """What all but the local view see of a picture (1, H, W, 3)."""
+        *maps, moments = self.run("look", picture)
+        described = np.concatenate([moments, *self.run("statistics", picture)], axis=1)
+        named = dict(zip(("map4", "map8", "map16"), maps, strict=True))
+        return named | {"repeats": self.run("repeats", picture)[0], "description": described}
+
+    @torch.no_grad()
+    def local(self, picture: np.ndarray) -> dict[str, np.ndarray]:
+        """The local view (1, 33, H/4, W/4)."""
+        traces = torch.from_numpy(self.run("traces", picture)[0])
+        return {"local": self.encoder.local_view(traces).numpy()}
+
+
+def write_shard(views: Views, mixture: Mixture, out: Path, what: str, *, seed: int, count: int) -> None:
+    """Make `count` canvases and store what the encoder sees (`what`: `views`, or `local`, which needs the views)."""
+    out.mkdir(parents=True, exist_ok=True)
+    see = views.views if what == "views" else views.local
+    shapes = {
+        name: (count, *value.shape[1:]) for name, value in see(np.zeros((1, SIZE, SIZE, 3), np.uint8)).items()
+    }
+    if what == "views":
+        shapes["mask"] = (count, 1, SIZE // 4, SIZE // 4)
+    stores = _stores(out, shapes)
+    journal = out / f"{what}.jsonl"
+    done = _whole_chunks(journal)
+    for first, canvases in _chunks(mixture, seed, done, count):
+        for number, canvas in enumerate(canvases, first):
+            for name, value in see(canvas.pixels[None]).items():
+                stores[name][number] = value[0]
+            if what == "views":
+                stores["mask"][number, 0] = (
+                    canvas.mask.reshape(SIZE // 4, 4, SIZE // 4, 4).mean(axis=(1, 3)) / 255
+                )
+        for store in stores.values():
+            store.flush()
+        lines = "".join(json.dumps(_record(canvas)) + "\n" for canvas in canvases)
+        with journal.open("a") as handle:
+            handle.write(lines)
+        if first % (10 * CHUNK) == 0:
+            print(f"{what}: {first} of {count}", flush=True)
+    (out / f"{what}.finished").touch()
+
+
+def _whole_chunks(journal: Path) -> int:
+    """How many canvases are stored; what a killed run wrote of a chunk is cut off the journal."""
+    if not journal.is_file():
+        return 0
+    lines = journal.read_text().splitlines(keepends=True)
+    done = len(lines) // CHUNK * CHUNK
+    journal.write_text("".join(lines[:done]))
+    return done
+
+
+def _chunks(mixture: Mixture, seed: int, done: int, count: int) -> Iterator[tuple[int, list[Canvas]]]:
+    for first in range(done, count, CHUNK):
+        yield first, [canvas_of(mixture, seed, number) for number in range(first, min(first + CHUNK, count))]
+
+
+def _stores(out: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.memmap]:
+    stores = {}
+    for name, shape in shapes.items():
+        path = out / f"{name}.npy"
+        mode = "r+" if path.is_file() else "w+"
+        stores[name] = np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=shape)
+    return stores
+
+
+def _record(canvas: Canvas) -> dict[str, Any]:
+    return {
+        "label": canvas.label,
+        "text": words_for(canvas),
+        "source": canvas.source,
+        "fold": canvas.fold,
+        "aligned": canvas.aligned,
+    }
+
+
+@dataclass
+class Features:
+    """Features of many canvases: arrays (N, ...) float16 by name, on disk, and their records."""
+
+    shards: list[dict[str, np.ndarray]]
+    records: list[dict[str, Any]]
+    extra: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int."""
+        return np.array([record["label"] for record in self.records])
+
+    @property
+    def folds(self) -> np.ndarray:
+        """(N,) int."""
+        return np.array([record["fold"] for record in self.records])
+
+    def batch(self, name: str, rows: np.ndarray) -> Tensor:
+        """Rows (sorted) of one array as float32."""
+        if name in self.extra:
+            return torch.from_numpy(self.extra[name][rows]).float()
+        parts, first = [], 0
+        for shard in self.shards:
+            length = len(shard[name])
+            inside = rows[(rows >= first) & (rows < first + length)] - first
+            if len(inside):
+                parts.append(shard[name][inside])
+            first += length
+        return torch.from_numpy(np.concatenate(parts)).float()
+
+
+def load_features(folders: list[Path]) -> Features:
+    """Shards, one behind the other; the large arrays stay on disk."""
+    shards, records = [], []
+    for folder in folders:
+        lines = (folder / "views.jsonl").read_text().splitlines()
+        shards.append({name: np.load(folder / f"{name}.npy", mmap_mode="r")[: len(lines)] for name in ARRAYS})
+        records += [json.loads(line) for line in lines]
+    return Features(shards, records, {})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("views", "local"))
+    for name in ("cache", "aligned", "lite", "branches", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=3500)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cached = load_cache(options.cache)
+    used = [picture for picture in cached if picture.fold >= 0]
+    mixture = Mixture(used, load_aligned(options.aligned, cached), size=SIZE)
+    branch, graphs = ("repeat", GRAPHS) if options.what == "views" else ("local", ("traces",))
+    views = Views(load_encoder(options.branches, options.lite, (branch,)), graphs)
+    write_shard(views, mixture, options.out, options.what, seed=options.seed, count=options.count)
+
+
+if __name__ == "__main__":
+    main()

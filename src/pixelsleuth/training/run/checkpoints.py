@@ -1,0 +1,192 @@
+"""Checkpoints: a folder a step, written whole or not at all, tensors in safetensors, everything else in JSON.
+
+    OUT/checkpoints/step-0000100/trained.safetensors     what learns, by its name in the model
+                                 optimiser.safetensors   its moments
+                                 random.safetensors      the random state of every process
+                                 state.json              step, configuration, sampler, schedule, best so far
+    OUT/checkpoints/best-0000080/trained.safetensors, state.json
+
+A folder is filled under another name and then renamed. Older ones go only when a newer one stands.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixelsleuth.errors import UsageError
+from pixelsleuth.training.sida.config import differences
+
+STEP = re.compile(r"step-(\d+)$")
+Tensors = Mapping[str, Tensor]
+
+
+class Keeper:
+    """The checkpoints of one training."""
+
+    def __init__(self, folder: Path, *, keep: int) -> None:
+        self.folder, self.keep = folder, keep
+
+    def write(self, name: str, tensors: Mapping[str, Tensors], facts: Mapping[str, Any]) -> Path:
+        """Write one checkpoint; what was there under the name is replaced.
+
+        Raises:
+            OSError: the disk is full or the folder cannot be written; nothing half-written stays.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        target, partial = self.folder / name, self.folder / f"{name}.partial"
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            for part, values in tensors.items():
+                save_file({k: v.contiguous() for k, v in values.items()}, partial / f"{part}.safetensors")
+            (partial / "state.json").write_text(json.dumps(facts, indent=1) + "\n")
+            for path in partial.iterdir():
+                _to_disk(path)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(partial, target)
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        except SafetensorError as error:  # its own for a full disk
+            shutil.rmtree(partial, ignore_errors=True)
+            raise OSError(str(error)) from error
+        return target
+
+    def steps(self) -> list[Path]:
+        """Checkpoints of steps, the oldest first."""
+        found = [path for path in self.folder.glob("step-*") if STEP.search(path.name) and path.is_dir()]
+        return sorted(found, key=lambda path: int(path.name[5:]))
+
+    def purge(self, best: str | None) -> None:
+        """Remove all but the last `keep` steps and the best; and what killed runs left."""
+        for path in self.steps()[: -self.keep]:
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob("best-*"):
+            if path.name != best:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def last(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
+        """Facts and tensors of the newest checkpoint that can be read; None where there is none.
+
+        Raises:
+            UsageError: there are some and all are damaged.
+        """
+        found = self.steps()
+        for path in reversed(found):
+            try:
+                return read(path)
+            except UsageError:
+                continue
+        if found:
+            raise UsageError(f"All checkpoints in {self.folder} are damaged: start anew with another out.")
+        return None
+
+
+def ensure_same(
+    facts: Mapping[str, Any], now: Mapping[str, Any], out: Path, free: Collection[str] = ()
+) -> None:
+    """Refuse to resume what was begun in another way; `facts` and `now` hold `config` and `data`, `free` names keys of
+    the configuration that may differ.
+
+    Raises:
+        UsageError: configuration or data have changed.
+    """
+    changed = [key for key in differences(facts["config"], now["config"]) if key not in free]
+    if changed:
+        raise UsageError(
+            f"{out} was trained with another configuration ({', '.join(changed)} differ): resume with the same, or "
+            "start anew with another out."
+        )
+    if facts["data"] != now["data"]:
+        raise UsageError(f"The data have changed since {out} was begun: start anew with another out.")
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    """Facts and tensors (by file) of one checkpoint.
+
+    Raises:
+        UsageError: it is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        facts = json.loads((folder / "state.json").read_text())
+        tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
+        if "trained" not in tensors or not isinstance(facts, dict):
+            raise UsageError(f"{folder} is not a checkpoint of a training.")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UsageError(f"{folder} is damaged ({error}): remove it.") from None
+    return facts, tensors
+
+
+def is_training(folder: Path) -> bool:
+    """True for what `read` reads."""
+    return (folder / "state.json").is_file() and (folder / "trained.safetensors").is_file()
+
+
+def find(folder: Path) -> Path | None:
+    """The checkpoint that a path means: itself, or the best (else the last) of a training's folder; None for others."""
+    if is_training(folder):
+        return folder
+    inside = folder / "checkpoints"
+    best = sorted(path for path in inside.glob("best-*") if is_training(path))
+    steps = Keeper(inside, keep=1).steps()
+    return best[-1] if best else steps[-1] if steps else None
+
+
+def moments(optimiser: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """The optimiser's tensors by `name//key`."""
+    return {
+        f"{name}//{key}": torch.as_tensor(value).detach().cpu()
+        for name, parameter in named.items()
+        for key, value in optimiser.state.get(parameter, {}).items()
+    }
+
+
+def restore_moments(
+    optimiser: torch.optim.Optimizer, named: Mapping[str, nn.Parameter], stored: Tensors
+) -> None:
+    """Put back what `moments` gave, each laid out in memory as its parameter is."""
+    optimiser.state.clear()
+    for place, value in stored.items():
+        name, _, key = place.partition("//")
+        parameter = named[name]
+        optimiser.state[parameter][key] = (
+            value.clone() if key == "step" else torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        )
+
+
+def restore_weights(named: Mapping[str, nn.Parameter], stored: Tensors, name: str) -> None:
+    """Put trained parameters back.
+
+    Raises:
+        UsageError: names or shapes differ from the model's.
+    """
+    wrong = [
+        k for k in {*named, *stored} if k not in named or k not in stored or named[k].shape != stored[k].shape
+    ]
+    if wrong:
+        raise UsageError(
+            f"{name} is a checkpoint of another shape ({len(wrong)} parameters differ, such as {min(wrong)}): "
+            "train it with the configuration and the start that it was made with."
+        )
+    with torch.no_grad():
+        for key, parameter in named.items():
+            parameter.copy_(stored[key])
+
+
+def _to_disk(path: Path) -> None:
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
