@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pixelsleuth.core import outputs, writing
+from pixelsleuth.core import io as writing
+from pixelsleuth.core import outputs
 from pixelsleuth.errors import OutputError, OutputInUse
 
 ANYTHING = re.compile(b"")

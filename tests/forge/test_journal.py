@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pixelsleuth.core import writing
+from pixelsleuth.core import io as writing
 from pixelsleuth.errors import OutputError
 from pixelsleuth.forge.stages import Journal
 

@@ -89,7 +89,7 @@ def _make(folder: Path) -> None:
 def _save(picture: DemoPicture, folder: Path) -> None:
     import io
 
-    from pixelsleuth.core.writing import write_bytes
+    from pixelsleuth.core.io import write_bytes
 
     encoded = io.BytesIO()
     picture.save(encoded)

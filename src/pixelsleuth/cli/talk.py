@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pixelsleuth.core.writing import write_bytes
+from pixelsleuth.core.io import write_bytes
 from pixelsleuth.errors import OutputError, PictureError, UsageError
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The files that commands leave behind: one that appears whole, one that grows by records, a folder of several.
 
 A second run on the same name is refused, a full disk costs the last record and nothing else, and nothing that somebody
-else wrote is replaced. How it is done is in `core.writing`.
+else wrote is replaced. How it is done is in `core.io`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from pixelsleuth.core.writing import (
+from pixelsleuth.core.io import (
     NO_ROOM,
     NO_SYNC,
     failed,

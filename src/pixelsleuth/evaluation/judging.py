@@ -18,8 +18,8 @@ from PIL import Image
 
 from pixelsleuth.core import rle
 from pixelsleuth.core.detector import Capability, Detector
+from pixelsleuth.core.io import write_bytes
 from pixelsleuth.core.verdict import Verdict, printable
-from pixelsleuth.core.writing import write_bytes
 from pixelsleuth.data.left_out import BAD_MASK, EMPTY_MASK, reason_of
 from pixelsleuth.data.sample import LABELS, Sample
 from pixelsleuth.errors import PictureError

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelsleuth.core.io import failed
 from pixelsleuth.core.outputs import RecordFile
-from pixelsleuth.core.writing import failed
 from pixelsleuth.errors import UsageError
 
 SCHEMA = "pixelsleuth.predictions/1"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.detector import Detector
-from pixelsleuth.core.writing import write_text
+from pixelsleuth.core.io import write_text
 from pixelsleuth.data.left_out import LeftOut, sentence_of
 from pixelsleuth.errors import MissingExtra, UsageError
 from pixelsleuth.evaluation import perturbations, records

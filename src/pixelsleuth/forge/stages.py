@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core import writing
+from pixelsleuth.core import io as writing
 from pixelsleuth.errors import OutputError, PixelSleuthError, UsageError
 
 Row = dict[str, Any]

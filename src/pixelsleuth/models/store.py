@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pixelsleuth.core.writing import write_bytes
+from pixelsleuth.core.io import write_bytes
 from pixelsleuth.errors import DamagedWeights, OutputError, UsageError
 
 SCHEMA = "pixelsleuth.store/1"

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixelsleuth.core.writing import failed, sweep, write_bytes
+from pixelsleuth.core.io import failed, sweep, write_bytes
 from pixelsleuth.errors import OutputError
 
 if TYPE_CHECKING:

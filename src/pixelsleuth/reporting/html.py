@@ -14,8 +14,8 @@ from datetime import datetime
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any
 
+from pixelsleuth.core.io import failed
 from pixelsleuth.core.outputs import AtomicFile
-from pixelsleuth.core.writing import failed
 from pixelsleuth.errors import OutputError
 from pixelsleuth.reporting import cards, words
 from pixelsleuth.reporting.files import OUR_PAGE

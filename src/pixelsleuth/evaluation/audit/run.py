@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.core.writing import write_text
+from pixelsleuth.core.io import write_text
 from pixelsleuth.errors import MissingExtra, OutputError, PictureNotFound, UsageError
 
 if TYPE_CHECKING:

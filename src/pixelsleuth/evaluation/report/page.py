@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelsleuth import __version__
-from pixelsleuth.core.writing import write_text
+from pixelsleuth.core.io import write_text
 from pixelsleuth.data.left_out import sentence_of
 from pixelsleuth.evaluation import records
 from pixelsleuth.evaluation.figures import Frame

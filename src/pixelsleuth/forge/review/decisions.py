@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.writing import failed, write_at
+from pixelsleuth.core.io import failed, write_at
 from pixelsleuth.forge.stages import Row, read_rows, write_text
 
 FILE = "review.jsonl"
