@@ -27,10 +27,10 @@ from PIL import Image
 from pixelsleuth.compact.detector import CompactDetector, load
 from pixelsleuth.core.decision import Decision
 from pixelsleuth.core.scores import Scores
-from pixelsleuth.core.verdict import Label, Verdict
+from pixelsleuth.core.verdict import LABELS, Label, Verdict
 from pixelsleuth.data.equalise import equalise
 from pixelsleuth.data.readers import open_data
-from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.data.sample import Sample
 from pixelsleuth.evaluation.metrics import detection, localization
 
 Row = dict[str, Any]

@@ -21,7 +21,8 @@ from pixelsleuth._version import __version__
 if TYPE_CHECKING:
     from pixelsleuth.core.bounds import Bounds
     from pixelsleuth.core.detector import Capability, Detector
-    from pixelsleuth.core.verdict import Label, Region, Verdict
+    from pixelsleuth.core.region import Region
+    from pixelsleuth.core.verdict import Label, Verdict
     from pixelsleuth.errors import PictureError, PixelSleuthError
     from pixelsleuth.models.registry import check, load
     from pixelsleuth.pictures.images import Picture, find_pictures, open_picture
@@ -38,7 +39,7 @@ _HOMES = {
     "check": "models.registry",
     "load": "models.registry",
     "Label": "core.verdict",
-    "Region": "core.verdict",
+    "Region": "core.region",
     "Verdict": "core.verdict",
 }
 

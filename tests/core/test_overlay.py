@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pixelsleuth.core.overlay import blend, draw_overlay, ramp_table
-from pixelsleuth.core.verdict import Region
+from pixelsleuth.core.region import Region
 
 
 def lightness(colours):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelsleuth.core.overlay import draw_overlay, place_tags
-from pixelsleuth.core.verdict import Region
+from pixelsleuth.core.region import Region
 from pixelsleuth.reporting.cards import _boxes
 
 

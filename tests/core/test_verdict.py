@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelsleuth.core.verdict import Label, Region, Verdict
+from pixelsleuth.core.region import Region
+from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.errors import CorruptPicture, PictureError, PictureNotFound
 from pixelsleuth.pictures.images import open_picture
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pixelsleuth.core.detector import Capability, Detector
-from pixelsleuth.core.verdict import Label, Region, Verdict
+from pixelsleuth.core.region import Region
+from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.pictures.images import Picture
 
 

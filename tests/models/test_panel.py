@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pixelsleuth.core.detector import Capability, Detector
-from pixelsleuth.core.verdict import Label, Region, Verdict
+from pixelsleuth.core.region import Region
+from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.models.panel.detector import Panel, Specialist
 from pixelsleuth.pictures.images import Picture
 

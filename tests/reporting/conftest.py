@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pixelsleuth.core.verdict import Label, Region, Verdict
+from pixelsleuth.core.region import Region
+from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.errors import CorruptPicture
 from pixelsleuth.pictures.images import open_picture
 

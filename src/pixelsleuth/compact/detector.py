@@ -27,12 +27,11 @@ from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.finite import ensure_finite_graph
 from pixelsleuth.core.region import regions
 from pixelsleuth.core.scores import FILE, read_scores
-from pixelsleuth.core.verdict import Label, Verdict
+from pixelsleuth.core.verdict import LABELS, Label, Verdict
 from pixelsleuth.errors import UsageError
 from pixelsleuth.pictures.images import Picture
 
 Array = np.ndarray
-LABELS = (Label.REAL, Label.FULL_SYNTHETIC, Label.TAMPERED)
 GRAPHS = ("traces", "repeats", "look", "statistics", "fuse", "language", "mask")
 LARGEST = 16_000_000
 """Pixels judged at native resolution; a larger picture is reduced to this size first, and says so."""

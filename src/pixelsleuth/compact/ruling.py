@@ -8,7 +8,7 @@ import numpy as np
 
 from pixelsleuth.core.decision import UNMEASURED, Decision, Ruling
 from pixelsleuth.core.resaves import resave
-from pixelsleuth.core.scores import LABELS
+from pixelsleuth.core.verdict import LABELS
 
 Array = np.ndarray
 SMALLEST_SIDE = 32

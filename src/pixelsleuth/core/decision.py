@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pixelsleuth.core.bounds import STARTS, Bounds, Cells, Floats, accused_p, walk, wrong_p
-from pixelsleuth.core.scores import LABELS, SCALE, Scores
-from pixelsleuth.core.verdict import Label
+from pixelsleuth.core.scores import SCALE, Scores
+from pixelsleuth.core.verdict import LABELS, Label
 
 ACCUSING = (Label.FULL_SYNTHETIC, Label.TAMPERED)
 STEPS = 60

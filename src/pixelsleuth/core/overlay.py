@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
-    from pixelsleuth.core.verdict import Region
+    from pixelsleuth.core.region import Region
 
 # (probability, red, green, blue, opacity)
 RAMP = (

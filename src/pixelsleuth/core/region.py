@@ -1,17 +1,38 @@
-"""Connected regions of a mask, from its row runs: numpy and a union-find, no image library."""
+"""Masks and maps of a picture: `Region`, the connected regions of a mask, and small heat maps.
+
+Regions are found from the mask's row runs by union-find.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from typing import Any
 
-from pixelsleuth.core.verdict import Region
+import numpy as np
+from numpy.typing import NDArray
 
 MOST_REGIONS = 16
 SMALLEST_SHARE = 0.0005
 """Regions below this share of the picture are left out of the list (the mask keeps them)."""
-
-
 LOOKED_AT = 256
+HEATMAP_SIDE = 512
+"""Pixels of a heat map's longer side, at most."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """One connected piece of the mask.
+
+    `box` is (x0, y0, x1, y1) in pixels, half open; `area` the number of its mask pixels; `score` in 0..1 its
+    mean tampering probability.
+    """
+
+    box: tuple[int, int, int, int]
+    area: int
+    score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"box": list(self.box), "area": self.area, "score": round(self.score, 4)}
 
 
 def row_runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -102,3 +123,19 @@ def _region(
     box = (int(starts[ids].min()), int(rows[ids].min()), int(stops[ids].max()), int(rows[ids].max()) + 1)
     total = sum(int(probability[rows[i], starts[i] : stops[i]].sum(dtype=np.int64)) for i in ids)
     return Region(box=box, area=area, score=round(total / 255 / area, 4))
+
+
+def sigmoid(x: NDArray) -> NDArray:
+    """1 / (1 + exp(-x)), of the same type; never an overflow."""
+    power = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + power), power / (1 + power)).astype(x.dtype)
+
+
+def small_heatmap(chance: NDArray) -> NDArray[np.float32]:
+    """(H, W) in 0..1, longest side at most HEATMAP_SIDE."""
+    from PIL import Image
+
+    height, width = chance.shape
+    scale = min(1.0, HEATMAP_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.array(Image.fromarray(chance.astype(np.float32)).resize(size, Image.Resampling.BOX))

@@ -1,17 +1,22 @@
-"""COCO run-length masks: column by column from the top left, runs of 0 and 1 in turn, beginning with 0.
+"""Masks of records: as COCO run lengths inside the record, or as a PNG beside it.
 
-`counts` is COCO's compressed string: each run, less the run two before it from the fourth on, as
-little-endian groups of five bits with a continuation bit and sign extension, plus 48 to make it printable.
+COCO run lengths go column by column from the top left, runs of 0 and 1 in turn, beginning with 0. `counts` is COCO's
+compressed string: each run, less the run two before it from the fourth on, as little-endian groups of five bits with a
+continuation bit and sign extension, plus 48 to make it printable.
 Source: COCO API, `maskApi.c`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pixelsleuth.errors import CorruptPicture, PictureNotFound
 
 _GROUPS = 7  # 7 groups of 5 bits hold every difference of two runs below 2**33
 _PIECE = 1 << 16
@@ -43,6 +48,59 @@ def decode(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
     values = np.zeros(len(runs), dtype=bool)
     values[1::2] = True
     return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
+
+
+def read_mask(
+    record: Mapping[str, Any], folder: str | PathLike[str] | None = None
+) -> NDArray[np.bool_] | None:
+    """The (height, width) mask of a verdict's record, None where it has none; a file is looked for in `folder`.
+
+    Raises PictureError for a file that is missing, damaged, or of another size than the picture.
+    """
+    mask = record["mask"]
+    if mask is None:
+        return None
+    if "rle" in mask:
+        return decode(mask["rle"])
+    path = _mask_path(str(mask["file"]), folder)
+    pixels = _read_png(path)
+    if pixels.shape != (record["height"], record["width"]):
+        raise CorruptPicture(
+            f"The mask {path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, its picture "
+            f"{record['width']} x {record['height']}; it belongs to another one."
+        )
+    return pixels
+
+
+def _mask_path(file: str, folder: str | PathLike[str] | None) -> Path:
+    """The mask's place: as the record says, or in `folder`, by its name there or by the path below it.
+
+    A name in a record never leads out of `folder`.
+    """
+    places = [Path(file)]
+    if folder is not None:
+        root = Path(folder).resolve()
+        below = (Path(folder) / file, Path(folder) / Path(file.replace("\\", "/")).name)
+        places = [path for path in below if path.resolve().is_relative_to(root)]
+    for path in places:
+        if path.is_file():
+            return path
+    if folder is None:
+        raise PictureNotFound(f"There is no mask {file}; name the folder of the masks with folder=.")
+    raise PictureNotFound(f"There is no mask {file} in {folder}; check the folder.")
+
+
+def _read_png(path: Path) -> NDArray[np.bool_]:
+    """(H, W) bool of a mask file: 128 and more is marked."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            return np.asarray(image.convert("L")) >= 128
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise CorruptPicture(
+            f"The mask {path} cannot be read ({error}); write it again with --save-masks."
+        ) from error
 
 
 def _runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.core.verdict import Label
+from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.errors import UsageError
 
 SCHEMA = "pixelsleuth.decision/1"
 FILE = "decision.json"
-LABELS = tuple(Label)
 SCALE = 1000
 """Scores are stored as whole thousandths."""
 MOST_BYTES = 32_000_000

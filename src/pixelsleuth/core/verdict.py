@@ -10,16 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import EnumType, StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.errors import (
-    CorruptPicture,
-    NotAPicture,
-    PictureError,
-    PictureNotFound,
-    PixelSleuthError,
-)
+from pixelsleuth.errors import NotAPicture, PictureError, PixelSleuthError
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -28,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from pixelsleuth.core.region import Region
     from pixelsleuth.pictures.images import Picture
 
 SCHEMA = "pixelsleuth.verdict/1"
@@ -52,20 +46,8 @@ class Label(StrEnum, metaclass=NamesOnly):
     TAMPERED = "tampered"
 
 
-@dataclass(frozen=True)
-class Region:
-    """One connected piece of the mask.
-
-    `box` is (x0, y0, x1, y1) in pixels, half open; `area` the number of its mask pixels; `score` in 0..1 its
-    mean tampering probability.
-    """
-
-    box: tuple[int, int, int, int]
-    area: int
-    score: float
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"box": list(self.box), "area": self.area, "score": round(self.score, 4)}
+LABELS = tuple(Label)
+"""Class order of every head in this project: index 0 real, 1 full synthetic, 2 tampered."""
 
 
 @dataclass
@@ -261,6 +243,9 @@ class Verdict:
         """
         if record.get("schema") != SCHEMA:
             raise ValueError(f"a record of schema {SCHEMA} expected, got {record.get('schema')!r}")
+        from pixelsleuth.core.region import Region
+        from pixelsleuth.core.rle import read_mask
+
         probabilities = record["probabilities"]
         label = record["label"]
         return cls(
@@ -272,7 +257,7 @@ class Verdict:
             confidence=record["confidence"],
             probabilities=None if probabilities is None else {Label(k): v for k, v in probabilities.items()},
             inconclusive=record["inconclusive"],
-            mask=_read_mask(record, folder),
+            mask=read_mask(record, folder),
             regions=[Region(tuple(r["box"]), r["area"], r["score"]) for r in record["regions"]],
             explanation=record["explanation"],
             evidence=list(record["evidence"]),
@@ -284,55 +269,6 @@ class Verdict:
             panel=list(record.get("panel") or []),
             decision=record.get("decision"),
         )
-
-
-def _read_mask(record: Mapping[str, Any], folder: str | PathLike[str] | None) -> NDArray[np.bool_] | None:
-    mask = record["mask"]
-    if mask is None:
-        return None
-    if "rle" in mask:
-        from pixelsleuth.core.rle import decode
-
-        return decode(mask["rle"])
-    path = _mask_path(str(mask["file"]), folder)
-    pixels = _read_png(path)
-    if pixels.shape != (record["height"], record["width"]):
-        raise CorruptPicture(
-            f"The mask {path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, its picture "
-            f"{record['width']} x {record['height']}; it belongs to another one."
-        )
-    return pixels
-
-
-def _mask_path(file: str, folder: str | PathLike[str] | None) -> Path:
-    """Where the mask lies: as the record says, or in `folder`, by its name there or by the path below it; a name in a
-    record never leads out of `folder`.
-    """
-    places = [Path(file)]
-    if folder is not None:
-        root = Path(folder).resolve()
-        below = (Path(folder) / file, Path(folder) / Path(file.replace("\\", "/")).name)
-        places = [path for path in below if path.resolve().is_relative_to(root)]
-    for path in places:
-        if path.is_file():
-            return path
-    way = "name the folder of the masks with folder=" if folder is None else "check the folder"
-    where = f"{file}" if folder is None else f"{file} in {folder}"
-    raise PictureNotFound(f"There is no mask {where}; {way}.")
-
-
-def _read_png(path: Path) -> NDArray[np.bool_]:
-    """(H, W) bool of a mask file: 128 and more is marked."""
-    import numpy as np
-    from PIL import Image
-
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            return np.asarray(image.convert("L")) >= 128
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise CorruptPicture(
-            f"The mask {path} cannot be read ({error}); write it again with --save-masks."
-        ) from error
 
 
 def printable(text: str) -> str:

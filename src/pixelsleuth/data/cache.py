@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from pixelsleuth.core.settings import read_yaml
+from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.left_out import EMPTY_MASK, LeftOut, reason_of
 from pixelsleuth.data.readers import open_data
-from pixelsleuth.data.sample import LABELS, Sample, without_groups_of
+from pixelsleuth.data.sample import Sample, without_groups_of
 from pixelsleuth.errors import PictureError, PixelSleuthError, UsageError
 
 

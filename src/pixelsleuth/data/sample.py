@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from pixelsleuth.data.masks import Mask, MaskReading
     from pixelsleuth.pictures.images import Picture
 
-LABELS = (Label.REAL, Label.FULL_SYNTHETIC, Label.TAMPERED)
-"""Class order of every head in this project: index 0 real, 1 full synthetic, 2 tampered."""
-
 
 @dataclass(frozen=True)
 class Sample:

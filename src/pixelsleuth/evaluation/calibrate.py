@@ -13,8 +13,8 @@ from typing import Any
 from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.resaves import resave
 from pixelsleuth.core.scores import SCALE, SCHEMA
-from pixelsleuth.core.verdict import Label, Verdict
-from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.core.verdict import LABELS, Label, Verdict
+from pixelsleuth.data.sample import Sample
 from pixelsleuth.errors import PictureError, UsageError
 from pixelsleuth.evaluation import perturbations
 from pixelsleuth.evaluation.pictures import load

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.data.sample import LABELS
+from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.evaluation.metrics import calibration, detection, localization
 from pixelsleuth.evaluation.metrics.resampling import Statistic, quotient, weighted_mean
 from pixelsleuth.evaluation.protocols import Protocol, parse_answer

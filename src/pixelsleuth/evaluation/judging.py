@@ -19,9 +19,9 @@ from PIL import Image
 from pixelsleuth.core import rle
 from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.io import write_bytes
-from pixelsleuth.core.verdict import Verdict, printable
+from pixelsleuth.core.verdict import LABELS, Verdict, printable
 from pixelsleuth.data.left_out import BAD_MASK, EMPTY_MASK, reason_of
-from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.data.sample import Sample
 from pixelsleuth.errors import PictureError
 from pixelsleuth.evaluation.metrics import claims, localization
 from pixelsleuth.evaluation.perturbations import Chain

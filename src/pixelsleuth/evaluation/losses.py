@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pixelsleuth.core.detector import Detector
-from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.core.verdict import LABELS, Label
+from pixelsleuth.data.sample import Sample
 from pixelsleuth.errors import PictureError, UsageError
 from pixelsleuth.evaluation.metrics.detection import balanced_accuracy, confusion_matrix
 from pixelsleuth.evaluation.pictures import load

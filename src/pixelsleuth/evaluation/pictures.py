@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.listing import Listing, list_data
-from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.data.sample import Sample
 from pixelsleuth.errors import CorruptPicture, NoPictures, PictureError
 
 if TYPE_CHECKING:

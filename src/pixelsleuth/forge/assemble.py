@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.data.sample import LABELS
+from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.errors import MissingExtra
 from pixelsleuth.forge.card import data_card
 from pixelsleuth.forge.config import ForgeConfig

@@ -7,14 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from pixelsleuth.core.region import regions
+from pixelsleuth.core.region import regions, sigmoid, small_heatmap
 from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.pictures.images import Picture
-
-HEATMAP_SIDE = 512
-"""Pixels of a heat map's longer side, at most."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +60,3 @@ def probabilities(answer: Answer, made_for: Label | None) -> dict[Label, float]:
     assert made_for is not None, "only a network of three classes is made for none of them"
     fake = float(sigmoid(np.array(logit, np.float64)))
     return dict.fromkeys(Label, 0.0) | {Label.REAL: 1 - fake, made_for: fake}
-
-
-def sigmoid(x: NDArray) -> NDArray:
-    """1 / (1 + exp(-x)), of the same type; never an overflow."""
-    power = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + power), power / (1 + power)).astype(x.dtype)
-
-
-def small_heatmap(chance: NDArray) -> NDArray[np.float32]:
-    """(H, W) in 0..1, longest side at most HEATMAP_SIDE."""
-    height, width = chance.shape
-    scale = min(1.0, HEATMAP_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.array(Image.fromarray(chance.astype(np.float32)).resize(size, Image.Resampling.BOX))

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pixelsleuth.core.verdict import Region, Verdict
+    from pixelsleuth.core.region import Region
+    from pixelsleuth.core.verdict import Verdict
 
 STATES = ("tampered", "full_synthetic", "real", "inconclusive", "failed")
 """What a reader sorts pictures by: the three labels, thin evidence, and files that could not be judged."""

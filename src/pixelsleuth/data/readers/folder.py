@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pixelsleuth.core.verdict import Label
+from pixelsleuth.core.verdict import LABELS, Label
 from pixelsleuth.data.masks import Marks, Mask
 from pixelsleuth.data.readers.source import Source, beside, extras
-from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.data.sample import Sample
 
 MASKS = ("mask", "masks")
 OTHER = "picture in a folder of no known class"

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.verdict import Label
+from pixelsleuth.core.verdict import LABELS, Label
 from pixelsleuth.data.left_out import NO_PICTURE
 from pixelsleuth.data.masks import Marks, Mask
 from pixelsleuth.data.readers.source import Source, extras
 from pixelsleuth.data.readers.tables import Row, label_text, picture_bytes, picture_name
-from pixelsleuth.data.sample import LABELS, Sample, label_named
+from pixelsleuth.data.sample import Sample, label_named
 from pixelsleuth.errors import UsageError
 
 TEXTS = ("source", "generator", "tamper", "group", "description")

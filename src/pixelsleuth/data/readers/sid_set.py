@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pixelsleuth.core.verdict import Label
+from pixelsleuth.core.verdict import LABELS, Label
 from pixelsleuth.data.left_out import NO_PICTURE
 from pixelsleuth.data.masks import Marks, Mask
 from pixelsleuth.data.readers import records
 from pixelsleuth.data.readers.source import Source, beside, extras
 from pixelsleuth.data.readers.tables import Row, Table, label_text, names_of, picture_bytes
-from pixelsleuth.data.sample import LABELS, Sample, label_named
+from pixelsleuth.data.sample import Sample, label_named
 from pixelsleuth.errors import UsageError
 
 NO_MASK = "tampered picture without a mask"

@@ -20,9 +20,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.equalise import SizePolicy, draw_for, equalised
 from pixelsleuth.data.listing import Listing, list_data
-from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.data.sample import Sample
 from pixelsleuth.errors import PictureError, UsageError
 from pixelsleuth.evaluation.audit.headers import FEATURES, GROUPS, header_features
 from pixelsleuth.evaluation.audit.leak import Labels, leak

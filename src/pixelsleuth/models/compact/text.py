@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pixelsleuth.compact.grammar import ANSWERS, IDS, PROMPT_AFTER, PROMPT_BEFORE, encode
-from pixelsleuth.data.sample import LABELS
+from pixelsleuth.core.verdict import LABELS
 
 IGNORE = -100
 PREFIX = tuple(IDS[word] for word in PROMPT_BEFORE)

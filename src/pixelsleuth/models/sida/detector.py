@@ -11,9 +11,8 @@ import torch
 
 from pixelsleuth._version import __version__
 from pixelsleuth.core.detector import Capability, Detector, Turn
-from pixelsleuth.core.region import regions
-from pixelsleuth.core.verdict import Verdict
-from pixelsleuth.data.sample import LABELS
+from pixelsleuth.core.region import regions, small_heatmap
+from pixelsleuth.core.verdict import LABELS, Verdict
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.memory import needed, too_little
 from pixelsleuth.models.precision import PRECISIONS, place
@@ -27,7 +26,6 @@ from pixelsleuth.models.sida.prompts import (
     described,
     plain,
 )
-from pixelsleuth.models.verdicts import small_heatmap
 from pixelsleuth.pictures.images import Picture
 
 INCONCLUSIVE_BELOW = 0.5

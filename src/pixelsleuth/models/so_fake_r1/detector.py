@@ -16,9 +16,8 @@ import numpy as np
 
 from pixelsleuth._version import __version__
 from pixelsleuth.core.detector import Capability, Detector
-from pixelsleuth.core.region import regions
-from pixelsleuth.core.verdict import Label, Region, Verdict
-from pixelsleuth.data.sample import LABELS
+from pixelsleuth.core.region import Region, regions
+from pixelsleuth.core.verdict import LABELS, Label, Verdict
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.so_fake_r1.answers import Reading, read, to_picture

@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.sample import LABELS
+from pixelsleuth.core.verdict import LABELS, Label
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.pretrained import load_model, load_processor
 from pixelsleuth.models.so_fake_r1.answers import FRAME, NAMES, QUESTION, read

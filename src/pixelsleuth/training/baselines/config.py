@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pixelsleuth.core.settings import fill, nearest
-from pixelsleuth.data.sample import LABELS
+from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.errors import UsageError
 from pixelsleuth.training.sida.config import (
     Checkpoints,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.core.verdict import LABELS, Label
+from pixelsleuth.data.sample import Sample
 from pixelsleuth.evaluation.metrics.detection import auroc, balanced_accuracy, binary, confusion_matrix
 from pixelsleuth.evaluation.metrics.localization import iou, mask_counts
 from pixelsleuth.models.baseline import Baseline, BaselineDetector

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from pixelsleuth.compact import grammar
+from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.cache import load_cache
-from pixelsleuth.data.sample import LABELS
 from pixelsleuth.models.backbones.efficientnet import load_lite
 from pixelsleuth.models.compact.export import export_graphs
 from pixelsleuth.models.compact.forensic import ForensicEncoder

@@ -31,9 +31,9 @@ from pixelsleuth.compact import grammar
 from pixelsleuth.compact.detector import LOOK_SIDE, REPEAT_SIDE, _middle, _small
 from pixelsleuth.compact.tiles import GRID, pad_to, windows
 from pixelsleuth.core.resaves import resave
+from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.cache import CachedPicture, load_cache
 from pixelsleuth.data.equalise import EVALUATION, Draw, equalise, random_for
-from pixelsleuth.data.sample import LABELS
 from pixelsleuth.models.compact.model import CompactSida
 from pixelsleuth.training.compact.calibrate import fit_mask_threshold, fit_temperature, softened
 from pixelsleuth.training.compact.features import Views

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixelsleuth.compact import grammar
-from pixelsleuth.core.verdict import Label
+from pixelsleuth.core.verdict import LABELS, Label
 from pixelsleuth.data.equalise import EVALUATION, draw, equalise
 from pixelsleuth.data.left_out import ABSENT, LeftOut
 from pixelsleuth.data.masks import Mask
 from pixelsleuth.data.readers import open_data
-from pixelsleuth.data.sample import LABELS, Sample, for_training, hold_out
+from pixelsleuth.data.sample import Sample, for_training, hold_out
 from pixelsleuth.errors import PictureError, UsageError
 from pixelsleuth.models.sida.prompts import ANSWERS, QUESTION, QUESTION_WHY
 from pixelsleuth.models.sida.teacher import Example

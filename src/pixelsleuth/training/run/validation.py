@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.equalise import equalise
-from pixelsleuth.data.sample import LABELS, Sample
+from pixelsleuth.data.sample import Sample
 from pixelsleuth.errors import PictureError
 from pixelsleuth.evaluation.metrics.detection import balanced_accuracy, confusion_matrix
 from pixelsleuth.evaluation.metrics.localization import iou, mask_counts

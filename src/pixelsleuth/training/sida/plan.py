@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.data.sample import LABELS
+from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.shards import Shards, read_json
 from pixelsleuth.models.sida import checkpoint

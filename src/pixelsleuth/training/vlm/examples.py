@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from pixelsleuth.core.verdict import Label
+from pixelsleuth.core.verdict import LABELS, Label
 from pixelsleuth.data.equalise import draw_for, equalise, random_for
 from pixelsleuth.data.left_out import ABSENT, LeftOut
 from pixelsleuth.data.readers import open_data
-from pixelsleuth.data.sample import LABELS, Sample, for_training
+from pixelsleuth.data.sample import Sample, for_training
 from pixelsleuth.errors import PictureError, UsageError
 from pixelsleuth.models.so_fake_r1.answers import FRAME, Box, to_frame
 from pixelsleuth.models.so_fake_r1.rewards import Truth
