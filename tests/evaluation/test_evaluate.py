@@ -352,7 +352,7 @@ def test_equalising_leaves_no_trace_of_the_container(data: Path) -> None:
 def test_the_audit_of_the_same_data_stands_in_the_result(
     cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pixelsleuth.evaluation.audit import beside as audit
+    from pixelsleuth.evaluation.audit import auditing
 
     manifest = data.parent / "apart.csv"
     with data.open(newline="") as stream:
@@ -363,7 +363,7 @@ def test_the_audit_of_the_same_data_stands_in_the_result(
         writer.writerows(told)
     evaluate(cli, manifest, tmp_path)
     assert "skipped" in metrics(tmp_path)["audit"]
-    monkeypatch.setattr(audit, "FEWEST", 10)
+    monkeypatch.setattr(auditing, "FEWEST", 10)
     command = ["evaluate", "--model", "fake", "--data", manifest, "--split", "eval", "--out", tmp_path]
     result = cli(*command, "--resamples", "20")
     assert result.exit_code == 0, result.output

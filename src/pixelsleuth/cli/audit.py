@@ -80,7 +80,7 @@ def audit(
     \b
     Exit status: 0 audited, 1 audited but some pictures were left out or could not be read, 2 wrong usage.
     """
-    from pixelsleuth.evaluation.audit.run import AuditOptions, run_audit
+    from pixelsleuth.evaluation.audit.auditing import AuditOptions, run_audit
 
     options = AuditOptions(
         data, out, split, equalise, size, quality, limit, seed, workers, quiet, reader, settings_of(settings),

@@ -20,7 +20,7 @@ from pixelsleuth.core.io import write_text
 from pixelsleuth.data.left_out import LeftOut, sentence_of
 from pixelsleuth.errors import MissingExtra, UsageError
 from pixelsleuth.evaluation import perturbations, records
-from pixelsleuth.evaluation.audit.beside import audit_of
+from pixelsleuth.evaluation.audit.auditing import audit_of
 from pixelsleuth.evaluation.compare import paired_differences
 from pixelsleuth.evaluation.environment import stamp
 from pixelsleuth.evaluation.judging import CLEAN, Judge

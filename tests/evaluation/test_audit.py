@@ -20,11 +20,11 @@ pytest.importorskip("matplotlib", reason="the audit needs the extra eval")
 
 from pixelsleuth.data.equalise import Draw, SizePolicy, draw_for, equalised
 from pixelsleuth.errors import PictureError, UsageError
+from pixelsleuth.evaluation.audit.auditing import AuditOptions, run_audit
 from pixelsleuth.evaluation.audit.headers import FEATURES, header_features
 from pixelsleuth.evaluation.audit.leak import Labels, auroc, leak
 from pixelsleuth.evaluation.audit.measure import Looked, audit_text, boosted, parts_of
 from pixelsleuth.evaluation.audit.report import sentences, strength
-from pixelsleuth.evaluation.audit.run import AuditOptions, run_audit
 
 
 def photograph(seed: int, side: int = 48) -> np.ndarray:
