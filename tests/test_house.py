@@ -42,10 +42,9 @@ LIGHT_MODELS = (
     "choices",
     "facts",
     "factories",
-    "memory",
+    "precision",
     "origins",
     "registry",
-    "regular",
     "store",
 )
 """Files of `models` that list and find detectors: no torch, so that `pixelsleuth models` answers at once."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pixelsleuth.models.compact.model import CompactSida, save_compact
+from pixelsleuth.models.compact.compact_sida import CompactSida, save_compact
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def checkpoint(model: CompactSida, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from pixelsleuth.models.compact.export import export_compact
+    from pixelsleuth.models.compact.onnx_graphs import export_compact
 
     folder = tmp_path_factory.mktemp("onnx")
     export_compact(checkpoint, folder)

@@ -11,8 +11,7 @@ from skimage import data
 import pixelsleuth
 from pixelsleuth.compact.grammar import ANSWERS, IDS, encode
 from pixelsleuth.models import registry
-from pixelsleuth.models.compact.model import load_compact
-from pixelsleuth.models.compact.text import PROMPT
+from pixelsleuth.models.compact.compact_sida import PROMPT, load_compact
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "recipes/compact"
 

@@ -12,8 +12,15 @@ from pixelsleuth.cli.main import main
 from pixelsleuth.compact.detector import CompactDetector
 from pixelsleuth.compact.grammar import ANSWERS, IDS, VOCABULARY, encode
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.compact.model import CompactSida, load_compact
-from pixelsleuth.models.compact.text import CLS_AT, IGNORE, PROMPT, answer_ids, target_rows
+from pixelsleuth.models.compact.compact_sida import (
+    CLS_AT,
+    IGNORE,
+    PROMPT,
+    CompactSida,
+    answer_ids,
+    load_compact,
+    target_rows,
+)
 
 
 @pytest.fixture(scope="module")

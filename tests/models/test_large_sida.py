@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.modules import DetectionFusion
 from pixelsleuth.models.sida import prompts
 from pixelsleuth.models.sida.checkpoint import load_large, save_large
 from pixelsleuth.models.sida.inference import Conversation, SidaEngine
@@ -20,6 +19,7 @@ from pixelsleuth.models.sida.large import LargeConfig, LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.published import our_name
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
+from pixelsleuth.models.sida_core import DetectionFusion
 
 WORDS = ["[CLS]", "[SEG]", "<im_start>", "<im_end>"]
 

@@ -20,7 +20,7 @@ from pixelsleuth.core.finite import ensure_finite_graph
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import registry
 from pixelsleuth.models.baseline import baseline_class
-from pixelsleuth.models.compact.model import CompactSida, load_compact, save_compact
+from pixelsleuth.models.compact.compact_sida import CompactSida, load_compact, save_compact
 from pixelsleuth.models.weights import ensure_sane, ensure_unpacked_fits, is_finite
 
 WRONG = [float("nan"), float("inf"), float("-inf")]

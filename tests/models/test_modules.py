@@ -3,12 +3,11 @@
 import pytest
 import torch
 
+from pixelsleuth.models.compact.compact_sida import CompactSida
 from pixelsleuth.models.compact.forensic import ForensicEncoder, moments_of
-from pixelsleuth.models.compact.model import CompactSida
-from pixelsleuth.models.compact.residuals import Residuals
-from pixelsleuth.models.compact.statistics import Statistics, dct_matrix, spectrum
-from pixelsleuth.models.losses import dice_loss, mask_loss
-from pixelsleuth.models.modules import DetectionFusion
+from pixelsleuth.models.compact.views import Residuals, Statistics, dct_matrix, spectrum
+from pixelsleuth.models.mask_losses import dice_loss, masks_apart
+from pixelsleuth.models.sida_core import DetectionFusion
 
 
 @pytest.mark.parametrize("projection", ["logits", "hidden"])
@@ -93,4 +92,5 @@ def test_losses_reward_the_truth() -> None:
     target[..., :4] = 1
     good, bad = (target * 2 - 1) * 8, (1 - target * 2) * 8
     assert dice_loss(good, target) < 0.01 < 0.9 < dice_loss(bad, target)
-    assert mask_loss(good, target) < 0.01
+    bce, dice = masks_apart(list(good[:, 0]), list(target[:, 0]))
+    assert 2.0 * bce + 0.5 * dice < 0.01

@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models import memory
+from pixelsleuth.models import precision
 from pixelsleuth.models.sida import prompts
 from pixelsleuth.models.sida.checkpoint import load_large, save_large
 from pixelsleuth.models.sida.inference import SidaEngine
-from pixelsleuth.models.sida.merge import merge_checkpoint
+from pixelsleuth.models.sida.merging import merge_checkpoint
 
 
 @pytest.fixture
@@ -174,8 +174,8 @@ def test_too_little_memory_names_the_choice_that_fits(
     model, _ = load_large(str(published))
     count = sum(parameter.numel() for parameter in model.parameters())
     layers = sum(parameter.numel() for parameter in model.sida.language.model.layers.parameters())
-    middle = (memory.needed(count, layers, "bf16") + memory.needed(count, layers, "fp32")) // 2
-    monkeypatch.setattr(memory, "free_main_memory", lambda: middle)
+    middle = (precision.needed(count, layers, "bf16") + precision.needed(count, layers, "fp32")) // 2
+    monkeypatch.setattr(precision, "free_main_memory", lambda: middle)
     with pytest.raises(UsageError, match=r"--precision bf16 .* fits"):
         load_large(str(published))
 

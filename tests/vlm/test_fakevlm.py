@@ -176,7 +176,7 @@ def test_a_tokenizer_that_does_not_tell_the_words_apart_is_refused(
 def test_keys_written_in_place_are_those_that_transformers_keeps() -> None:
     from transformers.cache_utils import DynamicLayer
 
-    from pixelsleuth.models.fakevlm.cache import ROOM, RoomyLayer
+    from pixelsleuth.models.fakevlm.engine import ROOM, RoomyLayer
 
     torch.manual_seed(0)
     ours, theirs = RoomyLayer(), DynamicLayer()

@@ -22,7 +22,7 @@ def export(checkpoint: Path, out: Path) -> None:
             f"{checkpoint} is not a folder: name a checkpoint folder with config.json and model.safetensors."
         )
     try:
-        from pixelsleuth.models.compact.export import export_compact
+        from pixelsleuth.models.compact.onnx_graphs import export_compact
 
         with whole_folder(out, kind="exported detector", ours="compact.json", never=checkpoint) as folder:
             paths = [out / path.relative_to(folder) for path in export_compact(checkpoint, folder)]

@@ -55,7 +55,7 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
         import torch
 
         from pixelsleuth.models.sida.checkpoint import save_large
-        from pixelsleuth.models.sida.merge import merge_checkpoint
+        from pixelsleuth.models.sida.merging import merge_checkpoint
         from pixelsleuth.models.sida.release import save_published, unread_of
         from pixelsleuth.training.run.checkpoints import find
 

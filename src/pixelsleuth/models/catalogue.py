@@ -7,8 +7,8 @@ from importlib.util import find_spec
 
 from pixelsleuth.core.detector import Capability
 from pixelsleuth.models.facts import FACTS, Facts
-from pixelsleuth.models.memory import needed
 from pixelsleuth.models.origins import ORIGINS, PERMISSIVE, Origin
+from pixelsleuth.models.precision import needed
 
 
 def importable(package: str) -> bool:

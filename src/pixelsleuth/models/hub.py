@@ -9,9 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pixelsleuth.core.content import ensure_regular
 from pixelsleuth.errors import UnknownModel, UsageError
 from pixelsleuth.models.catalogue import CHECKPOINTS
-from pixelsleuth.models.regular import ensure_regular
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Detector

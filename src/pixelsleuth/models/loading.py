@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from pixelsleuth.core.content import ensure_content
+from pixelsleuth.core.content import ensure_content, ensure_regular
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.facts import FACTS
-from pixelsleuth.models.regular import ensure_regular
 from pixelsleuth.models.tensor_files import load_pickle, plain_keys, unwrapped
 from pixelsleuth.models.weights import ensure_finite, ensure_unpacked_fits
 

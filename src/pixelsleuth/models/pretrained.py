@@ -13,11 +13,9 @@ from typing import Any
 
 import torch
 
-from pixelsleuth.core.content import ensure_fetched
+from pixelsleuth.core.content import ensure_fetched, ensure_regular
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models import memory
-from pixelsleuth.models.precision import PRECISIONS, place
-from pixelsleuth.models.regular import ensure_regular
+from pixelsleuth.models.precision import ensure_memory, place
 from pixelsleuth.models.shards import nested_folder
 from pixelsleuth.models.weights import ensure_finite, ensure_sane
 
@@ -66,7 +64,8 @@ def load_model(folder: Path, name: str, *, device: str = "auto", precision: str 
     if kind in ("int8", "int4"):
         options |= {"quantization_config": _compressed(kind), "device_map": {"": 0}}
     try:
-        _ensure_memory(described_parameters(AutoModelForImageTextToText, folder), name, kind, where)
+        described = described_parameters(AutoModelForImageTextToText, folder)
+        ensure_memory(name, *_sizes(described), kind, where)
         options |= _nested(folder)
         model, told = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
@@ -112,20 +111,12 @@ def _compressed(kind: str) -> Any:
     )
 
 
-def _ensure_memory(model: Any, name: str, kind: str, where: str) -> None:
-    """Refuse before anything is allocated what cannot fit, with the choice that does."""
-    parameters = sum(p.numel() for p in model.parameters())
+def _sizes(model: Any) -> tuple[int, int]:
+    """Parameters, and those in the language model's layers, which int8 and int4 compress."""
     inside = sum(
         p.numel() for key, p in model.named_parameters() if ".layers." in key and "vision" not in key
     )
-    choices = {choice: memory.needed(parameters, inside, choice) for choice in PRECISIONS}
-    if where == "cuda":
-        free: int | None = torch.cuda.mem_get_info()[0]
-    else:
-        free = memory.free_main_memory()
-        choices = {choice: size for choice, size in choices.items() if choice in ("fp32", "bf16")}
-    if free is not None and choices[kind] > free:
-        raise UsageError(memory.too_little(name, choices, kind, free))
+    return sum(p.numel() for p in model.parameters()), inside
 
 
 def load_tokenizer(folder: Path) -> Any:

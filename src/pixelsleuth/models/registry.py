@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pixelsleuth.core.content import ensure_regular
 from pixelsleuth.core.detector import Detector
 from pixelsleuth.errors import MissingExtra, UnknownModel, UsageError
 from pixelsleuth.models import store
@@ -17,7 +18,6 @@ from pixelsleuth.models.catalogue import CHECKPOINTS, HUB, SERVED, SPECS, ModelS
 from pixelsleuth.models.choices import chosen
 from pixelsleuth.models.factories import ensure_detector, ensure_makes_detector
 from pixelsleuth.models.facts import Facts
-from pixelsleuth.models.regular import ensure_regular
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Source

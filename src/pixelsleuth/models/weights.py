@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.memory import free_main_memory
+from pixelsleuth.models.precision import free_main_memory
 
 MOST_LAYERS = 1_000
 LARGEST_SIDE = 20_000

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.content import ensure_regular
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.regular import ensure_regular
 from pixelsleuth.models.weights import ensure_finite, ensure_unpacked_fits
 
 Stages = tuple[tuple[int, int, int, int, int], ...]

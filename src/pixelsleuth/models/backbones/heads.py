@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from pixelsleuth.models.baseline import Output
 from pixelsleuth.models.inputs import MEAN, STD, blur_jpeg
 from pixelsleuth.models.localizing import Localizer, Mask, mirrored, targets
-from pixelsleuth.models.losses import dice_loss
+from pixelsleuth.models.mask_losses import dice_loss
 from pixelsleuth.models.preparation import Steps
 from pixelsleuth.models.resize import framed, squeezed, window
 

@@ -24,8 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelsleuth.models.backbones.efficientnet import LITE0, Lite
-from pixelsleuth.models.compact.branches import LocalBranch, RepeatBranch, conv
-from pixelsleuth.models.compact.statistics import Statistics
+from pixelsleuth.models.compact.views import LocalBranch, RepeatBranch, Statistics, conv
 
 MAPS = (1, 2, 4)
 """The stages of `lite` whose maps the mask is drawn from: strides 4, 8 and 16."""

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
 
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
@@ -20,6 +21,8 @@ from pixelsleuth.models.fakevlm.answers import FAKE, OPENING, QUESTION, REAL, An
 from pixelsleuth.models.pretrained import config_of, load_image_processor, load_model, load_tokenizer
 
 ARCHITECTURE = "LlavaForConditionalGeneration"
+ROOM = 128
+"""Tokens more for which a cache has room."""
 
 
 class FakeVlmEngine:
@@ -130,8 +133,6 @@ class FakeVlmEngine:
     def _generate(self, features: Tensor, prompts: Sequence[list[int]], max_new_tokens: int) -> list[Answer]:
         from transformers import GenerationConfig, LogitsProcessorList
 
-        from pixelsleuth.models.fakevlm.cache import roomy_cache
-
         ids, seen = self._batch(prompts)
         listener = _Listener(self.words)
         how = GenerationConfig(
@@ -179,6 +180,45 @@ class _Listener:
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         self.heard.append(scores[:, self.tokens].float())
         return scores
+
+
+class RoomyLayer(DynamicLayer):
+    """A layer's keys and values (N, heads, T, d): the front of a buffer that has room for ROOM tokens more."""
+
+    keys: Tensor
+    values: Tensor
+    _keys: Tensor | None = None
+    _values: Tensor | None = None
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Put the states of new tokens behind those that are held, and return all."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        held = self.get_seq_length()
+        end = held + key_states.shape[-2]
+        self._keys = _placed(self._keys, self.keys, held, key_states)
+        self._values = _placed(self._values, self.values, held, value_states)
+        self.keys, self.values = self._keys[:, :, :end], self._values[:, :, :end]
+        return self.keys, self.values
+
+
+def roomy_cache() -> Cache:
+    """An empty cache for `generate(past_key_values=...)`; one generation each."""
+    return Cache(layer_class_to_replicate=RoomyLayer)
+
+
+def _placed(buffer: Tensor | None, held: Tensor, length: int, new: Tensor) -> Tensor:
+    """The buffer with `new` behind the first `length` tokens: a new one where there is none, it is full, or what is
+    held no longer lies in it (rows were chosen, for one)."""
+    end = length + new.shape[-2]
+    lies_there = buffer is not None and held.data_ptr() == buffer.data_ptr() and len(held) == len(buffer)
+    if buffer is None or not (lies_there or not length) or end > buffer.shape[-2] or len(new) != len(buffer):
+        n, heads, _, width = new.shape
+        buffer = new.new_empty(n, heads, end + ROOM, width)
+        if length:
+            buffer[:, :, :length] = held
+    buffer[:, :, length:end] = new
+    return buffer
 
 
 def load_engine(name: str, *, device: str = "auto", precision: str = "auto") -> tuple[FakeVlmEngine, str]:

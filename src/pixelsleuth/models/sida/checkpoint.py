@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models import hub, memory
-from pixelsleuth.models.precision import PRECISIONS, compress
+from pixelsleuth.models import hub
+from pixelsleuth.models.precision import compress, ensure_memory
 from pixelsleuth.models.shards import Shards, read_json
 from pixelsleuth.models.sida.large import LargeConfig, LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor, ensure_same_preparation
@@ -132,7 +132,7 @@ def build(
     with init_empty_weights(include_buffers=False):
         model = LargeSida(config)
     kind = precision or ("fp32" if dtype is torch.float32 else "bf16")
-    ensure_memory(model, name, kind, device)
+    ensure_memory(name, *sizes(model), kind, device)
     inside = device if kind not in ("int8", "int4") else "cpu"  # compressed on the way to the GPU
     wanted = {key: value.shape for key, value in model.state_dict().items()}
     seen: set[str] = set()
@@ -172,18 +172,10 @@ def shown(weights: Iterable[tuple[str, Tensor]], total: int, what: str) -> Itera
     return track(weights, what, total, console=console, transient=True, disable=not console.is_terminal)
 
 
-def ensure_memory(model: LargeSida, name: str, precision: str, device: str) -> None:
-    """Refuse before minutes of loading what cannot fit, with the choice that does."""
-    parameters = sum(p.numel() for p in model.parameters())
-    layers = sum(p.numel() for p in model.sida.language.model.layers.parameters())
-    choices = {kind: memory.needed(parameters, layers, kind) for kind in PRECISIONS}
-    if device == "cpu":
-        free = memory.free_main_memory()
-        choices = {kind: size for kind, size in choices.items() if kind in ("fp32", "bf16")}
-    else:
-        free = torch.cuda.mem_get_info()[0]
-    if free is not None and choices[precision] > free:
-        raise UsageError(memory.too_little(name, choices, precision, free))
+def sizes(model: LargeSida) -> tuple[int, int]:
+    """Parameters of the model, and those that int8 and int4 compress: the language model's layers."""
+    layers = model.sida.language.model.layers
+    return sum(p.numel() for p in model.parameters()), sum(p.numel() for p in layers.parameters())
 
 
 def save_large(model: LargeSida, processor: SidaProcessor, folder: Path) -> None:

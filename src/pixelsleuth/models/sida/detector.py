@@ -14,9 +14,8 @@ from pixelsleuth.core.detector import Capability, Detector, Turn
 from pixelsleuth.core.region import regions, small_heatmap
 from pixelsleuth.core.verdict import LABELS, Verdict
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.memory import needed, too_little
-from pixelsleuth.models.precision import PRECISIONS, place
-from pixelsleuth.models.sida.checkpoint import load_large
+from pixelsleuth.models.precision import PRECISIONS, needed, place, too_little
+from pixelsleuth.models.sida.checkpoint import load_large, sizes
 from pixelsleuth.models.sida.inference import Conversation, Reply, SidaEngine
 from pixelsleuth.models.sida.prompts import (
     CHAT_QUESTION,
@@ -123,10 +122,7 @@ class SidaDetector(Detector):
             return (
                 f"The device's memory does not hold {pictures} pictures at once: use a smaller --batch-size."
             )
-        model = self.engine.model
-        parameters = sum(p.numel() for p in model.parameters())
-        inside = sum(p.numel() for p in model.sida.language.model.layers.parameters())
-        choices = {name: needed(parameters, inside, name) for name in PRECISIONS}
+        choices = {kind: needed(*sizes(self.engine.model), kind) for kind in PRECISIONS}
         free, _ = torch.cuda.mem_get_info()
         return too_little(self.name, choices, self.precision, free)
 

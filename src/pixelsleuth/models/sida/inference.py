@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelsleuth.models.architecture import Context
 from pixelsleuth.models.sida.large import LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.prompts import ANSWERS, CANNED, QUESTION, without_repeats
+from pixelsleuth.models.sida_core import Context
 
 TAMPERED = 2
 Pixels = np.ndarray

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pixelsleuth.models.architecture import Sida, SidaConfig
+from pixelsleuth.models.sida_core import Sida, SidaConfig
 
 
 @dataclass(frozen=True)

@@ -25,14 +25,14 @@ from pixelsleuth.models.choices import chosen
 from pixelsleuth.models.facts import FACTS
 from pixelsleuth.models.localizing import Localizer
 from pixelsleuth.models.lora import add_lora, fold
-from pixelsleuth.models.losses import masks_apart
-from pixelsleuth.models.modules import SamMaskDecoder
+from pixelsleuth.models.mask_losses import masks_apart
 from pixelsleuth.models.precision import place
 from pixelsleuth.models.sida.checkpoint import load_large, save_large
 from pixelsleuth.models.sida.inference import Row, SidaEngine, states_at
 from pixelsleuth.models.sida.large import LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.teacher import IGNORE
+from pixelsleuth.models.sida_core import SamMaskDecoder
 
 QUESTION = "Can you segment the tampered region in this image?"
 """LISA's question on a class of things, asked about tampering."""

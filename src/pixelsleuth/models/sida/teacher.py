@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixelsleuth.models.losses import Losses, masks_apart
+from pixelsleuth.models.mask_losses import masks_apart
 from pixelsleuth.models.sida.large import LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor
 
@@ -63,6 +63,28 @@ class Batch:
         }
         moved |= {name: moved[name].to(dtype) for name in ("clip", "sam")}
         return Batch(**moved, masks=[mask.to(device) for mask in self.masks])
+
+
+@dataclass
+class Losses:
+    """The terms of equations 5 and 6, each a scalar: zero where a batch has nothing of the kind."""
+
+    detection: Tensor
+    text: Tensor
+    bce: Tensor
+    dice: Tensor
+
+    def total(
+        self,
+        *,
+        detection: float = 1.0,
+        text: float = 1.0,
+        mask: float = 1.0,
+        bce: float = 2.0,
+        dice: float = 0.5,
+    ) -> Tensor:
+        """Equation 6 with its weights (lambda_det, lambda_txt, lambda_mask) and those of equation 5."""
+        return detection * self.detection + text * self.text + mask * (bce * self.bce + dice * self.dice)
 
 
 def collate(processor: SidaProcessor, examples: Sequence[Example]) -> Batch:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelsleuth.data.cache import load_cache
-from pixelsleuth.models.compact.branches import LocalBranch, RepeatBranch
+from pixelsleuth.models.compact.views import LocalBranch, RepeatBranch
 from pixelsleuth.training.compact.mixture import Canvas, Mixture, load_aligned
 
 BRANCHES: dict[str, Callable[[], nn.Module]] = {"local": LocalBranch, "repeat": RepeatBranch}

@@ -27,9 +27,9 @@ from pixelsleuth.compact import grammar
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.cache import load_cache
 from pixelsleuth.models.backbones.efficientnet import load_lite
-from pixelsleuth.models.compact.export import export_graphs
+from pixelsleuth.models.compact.compact_sida import CompactSida
 from pixelsleuth.models.compact.forensic import ForensicEncoder
-from pixelsleuth.models.compact.model import CompactSida
+from pixelsleuth.models.compact.onnx_graphs import export_graphs
 from pixelsleuth.training.compact.branches import BRANCHES
 from pixelsleuth.training.compact.mixture import TAMPERED, Canvas, Mixture, load_aligned
 

@@ -19,11 +19,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.models.architecture import Answer
+from pixelsleuth.models.compact.compact_sida import (
+    CLS_AT,
+    IGNORE,
+    PROMPT,
+    CompactSida,
+    compact_config,
+    save_compact,
+    target_rows,
+)
 from pixelsleuth.models.compact.forensic import ForensicEncoder
-from pixelsleuth.models.compact.model import CompactSida, compact_config, save_compact
-from pixelsleuth.models.compact.text import CLS_AT, IGNORE, PROMPT, target_rows
-from pixelsleuth.models.modules import Fusion, QueryMaskDecoder
+from pixelsleuth.models.sida_core import Answer, Fusion, QueryMaskDecoder
 from pixelsleuth.training.compact.features import CHUNK, Features, load_features
 from pixelsleuth.training.compact.masks import dense_batch, pixel_f1, seen_masks
 from pixelsleuth.training.compact.mixture import TAMPERED

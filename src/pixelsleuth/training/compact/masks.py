@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from pixelsleuth.data.cache import load_cache
 from pixelsleuth.models.compact.forensic import ForensicEncoder
-from pixelsleuth.models.losses import dice_loss
+from pixelsleuth.models.mask_losses import dice_loss
 from pixelsleuth.training.compact.features import CHUNK, Features, load_encoder, load_features
 from pixelsleuth.training.compact.mixture import TAMPERED
 from pixelsleuth.training.compact.schedule import Fit, fit_steps

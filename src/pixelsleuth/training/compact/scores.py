@@ -34,7 +34,7 @@ from pixelsleuth.core.resaves import resave
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.cache import CachedPicture, load_cache
 from pixelsleuth.data.equalise import EVALUATION, Draw, equalise, random_for
-from pixelsleuth.models.compact.model import CompactSida
+from pixelsleuth.models.compact.compact_sida import CompactSida
 from pixelsleuth.training.compact.calibrate import fit_mask_threshold, fit_temperature, softened
 from pixelsleuth.training.compact.features import Views
 from pixelsleuth.training.compact.language import load_model
@@ -150,7 +150,7 @@ class Judge:
     def _classes(
         self, model: CompactSida, cells: Tensor, summarised: Tensor, description: np.ndarray, fold: int
     ) -> np.ndarray:
-        from pixelsleuth.models.compact.text import CLS_AT, PROMPT
+        from pixelsleuth.models.compact.compact_sida import CLS_AT, PROMPT
 
         whole = self.without[fold](torch.from_numpy(description))
         tokens = model.encoder.tokens(cells, summarised, whole)

@@ -22,8 +22,7 @@ import torch
 from torch import Tensor
 
 from pixelsleuth.errors import OutputError
-from pixelsleuth.models.losses import Losses
-from pixelsleuth.models.sida.teacher import IGNORE, Batch, Example, collate
+from pixelsleuth.models.sida.teacher import IGNORE, Batch, Example, Losses, collate
 from pixelsleuth.training.recipe import ensure_new
 from pixelsleuth.training.run import parallel
 from pixelsleuth.training.run.checkpoints import Keeper, ensure_same

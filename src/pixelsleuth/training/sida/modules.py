@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.lora import add_lora
-from pixelsleuth.models.losses import Losses
 from pixelsleuth.models.sida.large import LargeSida
-from pixelsleuth.models.sida.teacher import Batch, losses
+from pixelsleuth.models.sida.teacher import Batch, Losses, losses
 from pixelsleuth.training.sida.config import MODULES, TrainConfig
 
 UNUSED = "iou_prediction_head"

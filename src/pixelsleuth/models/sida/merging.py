@@ -20,7 +20,7 @@ from pixelsleuth.models.shards import Shards
 from pixelsleuth.models.sida.checkpoint import CHECKPOINT_FILES, load_large
 from pixelsleuth.models.sida.large import LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor
-from pixelsleuth.models.sida.zero import is_zero, read_zero
+from pixelsleuth.models.tensor_files import load_pickle
 
 LORA = re.compile(r"(.*)\.lora_([AB])(?:\.[^.]+)?\.weight$")
 
@@ -97,3 +97,66 @@ def merge_checkpoint(
         )
     model, processor = load_large(str(home), dtype=dtype, weights=weights)
     return model, processor, weights.folded
+
+
+def is_zero(folder: Path) -> bool:
+    """True for a ZeRO folder: one with `latest`, or one that holds a rank's optimiser states."""
+    return (folder / "latest").is_file() or any(folder.glob("*_optim_states.pt"))
+
+
+def read_zero(folder: Path) -> dict[str, Tensor]:
+    """All weights: fp32 where the optimiser kept them, else as the model file has them.
+
+    Raises:
+        UsageError: files are missing or damaged, or hold more than tensors; the stage is 3.
+    """
+    step = _step(folder)
+    models, optimisers = sorted(step.glob("*mp_rank_*_model_states.pt")), _by_rank(step)
+    if not models or not optimisers:
+        raise UsageError(f"{step} lacks *_model_states.pt or *_optim_states.pt: copy the whole ZeRO folder.")
+    model = _load(models[0])
+    states: list[dict[str, Any]] = [_load(path).get("optimizer_state_dict") or {} for path in optimisers]
+    if any("single_partition_of_fp32_groups" not in state for state in states):
+        stage = states[0].get("zero_stage")
+        raise UsageError(
+            f"{step} is of ZeRO stage {stage}, which is not read: run its zero_to_fp32.py and merge the result."
+        )
+    weights = {key: value for key, value in model.get("module", {}).items() if isinstance(value, Tensor)}
+    weights |= model.get("frozen_param_fragments") or {}
+    for group, shapes in enumerate(model["param_shapes"]):
+        flat = torch.cat([state["single_partition_of_fp32_groups"][group] for state in states])
+        offset = 0
+        for name, shape in shapes.items():
+            count = int(torch.Size(shape).numel())
+            if offset + count > len(flat):
+                raise UsageError(f"{step} lacks the states of some ranks: copy the whole ZeRO folder.")
+            weights[name] = flat[offset : offset + count].view(torch.Size(shape))
+            offset += count
+    return weights
+
+
+def _step(folder: Path) -> Path:
+    latest = folder / "latest"
+    if not latest.is_file():
+        return folder
+    name = latest.read_text().strip()
+    if Path(name).name != name or not (folder / name).is_dir():
+        raise UsageError(
+            f"{latest} names {name!r}, which is no folder beside it: copy the whole ZeRO folder."
+        )
+    return folder / name
+
+
+def _by_rank(step: Path) -> list[Path]:
+    def rank(path: Path) -> int:
+        found = re.search(r"pp_rank_(\d+)_", path.name)
+        return int(found[1]) if found else 0
+
+    return sorted(step.glob("*_optim_states.pt"), key=rank)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    found = load_pickle(path)
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} is not what DeepSpeed writes: it is not loaded.")
+    return found

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pixelsleuth.compact.detector import GRAPHS
 from pixelsleuth.compact.grammar import VOCABULARY
-from pixelsleuth.models.compact.model import CompactSida, load_compact
+from pixelsleuth.models.compact.compact_sida import CompactSida, load_compact
 
 DECISION = "decision.json"
 """Scores on sources left out (`training.compact.scores`), which travel with the graphs."""

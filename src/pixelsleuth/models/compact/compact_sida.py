@@ -12,15 +12,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pixelsleuth.compact.grammar import VOCABULARY
+from pixelsleuth.compact.grammar import ANSWERS, IDS, PROMPT_AFTER, PROMPT_BEFORE, VOCABULARY, encode
 from pixelsleuth.core.content import ensure_fetched
+from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.architecture import Answer, Sida, SidaConfig
 from pixelsleuth.models.compact.forensic import ForensicConfig, ForensicEncoder
-from pixelsleuth.models.compact.text import CLS_AT, PREFIX
-from pixelsleuth.models.modules import Fusion
+from pixelsleuth.models.sida_core import Answer, Fusion, Sida, SidaConfig
 from pixelsleuth.models.weights import ensure_finite, ensure_room, ensure_sane
 
+IGNORE = -100
+PREFIX = tuple(IDS[word] for word in PROMPT_BEFORE)
+PROMPT = tuple(IDS[word] for word in PROMPT_AFTER)
+CLS_AT = len(PROMPT) - 1
+"""The position, counted from the first id after the picture, that predicts [CLS]."""
 LANGUAGE = {
     "vocab_size": len(VOCABULARY), "hidden_size": 128, "intermediate_size": 320, "num_hidden_layers": 4,
     "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 256, "attn_implementation": "sdpa",
@@ -97,3 +101,28 @@ def load_compact(folder: Path) -> CompactSida:
             f"{folder} holds no whole checkpoint of this version ({error}): copy or train it again."
         ) from error
     return model.eval()
+
+
+def answer_ids(label: str, text: str = "") -> list[int]:
+    """`[CLS] the picture is LABEL [SEG] TEXT [END]`; [SEG] stands in tampered answers alone."""
+    seg = [IDS["[SEG]"]] if label == "tampered" else []
+    return [IDS["[CLS]"], *encode(ANSWERS[label]), *seg, *encode(text), *([IDS["[END]"]] if text else [])]
+
+
+def target_rows(records: list[dict]) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids (N, T), targets (N, T) shifted by one with IGNORE outside the answer, and [SEG] positions (N,).
+
+    For a picture that is not tampered the position is where [SEG] *would* be predicted: the end of the class word, so
+    that the mask of an authentic picture can be trained to be empty.
+    """
+    rows, targets, positions = [], [], []
+    for record in records:
+        name = LABELS[record["label"]].value
+        row = [*PROMPT, *answer_ids(name, record["text"])]
+        rows.append(row[:-1])
+        targets.append([IGNORE] * CLS_AT + row[CLS_AT + 1 :])
+        positions.append(len(PROMPT) + len(encode(ANSWERS[name])))
+    length = max(map(len, rows))
+    ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
+    shifted = torch.tensor([row + [IGNORE] * (length - len(row)) for row in targets])
+    return ids, shifted, torch.tensor(positions)

@@ -1,19 +1,28 @@
-"""Two of the forensic encoder's views of a picture, each a small convolutional network with a plain head of its own.
+"""The forensic encoder's own views of a picture: two small networks, and one fixed description.
 
 * `LocalBranch`: noise residuals at stride 4, each place compared with its surroundings and with the whole picture
   (a splice differs from the rest of *its own* picture; absolute texture means little).
 * `RepeatBranch`: self-correlation at stride 8: does this place occur elsewhere in the picture (copy-move)?
+* `Statistics`: block spectrum and co-occurrences of the finest detail. Generators betray themselves in the distribution
+  of the smallest differences, not in any single place.
 
-The plain heads serve to train the branches apart from the language model; inside SIDA only the features are used.
+The branches' plain heads serve to train them apart from the language model; inside SIDA only the features are used.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.models.compact.residuals import Residuals
+KV = [[-1, 2, -2, 2, -1], [2, -6, 8, -6, 2], [-2, 8, -12, 8, -2], [2, -6, 8, -6, 2], [-1, 2, -2, 2, -1]]
+SQUARE = [[0, 0, 0, 0, 0], [0, -1, 2, -1, 0], [0, 2, -4, 2, 0], [0, -1, 2, -1, 0], [0, 0, 0, 0, 0]]
+LINE = [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 1, -2, 1, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
+BLOCK = 32
+LEVELS = 3
+"""Residuals are quantised to -LEVELS..LEVELS."""
 
 
 def conv(inside: int, outside: int, *, stride: int = 1, dilation: int = 1, kernel: int = 3) -> nn.Sequential:
@@ -38,6 +47,28 @@ class ResidualBlock(nn.Module):
 def box_mean(x: Tensor, size: int) -> Tensor:
     """Mean over a `size` x `size` window (odd), cropped at the borders."""
     return F.avg_pool2d(x, size, 1, size // 2, count_include_pad=False)
+
+
+class Residuals(nn.Module):
+    """(B, 3, H, W) in 0..255 -> (B, 12, H, W): three SRM kernels and NPR a colour channel, truncated to about -1..1."""
+
+    channels = 12
+    kernels: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        kernels = (
+            torch.tensor([KV, SQUARE, LINE], dtype=torch.float32)
+            / torch.tensor([12.0, 4.0, 2.0])[:, None, None]
+        )
+        self.register_buffer("kernels", kernels[:, None].repeat(3, 1, 1, 1), persistent=False)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        padded = F.pad(picture, (2, 2, 2, 2), mode="reflect")
+        srm = F.conv2d(padded, self.kernels, groups=3)
+        low = F.interpolate(picture[..., ::2, ::2], scale_factor=2.0, mode="nearest")
+        npr = picture - low[..., : picture.shape[-2], : picture.shape[-1]]
+        return torch.cat([srm / 3, npr / 12], dim=1).clamp(-1, 1)
 
 
 class LocalBranch(nn.Module):
@@ -144,3 +175,71 @@ def _disagreement(offset: Tensor) -> Tensor:
     mean = box_mean(offset, 3)
     spread = box_mean((offset - mean).square(), 3)
     return spread / (spread + 4.0)
+
+
+def dct_matrix(size: int) -> Tensor:
+    """Orthonormal DCT-II as a (size, size) matrix."""
+    rows = torch.arange(size, dtype=torch.float32)[:, None]
+    columns = torch.arange(size, dtype=torch.float32)[None]
+    matrix = torch.cos(math.pi * (columns + 0.5) * rows / size) * math.sqrt(2 / size)
+    matrix[0] /= math.sqrt(2)
+    return matrix
+
+
+def spectrum(plane: Tensor, transform: Tensor) -> Tensor:
+    """(B, H, W) -> (B, size * size): log of the mean power of each block DCT coefficient."""
+    size = transform.shape[0]
+    rows, columns = plane.shape[1] // size, plane.shape[2] // size
+    blocks = (
+        plane[:, : rows * size, : columns * size]
+        .reshape(plane.shape[0], rows, size, columns, size)
+        .transpose(2, 3)
+    )
+    power = (transform @ blocks @ transform.T).square()
+    return (power.mean(dim=(1, 2)) + 0.05).log().flatten(1)
+
+
+def one_hot(residual: Tensor, step: float) -> Tensor:
+    """(B, H, W) -> (B, 2 * LEVELS + 1, H, W): which quantisation level each residual falls into."""
+    quantised = (residual / step).round().clamp(-LEVELS, LEVELS)
+    levels = torch.arange(-LEVELS, LEVELS + 1, device=residual.device, dtype=residual.dtype)[:, None, None]
+    return (quantised[:, None] == levels).to(residual.dtype)
+
+
+def pairs(residual: Tensor, step: float, *, across: bool) -> Tensor:
+    """(B, H, W) -> (B, 49): square root of the joint histogram of neighbours along a row (`across`) or a column."""
+    hot = one_hot(residual, step)
+    first, second = (hot[..., :-1], hot[..., 1:]) if across else (hot[..., :-1, :], hot[..., 1:, :])
+    first, second = first.flatten(2), second.flatten(2)
+    joint = first @ second.transpose(1, 2) / first.shape[-1]
+    return (joint + 1e-6).sqrt().flatten(1)
+
+
+class Statistics(nn.Module):
+    """(B, 3, H, W) in 0..255, sides at least 32, to a fixed description (B, SIZE); nothing here is trained."""
+
+    SIZE = BLOCK**2 + 2 * (BLOCK // 2) ** 2 + 49 * (4 * 2 + 2 * 2)
+    dct32: Tensor
+    dct16: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("dct32", dct_matrix(BLOCK), persistent=False)
+        self.register_buffer("dct16", dct_matrix(BLOCK // 2), persistent=False)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        red, green, blue = picture[:, 0], picture[:, 1], picture[:, 2]
+        luma = (0.299 * red + 0.587 * green + 0.114 * blue).round()
+        blueness, redness = ((blue - luma) * 0.564).round(), ((red - luma) * 0.713).round()
+        parts = [spectrum(luma, self.dct32), spectrum(blueness, self.dct16), spectrum(redness, self.dct16)]
+        for plane, steps in ((luma, (1.0, 3.0)), (blueness, (1.0,)), (redness, (1.0,))):
+            across, down = plane[:, :, 1:] - plane[:, :, :-1], plane[:, 1:] - plane[:, :-1]
+            for step in steps:
+                parts += [pairs(across, step, across=True), pairs(down, step, across=False)]
+                if plane is luma:
+                    second_across, second_down = (
+                        across[:, :, 1:] - across[:, :, :-1],
+                        down[:, 1:] - down[:, :-1],
+                    )
+                    parts += [pairs(second_across, step, across=True), pairs(second_down, step, across=False)]
+        return torch.cat(parts, dim=1)
