@@ -17,8 +17,7 @@ from PIL import Image, ImageFile
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.masks import read_mask
 from pixelsleuth.data.readers import open_data
-from pixelsleuth.data.readers.answers import is_fake
-from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.sample import Sample, is_fake
 from pixelsleuth.data.verify import Report, verify
 from pixelsleuth.errors import PictureError, UsageError
 

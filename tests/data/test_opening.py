@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +17,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.data import big_json, layouts
 from pixelsleuth.data.masks import Marks, Mask, read_mask
-from pixelsleuth.data.readers import open_data, records, registry
-from pixelsleuth.data.readers.answers import is_fake
-from pixelsleuth.data.readers.source import Source
-from pixelsleuth.data.sample import Sample, label_named
+from pixelsleuth.data.readers import open_data
+from pixelsleuth.data.sample import Sample, is_fake, label_named
+from pixelsleuth.data.source import Source
 from pixelsleuth.errors import PictureError, UnsupportedFormat, UsageError
+
+PACKAGE = Path(__file__).parents[2] / "src" / "pixelsleuth"
 
 ISSUE = [
     *(
@@ -59,14 +62,11 @@ ISSUE = [
 ]
 
 
-def test_every_set_has_a_reader_that_can_be_imported_and_tells_all_about_itself():
-    from importlib import import_module
-
-    assert set(ISSUE) <= set(registry.names())
-    assert len(set(registry.names())) == len(registry.names())
-    for spec in registry.specs():
-        module, _, function = spec.reader.partition(":")
-        assert callable(getattr(import_module(f"pixelsleuth.data.readers.{module}"), function))
+def test_every_set_has_a_reader_that_tells_all_about_itself():
+    assert set(ISSUE) <= set(layouts.names())
+    assert len(set(layouts.names())) == len(layouts.names())
+    for spec in layouts.specs():
+        assert callable(spec.read)
         assert all((spec.title, spec.licence, spec.size, spec.classes, spec.get))
         assert spec.folders or spec.columns
         for setting in spec.settings.values():
@@ -75,7 +75,7 @@ def test_every_set_has_a_reader_that_can_be_imported_and_tells_all_about_itself(
 
 def test_the_page_on_data_sets_tells_every_reader_and_every_setting():
     page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
-    for spec in registry.specs():
+    for spec in layouts.specs():
         row = f"| `{spec.name}` | {spec.title} | {spec.classes} | {spec.size} | {spec.licence} | {spec.get} |"
         assert row in page
         for key, setting in spec.settings.items():
@@ -84,14 +84,42 @@ def test_the_page_on_data_sets_tells_every_reader_and_every_setting():
             assert setting.meaning in page
 
 
-def test_listing_the_readers_imports_none_of_them_and_nothing_heavy():
+def test_listing_the_readers_imports_nothing_heavy():
     code = (
-        "import sys\nfrom pixelsleuth.data.readers import registry\nregistry.names()\n"
-        "print([m for m in sys.modules if m.split('.')[0] in ('pyarrow', 'datasets', 'cv2', 'torch', 'ijson')"
-        " or m.startswith('pixelsleuth.data.readers.sid')])"
+        "import sys\nfrom pixelsleuth.data import layouts\nlayouts.names()\n"
+        "print([m for m in sys.modules if m.split('.')[0] in ('pyarrow', 'datasets', 'cv2', 'torch', 'ijson')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+READER = """
+from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.reader import ReaderSpec
+from pixelsleuth.data.sample import Sample
+
+
+def read(source):
+    for path in source.pictures(source.root / "good"):
+        yield Sample(path, Label.REAL)
+
+
+SPECS = (ReaderSpec("added", "Added", read, "none", "1", "real", "made by a test", folders=(("good",),)),)
+"""
+
+
+def test_a_new_data_set_is_one_new_file(tmp_path, build):
+    package = tmp_path / "pixelsleuth"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("weights", "graphs", "__pycache__"))
+    (package / "data" / "readers" / "added.py").write_text(READER)
+    build.picture("good/a.png")
+    code = (
+        "from pixelsleuth.data import layouts\nfrom pixelsleuth.data.readers import open_data\n"
+        f"data = open_data({str(build.root)!r})\nprint(data.spec.name, len(list(data)), layouts.names()[-4:])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "added 1 ['added', 'folder', 'manifest', 'shards']", done.stderr
 
 
 @pytest.mark.parametrize(
@@ -126,13 +154,13 @@ def test_an_unknown_layout_names_the_ways_out(build):
 
 
 def test_a_layout_is_recognised_in_one_pass_and_its_marks_are_not_lost_among_many_files(build, monkeypatch):
-    monkeypatch.setattr(registry, "MAX_FILES", 5)
+    monkeypatch.setattr(layouts, "MAX_FILES", 5)
     for number in range(40):
         build.file(f"Train/{number}.jpg", b"")
     build.json("Train/Train_poly.json", {})
     listed, scandir = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
-    spec, root = registry.of_folder(build.root)
+    spec, root = layouts.of_folder(build.root)
     assert (spec.name, root) == ("openforensics", build.root)
     assert len(listed) == len(set(map(str, listed))) == 2
 
@@ -185,10 +213,10 @@ def test_json_is_read_item_by_item_as_the_standard_library_reads_it_at_once(
     path.write_bytes(
         text.encode(encoding, "surrogatepass") if encoding != "utf-16" else text.encode(encoding)
     )
-    assert list(records.items(path)) == json.loads(text)
+    assert list(big_json.items(path)) == json.loads(text)
     path.write_bytes(json.dumps({"k": value, "l": 1}).encode(encoding))
-    assert list(records.pairs(path)) == [("k", value), ("l", 1)]
-    assert list(records.items(path, "k.item")) == value
+    assert list(big_json.pairs(path)) == [("k", value), ("l", 1)]
+    assert list(big_json.items(path, "k.item")) == value
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers import open_data, tables
+from pixelsleuth.data import tables
+from pixelsleuth.data.readers import open_data
 from pixelsleuth.errors import UsageError
 
 REAL, SYNTHETIC, TAMPERED = Label.REAL, Label.FULL_SYNTHETIC, Label.TAMPERED

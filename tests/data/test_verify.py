@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from pixelsleuth.cli.main import main
-from pixelsleuth.data.readers import registry
+from pixelsleuth.data import layouts
 
 
 def run(*arguments):
@@ -36,11 +36,11 @@ def good(build):
 def test_the_list_names_every_reader_with_its_licence():
     result = run()
     assert result.exit_code == 0
-    for spec in registry.specs():
+    for spec in layouts.specs():
         assert f"{spec.name}: {spec.title}" in result.stdout
         assert spec.licence in result.stdout
     records = json.loads(run("--format", "json").stdout)
-    assert [record["name"] for record in records] == registry.names()
+    assert [record["name"] for record in records] == layouts.names()
 
 
 def test_show_tells_the_settings_and_suggests(build):

@@ -13,7 +13,7 @@ import click
 from pixelsleuth.cli.reading import allow_outside, set_option, settings_of
 
 if TYPE_CHECKING:
-    from pixelsleuth.data.readers.source import ReaderSpec
+    from pixelsleuth.data.reader import ReaderSpec
     from pixelsleuth.data.verify import Report
 
 STYLE = click.option(
@@ -33,12 +33,12 @@ def datasets(ctx: click.Context, style: str) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    from pixelsleuth.data.readers import registry
+    from pixelsleuth.data import layouts
 
     if style == "json":
-        click.echo(json.dumps([_record(spec) for spec in registry.specs()], indent=2))
+        click.echo(json.dumps([_record(spec) for spec in layouts.specs()], indent=2))
         return
-    _print_list(registry.specs())
+    _print_list(layouts.specs())
 
 
 @datasets.command()
@@ -46,9 +46,9 @@ def datasets(ctx: click.Context, style: str) -> None:
 @STYLE
 def show(name: str, style: str) -> None:
     """Tell all that is known of the data set NAME, and what can be set where its publisher leaves a choice open."""
-    from pixelsleuth.data.readers import registry
+    from pixelsleuth.data import layouts
 
-    spec = registry.get(name)
+    spec = layouts.get(name)
     if style == "json":
         click.echo(json.dumps(_record(spec), indent=2))
         return
@@ -132,7 +132,7 @@ def _record(spec: ReaderSpec) -> dict[str, Any]:
     }
 
 
-def _print_list(known: list[ReaderSpec]) -> None:
+def _print_list(known: tuple[ReaderSpec, ...]) -> None:
     for spec in known:
         click.echo(click.style(spec.name, bold=True) + f": {spec.title}")
         click.echo(f"    {spec.classes}; {spec.size}")

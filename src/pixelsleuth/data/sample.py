@@ -7,6 +7,7 @@ holds no pixels: `open()` decodes the picture, `load()` the picture and its mask
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from pixelsleuth.core.verdict import Label
 if TYPE_CHECKING:
     from pixelsleuth.data.masks import Mask, MaskReading
     from pixelsleuth.pictures.images import Picture
+
+_CLASS_WORD = re.compile(r"\b(real|fake|authentic|synthetic|tampered)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,23 @@ def label_named(text: str) -> Label | None:
         return Label(text.strip().lower().replace(" ", "_").replace("-", "_"))
     except ValueError:
         return None
+
+
+def is_fake(answer: str) -> bool | None:
+    """The class that an answer in words names, by its first sentence, else its second: True for fake, False for real.
+
+    None where neither names one, or names both. Whole words count, so that "unrealistic" is not "real". The public
+    harnesses draw a class at random there, so that the same answers give other scores each time.
+
+    >>> is_fake("The image looks fake. The skin is smooth."), is_fake("This is a real image."), is_fake("Hard to say.")
+    (True, False, None)
+    """
+    sentences = [part for part in re.split(r"[.!?]+", answer) if part.strip()]
+    for sentence in sentences[:2]:
+        named = {word.lower() not in ("real", "authentic") for word in _CLASS_WORD.findall(sentence)}
+        if len(named) == 1:
+            return named.pop()
+    return None
 
 
 def hold_out(

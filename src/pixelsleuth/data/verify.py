@@ -16,8 +16,8 @@ from typing import Any
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.left_out import BAD_MASK, EMPTY_MASK, LeftOut, reason_of
 from pixelsleuth.data.masks import MaskReading
+from pixelsleuth.data.reader import ReaderSpec
 from pixelsleuth.data.readers import Data
-from pixelsleuth.data.readers.source import ReaderSpec
 from pixelsleuth.data.sample import Sample
 from pixelsleuth.errors import PictureError
 

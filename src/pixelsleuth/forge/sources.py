@@ -20,8 +20,8 @@ import numpy as np
 
 from pixelsleuth.data.equalise import SizePolicy, resized
 from pixelsleuth.data.left_out import ABSENT, DOUBLE, NO_PICTURE, UNREADABLE, LeftOut
-from pixelsleuth.data.readers.source import Source
-from pixelsleuth.data.readers.tables import open_table
+from pixelsleuth.data.source import Source
+from pixelsleuth.data.tables import open_table
 from pixelsleuth.errors import PictureNotFound, PixelSleuthError, UsageError
 from pixelsleuth.forge.config import ForgeConfig
 from pixelsleuth.forge.stages import Row, read_rows, sha256_of, write_text

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.masks import Marks, Mask
-from pixelsleuth.data.readers.source import Source, beside, extras
+from pixelsleuth.data.reader import ReaderSpec, Setting
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras, picture_named
 
 
 def read(source: Source) -> Iterator[Sample]:
-    source.wanted("")
+    source.takes("")
     for path in source.pictures(source.root / "Authentic"):
         yield Sample(path, Label.REAL, None, "AutoSplice", group=path.stem, extra=extras(id=path.stem))
     wanted = source.settings["quality"]
@@ -25,10 +26,33 @@ def read(source: Source) -> Iterator[Sample]:
             continue
         for path in source.pictures(source.root / f"Forged_JPEG{quality}"):
             group = path.stem.rpartition("_")[0] or path.stem
-            stored = beside(source.root / "Mask", f"{group}_mask")
+            stored = picture_named(source.root / "Mask", f"{group}_mask")
             # A forged picture without its mask stays forged.
             mask = Mask(stored, marks) if stored else None
             extra = extras(id=path.stem, quality=int(quality))
             yield Sample(
                 path, Label.TAMPERED, mask, "AutoSplice", "DALL-E 2", "inpainting", group, extra=extra
             )
+
+
+SPECS = (
+    ReaderSpec(
+        name="autosplice",
+        title="AutoSplice",
+        read=read,
+        licence="non-commercial, by form",
+        size="3,621 forged, 2,273 authentic",
+        classes="real, tampered",
+        get="the form in shanface33/AutoSplice_Dataset",
+        folders=(("Authentic", "Forged_JPEG*"),),
+        settings={
+            "quality": Setting(
+                "75", "which of Forged_JPEG100, 90, 75; the authentic have 75", ("75", "90", "100", "all")
+            ),
+            "marks": Setting(
+                "white", "what marks a forgery in its masks; not verified on its bytes", ("white", "black")
+            ),
+        },
+        masked=True,
+    ),
+)

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, extras
+from pixelsleuth.data.reader import ReaderSpec
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras
 
 SKIPPED = {"Tp_D_NRD_S_B_ani20002_nat20042_02437"}
 _TAMPERED = re.compile(r"^(?:Tp|Sp)_(?P<kind>[DS])_")
@@ -23,7 +24,7 @@ _SOURCE = re.compile(r"(?<![a-z])([a-z]{3})_?(\d{4,5})(?!\d)")
 
 def read(source: Source) -> Iterator[Sample]:
     folders = _mask_folders(source.root)
-    source.wanted("")
+    source.takes("")
     for path in source.pictures(source.root):
         stem = path.stem
         if "_gt" in stem:
@@ -52,3 +53,37 @@ def _mask_folders(root: Path) -> list[Path]:
     """The folders that hold masks; they lie beside the set under names that vary."""
     folders = [root, *(path for path in sorted(root.rglob("*")) if path.is_dir())]
     return [folder for folder in folders if next(folder.glob("*_gt*.png"), None) is not None]
+
+
+SPECS = (
+    ReaderSpec(
+        name="casia_v1",
+        title="CASIA v1",
+        read=read,
+        licence="research use",
+        size="800 authentic, 921 tampered (920 masks)",
+        classes="real, tampered",
+        get="the set from CASIA or a mirror; masks from namtpham/casia1groundtruth, put beside it",
+        folders=(
+            *((pattern,) for pattern in ("Sp_[DS]_*", "*/Sp_[DS]_*", "*/*/Sp_[DS]_*", "*/*/*/Sp_[DS]_*")),
+            *((f"{'*/' * depth}Au_???_????.*",) for depth in range(3)),
+        ),
+        expects={"": 1_721},
+        masked=True,
+    ),
+    ReaderSpec(
+        name="casia_v2",
+        title="CASIA v2",
+        read=read,
+        licence="research use",
+        size="7,491 authentic, 5,123 tampered",
+        classes="real, tampered",
+        get="the set from CASIA or a mirror; masks from namtpham/casia2groundtruth, put beside it",
+        folders=(
+            *((f"{'*/' * depth}Tp_[DS]_*",) for depth in range(3)),
+            *((f"{'*/' * depth}Au_???_?????.*",) for depth in range(3)),
+        ),
+        expects={"": 12_614},
+        masked=True,
+    ),
+)

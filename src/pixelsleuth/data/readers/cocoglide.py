@@ -11,9 +11,10 @@ from pathlib import Path
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.left_out import NO_PICTURE
-from pixelsleuth.data.readers.source import Source, extras
-from pixelsleuth.data.readers.tables import label_text, picture_bytes
+from pixelsleuth.data.reader import ReaderSpec
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras
+from pixelsleuth.data.tables import label_text, picture_bytes
 from pixelsleuth.errors import UsageError
 
 _ID = re.compile(r"_(?P<id>\d+)(?:_up|_mask)?$")
@@ -25,7 +26,7 @@ def read(source: Source) -> Iterator[Sample]:
 
 
 def _folders(source: Source) -> Iterator[Sample]:
-    source.wanted("")
+    source.takes("")
     masks = {_id(path): path for path in source.pictures(source.root / "mask")}
     for folder, label in (("real", Label.REAL), ("fake", Label.TAMPERED)):
         for path in source.pictures(source.root / folder):
@@ -44,7 +45,7 @@ def _id(path: Path) -> str:
 def _rows(source: Source) -> Iterator[Sample]:
     assert source.table is not None
     for row in source.table.rows():
-        if not source.wanted(row["_split"]):
+        if not source.takes(row["_split"]):
             continue
         data = picture_bytes(row["image"])
         text = label_text(row, source.table).lower()
@@ -61,3 +62,21 @@ def _rows(source: Source) -> Iterator[Sample]:
             "inpainting" if fake else "", name, data=data,
             extra=extras(row["_split"], id=str(row["key"]), prompt=str(row.get("prompt") or "")),
         )  # fmt: skip
+
+
+SPECS = (
+    ReaderSpec(
+        name="cocoglide",
+        title="CocoGlide",
+        read=read,
+        licence="non-profit use",
+        size="512 real, 512 tampered, 256 x 256",
+        classes="real, tampered",
+        get="grip-unina/TruFor, or hf:nebula/CocoGlide",
+        folders=(("fake/glide_inpainting_*", "mask"),),
+        columns=frozenset({"key", "image", "mask", "label", "prompt"}),
+        hubs=("nebula/CocoGlide",),
+        expects={"": 1_024},
+        masked=True,
+    ),
+)

@@ -9,14 +9,15 @@ import re
 from collections.abc import Iterator
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, beside, extras
+from pixelsleuth.data.reader import ReaderSpec
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras, picture_named
 
 _NAME = re.compile(r"^(?P<id>\d+)(?P<tampered>t?)$")
 
 
 def read(source: Source) -> Iterator[Sample]:
-    source.wanted("")
+    source.takes("")
     for path in source.pictures(source.root / "image", deep=False):
         found = _NAME.match(path.stem)
         if found is None:
@@ -24,6 +25,22 @@ def read(source: Source) -> Iterator[Sample]:
         elif not found["tampered"]:
             yield Sample(path, Label.REAL, None, "COVERAGE", group=found["id"], extra=extras(id=path.stem))
         else:
-            mask = beside(source.root / "mask", f"{found['id']}forged")
+            mask = picture_named(source.root / "mask", f"{found['id']}forged")
             extra = extras(id=path.stem)
             yield Sample(path, Label.TAMPERED, mask, "COVERAGE", "", "copy-move", found["id"], extra=extra)
+
+
+SPECS = (
+    ReaderSpec(
+        name="coverage",
+        title="COVERAGE",
+        read=read,
+        licence="non-commercial",
+        size="100 originals, 100 copy-moves, from memory",
+        classes="real, tampered",
+        get="wenbihan/coverage",
+        folders=(("image/*t.tif", "mask/*forged.tif"), ("image", "mask", "image/*t.tif")),
+        expects={"": 200},
+        masked=True,
+    ),
+)

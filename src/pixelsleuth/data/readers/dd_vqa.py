@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.data import big_json
 from pixelsleuth.data.left_out import NO_PICTURE
-from pixelsleuth.data.readers import records
-from pixelsleuth.data.readers.answers import is_fake
-from pixelsleuth.data.readers.source import Source, beside, extras
-from pixelsleuth.data.readers.tables import picture_bytes
-from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.reader import ReaderSpec, Setting
+from pixelsleuth.data.sample import Sample, is_fake
+from pixelsleuth.data.source import Source, extras, picture_named
+from pixelsleuth.data.tables import picture_bytes
 
 METHODS = {
     "0": "Deepfakes", "1": "Face2Face", "2": "FaceShifter", "3": "FaceSwap", "5": "", "6": "NeuralTextures",
@@ -31,10 +31,10 @@ def read(source: Source) -> Iterator[Sample]:
         return
     base = source.root / "DQ_FF++" if (source.root / "DQ_FF++").is_dir() else source.root
     for folder, split in SETS.items():
-        if not (base / folder).is_dir() or not source.wanted(split):
+        if not (base / folder).is_dir() or not source.takes(split):
             continue
         for file in sorted((base / folder).glob("*/*.json")):
-            for key, questions in records.pairs(file):
+            for key, questions in big_json.pairs(file):
                 sample = _sample(source, split, file.stem, key, questions)
                 if sample is not None:
                     yield sample
@@ -48,7 +48,11 @@ def _sample(source: Source, split: str, folder: str, key: str, questions: Any) -
     images = source.root / (source.settings["images"] or ".")
     if source.inside(f"{key}.png", images) is None:
         return None
-    path = beside(images, key) or beside(images / folder, key) or beside(images / folder, video)
+    path = (
+        picture_named(images, key)
+        or picture_named(images / folder, key)
+        or picture_named(images / folder, video)
+    )
     if path is None:
         source.leave_out("face crop that is not there (the set ships none)")
         return None
@@ -76,7 +80,7 @@ def _rows(source: Source) -> Iterator[Sample]:
     """The hub's copy: image and text; the text opens with the class."""
     assert source.table is not None
     for row in source.table.rows():
-        if not source.wanted(row["_split"]):
+        if not source.takes(row["_split"]):
             continue
         data, text = picture_bytes(row.get("image")), str(row.get("text") or "")
         fake = is_fake(text)
@@ -87,3 +91,25 @@ def _rows(source: Source) -> Iterator[Sample]:
         tamper = "face manipulation" if fake else ""
         extra = extras(row["_split"])
         yield Sample(Path(row["_where"]), label, None, "DD-VQA", "", tamper, "", text, data, extra)
+
+
+SPECS = (
+    ReaderSpec(
+        name="dd_vqa",
+        title="DD-VQA",
+        read=read,
+        licence="none stated; pictures under FaceForensics++'s terms",
+        size="1,692 faces with 8,635 questions",
+        classes="real, tampered",
+        get="questions: Reality-Defender/Research-DD-VQA; pictures: hub iamjinchen/DD-VQA, or your own face crops",
+        folders=(("DQ_FF++",), ("train_set", "test_set")),
+        columns=frozenset({"image", "text"}),
+        hubs=("iamjinchen/DD-VQA",),
+        settings={
+            "images": Setting(
+                "images", "folder of the face crops KEY.png or MANIPULATION/KEY.png; none are shipped"
+            )
+        },
+        expects={"train": 1_430, "test": 262},
+    ),
+)

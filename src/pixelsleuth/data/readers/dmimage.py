@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, extras
-from pixelsleuth.data.readers.tables import comma_separated
+from pixelsleuth.data.reader import ReaderSpec, Setting
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras
+from pixelsleuth.data.tables import comma_separated
 from pixelsleuth.errors import PictureError, UsageError
 
 SIDE = 200
@@ -24,7 +25,7 @@ SIDE = 200
 
 def read(source: Source) -> Iterator[Sample]:
     root = source.root / "TestSet" if (source.root / "TestSet").is_dir() else source.root
-    source.wanted("")
+    source.takes("")
     if source.settings["operations"] == "ignore":
         for folder in sorted(one for one in root.iterdir() if one.is_dir()):
             for path in source.pictures(folder):
@@ -74,3 +75,22 @@ def processed(path: Path, row: dict[str, Any]) -> bytes:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality)
     return file.getvalue()
+
+
+SPECS = (
+    ReaderSpec(
+        name="dmimage",
+        title="DMimageDetection, test set",
+        read=read,
+        licence="non-profit use",
+        size="fakes of each generator; the reals are not shipped",
+        classes="real, full_synthetic",
+        get="grip-unina/DMimageDetection; reals from COCO, ImageNet and UCID into real_coco_valid/ and so on",
+        folders=(("TestSet/operations.csv",), ("operations.csv",), ("TestSet", "operations.csv")),
+        settings={
+            "operations": Setting(
+                "ignore", "apply: crop, resize to 200 and JPEG as operations.csv says", ("ignore", "apply")
+            ),
+        },
+    ),
+)

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, beside, extras
+from pixelsleuth.data.reader import ReaderSpec, Setting
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras, picture_named
 from pixelsleuth.errors import MissingExtra, UsageError
 
 MAX_LIST = 4 << 20
@@ -33,10 +34,12 @@ def read(source: Source) -> Iterator[Sample]:
         for video in _videos(place):
             ids = video.stem.split("_")
             group, split = pairs.get(ids[0]) or ("_".join(sorted(ids)), "")
-            if not source.wanted(split):
+            if not source.takes(split):
                 continue
             for path, data in _frames(video, place, source):
-                mask = beside(place / "masks" / video.stem, path.stem) if fake and data is None else None
+                mask = (
+                    picture_named(place / "masks" / video.stem, path.stem) if fake and data is None else None
+                )
                 yield Sample(
                     path, Label.TAMPERED if fake else Label.REAL, mask, "FaceForensics++", method if fake else "",
                     "face manipulation" if fake else "", group, "", data,
@@ -111,3 +114,21 @@ def _decode(video: Path, count: int) -> Iterator[tuple[int, bytes]]:
                 yield number, file.getvalue()
     finally:
         capture.release()
+
+
+SPECS = (
+    ReaderSpec(
+        name="faceforensics",
+        title="FaceForensics++",
+        read=read,
+        licence="own terms, by form; code MIT",
+        size="1,000 videos and 1,000 fakes a method",
+        classes="real, tampered",
+        get="the form in the repository ondyari/FaceForensics; frames extracted as DeepfakeBench does",
+        folders=(("manipulated_sequences",), ("original_sequences",)),
+        settings={
+            "compression": Setting("all", "which compression is read", ("all", "raw", "c0", "c23", "c40")),
+            "frames": Setting("32", "frames taken from each video that has no extracted frames"),
+        },
+    ),
+)

@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.data import big_json
 from pixelsleuth.data.left_out import ABSENT
-from pixelsleuth.data.readers import records
-from pixelsleuth.data.readers.answers import is_fake
-from pixelsleuth.data.readers.source import Source, extras
-from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.reader import ReaderSpec, Setting
+from pixelsleuth.data.sample import Sample, is_fake
+from pixelsleuth.data.source import Source, extras
 
 UNCLEAR = "record whose label and explanation disagree, or that has no label"
 
@@ -23,10 +23,10 @@ UNCLEAR = "record whose label and explanation disagree, or that has no label"
 def read(source: Source) -> Iterator[Sample]:
     for file in sorted(source.root.glob("data_json/*.json")):
         split = file.stem
-        if not source.wanted(split):
+        if not source.takes(split):
             continue
         folder: Path | None = None
-        for record in records.items(file):
+        for record in big_json.items(file):
             if not isinstance(record, dict) or not isinstance(record.get("image"), str):
                 source.leave_out("record without a picture")
                 continue
@@ -75,3 +75,27 @@ def _sample(source: Source, split: str, path: Path, record: dict[str, Any]) -> S
         group="_".join(sorted(video.split("_"))) if video else "", description=text,
         extra=extras(split, category=category, question=question),
     )  # fmt: skip
+
+
+SPECS = (
+    ReaderSpec(
+        name="fakeclue",
+        title="FakeClue",
+        read=read,
+        licence="Apache-2.0",
+        size="more than 100,000 pictures; train 28 GB, test 1.3 GB (5,000)",
+        classes="real, full_synthetic, tampered (face manipulation)",
+        get="hub lingcco/FakeClue: data_json/, train.zip, test.zip, unpacked side by side",
+        folders=(("data_json/t*.json",),),
+        settings={
+            "images": Setting(
+                "",
+                "folder of the pictures; by default the first of SPLIT, SPLIT/SPLIT, images and . that fits",
+            ),
+            "deepfake": Setting(
+                "tampered", "label of fakes of the category deepfake", ("tampered", "full_synthetic")
+            ),
+        },
+        expects={"test": 5_000},
+    ),
+)

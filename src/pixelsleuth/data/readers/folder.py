@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pixelsleuth.core.verdict import LABELS, Label
 from pixelsleuth.data.masks import Marks, Mask
-from pixelsleuth.data.readers.source import Source, beside, extras
+from pixelsleuth.data.reader import MARKS, ReaderSpec, Setting
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras, picture_named
 
 MASKS = ("mask", "masks")
 OTHER = "picture in a folder of no known class"
@@ -21,18 +22,20 @@ def read(source: Source) -> Iterator[Sample]:
     places = source.places(*folders, *(f"*/{name}" for name in folders))
     parts = {place.parent for place in places}
     for part in sorted(parts):
-        if source.wanted("" if part == source.root else part.name):
+        if source.takes("" if part == source.root else part.name):
             _count_others(source, part, {*folders, *MASKS, *(one.name for one in parts if one != part)})
     for place in places:
         part = place.parent
         split = "" if part == source.root else part.name
-        if not source.wanted(split):
+        if not source.takes(split):
             continue
         label = folders[place.name]
         for path in source.pictures(place):
             mask: Mask | None = None
             if label is Label.TAMPERED:
-                stored = beside(part / "masks", f"{path.stem}_mask") or beside(part / "masks", path.stem)
+                stored = picture_named(part / "masks", f"{path.stem}_mask") or picture_named(
+                    part / "masks", path.stem
+                )
                 mask = Mask(stored, Marks(source.settings["marks"])) if stored else None
             yield Sample(path, label, mask, source.root.resolve().name, extra=extras(split))
 
@@ -43,3 +46,24 @@ def _count_others(source: Source, part: Path, known: set[str]) -> None:
         if folder.is_dir() and folder.name not in known and not folder.name.startswith("."):
             for path in source.pictures(folder):
                 source.leave_out(OTHER, path)
+
+
+SPECS = (
+    ReaderSpec(
+        name="folder",
+        title="Plain folder",
+        read=read,
+        licence="yours",
+        size="any",
+        classes="real, full_synthetic, tampered",
+        get="sort pictures into real/ and fake/ (or full_synthetic/, tampered/), masks into masks/",
+        folders=(
+            *((one, other) for one in ("real", "*/real") for other in ("fake", "*/fake")),
+            *((one,) for one in ("full_synthetic", "tampered", "*/full_synthetic", "*/tampered")),
+        ),
+        settings={
+            "fake": Setting("full_synthetic", "what the folder fake/ holds", ("full_synthetic", "tampered")),
+            "marks": MARKS,
+        },
+    ),
+)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, extras
+from pixelsleuth.data.reader import ReaderSpec
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras
 
 CLASSES = {"0_real": Label.REAL, "1_fake": Label.FULL_SYNTHETIC}
 SPLITS = ("train", "val", "test", "progan_train", "progan_val", "CNN_synth_testset")
@@ -30,7 +31,7 @@ def _read(source: Source, name: str) -> Iterator[Sample]:
     for place in source.places(*(f"{'*/' * depth}{folder}" for depth in range(4) for folder in CLASSES)):
         parts = place.relative_to(source.root).parts[:-1]
         split = parts[0] if parts and parts[0] in SPLITS else ""
-        if not source.wanted(split):
+        if not source.takes(split):
             continue
         rest = parts[1:] if split else parts
         generator, category = (rest[0] if rest else ""), "/".join(rest[1:])
@@ -39,3 +40,27 @@ def _read(source: Source, name: str) -> Iterator[Sample]:
         for path in source.pictures(place):
             extra = extras(split, category=category, subset=generator)
             yield Sample(path, label, None, f"{name} {generator}".strip(), made, extra=extra)
+
+
+SPECS = (
+    ReaderSpec(
+        name="chameleon",
+        title="Chameleon",
+        read=read_chameleon,
+        licence="academic use, by e-mail; test only",
+        size="not stated here",
+        classes="real, full_synthetic",
+        get="ask the authors of AIDE",
+        folders=(("0_real", "1_fake"), ("test/0_real", "test/1_fake"), ("val/0_real", "val/1_fake")),
+    ),
+    ReaderSpec(
+        name="forensynths",
+        title="ForenSynths (CNNDetection)",
+        read=read,
+        licence="CC BY-NC-SA, from memory; check",
+        size="13 test sets; training part about 720,000, from memory",
+        classes="real, full_synthetic",
+        get="hub sywang/CNNDetection",
+        folders=tuple((f"{'*/' * depth}0_real",) for depth in range(1, 4)),
+    ),
+)

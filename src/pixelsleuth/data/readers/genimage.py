@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, extras
+from pixelsleuth.data.reader import ReaderSpec
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras
 
 CLASSES = {"ai": Label.FULL_SYNTHETIC, "nature": Label.REAL}
 SPLITS = ("train", "val", "test")
@@ -21,7 +22,7 @@ def read(source: Source) -> Iterator[Sample]:
     for place in source.places(*patterns):
         parts = (source.root.name, *place.relative_to(source.root).parts[:-1])
         split = next((part for part in reversed(parts) if part in SPLITS), "")
-        if not source.wanted(split):
+        if not source.takes(split):
             continue
         generator = next((part for part in parts[1:] if part not in SPLITS), _outer(source.root))
         label = CLASSES[place.name]
@@ -35,3 +36,17 @@ def read(source: Source) -> Iterator[Sample]:
 
 def _outer(root: Path) -> str:
     return root.parent.name if root.name in SPLITS else root.name
+
+
+SPECS = (
+    ReaderSpec(
+        name="genimage",
+        title="GenImage",
+        read=read,
+        licence="CC BY-NC-SA, from memory; check",
+        size="eight generators; more than a million pictures, from memory",
+        classes="real, full_synthetic",
+        get="GenImage-Dataset/GenImage; copies on the hub (jzousz/GenImage, ENSTA-U2IS/GenImage)",
+        folders=tuple((f"{'*/' * depth}ai", f"{'*/' * depth}nature") for depth in range(4)),
+    ),
+)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers import records
-from pixelsleuth.data.readers.source import Source, extras
+from pixelsleuth.data import big_json
+from pixelsleuth.data.reader import ReaderSpec, Setting
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras
 
 _TYPE = re.compile(r"^image_tf_image_(?P<label>real|fake)_ask_(?:real|fake)_(?P<category>\w+)$")
 _SPELLING = {"sence": "scene"}
@@ -27,8 +28,8 @@ def read(source: Source) -> Iterator[Sample]:
     )
     problems = _problems(folder / "open_ended_vqa.json")
     seen: set[str] = set()
-    source.wanted("")
-    for record in records.items(folder / "true_or_false.json"):
+    source.takes("")
+    for record in big_json.items(folder / "true_or_false.json"):
         name = record.get("image_path")
         name = name[0] if isinstance(name, list) and name else name
         found = _TYPE.match(str(record.get("question_type")))
@@ -55,7 +56,7 @@ def _problems(file: Path) -> dict[str, dict[str, Any]]:
     if not file.is_file():
         return {}
     found = {}
-    for record in records.items(file):
+    for record in big_json.items(file):
         name, told = record.get("image_path"), record.get("problems")
         if isinstance(told, dict):
             found[str(name[0] if isinstance(name, list) and name else name)] = told
@@ -72,3 +73,25 @@ def _told(problems: dict[str, Any], how: str) -> tuple[str, list[list[float]]]:
     regional = [one for one in problems.get("regional") or [] if isinstance(one, dict)]
     boxes = [[float(v) for v in one["region"]] for one in regional if len(one.get("region") or []) == 4]
     return " ".join(text for text in texts if text), boxes
+
+
+SPECS = (
+    ReaderSpec(
+        name="loki",
+        title="LOKI, images",
+        read=read,
+        licence="Apache-2.0 on the hub",
+        size="2,217 pictures (900 real, 1,317 fake)",
+        classes="real, full_synthetic",
+        get="hub bczhou/LOKI: data_json/, loki_media.zip",
+        folders=(("data_json/image/true_or_false.json",), ("image/true_or_false.json",)),
+        settings={
+            "reference_text": Setting(
+                "global+regional",
+                "how a description is made of the listed problems; the benchmark's own recipe is not public",
+                ("global+regional", "global", "regional", "none"),
+            ),
+        },
+        expects={"": 2_217},
+    ),
+)

@@ -12,16 +12,17 @@ from pathlib import Path
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.left_out import NO_PICTURE
 from pixelsleuth.data.masks import Marks, Mask
-from pixelsleuth.data.readers.source import Source, extras
-from pixelsleuth.data.readers.tables import picture_bytes
+from pixelsleuth.data.reader import ReaderSpec
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras
+from pixelsleuth.data.tables import picture_bytes
 
 
 def read(source: Source) -> Iterator[Sample]:
     assert source.table is not None
     for row in source.table.rows():
         split = row["_split"]
-        if not source.wanted(split):
+        if not source.takes(split):
             continue
         group, turn, where = str(row["img_id"]), int(row["turn_index"]), row["_where"]
         first, target = picture_bytes(row["source_img"]), picture_bytes(row["target_img"])
@@ -39,3 +40,20 @@ def read(source: Source) -> Iterator[Sample]:
             "DALL-E 2", "inpainting", group, data=target,
             extra=extras(split, id=group, turn=turn, instruction=str(row.get("instruction") or "")),
         )  # fmt: skip
+
+
+SPECS = (
+    ReaderSpec(
+        name="magicbrush",
+        title="MagicBrush",
+        read=read,
+        licence="CC BY 4.0",
+        size="8,807 edits to train on, 528 for dev; the test split is not for training",
+        classes="real, tampered",
+        get="hf:osunlp/MagicBrush",
+        columns=frozenset({"img_id", "turn_index", "source_img", "mask_img", "instruction", "target_img"}),
+        hubs=("osunlp/MagicBrush",),
+        expects={"train": 8_807, "dev": 528},
+        masked=True,
+    ),
+)

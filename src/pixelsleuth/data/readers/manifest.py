@@ -14,9 +14,10 @@ from typing import Any
 from pixelsleuth.core.verdict import LABELS, Label
 from pixelsleuth.data.left_out import NO_PICTURE
 from pixelsleuth.data.masks import Marks, Mask
-from pixelsleuth.data.readers.source import Source, extras
-from pixelsleuth.data.readers.tables import Row, label_text, picture_bytes, picture_name
+from pixelsleuth.data.reader import MARKS, ReaderSpec, Setting
 from pixelsleuth.data.sample import Sample, label_named
+from pixelsleuth.data.source import Source, extras
+from pixelsleuth.data.tables import Row, label_text, picture_bytes, picture_name
 from pixelsleuth.errors import UsageError
 
 TEXTS = ("source", "generator", "tamper", "group", "description")
@@ -35,7 +36,7 @@ def read(source: Source) -> Iterator[Sample]:
         source.root = Path(root)
     for row in table.rows():
         split = _text(row["split"]) if "split" in row else str(row.get("_split") or "")
-        if not source.wanted(split):
+        if not source.takes(split):
             continue
         label = _label(source, row)
         data = picture_bytes(row.get("image"))
@@ -89,3 +90,36 @@ def _mask(source: Source, row: Row) -> tuple[Path | bytes | Mask | None, bool]:
             return None, False
     marks = Marks(source.settings.get("marks", "white"))
     return (stored if marks is Marks.WHITE else Mask(stored, marks)), True
+
+
+SPECS = (
+    ReaderSpec(
+        name="manifest",
+        title="Manifest: CSV, JSON lines or Parquet",
+        read=read,
+        licence="yours",
+        size="any",
+        classes="real, full_synthetic, tampered",
+        get="write a table with the columns path and label; mask, source, generator, tamper, group, description, split",
+        columns=frozenset({"path", "label"}),
+        settings={
+            "root": Setting(
+                "", "the folder that paths are relative to and may not leave (`/`: any); that of the manifest"
+            ),
+            "marks": MARKS,
+        },
+    ),
+    ReaderSpec(
+        name="shards",
+        title="Parquet shards with the pictures inside",
+        read=read,
+        licence="yours",
+        size="any",
+        classes="real, full_synthetic, tampered",
+        get="write shards with the columns image (bytes) and label (names), as `datasets` does",
+        columns=frozenset({"image", "label"}),
+        settings={
+            "marks": MARKS,
+        },
+    ),
+)

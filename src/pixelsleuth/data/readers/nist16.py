@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.masks import Marks, Mask
-from pixelsleuth.data.readers.source import Source, extras
+from pixelsleuth.data.reader import ReaderSpec, Setting
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras
 
 KINDS = ("manipulation", "splice", "removal")
 _ID = re.compile(r"^(?:NC2016_)?(?P<id>\d+)")
@@ -23,7 +24,7 @@ def read(source: Source) -> Iterator[Sample]:
     first = source.settings["reference"]
     order = (first, *(kind for kind in KINDS if kind != first))
     masks = {kind: _by_id(source, source.root / "reference" / kind / "mask") for kind in order}
-    source.wanted("")
+    source.takes("")
     for path in source.pictures(source.root / "probe"):
         found = _ID.match(path.stem)
         if found is None:
@@ -46,3 +47,25 @@ def _by_id(source: Source, folder: Path) -> dict[str, Path]:
         if match:
             found.setdefault(match["id"], path)
     return found
+
+
+SPECS = (
+    ReaderSpec(
+        name="nist16",
+        title="NIST16 (NC2016)",
+        read=read,
+        licence="registration with NIST",
+        size="564 fakes",
+        classes="real, tampered",
+        get="NIST, Nimble Challenge 2016",
+        folders=(("probe", "reference"),),
+        settings={
+            "reference": Setting(
+                "manipulation",
+                "whose masks are read; where it has none for a picture, the first of the others",
+                ("manipulation", "splice", "removal"),
+            ),
+        },
+        masked=True,
+    ),
+)

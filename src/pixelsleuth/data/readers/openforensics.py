@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.data import big_json
 from pixelsleuth.data.left_out import ABSENT, OUTSIDE
 from pixelsleuth.data.masks import Mask
-from pixelsleuth.data.readers import records
-from pixelsleuth.data.readers.source import Source, extras
+from pixelsleuth.data.reader import ReaderSpec
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras
 from pixelsleuth.errors import UsageError
 
 SUFFIX = "_poly.json"
@@ -26,12 +27,12 @@ SUFFIX = "_poly.json"
 def read(source: Source) -> Iterator[Sample]:
     for file in sorted({*source.root.glob(f"*{SUFFIX}"), *source.root.glob(f"*/*{SUFFIX}")}):
         split = file.name.removesuffix(SUFFIX)
-        if source.wanted(split):
+        if source.takes(split):
             yield from _read(source, split, file)
 
 
 def _read(source: Source, split: str, file: Path) -> Iterator[Sample]:
-    names = {one["id"]: str(one["name"]).lower() for one in records.items(file, "categories.item")}
+    names = {one["id"]: str(one["name"]).lower() for one in big_json.items(file, "categories.item")}
     if not set(names.values()) & {"real", "fake"}:
         raise UsageError(f"{file} does not name the categories real and fake; download it again.")
     database = sqlite3.connect("")  # on disk, and gone when closed
@@ -39,11 +40,11 @@ def _read(source: Source, split: str, file: Path) -> Iterator[Sample]:
         database.execute("create table faces (image integer, fake integer, polygons text)")
         faces = (
             (one["image_id"], names.get(one["category_id"]) == "fake", json.dumps(one.get("segmentation")))
-            for one in records.items(file, "annotations.item")
+            for one in big_json.items(file, "annotations.item")
         )
         database.executemany("insert into faces values (?, ?, ?)", faces)
         database.execute("create index by_image on faces (image)")
-        for image in records.items(file, "images.item"):
+        for image in big_json.items(file, "images.item"):
             rows = database.execute(
                 "select fake, polygons from faces where image = ?", (image["id"],)
             ).fetchall()
@@ -95,3 +96,18 @@ def _find(source: Source, file: Path, split: str, name: str) -> Path | None:
         source.root / "Images" / split,
     )
     return next((base / tail for base in bases for tail in tails if (base / tail).is_file()), None)
+
+
+SPECS = (
+    ReaderSpec(
+        name="openforensics",
+        title="OpenForensics",
+        read=read,
+        licence="academic use",
+        size="115,325 pictures, 334,000 faces",
+        classes="real, tampered",
+        get="Zenodo record 5528418",
+        folders=(("*_poly.json",), ("*/*_poly.json",)),
+        masked=True,
+    ),
+)

@@ -12,17 +12,17 @@ from pathlib import Path
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.left_out import NO_PICTURE
-from pixelsleuth.data.readers.sid_set import local_mask
-from pixelsleuth.data.readers.source import Source, extras
-from pixelsleuth.data.readers.tables import label_text, picture_bytes
+from pixelsleuth.data.reader import ReaderSpec, Setting, local_mask
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras
+from pixelsleuth.data.tables import label_text, picture_bytes
 from pixelsleuth.errors import UsageError
 
 
 def read(source: Source) -> Iterator[Sample]:
     assert source.table is not None
     for row in source.table.rows():
-        if not source.wanted(row["_split"]):
+        if not source.takes(row["_split"]):
             continue
         data = picture_bytes(row["image"])
         text = label_text(row, source.table).lower()
@@ -42,3 +42,25 @@ def read(source: Source) -> Iterator[Sample]:
             Path(row["_where"]), label, mask, "OpenSDI", made, "inpainting" if label is Label.TAMPERED else "",
             data=data, extra=extras(row["_split"], id=key),
         )  # fmt: skip
+
+
+SPECS = (
+    ReaderSpec(
+        name="opensdi",
+        title="OpenSDI",
+        read=read,
+        licence="CC BY-SA 4.0",
+        size="200,824 to train on, 100,000 to test on",
+        classes="real, full_synthetic, tampered",
+        get="hf:nebula/OpenSDI_train, hf:nebula/OpenSDI_test",
+        columns=frozenset({"key", "image", "mask", "label"}),
+        hubs=("nebula/OpenSDI_train", "nebula/OpenSDI_test"),
+        settings={
+            "synthetic_mask": Setting(
+                "ones",
+                "mask of wholly generated pictures; ones is this set's own convention",
+                ("none", "zeros", "ones"),
+            )
+        },
+    ),
+)

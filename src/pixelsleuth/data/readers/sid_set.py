@@ -12,15 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pixelsleuth.core.verdict import LABELS, Label
+from pixelsleuth.data import big_json
 from pixelsleuth.data.left_out import NO_PICTURE
-from pixelsleuth.data.masks import Marks, Mask
-from pixelsleuth.data.readers import records
-from pixelsleuth.data.readers.source import Source, beside, extras
-from pixelsleuth.data.readers.tables import Row, Table, label_text, names_of, picture_bytes
+from pixelsleuth.data.reader import LOCAL, ReaderSpec, local_mask
 from pixelsleuth.data.sample import Sample, label_named
+from pixelsleuth.data.source import Source, extras, picture_named
+from pixelsleuth.data.tables import Row, Table, label_text, names_of, picture_bytes
 from pixelsleuth.errors import UsageError
-
-NO_MASK = "tampered picture without a mask"
 
 
 def read(source: Source) -> Iterator[Sample]:
@@ -28,33 +26,17 @@ def read(source: Source) -> Iterator[Sample]:
     yield from _rows(source) if source.table is not None else _folders(source)
 
 
-def local_mask(
-    label: Label, stored: Path | bytes | None, source: Source
-) -> tuple[bool, Path | bytes | Mask | None]:
-    """(keep the sample, its mask) under the settings `synthetic_mask` and `missing_mask`.
-
-    No stored mask means "no local edit" for reals and for wholly generated pictures, never "file missing".
-    """
-    if label is Label.REAL:
-        return True, None
-    if label is Label.FULL_SYNTHETIC:
-        how = source.settings["synthetic_mask"]
-        return True, {"zeros": Mask(marks=Marks.NONE), "ones": Mask(marks=Marks.ALL)}.get(how)
-    if stored is None and source.settings.get("missing_mask") == "drop":
-        source.leave_out(NO_MASK)
-        return False, None
-    return True, stored
-
-
 def _folders(source: Source) -> Iterator[Sample]:
     parts = {place.parent for place in source.places(*LABELS, *(f"*/{label}" for label in LABELS))}
     for part in sorted(parts):
         split = "" if part == source.root else part.name
-        if not source.wanted(split):
+        if not source.takes(split):
             continue
         for label in LABELS:
             for path in source.pictures(part / label):
-                stored = beside(part / "masks", f"{path.stem}_mask") if label is Label.TAMPERED else None
+                stored = (
+                    picture_named(part / "masks", f"{path.stem}_mask") if label is Label.TAMPERED else None
+                )
                 keep, mask = local_mask(label, stored, source)
                 if keep:
                     yield Sample(path, label, mask, "SID-Set", extra=extras(split, id=path.stem))
@@ -63,7 +45,7 @@ def _folders(source: Source) -> Iterator[Sample]:
 def _rows(source: Source) -> Iterator[Sample]:
     assert source.table is not None
     for row in source.table.rows():
-        if not source.wanted(row["_split"]):
+        if not source.takes(row["_split"]):
             continue
         data = picture_bytes(row["image"])
         if data is None:
@@ -106,18 +88,18 @@ def read_described(source: Source) -> Iterator[Sample]:
         if label is None:
             source.leave_out("description file of no known class")
             continue
-        if not source.wanted(split):
+        if not source.takes(split):
             continue
-        for name, text in records.pairs(file):
+        for name, text in big_json.pairs(file):
             named = source.inside(name, part / label)
             if named is None:
                 continue
             # The name's suffix need not be the file's.
-            path = named if named.is_file() else beside(named.parent, named.stem)
+            path = named if named.is_file() else picture_named(named.parent, named.stem)
             if path is None:
                 source.leave_out("description without its picture", name)
                 continue
-            stored = beside(part / "masks", f"{path.stem}_mask") if label is Label.TAMPERED else None
+            stored = picture_named(part / "masks", f"{path.stem}_mask") if label is Label.TAMPERED else None
             keep, mask = local_mask(label, stored, source)
             if keep:
                 extra = extras(split, id=path.stem)
@@ -127,7 +109,7 @@ def read_described(source: Source) -> Iterator[Sample]:
 def _described_rows(source: Source) -> Iterator[Sample]:
     assert source.table is not None
     for row in source.table.rows():
-        if not source.wanted(row["_split"]):
+        if not source.takes(row["_split"]):
             continue
         data, label = picture_bytes(row["image"]), label_named(label_text(row, source.table))
         if data is None or label is None:
@@ -139,3 +121,40 @@ def _described_rows(source: Source) -> Iterator[Sample]:
                 Path(row["_where"]), label, mask, "SID-Set", description=str(row.get("description") or ""),
                 data=data, extra=extras(row["_split"]),
             )  # fmt: skip
+
+
+SPECS = (
+    ReaderSpec(
+        name="sid_set_description",
+        title="SID-Set, 3,000 described pictures",
+        read=read_described,
+        licence="CC BY 4.0 (SID-Set's; not stated of its own)",
+        size="3,000 pictures, about 1,000 a class",
+        classes="real, full_synthetic, tampered",
+        get="hf:saberzl/SID_Set_description, or text_label_images.zip linked from the SIDA repository",
+        folders=(("*/description/*_GT.json",), ("description/*_GT.json",)),
+        columns=frozenset({"image", "label", "description", "mask"}),
+        hubs=("saberzl/SID_Set_description",),
+        settings=LOCAL,
+        masked=True,
+    ),
+    ReaderSpec(
+        name="sid_set",
+        title="SID-Set",
+        read=read,
+        licence="CC BY 4.0",
+        size="300,000 pictures, 140 GB for train and validation",
+        classes="real, full_synthetic, tampered",
+        get="hf:saberzl/SID_Set (train, validation); test.zip linked from the SIDA repository",
+        folders=(
+            ("*/full_synthetic", "*/tampered"),
+            ("full_synthetic", "masks"),
+            ("*/full_synthetic", "*/masks"),
+        ),
+        columns=frozenset({"img_id", "image", "mask", "width", "height", "label"}),
+        hubs=("saberzl/SID_Set",),
+        settings=LOCAL,
+        expects={"train": 210_000, "validation": 30_000, "test": 60_000},
+        masked=True,
+    ),
+)

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.sid_set import local_mask
-from pixelsleuth.data.readers.source import Source, extras
-from pixelsleuth.data.readers.tables import Row, label_text, picture_bytes
+from pixelsleuth.data.reader import LOCAL, ReaderSpec, local_mask
 from pixelsleuth.data.sample import Sample, label_named
+from pixelsleuth.data.source import Source, extras
+from pixelsleuth.data.tables import Row, label_text, picture_bytes
 from pixelsleuth.errors import UsageError
 
 _TOLD = ("authenticity", "source_type", "source_platform", "release_form", "version")
@@ -38,7 +38,7 @@ def _read(source: Source, name: str) -> Iterator[Sample]:
     own_split = "split" in source.table.columns
     for row in source.table.rows():
         split = str(row.get("split") or "") if own_split else row["_split"]
-        if not source.wanted(split):
+        if not source.takes(split):
             continue
         data = picture_bytes(row.get("image"))
         if data is None:
@@ -69,3 +69,44 @@ def _maker(row: Row, label: Label) -> str:
     told = row.get("generator") or row.get("editor")
     found = _MAKER.match(str(row.get("filename") or ""))
     return str(told) if told else found["maker"] if found else ""
+
+
+SPECS = (
+    ReaderSpec(
+        name="so_fake_ood",
+        title="So-Fake-OOD, versions 1 to 3",
+        read=read_ood,
+        licence="CC BY-NC 4.0",
+        size="about 100,000 pictures, 104 to 135 GB; test only",
+        classes="real, full_synthetic, tampered",
+        get="hf:saberzl/So-Fake-OOD (the revision chooses the version)",
+        columns=frozenset({"image", "label", "mask", "filename"}),
+        hubs=("saberzl/So-Fake-OOD",),
+        settings=LOCAL,
+    ),
+    ReaderSpec(
+        name="so_fake_ood_v3",
+        title="So-Fake-OOD, version 3",
+        read=read_ood,
+        licence="CC BY-NC 4.0",
+        size="91,370 pictures, others as links only; 135 GB; test only",
+        classes="real, full_synthetic, tampered",
+        get="hf:saberzl/So-Fake-OOD",
+        columns=frozenset({"image", "scope", "release_form", "filename", "version"}),
+        settings=LOCAL,
+        expects={"test_image": 91_370},
+    ),
+    ReaderSpec(
+        name="so_fake_set",
+        title="So-Fake-Set",
+        read=read_set,
+        licence="not stated here; see its card",
+        size="2.23 million pictures, 1.28 TB",
+        classes="real, full_synthetic, tampered",
+        get="hf:saberzl/So-Fake-Set",
+        columns=frozenset({"image", "mask", "label", "generator"}),
+        hubs=("saberzl/So-Fake-Set",),
+        settings=LOCAL,
+        masked=True,
+    ),
+)

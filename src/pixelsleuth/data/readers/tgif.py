@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.readers.source import Source, extras
+from pixelsleuth.data.reader import ReaderSpec, Setting
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source, extras
 
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"[a-z0-9.]+")
@@ -22,7 +23,7 @@ MAKERS = {"sd2": "SD2", "sdxl": "SDXL", "ps": "Adobe Firefly", "flux": "FLUX.1",
 
 def read(source: Source) -> Iterator[Sample]:
     masks = _masks(source)
-    source.wanted("")
+    source.takes("")
     for path in source.pictures(source.root):
         words = _words(source, path)
         folder = "/".join(path.relative_to(source.root).parts[:-1]).lower()
@@ -64,3 +65,32 @@ def _kind(words: set[str]) -> str:
 def _id(path: Path) -> str:
     numbers = _NUMBER.findall(path.stem) or _NUMBER.findall(path.parent.name)
     return str(int(max(numbers, key=len))) if numbers else path.stem
+
+
+SPECS = (
+    ReaderSpec(
+        name="tgif",
+        title="TGIF",
+        read=read,
+        licence="CC BY-SA 4.0",
+        size="about 75,000 inpainted pictures",
+        classes="real, tampered",
+        get="IDLabMedia/tgif-dataset: fakes, originals and masks, each archive into a folder of its own name",
+        folders=tuple(
+            (originals, masks, fakes)
+            for originals in ("*orig*", "*real*")
+            for masks in ("*mask*",)
+            for fakes in ("*sp", "*fr", "*/sp", "*/fr", "*-sp*", "*-fr*")
+        ),
+        settings={
+            "originals": Setting(
+                "orig", "a folder whose name holds this has originals; the layout is not published"
+            ),
+            "masks": Setting("mask", "a folder whose name holds this has masks"),
+            "regenerated": Setting(
+                "tampered", "label of whole regenerated frames (fr)", ("tampered", "full_synthetic")
+            ),
+        },
+        masked=True,
+    ),
+)

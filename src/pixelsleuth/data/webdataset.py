@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pixelsleuth.data.readers.tables import MAX_CELL, MAX_LINE, Row, Table, split_of
+from pixelsleuth.data.tables import MAX_CELL, MAX_LINE, Row, Table, split_of
 from pixelsleuth.errors import UsageError
 from pixelsleuth.pictures.files import MAX_FILE_BYTES
 from pixelsleuth.pictures.formats import SUFFIXES

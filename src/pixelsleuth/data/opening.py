@@ -11,14 +11,14 @@ them), a folder of Parquet shards, or `hf:owner/name`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Iterator
 from pathlib import Path
 
+from pixelsleuth.data import layouts, tables, webdataset
 from pixelsleuth.data.left_out import LeftOut
-from pixelsleuth.data.readers import registry, tables, webdataset
-from pixelsleuth.data.readers.source import ReaderSpec, Source
+from pixelsleuth.data.reader import ReaderSpec
 from pixelsleuth.data.sample import Sample
+from pixelsleuth.data.source import Source
 from pixelsleuth.errors import UsageError
 
 HUB = "hf:"
@@ -35,11 +35,7 @@ class Data(Iterator[Sample]):
     def __init__(self, name: str, spec: ReaderSpec, source: Source) -> None:
         self.name, self.spec, self.source = name, spec, source
         self.count = 0
-        module, _, function = spec.reader.partition(":")
-        read: Callable[[Source], Iterator[Sample]] = getattr(
-            import_module(f"pixelsleuth.data.readers.{module}"), function
-        )
-        self._samples = read(source)
+        self._samples = spec.read(source)
 
     @property
     def left_out(self) -> LeftOut:
@@ -89,23 +85,23 @@ def open_data(
         MissingExtra: the set needs pyarrow, `datasets` or ijson, and it is not installed.
     """
     name = os.fspath(spec)
-    chosen = registry.get(reader) if reader is not None else None
+    chosen = layouts.get(reader) if reader is not None else None
     local = Path(name[len(HUB) :] or os.devnull)
     if name.startswith(HUB) and local.is_dir() and webdataset.shards_in(local):
-        chosen, source = _of_path(local, chosen or registry.get(webdataset.READER), split)
+        chosen, source = _of_path(local, chosen or layouts.get(webdataset.READER), split)
     elif name.startswith(HUB):
         source = _of_hub(name, split)
         chosen = (
             chosen
-            or registry.of_hub(name[len(HUB) :].partition("@")[0])
-            or registry.of_table(source.table, name)
+            or layouts.of_hub(name[len(HUB) :].partition("@")[0])
+            or layouts.of_table(source.table, name)
         )
     else:
         path = Path(name)
         if not path.exists():
             raise UsageError(f"There is no {name}; name a manifest, a folder, or hf:owner/name.")
         chosen, source = _of_path(path, chosen, split)
-    source.settings, source.allow_outside = registry.settings_of(chosen, settings), allow_outside
+    source.settings, source.allow_outside = layouts.settings_of(chosen, settings), allow_outside
     return Data(name, chosen, source)
 
 
@@ -121,7 +117,7 @@ def _of_path(path: Path, chosen: ReaderSpec | None, split: str | None) -> tuple[
     if path.is_file():
         if path.suffix.lower() == webdataset.SUFFIX:
             table = webdataset.open_shards([path], path.parent, split)
-            return chosen or registry.get(webdataset.READER), Source(path.parent, path, table, split)
+            return chosen or layouts.get(webdataset.READER), Source(path.parent, path, table, split)
         if path.suffix.lower() not in (".csv", ".jsonl", ".ndjson", ".parquet", ".pq"):
             packed = path.suffix.lower() in PACKED
             way = (
@@ -131,23 +127,23 @@ def _of_path(path: Path, chosen: ReaderSpec | None, split: str | None) -> tuple[
             )
             raise UsageError(f"{path} is no manifest; {way}.")
         table = tables.open_table(path, split)
-        chosen = chosen or registry.of_table(table, str(path))
+        chosen = chosen or layouts.of_table(table, str(path))
         return chosen, Source(root=path.parent, file=path, table=table, split=split)
     if chosen is None:
-        found = registry.of_folder(path)
+        found = layouts.of_folder(path)
         if found is not None:
             return found[0], Source(root=found[1], split=split)
     if next(path.rglob("*.parquet"), None) is not None and (chosen is None or chosen.columns):
         table = tables.open_table(path, split)
-        return chosen or registry.of_table(table, str(path)), Source(root=path, table=table, split=split)
+        return chosen or layouts.of_table(table, str(path)), Source(root=path, table=table, split=split)
     if (shards := webdataset.shards_in(path)) and (chosen is None or chosen.columns):
         table = webdataset.open_shards(shards, path, split)
-        return chosen or registry.get(webdataset.READER), Source(root=path, table=table, split=split)
+        return chosen or layouts.get(webdataset.READER), Source(root=path, table=table, split=split)
     if chosen is None:
         raise UsageError(
-            f"The layout of {path} is not known; force a reader with --reader ({', '.join(registry.names())}), "
+            f"The layout of {path} is not known; force a reader with --reader ({', '.join(layouts.names())}), "
             "sort the pictures into real/ and fake/, or write a manifest with the columns path and label."
         )
     if not chosen.folders:
         raise UsageError(f"The reader {chosen.name} reads a table, and {path} holds none; name the file.")
-    return chosen, Source(root=registry.root_of(chosen, path), split=split)
+    return chosen, Source(root=layouts.root_of(chosen, path), split=split)

@@ -1,6 +1,7 @@
-"""Find a reader: by name (with a suggestion), by the layout of a folder, by the columns of a table, by hub id.
+"""The readers, and which of them fits: by name, by the layout of a folder, by the columns of a table, by hub id.
 
-Detection looks at names only, and imports no reader.
+Every file in `readers/` holds `SPECS`: what is known of its data sets. To add a data set, add a file there. Detection
+looks at names of files and columns, never into a file.
 """
 
 from __future__ import annotations
@@ -10,15 +11,34 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixelsleuth.data.readers.catalogue import SPECS
-from pixelsleuth.data.readers.source import ReaderSpec
+from pixelsleuth.data.reader import ReaderSpec
 from pixelsleuth.errors import UsageError
 
 if TYPE_CHECKING:
-    from pixelsleuth.data.readers.tables import Table
+    from pixelsleuth.data.tables import Table
+
+FIRST = (
+    *(
+        "sid_set",
+        "so_fake",
+        "fakeclue",
+        "loki",
+        "dd_vqa",
+        "faceforensics",
+        "dmimage",
+        "magicbrush",
+        "genimage",
+    ),
+    *("forensynths", "autosplice", "cocoglide", "tgif", "opensdi", "openforensics"),
+    *("casia", "columbia", "coverage", "nist16", "imd2020", "dso1"),
+)
+LAST = ("folder", "manifest")
+"""Files of `readers/` in the order in which their layouts are tried; files named in neither come between the two."""
 
 DEEPEST = 4
 MAX_FILES = 300
@@ -28,18 +48,24 @@ MAX_DEPTH = 3
 """How many folders that hold nothing but one folder are gone into: archives often unpack into one of their own name."""
 
 
-def specs() -> list[ReaderSpec]:
+@cache
+def specs() -> tuple[ReaderSpec, ...]:
     """All readers, in the order in which layouts are tried."""
-    return list(SPECS)
+    folder = Path(__file__).with_name("readers")
+    there = {path.stem for path in folder.glob("*.py") if path.stem != "__init__"}
+    ordered = (*FIRST, *sorted(there - {*FIRST, *LAST}), *LAST)
+    modules = (import_module(f"pixelsleuth.data.readers.{name}") for name in ordered)
+    return tuple(spec for module in modules for spec in module.SPECS)
 
 
 def names() -> list[str]:
-    return [spec.name for spec in SPECS]
+    """The names of all readers, in that order."""
+    return [spec.name for spec in specs()]
 
 
 def get(name: str) -> ReaderSpec:
     """The reader called `name`. Raises UsageError with a suggestion."""
-    for spec in SPECS:
+    for spec in specs():
         if spec.name == name:
             return spec
     raise UsageError(f"There is no reader {name!r}; {_suggest(name, names())}")
@@ -47,7 +73,7 @@ def get(name: str) -> ReaderSpec:
 
 def _suggest(name: str, known: Iterable[str]) -> str:
     known = list(known)
-    flat = {one.replace("_", ""): one for one in known}
+    flat = {key.replace("_", ""): key for key in known}
     close = difflib.get_close_matches(name.lower().replace("-", "").replace("_", ""), flat, n=1)
     return f"did you mean {flat[close[0]]!r}?" if close else f"there are: {', '.join(known) or 'none'}."
 
@@ -56,7 +82,7 @@ def of_folder(folder: Path) -> tuple[ReaderSpec, Path] | None:
     """The reader whose layout this folder (or the only folder in it, and so on) has, and the folder that has it."""
     for root in _nested(folder):
         names = _outline(root)
-        for spec in SPECS:
+        for spec in specs():
             if _fits(spec, names):
                 return spec, root
     return None
@@ -70,7 +96,7 @@ def root_of(spec: ReaderSpec, folder: Path) -> Path:
 def _nested(folder: Path) -> Iterable[Path]:
     yield folder
     for _ in range(MAX_DEPTH):
-        inside = [one for one in folder.iterdir() if not one.name.startswith((".", "__MACOSX"))]
+        inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
         if len(inside) != 1 or not inside[0].is_dir() or inside[0].is_symlink():
             return
         folder = inside[0]
@@ -127,7 +153,7 @@ def _has(names: Mapping[int, list[str]], pattern: str) -> bool:
 def of_table(table: Table | None, name: str) -> ReaderSpec:
     """The reader that knows most of the columns of a table. Raises UsageError where none does."""
     columns = table.columns if table is not None else frozenset()
-    fitting = [spec for spec in SPECS if spec.columns and spec.columns <= columns]
+    fitting = [spec for spec in specs() if spec.columns and spec.columns <= columns]
     if not fitting:
         shown = ", ".join(sorted(columns)[:20])
         raise UsageError(
@@ -139,7 +165,7 @@ def of_table(table: Table | None, name: str) -> ReaderSpec:
 
 def of_hub(name: str) -> ReaderSpec | None:
     """The reader of a data set on the hub; None where its id is not in the catalogue."""
-    return next((spec for spec in SPECS if name.lower() in (one.lower() for one in spec.hubs)), None)
+    return next((spec for spec in specs() if name.lower() in map(str.lower, spec.hubs)), None)
 
 
 def settings_of(spec: ReaderSpec, given: Mapping[str, str]) -> dict[str, str]:

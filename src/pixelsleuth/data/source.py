@@ -1,4 +1,4 @@
-"""`Source`: what a reader gets to read from, and `ReaderSpec`: what is known of a reader without importing it.
+"""`Source`: the folder, file or table that a reader reads.
 
 A `Source` hands out pictures in a stable order, resolves names that stand inside untrusted files (never outside the
 root), and counts what is left out and why, so that no loss is silent.
@@ -17,44 +17,13 @@ from pixelsleuth.errors import UsageError
 from pixelsleuth.pictures.formats import SUFFIXES, sniff
 
 if TYPE_CHECKING:
-    from pixelsleuth.data.readers.tables import Table
+    from pixelsleuth.data.tables import Table
 
+USUAL_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".tif", ".bmp", ".PNG", ".JPG", ".JPEG", ".tiff", ".TIF", ".webp",
+)  # fmt: skip
 MOST_FOLDERS = 10_000
 """Folders whose real path is kept."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A choice that the reference leaves open: its default, what may be said (empty: any text), what it means."""
-
-    default: str
-    meaning: str
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ReaderSpec:
-    """What is known of a data set.
-
-    `reader` is "module:function" under this package; the function takes a `Source` and yields samples. A folder is of
-    this layout where every pattern of one of `folders` matches something in it; a table where it has all `columns`.
-    `expects` maps a split (or "" for the whole) to the number of pictures that the publisher states. `masked` promises
-    a mask with every tampered picture.
-    """
-
-    name: str
-    title: str
-    reader: str
-    licence: str
-    size: str
-    classes: str
-    get: str
-    folders: tuple[tuple[str, ...], ...] = ()
-    columns: frozenset[str] = frozenset()
-    hubs: tuple[str, ...] = ()
-    settings: Mapping[str, Setting] = field(default_factory=dict)
-    expects: Mapping[str, int] = field(default_factory=dict)
-    masked: bool = False
 
 
 @dataclass
@@ -75,8 +44,8 @@ class Source:
     allow_outside: bool = False
     _real: dict[str, str] = field(default_factory=dict)
 
-    def wanted(self, split: str) -> bool:
-        """Note that the set has this split; True where it is asked for."""
+    def takes(self, split: str) -> bool:
+        """True where `split` is to be read. Notes that the set has it."""
         self.splits.add(split)
         return self.split is None or self.split == split
 
@@ -132,11 +101,11 @@ class Source:
 
     def places(self, *patterns: str) -> list[Path]:
         """The folders under the root that match one of the glob patterns, sorted; "." is the root itself."""
-        found: dict[Path, None] = {}
+        folders: dict[Path, None] = {}
         for pattern in patterns:
             matches = [self.root] if pattern == "." else sorted(self.root.glob(str(pattern)))
-            found.update((path, None) for path in matches if path.is_dir())
-        return list(found)
+            folders.update((path, None) for path in matches if path.is_dir())
+        return list(folders)
 
 
 def pictures(folder: Path, *, deep: bool = True, source: Source | None = None) -> Iterator[Path]:
@@ -197,25 +166,10 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def beside(folder: Path, stem: str) -> Path | None:
+def picture_named(folder: Path, stem: str) -> Path | None:
     """The picture in `folder` called `stem` with any picture suffix; None where there is none."""
-    for suffix in (
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".tif",
-        ".bmp",
-        ".PNG",
-        ".JPG",
-        ".JPEG",
-        ".tiff",
-        ".TIF",
-        ".webp",
-    ):
-        path = folder / f"{stem}{suffix}"
-        if path.is_file():
-            return path
-    return None
+    paths = (folder / f"{stem}{suffix}" for suffix in USUAL_SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def extras(split: str = "", **more: Any) -> dict[str, Any]:
