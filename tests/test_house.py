@@ -36,7 +36,7 @@ ABSENT_IN_CORE = [
     ),
     "yaml",
 ]
-RUNTIME_ROOMS = ("cli", "compact", "core", "pictures", "reporting")
+RUNTIME_ROOMS = ("checking", "cli", "compact", "core", "pictures", "reporting")
 LIGHT_MODELS = (
     "catalogue",
     "choices",
@@ -58,6 +58,7 @@ LEVELS = {
     "reporting": 2,
     "forge": 3,
     "models": 3,
+    "checking": 4,
     "evaluation": 4,
     "training": 5,
     "cli": 6,

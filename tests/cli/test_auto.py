@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from pixelsleuth.cli.run import CheckOptions, Run
+from pixelsleuth.checking.runner import CheckOptions, Run
 from pixelsleuth.core.detector import Detector
 
 

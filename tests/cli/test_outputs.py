@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pixelsleuth.checking.results import OUR_RECORDS
 from pixelsleuth.core.outputs import RecordFile
-from pixelsleuth.reporting.files import OUR_RECORDS
 
 FAKE = ("--model", "fake_detector:load")
 SLOW = ("--model", "fake_detector:load_slow")

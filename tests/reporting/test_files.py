@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pixelsleuth.checking.mask_folder import MaskFolder, mask_name
+from pixelsleuth.checking.results import OUR_RECORDS
 from pixelsleuth.core.outputs import AtomicFile, RecordFile
 from pixelsleuth.errors import OutputError
-from pixelsleuth.reporting.files import OUR_PAGE, OUR_RECORDS, MaskFolder, mask_name
+from pixelsleuth.reporting.page import OUR_PAGE
 
 PAGE = re.compile(rb"<!doctype", re.IGNORECASE)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from pixelsleuth.checking.results import JsonRecords
 from pixelsleuth.reporting import words
-from pixelsleuth.reporting.records import JsonRecords
 from pixelsleuth.reporting.terminal import TerminalText, console_for
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pixelsleuth.cli.reading import allow_outside, set_option, settings_of
+from pixelsleuth.cli.options import allow_outside, reader_option, set_option, settings_of
 
 
 @click.command(short_help="How much of the labels do headers, texts and thumbnails give away?")
@@ -21,7 +21,7 @@ from pixelsleuth.cli.reading import allow_outside, set_option, settings_of
 @click.option(
     "--split", metavar="NAME", help="Audit this split alone, such as train. Default: all, and each."
 )
-@click.option("--reader", metavar="NAME", help="How to read the data, where that cannot be told from them.")
+@reader_option
 @set_option
 @allow_outside
 @click.option(

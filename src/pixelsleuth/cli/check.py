@@ -1,4 +1,4 @@
-"""`pixelsleuth check`: judge pictures and write what was found."""
+"""`pixelsleuth check`: judge pictures."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from pixelsleuth.cli.bounds import bounds_options
-from pixelsleuth.cli.values import FiniteFloat
+from pixelsleuth.cli.options import FiniteFloat, bounds_options, device_option, precision_option
 
 
 @click.command(short_help="Judge pictures: real, wholly generated or tampered; where and why.")
@@ -19,7 +18,7 @@ from pixelsleuth.cli.values import FiniteFloat
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="Detector, see 'pixelsleuth models'; auto: the best set of what is ready.",
+    help="Detector, see 'pixelsleuth models'. auto: all fetched small detectors, else the bundled one.",
 )
 @click.option(
     "--format",
@@ -27,25 +26,25 @@ from pixelsleuth.cli.values import FiniteFloat
     type=click.Choice(["text", "json", "jsonl"]),
     default="text",
     show_default=True,
-    help="Text for people, one JSON array, or one JSON record a line.",
+    help="Text, one JSON array, or one JSON record a line.",
 )
-@click.option("--report", metavar="FILE.html", help="Also write one self-contained HTML page.")
+@click.option("--report", metavar="FILE.html", help="Also write a self-contained HTML report.")
 @click.option("--save-masks", metavar="DIR", help="Also write the mask of every tampered picture as PNG.")
-@click.option("--output", metavar="FILE", help="Write text or records here and not to standard output.")
+@click.option("--output", metavar="FILE", help="Write text or records to FILE instead of standard output.")
 @click.option(
-    "--resume", is_flag=True, help="Go on with the JSON lines of --output: judge only what is not in them."
+    "--resume", is_flag=True, help="Keep the records in --output (JSON lines); judge only what is missing."
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
+@precision_option
 @click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "int8", "int4"]),
-    default="auto",
-    show_default=True,
-    help="Of the weights of large models.",
+    "--weights", metavar="FILE", help="Weights of a baseline: its file, or the folder of its files."
 )
-@click.option("--weights", metavar="FILE", help="Of a baseline: its file, or the folder of its files.")
 @click.option(
-    "--option", "options", multiple=True, metavar="KEY=VALUE", help="Of a baseline, see 'pixelsleuth models'."
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Option of a baseline, see 'pixelsleuth models'. Repeatable.",
 )
 @click.option(
     "--explain/--no-explain",
@@ -58,7 +57,7 @@ from pixelsleuth.cli.values import FiniteFloat
     type=FiniteFloat(min=0.001),
     default=100.0,
     show_default=True,
-    help="Refuse larger pictures, before decoding them.",
+    help="Refuse larger pictures before decoding them.",
 )
 @click.option(
     "--batch-size",
@@ -68,32 +67,30 @@ from pixelsleuth.cli.values import FiniteFloat
     help="Pictures judged at once.",
 )
 @bounds_options
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar, no notices, no summary.")
 @click.pass_context
 def check(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) -> None:
     """Judge pictures and folders of pictures: real, wholly generated or tampered; where and why.
 
-    PATH is a picture, a folder (searched through) or '-' (read paths from standard input, one a line).
+    PATH is a picture, a folder (searched recursively) or '-' (paths from standard input, one a line).
 
     \b
     Exit status: 0 every picture was judged, 1 some could not be read (the others were judged),
     2 wrong usage or an output that could not be written, 130 stopped (Ctrl-C, SIGTERM, SIGHUP).
     """
-    from pixelsleuth.cli.run import CheckOptions, run_check
+    from pixelsleuth.checking.runner import CheckOptions, run_check
 
     if not paths:
         raise click.UsageError(
             "No picture was given; name a picture, a folder, or - to read paths from standard input."
         )
-    listed = _expand_stdin(paths)
-    ctx.exit(run_check(listed, CheckOptions(**options)))
+    ctx.exit(run_check(_expand_stdin(paths), CheckOptions(**options)))
 
 
 def _expand_stdin(paths: tuple[str, ...]) -> list[str]:
-    """Put the paths read from standard input in the place of `-`: one a line, or ended by NUL as `find
-    -print0` does.
+    """`paths` with every `-` replaced by the paths on standard input: one a line, or separated by NUL (`find -print0`).
 
-    They are read as bytes, because a file name need not be valid in the encoding of the terminal.
+    Read as bytes: a file name need not be valid in the encoding of the terminal.
     """
     listed: list[str] = []
     for path in paths:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from pixelsleuth.cli.options import style_option
+
 
 @click.command(short_help="Paired differences of two evaluations, with intervals.")
 @click.argument("first", type=click.Path(path_type=Path), metavar="A")
@@ -15,7 +17,7 @@ import click
 @click.option(
     "--condition", default="clean", show_default=True, help="clean, or a perturbation of both runs."
 )
-@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@style_option
 @click.option(
     "--resamples", type=click.IntRange(10, 100_000), default=1000, show_default=True, help="Of the bootstrap."
 )

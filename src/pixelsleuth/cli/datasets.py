@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pixelsleuth.cli.reading import allow_outside, set_option, settings_of
+from pixelsleuth.cli.options import allow_outside, reader_option, set_option, settings_of, style_option
 
 if TYPE_CHECKING:
     from pixelsleuth.data.reader import ReaderSpec
     from pixelsleuth.data.verify import Report
 
-STYLE = click.option(
-    "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
-
 
 @click.group(short_help="List the data sets that can be read; verify one.", invoke_without_command=True)
-@STYLE
+@style_option
 @click.pass_context
 def datasets(ctx: click.Context, style: str) -> None:
     """List the data sets that can be read: licence, size, classes, how to get them.
@@ -43,7 +39,7 @@ def datasets(ctx: click.Context, style: str) -> None:
 
 @datasets.command()
 @click.argument("name")
-@STYLE
+@style_option
 def show(name: str, style: str) -> None:
     """Tell all that is known of the data set NAME, and what can be set where its publisher leaves a choice open."""
     from pixelsleuth.data import layouts
@@ -65,12 +61,12 @@ def show(name: str, style: str) -> None:
 
 @datasets.command()
 @click.argument("data", metavar="DIR")
-@click.option("--reader", metavar="NAME", help="Read as this data set, whatever the layout looks like.")
+@reader_option
 @click.option("--split", metavar="NAME", help="Only this part of the set.")
 @set_option
 @allow_outside
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Look at the first N pictures only.")
-@STYLE
+@style_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @click.pass_context
 def verify(

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pixelsleuth.cli.bounds import bounds_options
-from pixelsleuth.cli.reading import allow_outside, set_option, settings_of
+from pixelsleuth.cli.options import (
+    allow_outside,
+    bounds_options,
+    device_option,
+    reader_option,
+    set_option,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +34,7 @@ WIDE = 240
     "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where the files go."
 )
 @click.option("--split", metavar="NAME", help="Only this part of the data.")
-@click.option("--reader", metavar="NAME", help="How to read the data, where that cannot be told from them.")
+@reader_option
 @set_option
 @allow_outside
 @click.option(
@@ -45,7 +51,7 @@ WIDE = 240
 @click.option(
     "--batch-size", type=click.IntRange(1, 1024), default=8, show_default=True, help="Pictures at once."
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option(
     "--weights",
     multiple=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pixelsleuth.cli.reading import allow_outside
+from pixelsleuth.cli.options import allow_outside
 
 
 @click.command(short_help="Build a labelled data set of forgeries from photographs.")

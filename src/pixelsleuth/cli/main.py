@@ -1,6 +1,4 @@
-"""The command group. Commands are imported when they are called, so that `pixelsleuth --help` answers at
-once.
-"""
+"""The command group. A command is imported only when it is called, so that `pixelsleuth --help` answers at once."""
 
 from __future__ import annotations
 
@@ -14,7 +12,6 @@ from typing import Any
 
 import click
 
-# Name -> (module:attribute, one line of help). The line is here so that the list needs no import.
 COMMANDS = {
     "check": (
         "pixelsleuth.cli.check:check",
@@ -23,7 +20,7 @@ COMMANDS = {
     "demo": ("pixelsleuth.cli.demo:demo", "Forge some photographs, check them all, write a report."),
     "audit": (
         "pixelsleuth.cli.audit:audit",
-        "How much of a data set's labels do its files give away?",
+        "Measure how much of the labels the files give away by themselves.",
     ),
     "forge": ("pixelsleuth.cli.forge:forge", "Build a labelled data set of forgeries from photographs."),
     "evaluate": (
@@ -41,13 +38,14 @@ COMMANDS = {
     "chat": ("pixelsleuth.cli.chat:chat", "Talk with a vision-language model about a picture."),
     "datasets": ("pixelsleuth.cli.datasets:datasets", "List the data sets that can be read; verify one."),
     "export": ("pixelsleuth.cli.export:export", "Turn a trained checkpoint into an ONNX detector."),
-    "train": ("pixelsleuth.cli.train:train", "Train SIDA by a recipe: both stages, any size, resumable."),
+    "train": ("pixelsleuth.cli.train:train", "Train a detector by a recipe; resumable."),
     "merge": ("pixelsleuth.cli.merge:merge", "Fold LoRA and training folders into one checkpoint."),
 }
+"""Name -> (module:attribute, help line). The line stands here so that `--help` imports no command."""
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are strings until one is called, and whose errors are one sentence."""
+    """A group that imports a command when it is called and prints errors as one sentence."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -79,7 +77,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        from pixelsleuth.cli.streams import guard_streams, signals_as_interrupt
+        from pixelsleuth.core.streams import guard_streams, signals_as_interrupt
 
         guard_streams()
         with signals_as_interrupt():
@@ -104,7 +102,7 @@ class LazyGroup(click.Group):
 
 
 class Refusal(click.ClickException):
-    """Wrong usage told in one sentence: exit status 2, no traceback."""
+    """One sentence and exit status 2, no traceback."""
 
     exit_code = 2
 
@@ -126,7 +124,7 @@ def refusals() -> Iterator[None]:
 
 
 def _full_disk(error: Exception) -> str | None:
-    """The sentence for a disk that takes no more, whichever library met it; None for every other error."""
+    """The message for a full disk, whichever library reports it; None for other errors."""
     number = getattr(error, "errno", None)
     # safetensors and torch carry the system's error in their text only.
     texts = {errno.ENOSPC: "no space left on device", errno.EDQUOT: "disk quota exceeded"}

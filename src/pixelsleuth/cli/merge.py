@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pixelsleuth.cli.values import FiniteFloat
+from pixelsleuth.cli.options import FiniteFloat
 
 
 @click.command(short_help="Fold LoRA and training folders into one checkpoint.")

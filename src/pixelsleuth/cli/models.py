@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pixelsleuth.cli.calibrating import calibrate
-from pixelsleuth.cli.converting import convert
-from pixelsleuth.cli.weights import get, remove
+from pixelsleuth.cli.options import style_option
+from pixelsleuth.cli.weights import calibrate, convert, get, remove
+from pixelsleuth.reporting.words import short_bytes, short_number
 
 if TYPE_CHECKING:
     from pixelsleuth.models.catalogue import ModelSpec
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.group(invoke_without_command=True, short_help="List the detectors and what they need; fetch weights.")
-@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@style_option
 @click.pass_context
 def models(context: click.Context, style: str) -> None:
     """List the detectors that 'check --model' knows, the ready ones first: size, abilities, licence, and what they
@@ -36,10 +36,8 @@ def models(context: click.Context, style: str) -> None:
     _print_table(known)
 
 
-models.add_command(get)
-models.add_command(remove)
-models.add_command(convert)
-models.add_command(calibrate)
+for command in (get, remove, convert, calibrate):
+    models.add_command(command)
 
 
 @dataclass(frozen=True)
@@ -175,28 +173,3 @@ def _weights_line(facts: Facts) -> str:
     options = "; ".join(f"{name}={'|'.join(variants)}" for name, variants in facts.options.items())
     told = f"From {facts.source}. Weights ({', '.join(facts.files)}): {facts.where}."
     return f"{told} Options: {options}." if options else told
-
-
-def short_number(value: int | None) -> str:
-    """A count of parameters as people write it.
-
-    >>> short_number(7_060_000_000), short_number(2_400_000), short_number(None)
-    ('7.1 B', '2.4 M', 'n/a')
-    """
-    if value is None:
-        return "n/a"
-    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= unit:
-            return f"{value / unit:.1f} {name}"
-    return str(value)
-
-
-def short_bytes(value: int | None) -> str:
-    """A size in decimal units.
-
-    >>> short_bytes(14_100_000_000), short_bytes(950_000), short_bytes(None)
-    ('14.1 GB', '0.9 MB', 'n/a')
-    """
-    if value is None:
-        return "n/a"
-    return f"{value / 1e9:.1f} GB" if value >= 1e9 else f"{value / 1e6:.1f} MB"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pixelsleuth.cli.reading import allow_outside
+from pixelsleuth.cli.options import allow_outside
 
 
 @click.command(short_help="Train a detector by a recipe, resumable.")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +15,11 @@ from pixelsleuth.core.verdict import LABELS, Label
 from pixelsleuth.data.sample import Sample
 from pixelsleuth.errors import PictureError, UsageError
 from pixelsleuth.evaluation.metrics.detection import balanced_accuracy, confusion_matrix
-from pixelsleuth.evaluation.pictures import load
+from pixelsleuth.evaluation.pictures import choose, load
 from pixelsleuth.evaluation.protocols import get_protocol
+
+if TYPE_CHECKING:
+    from pixelsleuth.models.light.detector import LightDetector
 
 LEAST_A_CLASS = 20
 """Pictures of each class below which half a point of balanced accuracy means nothing."""
@@ -62,3 +68,50 @@ def measure(detectors: Iterable[Detector], samples: Iterable[Sample], made_for: 
         ),
         counts,
     )
+
+
+def quantise_if_cheap(fp32: LightDetector, folder: Path, data: str, split: str | None, limit: int) -> str:
+    """Replace the fp32 graph in `folder` by int8 and return the measured figures, a phrase.
+
+    `limit` pictures of `data` are judged by both; further ones set the ranges of the activations.
+
+    Raises:
+        UsageError: int8 costs too much balanced accuracy, or the data are too few to tell; the folder stays as it was.
+    """
+    from pixelsleuth.models.light.quantise import CALIBRATION_PICTURES, LARGEST_LOSS, quantise
+
+    protocol = get_protocol("standard")
+    samples = [
+        sample for _, sample in choose(data, protocol, split=split, limit=limit + CALIBRATION_PICTURES)
+    ]
+    ranges = _some_of_each(samples, CALIBRATION_PICTURES)
+    judged = [sample for sample in samples if sample not in ranges]
+    trial = folder.with_name(f"{folder.name}.int8.part")
+    try:
+        int8 = quantise(folder, trial, [load(sample, protocol).picture.pixels for sample in ranges])
+        measured = measure([fp32, int8], judged, fp32.made_for)
+        before, after = measured.balanced
+        count = sum(measured.counts.values())
+        figures = f"balanced accuracy {after:.3f} in int8, {before:.3f} in fp32, on {count} pictures"
+        if before - after >= LARGEST_LOSS:
+            raise UsageError(
+                f"int8 costs {before - after:.3f} ({figures}), and {LARGEST_LOSS} is the most: {folder} keeps fp32."
+            )
+        shutil.copyfile(trial / "model.onnx", folder / "model.onnx.part")
+        (folder / "model.onnx.part").replace(folder / "model.onnx")
+        shutil.copyfile(trial / "detector.json", folder / "detector.json")
+        return figures
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
+
+
+def _some_of_each(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """About `count` samples, evenly over the classes, and never more than a third of a class."""
+    classes: dict[str, list[Sample]] = {}
+    for sample in samples:
+        classes.setdefault(str(sample.label), []).append(sample)
+    chosen: list[Sample] = []
+    for members in classes.values():
+        number = max(1, min(count // len(classes), len(members) // 3))
+        chosen += members[:: max(1, len(members) // number)][:number]
+    return chosen

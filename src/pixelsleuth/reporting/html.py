@@ -18,8 +18,7 @@ from pixelsleuth.core.io import failed
 from pixelsleuth.core.outputs import AtomicFile
 from pixelsleuth.errors import OutputError
 from pixelsleuth.reporting import cards, words
-from pixelsleuth.reporting.files import OUR_PAGE
-from pixelsleuth.reporting.page import environment, style
+from pixelsleuth.reporting.page import OUR_PAGE, environment, style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

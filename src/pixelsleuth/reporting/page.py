@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+OUR_PAGE = re.compile(rb'\s*<!doctype html.*<meta name="generator" content="PixelSleuth', re.I | re.S)
+"""How every HTML page of this project begins."""
+
 
 @functools.cache
 def environment(package: str = "pixelsleuth.reporting") -> Environment:

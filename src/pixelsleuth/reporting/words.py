@@ -105,6 +105,31 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
+def short_number(value: int | None) -> str:
+    """A count of parameters as people write it.
+
+    >>> short_number(7_060_000_000), short_number(2_400_000), short_number(None)
+    ('7.1 B', '2.4 M', 'n/a')
+    """
+    if value is None:
+        return "n/a"
+    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:.1f} {name}"
+    return str(value)
+
+
+def short_bytes(value: int | None) -> str:
+    """A size in decimal units.
+
+    >>> short_bytes(14_100_000_000), short_bytes(950_000), short_bytes(None)
+    ('14.1 GB', '0.9 MB', 'n/a')
+    """
+    if value is None:
+        return "n/a"
+    return f"{value / 1e9:.1f} GB" if value >= 1e9 else f"{value / 1e6:.1f} MB"
+
+
 def tally(states: Counter[str]) -> str:
     """A count of every state that occurs, in one line.
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.outputs import AtomicFile
-from pixelsleuth.reporting.files import OUR_PAGE
-from pixelsleuth.reporting.page import environment, style
+from pixelsleuth.reporting.page import OUR_PAGE, environment, style
 
 BOUNDS = ((0.6, "say little"), (0.75, "say something"), (0.95, "say much"), (1.01, "give the label away"))
 """Upper bounds of the AUROC and what it means."""

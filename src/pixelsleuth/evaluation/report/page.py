@@ -20,8 +20,7 @@ from pixelsleuth.evaluation.pictures import Pictures
 from pixelsleuth.evaluation.protocols import Protocol
 from pixelsleuth.evaluation.report.examples import examples_of
 from pixelsleuth.evaluation.report.plots import plots_of
-from pixelsleuth.reporting.files import OUR_PAGE
-from pixelsleuth.reporting.page import environment, style
+from pixelsleuth.reporting.page import OUR_PAGE, environment, style
 
 if TYPE_CHECKING:
     from jinja2 import Environment

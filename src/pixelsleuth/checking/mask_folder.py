@@ -1,4 +1,4 @@
-"""Files that `check` writes: how its own begin, and the folder of masks. The writing itself is `core.outputs`."""
+"""The folder of `check --save-masks`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,6 @@ from pixelsleuth.errors import OutputError
 
 if TYPE_CHECKING:
     from pixelsleuth.core.verdict import Verdict
-
-TEXT_BEGINS = "PixelSleuth"
-"""The first word of a text file of verdicts, by which a later run knows that it may replace it."""
-_RECORD = b'{"schema": "pixelsleuth.verdict/'
-# A kill can cut even the first record off.
-_TORN = b"|".join(re.escape(_RECORD[:end]) for end in range(1, len(_RECORD)))
-OUR_RECORDS = re.compile(
-    rb"\s*(?:%b \d|(?:\[\s*)?%b|(?:\[\s*)?(?:%b)?\Z|\[\s*\]\s*\Z)"
-    % (TEXT_BEGINS.encode(), re.escape(_RECORD), _TORN)
-)
-"""How a file of verdicts begins, in any of the three formats."""
-OUR_PAGE = re.compile(rb'\s*<!doctype html.*<meta name="generator" content="PixelSleuth', re.I | re.S)
-"""How every HTML page of this project begins."""
 
 
 class MaskFolder:

@@ -1,0 +1,217 @@
+"""The outputs of one `check`: text or records, masks, the HTML report, and notices on standard error.
+
+An output that fails (a full disk, a folder without permission) is dropped with one sentence. The others go on, and the
+exit status says that something was not written.
+Verdicts that the file of `--output` does not take go to standard output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pixelsleuth.checking.results import Results
+from pixelsleuth.core.streams import undisturbed
+from pixelsleuth.errors import OutputError, OutputInUse, PixelSleuthError
+from pixelsleuth.reporting import words
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from pixelsleuth.checking.mask_folder import MaskFolder
+    from pixelsleuth.checking.runner import CheckOptions
+    from pixelsleuth.core.outputs import RecordFile
+    from pixelsleuth.core.verdict import Verdict
+    from pixelsleuth.reporting.html import HtmlReport
+
+
+class Notices:
+    """Lines on standard error, above the progress bar. `refused`: whether something could not be done."""
+
+    def __init__(self) -> None:
+        self.refused = False
+        self.bar: Progress | None = None
+
+    def say(self, line: str) -> None:
+        """Print one line."""
+        with self.paused():
+            print(line, file=sys.stderr, flush=True)
+
+    def refuse(self, error: PixelSleuthError) -> None:
+        """Print what cannot be done; the run goes on and ends with exit status 2."""
+        self.refused = True
+        self.say(f"Error: {words.printable(error)}")
+
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Turn an OutputError of the block into a notice. OutputInUse passes: doing all the work twice is a slip."""
+        try:
+            yield
+        except OutputInUse:
+            raise
+        except OutputError as error:
+            self.refuse(error)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the progress bar away while the block prints."""
+        if self.bar is not None:
+            self.bar.stop()
+        yield
+        if self.bar is not None:
+            self.bar.start()
+
+    @contextlib.contextmanager
+    def progress(self, total: int) -> Iterator[Callable[[], None]]:
+        """A progress bar for more than one picture, where standard error is a terminal; yields its step."""
+        if total < 2 or not sys.stderr.isatty():
+            yield lambda: None
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from pixelsleuth.reporting.terminal import console_for
+
+        columns = (
+            TextColumn("Checking"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+        )
+        bar = Progress(*columns, console=console_for(stderr=True), transient=True, redirect_stdout=False)
+        task = bar.add_task("", total=total)
+        self.bar = bar
+        try:
+            with bar:
+                yield lambda: bar.advance(task)
+        finally:
+            self.bar = None
+
+
+class Delivery:
+    """Opens the outputs that `options` name, hands every verdict to each, and ends them."""
+
+    def __init__(self, options: CheckOptions, notices: Notices) -> None:
+        self.options, self.notices = options, notices
+        self.file: RecordFile | None = None
+        self.results: Results | None = None
+        self.masks: MaskFolder | None = None
+        self.report: HtmlReport | None = None
+        self.unmasked = 0
+
+    @property
+    def open(self) -> bool:
+        """True while at least one output takes verdicts."""
+        return not (self.results is None and self.report is None and self.masks is None)
+
+    def prepare(self, total: int) -> None:
+        """Open the files. One that cannot be opened is left out with a notice. Raises OutputInUse."""
+        from pixelsleuth.checking.mask_folder import MaskFolder
+        from pixelsleuth.checking.results import OUR_RECORDS
+        from pixelsleuth.core.outputs import RecordFile
+        from pixelsleuth.reporting.html import HtmlReport
+
+        report, output = self.options.report, self.options.output
+        with self.notices.refusing():
+            if report is not None:
+                if output is not None and Path(report).resolve() == Path(output).resolve():
+                    raise OutputError("--report and --output name the same file; the report is left out.")
+                self.report = HtmlReport(report, total=total)
+        with self.notices.refusing():
+            if self.options.save_masks is not None:
+                self.masks = MaskFolder(self.options.save_masks)
+        with self.notices.refusing():
+            if output is not None:
+                keep = self.options.resume
+                self.file = RecordFile(output, ours=OUR_RECORDS, kind="output file", keep=keep)
+
+    def begin(self, total: int) -> None:
+        """Begin the text or the records. Not part of `prepare`: a run that fails before leaves the file as it was."""
+        self._switch(lambda: Results(self.options.style, total, self.file))
+
+    def write(self, verdict: Verdict) -> None:
+        """Hand one verdict to every output that is still open."""
+        mask_file: str | None = None
+        if self.masks is not None:
+            self.unmasked += verdict.ok and not verdict.located
+            try:
+                with undisturbed():
+                    mask_file = self.masks.save(verdict)
+            except OutputError as error:
+                self.masks = None
+                self.notices.refuse(error)
+        # May be interrupted: the reader of standard output may never read on, and Ctrl-C must end that.
+        with self.notices.paused():
+            self._put_into_results(verdict, mask_file)
+        if verdict.error is not None and self.options.style != "text" and not self.options.quiet:
+            self.notices.say(words.printable(verdict.error["message"]))
+        with undisturbed():
+            self.put_into_report(verdict, mask_file)
+
+    def put_into_report(self, verdict: Verdict, mask_file: str | None = None) -> None:
+        """Add one verdict to the report, if there is one."""
+        if self.report is None:
+            return
+        try:
+            self.report.add(verdict, mask_file=mask_file)
+        except OutputError as error:
+            self.report.discard()
+            self.report = None
+            self.notices.refuse(error)
+
+    def give_up_file(self, error: OutputError) -> None:
+        """Leave the file of `--output` as it was; the verdicts go to standard output."""
+        if self.file is not None:
+            self.file.discard()
+            self.file = None
+        self.notices.refuse(error)
+
+    def finish(self, *, interrupted: bool) -> None:
+        """End every output; a report of an interrupted run says so. A second signal does not cut it short."""
+        with undisturbed(last=True):
+            if self.report is not None:
+                try:
+                    self.report.close(interrupted=interrupted)
+                except OutputError as error:
+                    self.report = None
+                    self.notices.refuse(error)
+            if self.results is not None:
+                try:
+                    self.results.close()
+                except OutputError as error:
+                    self.notices.refuse(error)
+
+    def discard(self) -> None:
+        """Leave no half-made output behind when nothing could be judged."""
+        for output in (self.report, self.file):
+            if output is not None:
+                output.discard()
+
+    def places(self) -> Iterator[str]:
+        """One line for each output that was written to a file: where it is."""
+        if self.report is not None:
+            yield f"Report: {words.printable(self.report.path)}"
+        if self.masks is not None:
+            none = "; none is drawn where a verdict is not conclusively tampered" if self.unmasked else ""
+            files = words.count(self.masks.written, "file")
+            yield f"Masks: {files} in {words.printable(self.masks.folder)}{none}"
+        if self.results is not None and self.results.file is not None:
+            yield f"Output: {words.printable(self.options.output)}"
+
+    def _put_into_results(self, verdict: Verdict, mask_file: str | None) -> None:
+        while self.results is not None:
+            try:
+                self.results.add(verdict, mask_file)
+                return
+            except OutputError as error:
+                self.notices.refuse(error)
+                self._switch(self.results.instead)
+
+    def _switch(self, make: Callable[[], Results | None]) -> None:
+        try:
+            self.results = make()
+        except OutputError as error:
+            self.results = None
+            self.notices.refuse(error)

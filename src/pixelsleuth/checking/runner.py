@@ -1,0 +1,177 @@
+"""One run of `check`: find the pictures, judge them one after another, hand each verdict to every output.
+
+Where nothing is left to write to, the run stops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pixelsleuth.checking.delivery import Delivery, Notices
+from pixelsleuth.errors import OutputError, PixelSleuthError, UsageError
+from pixelsleuth.reporting import words
+
+if TYPE_CHECKING:
+    from pixelsleuth.core.detector import Detector
+
+STRONGER = (
+    "The bundled detector judges alone. Run `pixelsleuth models get auto` once for a stronger set "
+    "(--quiet hides this line)."
+)
+ALL_JUDGED, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """The options of one run; the defaults are those of the command."""
+
+    model: str = "auto"
+    style: str = "text"
+    report: str | None = None
+    save_masks: str | None = None
+    output: str | None = None
+    resume: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    weights: str | None = None
+    options: tuple[str, ...] = ()
+    explain: bool = True
+    max_megapixels: float = 100.0
+    batch_size: int = 1
+    accuse_at_most: float | None = None
+    right_at_least: float | None = None
+    stable: bool | None = None
+    quiet: bool = False
+
+
+def run_check(paths: list[str], options: CheckOptions) -> int:
+    """Judge `paths` and return the exit status. Raises UsageError where nothing can be judged."""
+    from pixelsleuth.models.choices import options_of
+    from pixelsleuth.models.registry import load
+
+    if options.resume and (options.style != "jsonl" or options.output is None):
+        raise UsageError(
+            "--resume goes on with a file of JSON lines; name it: --format jsonl --output FILE --resume."
+        )
+    run = Run(options)
+    sources = run.find(paths)
+    if not sources:
+        return WRONG_USAGE
+    # Outputs first: a report that cannot be written is refused before minutes of work, not after.
+    try:
+        run.outputs.prepare(len(sources))
+        detector = load(
+            options.model,
+            device=options.device,
+            precision=options.precision,
+            weights=options.weights,
+            options=options_of([options.model], options.options)[options.model],
+        )
+        detector.decide_as(options.accuse_at_most, options.right_at_least, options.stable)
+        todo = run.resume(detector, sources)
+    except BaseException:
+        run.outputs.discard()
+        raise
+    run.announce(detector)
+    return run.judge(detector, todo, len(sources))
+
+
+class Run:
+    """The state of one run: its outputs, its notices and its counts."""
+
+    def __init__(self, options: CheckOptions) -> None:
+        self.options = options
+        self.notices = Notices()
+        self.outputs = Delivery(options, self.notices)
+        self.states: Counter[str] = Counter()
+        self.judged_before = 0
+        with contextlib.suppress(
+            AttributeError, ValueError
+        ):  # a terminal of an old encoding must not end the run
+            sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+    def find(self, paths: list[str]) -> list[str]:
+        """The pictures that `paths` stand for. Raises NoPictures where they are folders without pictures."""
+        from pixelsleuth.pictures.images import find_pictures
+
+        if not paths:
+            self.notices.refuse(PixelSleuthError("Standard input named no picture; give one path a line."))
+            return []
+        return find_pictures(paths)
+
+    def announce(self, detector: Detector) -> None:
+        """Print what a person should know of the detector before it judges."""
+        if self.options.quiet:
+            return
+        for notice in detector.notices:
+            self.notices.say(words.printable(notice))
+        alone = self.options.model == "auto" and detector.name == "compact" and not detector.notices
+        if alone and sys.stderr.isatty():
+            self.notices.say(STRONGER)
+
+    def resume(self, detector: Detector, sources: list[str]) -> list[str]:
+        """Take over what an earlier run judged; return the sources that are left."""
+        if not self.options.resume or self.outputs.file is None:
+            return sources
+        from pixelsleuth.checking.resume import Earlier, with_picture
+
+        earlier = Earlier(self.outputs.file, detector.model)
+        todo = earlier.split(sources)
+        self.judged_before = len(sources) - len(todo)
+        for verdict in earlier.verdicts():
+            self.states[words.state_of(verdict)] += 1
+            if self.outputs.report is not None:
+                self.outputs.put_into_report(with_picture(verdict, self.options.max_megapixels))
+        try:
+            earlier.clean()
+        except OutputError as error:
+            self.outputs.give_up_file(error)
+        return todo
+
+    def judge(self, detector: Detector, sources: list[str], total: int) -> int:
+        """Judge every source, write every output, return the exit status."""
+        options = self.options
+        detector.max_megapixels = options.max_megapixels
+        interrupted = False
+        try:
+            self.outputs.begin(total)
+            verdicts = detector.check_many(sources, explain=options.explain, batch_size=options.batch_size)
+            with self.notices.progress(0 if options.quiet else len(sources)) as step:
+                for verdict in verdicts:
+                    self.states[words.state_of(verdict)] += 1
+                    self.outputs.write(verdict)
+                    verdict.forget_picture()
+                    step()
+                    if not self.outputs.open:
+                        break
+        except KeyboardInterrupt:
+            interrupted = True
+        except BaseException:
+            self.outputs.finish(interrupted=True)
+            raise
+        self.outputs.finish(interrupted=interrupted or self.states.total() < total)
+        if not options.quiet:
+            self.summarise(total, interrupted)
+        if interrupted:
+            return INTERRUPTED
+        if self.notices.refused:
+            return WRONG_USAGE
+        return SOME_FAILED if self.states["failed"] else ALL_JUDGED
+
+    def summarise(self, total: int, interrupted: bool) -> None:
+        """Print what was judged and where the files are."""
+        say, done = self.notices.say, self.states.total()
+        if interrupted:
+            say(f"Stopped after {done} of {words.count(total, 'picture')}; what was judged is written.")
+        elif done < total:
+            say(f"Stopped after {done} of {words.count(total, 'picture')}: nothing was left to write to.")
+        if self.judged_before:
+            say(f"{words.count(self.judged_before, 'picture')} had been judged before.")
+        if done > 1:
+            say(f"{words.count(done, 'picture')}: {words.tally(self.states)}.")
+        for line in self.outputs.places():
+            say(line)

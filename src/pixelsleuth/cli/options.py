@@ -1,0 +1,92 @@
+"""Options that several commands share, and types of values that click does not have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Any], Any]
+
+style_option: Option = click.option(
+    "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+device_option: Option = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+precision_option: Option = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "int8", "int4"]),
+    default="auto",
+    show_default=True,
+    help="Of the weights of large models.",
+)
+
+# Labelled data
+reader_option: Option = click.option(
+    "--reader",
+    metavar="NAME",
+    help="Read DATA as this data set, see 'pixelsleuth datasets'. Default: by its layout.",
+)
+set_option: Option = click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="A setting of the reader. Repeatable."
+)
+allow_outside: Option = click.option(
+    "--allow-outside",
+    is_flag=True,
+    help="Also read paths outside the data's folder: absolute ones, .., links. Only for data that you trust.",
+)
+
+
+def settings_of(pairs: Iterable[str]) -> dict[str, str]:
+    """The settings in `--set KEY=VALUE`. Raises click.UsageError."""
+    settings = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        key = key.strip()
+        if not equals:
+            raise click.UsageError(f"--set wants KEY=VALUE, not {pair!r}.")
+        if key in ("spec", "reader", "split", "allow_outside"):
+            raise click.UsageError(f"{key} is no setting of a reader; it has an option of its own.")
+        settings[key] = value.strip()
+    return settings
+
+
+def bounds_options(command: Command) -> Command:
+    """Add the options of the decision (docs/decision.md). Each is None where the user names none."""
+    for option in (
+        click.option(
+            "--stable/--fast",
+            default=None,
+            help="Conclusive only if mildly re-saved copies get the same label (default), or without that check.",
+        ),
+        click.option(
+            "--right-at-least",
+            type=float,
+            metavar="SHARE",
+            help="At least this share of conclusive verdicts is right (0.90).",
+        ),
+        click.option(
+            "--accuse-at-most",
+            type=float,
+            metavar="SHARE",
+            help="At most this share of authentic pictures is called synthetic or tampered (0.03).",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+class FiniteFloat(click.FloatRange):
+    """A finite number within bounds. FloatRange itself lets nan through."""
+
+    name = "float"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number; give one such as 100.", param, ctx)
+        return number
