@@ -84,6 +84,24 @@ class DownloadError(UsageError):
     code = "download_error"
 
 
+class Unreachable(DownloadError):
+    """No server answered: no network, no such host, nobody listening."""
+
+    code = "unreachable"
+
+
+class Interrupted(DownloadError):
+    """The server fell silent, broke off, or is busy: worth another try."""
+
+    code = "interrupted"
+
+
+class NotThere(DownloadError):
+    """The server has no such file (404)."""
+
+    code = "not_there"
+
+
 class OutputError(UsageError):
     """A report, mask or record cannot be written where it was asked for."""
 
@@ -100,6 +118,42 @@ class NoPictures(UsageError):
     """Nothing to judge: the folders given hold no picture."""
 
     code = "no_pictures"
+
+
+class Unfinished(UsageError):
+    """Some lines of a stage could not be done; everything else is kept, and the same command goes on."""
+
+    code = "unfinished"
+
+
+class InternalError(PixelSleuthError):
+    """The detector itself failed on a picture that could be read: recorded, so that the others are still judged."""
+
+    code = "internal_error"
+
+
+class Unavailable(PixelSleuthError):
+    """Something outside failed that may work later (a network, a service): a rerun tries it again."""
+
+    code = "unavailable"
+
+
+class Rejected(PixelSleuthError):
+    """A picture that the forge made, or could not make, and does not keep; the sentence says why."""
+
+    code = "rejected"
+
+
+class TrainingError(PixelSleuthError):
+    """A training cannot go on; checkpoints written so far stand."""
+
+    code = "training_error"
+
+
+class StageError(TrainingError):
+    """A stage of a recipe failed; the stages before it are kept."""
+
+    code = "stage_error"
 
 
 class EndpointError(PixelSleuthError):

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pixelsleuth.errors import Rejected
 from pixelsleuth.forge import editing, inpainting
 from pixelsleuth.forge.config import EditConfig, ForgeConfig
 from pixelsleuth.forge.editing import changed_pixels, paste_back
 from pixelsleuth.forge.masks import png
-from pixelsleuth.forge.sources import Context, Rejected
+from pixelsleuth.forge.sources import Context
 from pixelsleuth.forge.stages import write_bytes
 
 

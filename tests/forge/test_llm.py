@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelsleuth.errors import UsageError
+from pixelsleuth.errors import Unavailable, Unfinished, UsageError
 from pixelsleuth.forge import choices
 from pixelsleuth.forge.config import (
     ChoicesConfig,
@@ -28,7 +28,7 @@ from pixelsleuth.forge.llm import ChatClient, Malformed, estimate
 from pixelsleuth.forge.objects import name_object
 from pixelsleuth.forge.pipeline import run_forge
 from pixelsleuth.forge.sources import Context
-from pixelsleuth.forge.stages import Unavailable, Unfinished, attempt, read_rows
+from pixelsleuth.forge.stages import attempt, read_rows
 from pixelsleuth.forge.words import ATTRIBUTES, COCO, PLAIN_ATTRIBUTES, SUPERCATEGORY, find_object
 
 quiet = {"say": lambda _: None, "quiet": True}

@@ -217,8 +217,8 @@ def test_a_name_becomes_boxes_and_a_mask(make: object, tmp_path: Path) -> None:
 
 
 def test_no_box_is_a_rejection_with_the_threshold(tmp_path: Path) -> None:
+    from pixelsleuth.errors import Rejected
     from pixelsleuth.forge.grounding import grounded_mask
-    from pixelsleuth.forge.sources import Rejected
 
     config = MasksConfig("grounded", str(grounding_dino(tmp_path / "dino")), box_threshold=1.0)
     with pytest.raises(Rejected, match=r"No dog was found above the threshold 1\b"):

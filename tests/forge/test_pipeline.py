@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelsleuth.errors import PixelSleuthError, UsageError
+from pixelsleuth.errors import PixelSleuthError, Unavailable, Unfinished, UsageError
 from pixelsleuth.forge.config import ForgeConfig, read_config
 from pixelsleuth.forge.pipeline import run_forge
-from pixelsleuth.forge.stages import Journal, Stage, Unavailable, Unfinished, locked, read_rows, run_stage
+from pixelsleuth.forge.stages import Journal, Stage, locked, read_rows, run_stage
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "recipes" / "forge" / "local.yaml"

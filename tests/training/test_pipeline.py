@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pixelsleuth.core.settings import read_yaml
-from pixelsleuth.errors import UsageError
-from pixelsleuth.training.compact.pipeline import StageError, plan, run, stages_of
+from pixelsleuth.errors import StageError, UsageError
+from pixelsleuth.training.compact.pipeline import plan, run, stages_of
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPACT = ROOT / "recipes/compact.yaml"

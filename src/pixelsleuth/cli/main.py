@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from importlib import import_module
 from typing import Any
 
 import click
+
+from pixelsleuth.core.names import nearest
 
 COMMANDS = {
     "check": (
@@ -62,9 +63,9 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
-            close = difflib.get_close_matches(name, COMMANDS, n=1)
+            close = nearest(name, COMMANDS)
             if close:
-                hint = f"did you mean '{close[0]}'?"
+                hint = f"did you mean '{close}'?"
             else:
                 hint = (
                     f"commands: {', '.join(COMMANDS)}. To judge a picture: {ctx.command_path} check PICTURE"

@@ -41,7 +41,7 @@ def get(name: str, source: str | None, accept_licence: bool, force: bool, own: b
     pixelsleuth models get commfor
     pixelsleuth models get commfor --from /media/mirror
     """
-    from pixelsleuth.core.settings import nearest
+    from pixelsleuth.core.names import suggestion
     from pixelsleuth.errors import UnknownModel
     from pixelsleuth.models.fetching.fetch import fetch
     from pixelsleuth.models.origins import AUTO
@@ -49,7 +49,7 @@ def get(name: str, source: str | None, accept_licence: bool, force: bool, own: b
 
     known = {spec.name: spec for spec in specs()}
     if name != "auto" and name not in known:
-        raise UnknownModel(f"There is no model {name!r}{nearest(name, [*known, 'auto'])}.")
+        raise UnknownModel(f"There is no model {name!r}{suggestion(name, [*known, 'auto'])}.")
     for spec in [known[member] for member in (AUTO if name == "auto" else (name,))]:
         _announce(spec)
         with _watching() as watch:
@@ -154,7 +154,7 @@ def convert(
 
     The graph is kept only if ONNX Runtime gives torch's answers.
     """
-    from pixelsleuth.core.settings import nearest
+    from pixelsleuth.core.names import suggestion
     from pixelsleuth.errors import MissingExtra, OutputError, UsageError
     from pixelsleuth.models.choices import chosen, options_of
     from pixelsleuth.models.facts import FACTS
@@ -168,7 +168,7 @@ def convert(
             "with --data to measure that."
         )
     if name not in FACTS:
-        raise UsageError(f"There is no baseline {name!r}{nearest(name, FACTS)}")
+        raise UsageError(f"There is no baseline {name!r}{suggestion(name, FACTS)}")
     facts = FACTS[name]
     if name in NOT:
         raise UsageError(f"{facts.title} cannot become an ONNX graph: {NOT[name]}.")
@@ -246,7 +246,7 @@ def calibrate(name: str, data: str, split: str | None, limit: int | None, shared
     measurement.
     """
     from pixelsleuth.core.io import write_text
-    from pixelsleuth.core.settings import nearest
+    from pixelsleuth.core.names import suggestion
     from pixelsleuth.errors import UsageError
     from pixelsleuth.evaluation.calibrate import KINDS, measure
     from pixelsleuth.evaluation.pictures import choose
@@ -257,7 +257,7 @@ def calibrate(name: str, data: str, split: str | None, limit: int | None, shared
     from pixelsleuth.models.registry import load_light_first
 
     if name not in FACTS:
-        raise UsageError(f"No panel has a member {name!r}{nearest(name, FACTS)}")
+        raise UsageError(f"No panel has a member {name!r}{suggestion(name, FACTS)}")
     if not store.folder(name).is_dir():
         raise UsageError(f"The store holds nothing of {name}: run `pixelsleuth models get {name}` first.")
     detector, made_for = load_light_first(name), FACTS[name].made_for

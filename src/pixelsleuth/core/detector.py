@@ -12,7 +12,7 @@ from os import PathLike
 from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, overload
 
 from pixelsleuth.core.verdict import Label, NamesOnly, Verdict
-from pixelsleuth.errors import PictureError, PixelSleuthError, UsageError
+from pixelsleuth.errors import InternalError, PictureError, PixelSleuthError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,12 +57,6 @@ class Talk(Protocol):
 
     def ask(self, question: str) -> Turn:
         """The answer to one question."""
-
-
-class InternalError(PixelSleuthError):
-    """The detector itself failed on a picture that could be read: recorded, so that the rest goes on."""
-
-    code = "internal_error"
 
 
 class Detector(ABC):

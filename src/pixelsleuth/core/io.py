@@ -10,13 +10,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import re
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from pixelsleuth.errors import OutputError, OutputInUse
+from pixelsleuth.errors import OutputError, OutputInUse, UsageError
 
 if sys.platform != "win32":  # no advisory locks there: two runs on one name are not noticed
     import fcntl
@@ -66,6 +69,53 @@ def write_text(
 ) -> None:
     """`write_bytes` for text, in UTF-8."""
     write_bytes(path, text.encode("utf-8"), kind=kind, ours=ours)
+
+
+def write_json(path: str | os.PathLike[str], value: Any, *, kind: str = "file") -> None:
+    """`write_bytes` for a value as indented JSON. NaN and infinity are refused (ValueError)."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", kind=kind)
+
+
+def read_json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Any]]:
+    """Yield (line number from 1, value) of a file of ours; a last line that a killed run cut off is left out.
+
+    Raises UsageError where a whole line is no JSON. For untrusted files see `data.readers`.
+    """
+    with open(path, "rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.endswith(b"\n"):
+                return
+            if line.strip():
+                try:
+                    yield number, json.loads(line)
+                except ValueError:
+                    raise UsageError(f"{path}, line {number}, is no JSON: remove that line.") from None
+
+
+@contextlib.contextmanager
+def replaced(target: Path) -> Iterator[Path]:
+    """Yield a hidden neighbour of `target`, a file or a folder to be made; it takes the place of `target` at the end.
+
+    A folder of that name goes first. Where the block fails, what was made is removed and `target` stays as it was.
+    """
+    part = part_of(target)
+    _remove(part)  # of a killed run
+    try:
+        yield part
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        os.replace(part, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _remove(part)
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sweep(folder: Path, pattern: str) -> int:

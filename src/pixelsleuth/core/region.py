@@ -5,6 +5,7 @@ Regions are found from the mask's row runs by union-find.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,3 +140,15 @@ def small_heatmap(chance: NDArray) -> NDArray[np.float32]:
     scale = min(1.0, HEATMAP_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.array(Image.fromarray(chance.astype(np.float32)).resize(size, Image.Resampling.BOX))
+
+
+def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the intersection over union of two half-open boxes (x0, y0, x1, y1); 0 where neither has an area.
+
+    >>> round(box_iou((0, 0, 10, 10), (0, 5, 10, 10)), 3)
+    0.5
+    """
+    across = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    down = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = sum(max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1]) for box in (a, b))
+    return across * down / (areas - across * down) if areas else 0.0

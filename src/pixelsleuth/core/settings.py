@@ -6,13 +6,13 @@ Forge, training and evaluation read their recipes through here, so that all of t
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from pixelsleuth.core.names import suggestion
 from pixelsleuth.errors import MissingExtra, UsageError
 
 LARGEST = 1_000_000
@@ -92,17 +92,6 @@ def plain_yaml(text: str, where: str) -> Any:
     return yaml.safe_load(text)
 
 
-def nearest(name: str, known: Iterable[Any], where: str = "") -> str:
-    """What to say behind a name that is not known; `where` stands before each name.
-
-    >>> nearest("sede", ["seed", "steps"]), nearest("x", ["seed"])
-    ('; did you mean seed?', '; it may be seed')
-    """
-    names = [str(one) for one in known]
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {where}{close[0]}?" if close else f"; it may be {', '.join(names)}"
-
-
 def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted key, value) of nested settings."""
     for key, value in content.items():
@@ -122,7 +111,9 @@ def fill(kind: type[T], content: Mapping[str, Any], where: str = "", root: Any =
     for key in content:
         if key not in hints:
             deeper = [name for name, _ in flat(dataclasses.asdict(root())) if name.endswith(f".{key}")]
-            said = f"; did you mean {deeper[0]}?" if deeper and not where else nearest(str(key), hints, where)
+            said = (
+                f"; did you mean {deeper[0]}?" if deeper and not where else suggestion(str(key), hints, where)
+            )
             raise UsageError(f"There is no setting {where}{key}{said}")
     return kind(**{key: _value(hints[key], value, f"{where}{key}", root) for key, value in content.items()})
 
@@ -142,7 +133,7 @@ def _value(kind: Any, value: Any, name: str, root: Any) -> Any:
     if origin is Literal:
         value = "off" if value is False and "off" in inner else value  # YAML reads `off` as False
         if value not in inner or isinstance(value, bool):
-            raise UsageError(f"{name} is {value!r}{nearest(str(value), inner)}.")
+            raise UsageError(f"{name} is {value!r}{suggestion(str(value), inner)}.")
         return value
     if origin in (tuple, list):
         rows = value if isinstance(value, list | tuple) else [] if value is None else [value]

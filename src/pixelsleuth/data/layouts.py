@@ -6,7 +6,6 @@ looks at names of files and columns, never into a file.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections import Counter
@@ -16,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pixelsleuth.core.names import nearest
 from pixelsleuth.data.reader import ReaderSpec
 from pixelsleuth.errors import UsageError
 
@@ -73,9 +73,8 @@ def get(name: str) -> ReaderSpec:
 
 def _suggest(name: str, known: Iterable[str]) -> str:
     known = list(known)
-    flat = {key.replace("_", ""): key for key in known}
-    close = difflib.get_close_matches(name.lower().replace("-", "").replace("_", ""), flat, n=1)
-    return f"did you mean {flat[close[0]]!r}?" if close else f"there are: {', '.join(known) or 'none'}."
+    close = nearest(name, known)
+    return f"did you mean {close!r}?" if close else f"there are: {', '.join(known) or 'none'}."
 
 
 def of_folder(folder: Path) -> tuple[ReaderSpec, Path] | None:

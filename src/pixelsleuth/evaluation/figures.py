@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelsleuth.core.region import box_iou
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.evaluation.metrics import calibration, detection, localization
 from pixelsleuth.evaluation.metrics.resampling import Statistic, quotient, weighted_mean
@@ -101,11 +102,7 @@ class Frame:
         found = [row.get("boxes") for row in self.rows]
         return np.array(
             [
-                float("nan")
-                if one is None
-                else localization.box_iou(one["told"], one["true"])
-                if one["told"]
-                else 0.0
+                float("nan") if one is None else box_iou(one["told"], one["true"]) if one["told"] else 0.0
                 for one in found
             ]
         )

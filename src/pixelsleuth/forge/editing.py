@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 
 from pixelsleuth.data.equalise import random_for
+from pixelsleuth.errors import Rejected
 from pixelsleuth.forge import edits
 from pixelsleuth.forge.masks import load_mask, png
 from pixelsleuth.forge.shapes import Random, bounding_box, free_shape, outline_shape
-from pixelsleuth.forge.sources import Context, Rejected, photograph, photographs
+from pixelsleuth.forge.sources import Context, photograph, photographs
 from pixelsleuth.forge.stages import Row, write_bytes
 
 

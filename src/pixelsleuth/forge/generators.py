@@ -6,7 +6,6 @@ The tables name methods, not checkpoints. Where a public checkpoint of that name
 
 from __future__ import annotations
 
-import difflib
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from pixelsleuth.core.names import nearest
 from pixelsleuth.data.equalise import random_for
-from pixelsleuth.errors import UsageError
+from pixelsleuth.errors import Rejected, UsageError
 from pixelsleuth.forge.config import SynthesisConfig
 from pixelsleuth.forge.loading import accepted, device_of, diffusion_pipeline
 from pixelsleuth.forge.masks import png
-from pixelsleuth.forge.sources import Context, Rejected, photograph
+from pixelsleuth.forge.sources import Context, photograph
 from pixelsleuth.forge.stages import Row, write_bytes
 
 
@@ -76,9 +76,9 @@ REGISTRY: dict[str, Generator] = {
 def find_generator(name: str) -> Generator:
     """A method of the registry that can be run. Raises UsageError with the nearest name, or with what to do instead."""
     if name not in REGISTRY:
-        close = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.4)
+        close = nearest(name, REGISTRY, cutoff=0.4)
         runnable = ", ".join(one.name for one in REGISTRY.values() if one.model)
-        raise UsageError(f"{name!r} is no generator of the registry; {f'did you mean {close[0]!r}? ' if close else ''}"
+        raise UsageError(f"{name!r} is no generator of the registry; {f'did you mean {close!r}? ' if close else ''}"
                          f"Those that can be run: {runnable}.")  # fmt: skip
     found = REGISTRY[name]
     if not found.model:

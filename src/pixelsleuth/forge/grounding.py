@@ -13,9 +13,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pixelsleuth.errors import Rejected
 from pixelsleuth.forge.config import MasksConfig
 from pixelsleuth.forge.loading import device_of, loading
-from pixelsleuth.forge.sources import Rejected
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

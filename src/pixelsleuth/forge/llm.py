@@ -23,9 +23,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pixelsleuth.core.deadline import in_time
-from pixelsleuth.errors import UsageError
+from pixelsleuth.errors import Unavailable, UsageError
 from pixelsleuth.forge.config import LlmConfig
-from pixelsleuth.forge.stages import Unavailable
 
 T = TypeVar("T")
 AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 529}

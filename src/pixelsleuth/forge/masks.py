@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from pixelsleuth.data.equalise import random_for, resized
+from pixelsleuth.errors import Rejected
 from pixelsleuth.forge.shapes import Random, free_shape, outline_shape
-from pixelsleuth.forge.sources import Context, Rejected, photograph, size_policy
+from pixelsleuth.forge.sources import Context, photograph, size_policy
 from pixelsleuth.forge.stages import Row, write_bytes
 
 

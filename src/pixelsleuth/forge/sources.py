@@ -4,7 +4,6 @@ The split goes by a hash of the group, before anything is made, so that a splice
 no scene stands on both. The same bytes twice are one photograph.
 """
 
-# ruff: noqa: N818  (the names are what went wrong)
 from __future__ import annotations
 
 import functools
@@ -22,7 +21,7 @@ from pixelsleuth.data.equalise import SizePolicy, resized
 from pixelsleuth.data.left_out import ABSENT, DOUBLE, NO_PICTURE, UNREADABLE, LeftOut
 from pixelsleuth.data.source import Source
 from pixelsleuth.data.tables import open_table
-from pixelsleuth.errors import PictureNotFound, PixelSleuthError, UsageError
+from pixelsleuth.errors import PictureNotFound, UsageError
 from pixelsleuth.forge.config import ForgeConfig
 from pixelsleuth.forge.stages import Row, read_rows, sha256_of, write_text
 from pixelsleuth.pictures.files import find_pictures
@@ -196,9 +195,3 @@ def _json(path: Path) -> Any:
         raise UsageError(
             f"{path} cannot be read as JSON ({error}); give captions or outlines as docs/forge.md says."
         ) from None
-
-
-class Rejected(PixelSleuthError):
-    """A picture that the forge made, or could not make, and does not keep; the sentence says why."""
-
-    code = "rejected"

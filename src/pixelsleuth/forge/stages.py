@@ -7,7 +7,6 @@ gives the same files as one that was left in peace. Changed settings or input gi
 starts anew.
 """
 
-# ruff: noqa: N818  (the names are what went wrong)
 from __future__ import annotations
 
 import contextlib
@@ -31,23 +30,11 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core import io as writing
-from pixelsleuth.errors import OutputError, PixelSleuthError, UsageError
+from pixelsleuth.errors import OutputError, PixelSleuthError, Unavailable, Unfinished, UsageError
 
 Row = dict[str, Any]
 Work = Callable[[Row, Any], list[Row]]
 """(line, context) -> lines, each with an `id`. A module-level function: worker processes find it by name."""
-
-
-class Unavailable(PixelSleuthError):
-    """Something outside failed that may work later (a network, a service): the line is tried again on a rerun."""
-
-    code = "unavailable"
-
-
-class Unfinished(UsageError):
-    """Some lines of a stage could not be done; everything else is kept, and the same command goes on."""
-
-    code = "unfinished"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from pixelsleuth._version import __version__
 from pixelsleuth.core.detector import Capability, Detector
-from pixelsleuth.core.settings import nearest
+from pixelsleuth.core.names import suggestion
 from pixelsleuth.core.verdict import Verdict
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.choices import chosen
@@ -265,7 +265,7 @@ def baseline_class(name: str) -> type[Baseline]:
     """
     module, mark, attribute = name.partition(":")
     if not mark and name not in FACTS:
-        raise UsageError(f"There is no baseline {name!r}{nearest(name, FACTS)}")
+        raise UsageError(f"There is no baseline {name!r}{suggestion(name, FACTS)}")
     try:
         members = vars(import_module(module if mark else f"pixelsleuth.models.baselines.{name}"))
     except ModuleNotFoundError as error:

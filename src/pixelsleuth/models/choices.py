@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pixelsleuth.core.names import nearest
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.facts import ANYTHING, FACTS, Facts
 
@@ -33,8 +33,8 @@ def chosen(facts: Facts, options: Mapping[str, str]) -> dict[str, str]:
 
 
 def _meant(text: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(text, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    close = nearest(text, known)
+    return f"; did you mean {close!r}?" if close else ""
 
 
 def weights_of(models: Sequence[str], given: Sequence[str]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import os
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pixelsleuth.core.content import ensure_regular
 from pixelsleuth.core.detector import Detector
+from pixelsleuth.core.names import nearest
 from pixelsleuth.errors import MissingExtra, UnknownModel, UsageError
 from pixelsleuth.models import store
 from pixelsleuth.models.catalogue import CHECKPOINTS, HUB, SERVED, SPECS, ModelSpec, importable
@@ -269,9 +269,9 @@ def _unknown(name: str) -> str:
                 f"The folder {name!r} holds a checkpoint; turn it into a detector with `pixelsleuth export`."
             )
         return f"The folder {name!r} holds no model that this version can load; {known}."
-    close = difflib.get_close_matches(name.lower(), names, n=1)
+    close = nearest(name, names)
     if close:
-        return f"There is no model {name!r}; did you mean {close[0]!r}? ({known})"
+        return f"There is no model {name!r}; did you mean {close!r}? ({known})"
     return f"There is no model {name!r}; {known}."
 
 

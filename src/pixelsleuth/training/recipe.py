@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.settings import nearest, read_yaml
+from pixelsleuth.core.names import suggestion
+from pixelsleuth.core.settings import read_yaml
 from pixelsleuth.errors import OutputError, UsageError
 
 KINDS = {
@@ -62,5 +63,5 @@ def _trainer(path: Path, overrides: Sequence[str]) -> tuple[Any, dict[str, Any]]
     content = read_yaml(path, overrides)
     kind = content.get("kind", "sida")
     if kind not in KINDS:
-        raise UsageError(f"{path}: there is no training of kind {kind!r}{nearest(str(kind), KINDS)}.")
+        raise UsageError(f"{path}: there is no training of kind {kind!r}{suggestion(str(kind), KINDS)}.")
     return import_module(KINDS[kind]), content

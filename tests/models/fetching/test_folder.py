@@ -158,7 +158,7 @@ def test_fetching_needs_no_extra(tmp_path: Path, hub: Hub) -> None:
             "        if name.split('.')[0] in {'torch', 'numpy', 'huggingface_hub', 'requests', 'onnxruntime'}:\n"
             "            raise ImportError(name)\n"
             "sys.meta_path.insert(0, Blocked())\n"
-            "from pixelsleuth.core import origins\n"
+            "from pixelsleuth.models import origins\n"
             f"origins.ORIGINS['commfor'] = {ORIGINS['commfor']!r}\n"
             "from pixelsleuth.cli.main import main\n"
             "main(['models', 'get', 'commfor'])\n"

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import torch
 
-from pixelsleuth.errors import UsageError
+from pixelsleuth.errors import TrainingError, UsageError
 from pixelsleuth.models.lora import fold
 from pixelsleuth.training.run import checkpoints
-from pixelsleuth.training.run.log import WINDOW, Alarms, Log, TrainingError, read_log
+from pixelsleuth.training.run.log import WINDOW, Alarms, Log, read_log
 from pixelsleuth.training.sida.config import TrainConfig, read_config
 from pixelsleuth.training.sida.loop import Training, train
 from pixelsleuth.training.sida.modules import prepare, table, trained

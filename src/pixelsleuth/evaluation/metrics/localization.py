@@ -111,14 +111,6 @@ def outer_box(boxes: Sequence[Sequence[int]]) -> tuple[int, int, int, int] | Non
     return min(x0), min(y0), max(x1), max(y1)
 
 
-def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two boxes (x0, y0, x1, y1), half open; 0 where neither has an area."""
-    across = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-    down = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    areas = sum(max(0.0, one[2] - one[0]) * max(0.0, one[3] - one[1]) for one in (a, b))
-    return across * down / (areas - across * down) if areas else 0.0
-
-
 def auc(histogram: Any) -> float:
     """Area under the pixel ROC curve of (2, 256), ties at half weight; NaN where a class of pixels is absent."""
     outside, inside = np.asarray(histogram, dtype=np.float64)

@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixelsleuth.errors import DownloadError, UsageError
+from pixelsleuth.errors import DownloadError, Unreachable, UsageError
 from pixelsleuth.models import store
-from pixelsleuth.models.fetching import web
 from pixelsleuth.models.fetching.mirrors import Folder, Offer, Offers, Web
 from pixelsleuth.models.fetching.transfer import Wanted, Watch, copy, download
 
@@ -54,7 +53,7 @@ def fetch(
     try:
         with _alone(spec.name) as folder:
             return _gather(spec, place, folder, own, watch or Watch())
-    except web.Unreachable as error:
+    except Unreachable as error:
         raise DownloadError(
             f"{str(error).rstrip('.?')}: connect, or take the weights from a folder or a mirror with "
             f"`pixelsleuth models get {spec.name} --from FOLDER|URL`."

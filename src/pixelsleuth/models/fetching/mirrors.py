@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pixelsleuth.errors import DamagedWeights, DownloadError
+from pixelsleuth.errors import DamagedWeights, DownloadError, NotThere
 from pixelsleuth.models import store
 from pixelsleuth.models.fetching import web
 from pixelsleuth.models.fetching.transfer import Wanted
@@ -64,7 +64,7 @@ class Web:
             return Offers(files, origin.revision, source)
         try:
             revision, listed = self._listing(origin)
-        except web.NotThere:
+        except NotThere:
             if not self.mirror or not origin.files:
                 raise
             files = [

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from pixelsleuth.errors import DownloadError
+from pixelsleuth.errors import DownloadError, Interrupted, NotThere
 from pixelsleuth.models.fetching import web
 from pixelsleuth.models.store import Stored
 
@@ -70,7 +70,7 @@ def download(urls: Sequence[str], target: Path, wanted: Wanted, *, key: str = ""
     for i, url in enumerate(urls):
         try:
             return _persistently(url, target, wanted, key, watch)
-        except web.NotThere:
+        except NotThere:
             if i == len(urls) - 1:
                 raise
     raise DownloadError(f"There is nowhere to fetch {target.name} from; name a place with --from.")
@@ -83,7 +83,7 @@ def _persistently(url: str, target: Path, wanted: Wanted, key: str, watch: Watch
         before = _size(part)
         try:
             return _once(url, target, wanted, key, watch)
-        except web.Interrupted as error:
+        except Interrupted as error:
             failures = failures + 1 if _size(part) - before < CHUNK else 1
             if failures >= ATTEMPTS:
                 came = _size(part)
@@ -103,7 +103,7 @@ def _once(url: str, target: Path, wanted: Wanted, key: str, watch: Watch) -> Sto
         headers["If-Range"] = version  # another version is sent from its beginning
     try:
         reply = web.ask(url, headers, key=key)
-    except web.NotThere:
+    except NotThere:
         if not begun:
             raise
         _forget(target)  # the part is of something longer
@@ -222,7 +222,7 @@ def _receive(
         _forget(target)
         raise DownloadError(f"{whence} sends more of {target.name} than the {size:,} bytes that it declares.")
     if came < size:
-        raise web.Interrupted(f"{whence} broke off after {came:,} of {size:,} bytes.")
+        raise Interrupted(f"{whence} broke off after {came:,} of {size:,} bytes.")
 
 
 def _keep(target: Path, digest: _Digest, size: int, wanted: Wanted, whence: str) -> Stored:

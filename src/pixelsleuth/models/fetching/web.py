@@ -3,7 +3,6 @@
 Only the standard library, so that the light core can fetch weights.
 """
 
-# ruff: noqa: N818  (as in core.errors: the names are what went wrong)
 from __future__ import annotations
 
 import http.client
@@ -21,7 +20,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from pixelsleuth._version import __version__
-from pixelsleuth.errors import DownloadError
+from pixelsleuth.errors import DownloadError, Interrupted, NotThere, Unreachable
 
 TIMEOUT = 30.0
 """Seconds without a byte until a server counts as silent."""
@@ -30,18 +29,6 @@ MOST_JSON = 16_000_000
 LINKED = ("x-linked-etag", "x-linked-size", "x-repo-commit")
 """What the hub says of a file before it sends elsewhere for its bytes."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
-
-
-class Unreachable(DownloadError):
-    """No server answered: no network, no such host, nobody listening."""
-
-
-class Interrupted(DownloadError):
-    """The server fell silent, broke off, or is busy: worth another try."""
-
-
-class NotThere(DownloadError):
-    """The server has no such file (404)."""
 
 
 @dataclass

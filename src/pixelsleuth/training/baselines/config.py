@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from pixelsleuth.core.settings import fill, nearest
+from pixelsleuth.core.names import suggestion
+from pixelsleuth.core.settings import fill
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.errors import UsageError
 from pixelsleuth.training.sida.config import (
@@ -101,7 +102,7 @@ def sound(content: Mapping[str, Any]) -> BaselineConfig:
         )
     unknown = [name for name in config.classes if name not in LABELS]
     if unknown:
-        raise UsageError(f"There is no class {unknown[0]!r}{nearest(unknown[0], LABELS)}.")
+        raise UsageError(f"There is no class {unknown[0]!r}{suggestion(unknown[0], LABELS)}.")
     if config.classes and (LABELS[0] not in config.classes or len(set(config.classes)) < 2):
         raise UsageError("classes must hold real and a class of fakes.")
     return config

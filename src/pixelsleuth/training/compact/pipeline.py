@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.settings import nearest
-from pixelsleuth.errors import PixelSleuthError, UsageError
+from pixelsleuth.core.names import suggestion
+from pixelsleuth.errors import StageError, UsageError
 
 OWN = ("kind", "stages", "leaves")
 """Keys of a recipe that are no settings of its stages."""
@@ -37,12 +37,6 @@ class Stage:
         """Module, and the word that says what of it."""
         word = self.arguments[0] if self.arguments and not self.arguments[0].startswith("-") else ""
         return f"{self.module} {word}".rstrip()
-
-
-class StageError(PixelSleuthError):
-    """A stage of a recipe failed; what stands before it is kept."""
-
-    code = "training_error"
 
 
 def run(content: Mapping[str, Any], *, resume: bool = True) -> Path:
@@ -91,7 +85,7 @@ def stages_of(content: Mapping[str, Any]) -> list[Stage]:
     settings = [key for key in content if key not in OWN]
     for key in settings:
         if key not in used:
-            raise UsageError(f"There is no setting {key}{nearest(key, sorted(used))}")
+            raise UsageError(f"There is no setting {key}{suggestion(key, sorted(used))}")
     lacking = sorted(key for key in used if content.get(key) in (None, ""))
     if lacking:
         raise UsageError(f"The recipe names no {lacking[0]}: add {lacking[0]}=... to the command.")

@@ -13,17 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from pixelsleuth.errors import MissingExtra, OutputError, PixelSleuthError
+from pixelsleuth.errors import MissingExtra, OutputError, TrainingError
 
 SHOWN = ("loss", "detection", "text", "bce", "dice")
 WINDOW = 30
 """Steps that the alarms look back."""
-
-
-class TrainingError(PixelSleuthError):
-    """A training cannot go on; checkpoints written so far stand."""
-
-    code = "training_error"
 
 
 class Log:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pixelsleuth.core.settings import fill, flat, nearest, read_yaml
+from pixelsleuth.core.names import suggestion
+from pixelsleuth.core.settings import fill, flat, read_yaml
 from pixelsleuth.errors import UsageError
 
 FULL = ("embed_tokens", "mask_decoder", "segmentation", "detection", "fusion")
@@ -220,7 +221,7 @@ def ensure_sound(config: TrainConfig) -> None:
         raise UsageError("weights must not be negative.")
     unknown = [name for name in config.full if name not in MODULES]
     if unknown:
-        raise UsageError(f"full names no module {unknown[0]!r}{nearest(unknown[0], MODULES)}.")
+        raise UsageError(f"full names no module {unknown[0]!r}{suggestion(unknown[0], MODULES)}.")
     if not config.full and not config.lora.rank:
         raise UsageError("Nothing would be trained: give full a module, or lora.rank more than 0.")
     if config.precision == "fp32" and config.frozen == "bf16":

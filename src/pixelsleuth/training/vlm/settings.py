@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.settings import nearest
+from pixelsleuth.core.names import suggestion
 from pixelsleuth.errors import UsageError
 from pixelsleuth.training.recipe import ensure_new
 
@@ -31,7 +31,7 @@ def settings(given: Mapping[str, Any] | None, defaults: Mapping[str, Any], what:
     merged = dict(defaults)
     for key, value in (given or {}).items():
         if key not in defaults:
-            raise UsageError(f"{what} has no setting {key!r}{nearest(str(key), defaults)}")
+            raise UsageError(f"{what} has no setting {key!r}{suggestion(str(key), defaults)}")
         standard = defaults[key]
         if isinstance(standard, float) and not isinstance(value, bool) and isinstance(value, int | str):
             value = _number(value, key)
