@@ -1,7 +1,7 @@
 """What a training is told: dataclasses with the paper's values, filled from a YAML recipe and `key=value` overrides.
 
 `read_config` refuses what it does not know ("did you mean"), values of another type, and settings that exclude each
-other, before anything heavy is imported. docs/train.md explains every key.
+other, before anything heavy is imported. docs/training.md explains every key.
 """
 
 from __future__ import annotations
