@@ -8,13 +8,15 @@ by a threshold would give an empty mask, or the whole picture: `UnsupportedForma
 
 from __future__ import annotations
 
+import os
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.data.masks import LEVEL, Marks
-from pixelsleuth.errors import CorruptPicture, UnsupportedFormat
+from pixelsleuth.errors import CorruptPicture, PictureTooLarge, UnsupportedFormat
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from pixelsleuth.pictures.formats import Header
 
 Levels = NDArray[np.uint8]
+MAX_MASK_PIXELS = 100_000_000
+LEVEL = 128
+"""The grey level from which a pixel counts as marked, where nothing else is said."""
 NEARLY_WHITE = 240
 FEW = 32
 """Up to so many levels, none of them nearly white, are class ids rather than a soft edge."""
@@ -29,6 +34,55 @@ SMALL = 64
 """Class ids below this, beside 255 for the void between objects, as in PASCAL VOC."""
 AGREE = 0.1
 """Colours and transparency say the same where they differ on no more than this share of the opaque pixels."""
+
+
+class Marks(StrEnum):
+    """What marks the tampered pixels in a stored mask."""
+
+    WHITE = "white"  # the brightest channel above 127
+    BLACK = "black"  # the brightest channel at most 127: inverted sets (DSO-1, NIST16)
+    ALPHA = "alpha"  # transparent pixels (MagicBrush); the colours under them mean nothing
+    OPAQUE = "opaque"  # pixels that are not transparent
+    NONZERO = "nonzero"  # every level but 0: class ids
+    RED = "red"  # red stronger than green (Columbia's edge masks)
+    GREEN = "green"
+    ALL = "all"  # every pixel: nothing is stored
+    NONE = "none"  # no pixel: nothing is stored
+
+
+def open_stored(file: Path | bytes | None) -> tuple[Image.Image, Header, str]:
+    """Decode a mask file as it is stored: (Pillow image of its own mode, its header, its name).
+
+    The header is read and the size checked before Pillow decodes. Raises PictureError.
+    """
+    import io
+
+    from pixelsleuth.pictures.decode import guarded, translated
+    from pixelsleuth.pictures.deep import image_of
+    from pixelsleuth.pictures.files import MAX_FILE_BYTES, file_too_large, read_file
+    from pixelsleuth.pictures.formats import read_header
+    from pixelsleuth.pictures.formats.base import stream_of
+    from pixelsleuth.pictures.formats.tiff_samples import Samples
+
+    if isinstance(file, bytes):
+        name, data = "mask", bytearray(file)
+    else:
+        name = os.fspath(file) if file is not None else "mask"
+        data = read_file(name, name)
+    if len(data) > MAX_FILE_BYTES:
+        raise file_too_large(name, len(data))
+    header = read_header(memoryview(data), name)
+    with translated(name), guarded():
+        whole = header.format == "TIFF"
+        stream: Any = io.BytesIO(data) if whole else stream_of(memoryview(data), header.parts)
+        image: Any = header.opener(stream)
+        for width, height in ((header.width, header.height), image.size):
+            if width * height > MAX_MASK_PIXELS:
+                raise PictureTooLarge(f"{name} is a mask of {width} x {height} pixels; scale it down.")
+        image.load()
+        if isinstance(image, Samples):
+            image = image_of(image)
+    return image, header, name
 
 
 def levels_of(image: Image.Image, header: Header, name: str, marks: Marks) -> Levels:

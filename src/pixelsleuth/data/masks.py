@@ -9,39 +9,14 @@ or refused by name: a mask is never empty because it was not understood.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.errors import PictureTooLarge
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from pixelsleuth.pictures.formats import Header
-
-MAX_MASK_PIXELS = 100_000_000
-LEVEL = 128
-"""The grey level from which a pixel counts as marked, where nothing else is said."""
-
-
-class Marks(StrEnum):
-    """What marks the tampered pixels in a stored mask."""
-
-    WHITE = "white"  # the brightest channel above 127
-    BLACK = "black"  # the brightest channel at most 127: inverted sets (DSO-1, NIST16)
-    ALPHA = "alpha"  # transparent pixels (MagicBrush); the colours under them mean nothing
-    OPAQUE = "opaque"  # pixels that are not transparent
-    NONZERO = "nonzero"  # every level but 0: class ids
-    RED = "red"  # red stronger than green (Columbia's edge masks)
-    GREEN = "green"
-    ALL = "all"  # every pixel: nothing is stored
-    NONE = "none"  # no pixel: nothing is stored
+from pixelsleuth.data.mask_levels import LEVEL, hue, levels_of, open_stored
+from pixelsleuth.data.mask_levels import Marks as Marks
 
 
 @dataclass(frozen=True)
@@ -156,8 +131,6 @@ def _drawn(polygons: tuple[tuple[float, ...], ...], size: tuple[int, int]) -> ND
 
 def _stored(mask: Mask, level: int) -> tuple[NDArray[np.bool_], int, tuple[int, int, int]]:
     """(marked pixels as stored, the mask's own EXIF orientation, (grey levels, pixels > 0, pixels marked))."""
-    from pixelsleuth.data.mask_levels import hue, levels_of
-
     image, header, name = open_stored(mask.file)
     if mask.marks in (Marks.RED, Marks.GREEN):
         marked = hue(image, name, level, green=mask.marks is Marks.GREEN)
@@ -174,38 +147,3 @@ def _counts(values: NDArray[np.uint8], marked: NDArray[np.bool_]) -> tuple[int, 
         return 0, over_zero, over_half
     histogram = np.bincount(values.reshape(-1), minlength=256)
     return int((histogram[1:255] > 0).sum()), over_zero, over_half
-
-
-def open_stored(file: Path | bytes | None) -> tuple[Image.Image, Header, str]:
-    """Decode a mask file as it is stored: (Pillow image of its own mode, its header, its name).
-
-    The header is read and the size checked before Pillow decodes. Raises PictureError.
-    """
-    import io
-
-    from pixelsleuth.pictures.decode import guarded, translated
-    from pixelsleuth.pictures.deep import image_of
-    from pixelsleuth.pictures.files import MAX_FILE_BYTES, file_too_large, read_file
-    from pixelsleuth.pictures.formats import read_header
-    from pixelsleuth.pictures.formats.base import stream_of
-    from pixelsleuth.pictures.formats.tiff_samples import Samples
-
-    if isinstance(file, bytes):
-        name, data = "mask", bytearray(file)
-    else:
-        name = os.fspath(file) if file is not None else "mask"
-        data = read_file(name, name)
-    if len(data) > MAX_FILE_BYTES:
-        raise file_too_large(name, len(data))
-    header = read_header(memoryview(data), name)
-    with translated(name), guarded():
-        whole = header.format == "TIFF"
-        stream: Any = io.BytesIO(data) if whole else stream_of(memoryview(data), header.parts)
-        image: Any = header.opener(stream)
-        for width, height in ((header.width, header.height), image.size):
-            if width * height > MAX_MASK_PIXELS:
-                raise PictureTooLarge(f"{name} is a mask of {width} x {height} pixels; scale it down.")
-        image.load()
-        if isinstance(image, Samples):
-            image = image_of(image)
-    return image, header, name
