@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,20 +113,11 @@ def parquet(shards: list[Path], root: Path, split: str | None = None) -> Table:
         columns, names = frozenset(schema.names), _class_names(schema.metadata or {})
         break
 
-    splits = {shard: "" if columns and "split" in columns else split_of(shard) for shard in shards}
+    whole = columns is not None and "split" in columns  # the rows say themselves which split they belong to
+    splits = {shard: "" if whole else split_of(shard) for shard in shards}
 
     def read() -> Iterator[Row]:
-        unreadable.clear()
-        for shard in shards:
-            if split is not None and splits[shard] not in ("", split):
-                continue
-            where = shard.relative_to(root).as_posix()
-            try:
-                yield from _shard_rows(pq, shard, where, splits[shard])
-            except UsageError:
-                raise
-            except Exception as error:
-                unreadable.append(f"{where} ({' '.join(str(error).split())[:120]})")
+        return rows_of_shards(splits, root, split, partial(_shard_rows, pq), unreadable)
 
     if columns is None:
         raise UsageError(f"{root} holds no Parquet shard that can be read; download it again.")
@@ -138,7 +130,33 @@ def split_of(shard: Path) -> str:
     return match["split"] if match else ""
 
 
-def _shard_rows(pq: Any, shard: Path, where: str, split: str) -> Iterator[Row]:
+def rows_of_shards(
+    shards: Mapping[Path, str],
+    root: Path,
+    split: str | None,
+    rows: Callable[[Path, str], Iterator[Row]],
+    unreadable: list[str],
+    broken: type[Exception] | tuple[type[Exception], ...] = Exception,
+) -> Iterator[Row]:
+    """What `rows(shard, name)` yields for every shard that may hold `split`; `shards` maps each file to its own split.
+
+    A shard that raises one of `broken` is named in `unreadable`, and the next one is read.
+    """
+    unreadable.clear()
+    for shard, own_split in shards.items():
+        if split is not None and own_split not in ("", split):
+            continue
+        where = shard.relative_to(root).as_posix()
+        try:
+            for row in rows(shard, where):
+                yield {**row, "_split": own_split}
+        except UsageError:
+            raise
+        except broken as error:
+            unreadable.append(f"{where} ({' '.join(str(error).split())[:120]})")
+
+
+def _shard_rows(pq: Any, shard: Path, where: str) -> Iterator[Row]:
     with pq.ParquetFile(shard, buffer_size=1 << 20, pre_buffer=False) as file:
         groups = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
         if max(groups, default=0) > MAX_ROW_GROUP:
@@ -148,7 +166,7 @@ def _shard_rows(pq: Any, shard: Path, where: str, split: str) -> Iterator[Row]:
         number, names = 0, _class_names(file.schema_arrow.metadata or {})
         for batch in file.iter_batches(batch_size=BATCH):
             for row in batch.to_pylist():
-                yield {**row, "_where": f"{where}#{number}", "_split": split, "_names": names}
+                yield {**row, "_where": f"{where}#{number}", "_names": names}
                 number += 1
 
 
@@ -156,8 +174,8 @@ def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
     """The names of ClassLabel columns, as the `datasets` library writes them into the schema."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-        labels = {key: one for key, one in features.items() if one.get("_type") == "ClassLabel"}
-        return {key: [str(name) for name in one["names"]] for key, one in labels.items()}
+        labels = {key: feature for key, feature in features.items() if feature.get("_type") == "ClassLabel"}
+        return {key: [str(name) for name in feature["names"]] for key, feature in labels.items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         return {}
 
@@ -179,8 +197,8 @@ def hub(name: str, split: str | None = None) -> Table:
     streams = {str(key): _undecoded(library, part) for key, part in parts.items()}
     features = dict(next(iter(streams.values())).features or {})
     names = {
-        part: {key: list(one.names) for key, one in (stream.features or {}).items()
-               if isinstance(one, library.ClassLabel)}
+        part: {key: list(feature.names) for key, feature in (stream.features or {}).items()
+               if isinstance(feature, library.ClassLabel)}
         for part, stream in streams.items()
     }  # fmt: skip
 
@@ -197,7 +215,7 @@ def hub(name: str, split: str | None = None) -> Table:
 
 
 def _next_of(rows: Iterator[Row], where: str) -> Row | None:
-    """The next row of a stream over the network, None at its end; whatever breaks it is told in one sentence."""
+    """The next row of a stream over the network, None at its end; UsageError where the stream breaks off."""
     try:
         return next(rows, None)
     except Exception as error:
@@ -243,8 +261,8 @@ def picture_name(cell: Any) -> str:
 
 def names_of(row: Row, table: Table) -> Mapping[str, list[str]]:
     """The names of integer labels that hold for a row: its shard's own, where shards carry some, else the table's."""
-    found: Mapping[str, list[str]] = row.get("_names", table.names)
-    return found
+    names: Mapping[str, list[str]] = row.get("_names", table.names)
+    return names
 
 
 def label_text(row: Row, table: Table, column: str = "label") -> str:

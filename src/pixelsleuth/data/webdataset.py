@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pixelsleuth.data.tables import MAX_CELL, MAX_LINE, Row, Table, split_of
+from pixelsleuth.data.tables import MAX_CELL, MAX_LINE, Row, Table, rows_of_shards, split_of
 from pixelsleuth.errors import UsageError
 from pixelsleuth.pictures.files import MAX_FILE_BYTES
 from pixelsleuth.pictures.formats import SUFFIXES
@@ -43,16 +44,7 @@ def open_shards(shards: list[Path], root: Path, split: str | None = None) -> Tab
     splits = {shard: split_of(shard) for shard in shards}
 
     def read() -> Iterator[Row]:
-        unreadable.clear()
-        for shard in shards:
-            if split is not None and splits[shard] not in ("", split):
-                continue
-            where = shard.relative_to(root).as_posix()
-            try:
-                for row in _rows(shard, where):
-                    yield {**row, "_split": splits[shard]}
-            except (tarfile.TarError, OSError, EOFError) as error:
-                unreadable.append(f"{where} ({' '.join(str(error).split())[:120]})")
+        return rows_of_shards(splits, root, split, _rows, unreadable, (tarfile.TarError, OSError, EOFError))
 
     columns = _columns(read())
     if not {"image", "label"} <= columns:
@@ -64,10 +56,7 @@ def open_shards(shards: list[Path], root: Path, split: str | None = None) -> Tab
 
 
 def _columns(rows: Iterable[Row]) -> set[str]:
-    found: set[str] = set()
-    for _, row in zip(range(LOOKED_AT), rows, strict=False):
-        found |= {key for key in row if not key.startswith("_")}
-    return found
+    return {key for row in islice(rows, LOOKED_AT) for key in row if not key.startswith("_")}
 
 
 def _rows(shard: Path, where: str) -> Iterator[Row]:
@@ -124,7 +113,7 @@ def _object(data: bytes, where: str, taken: Row) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict):
         raise UsageError(f"{where}: the member .json holds no JSON object.")
-    return {key: one for key, one in value.items() if not key.startswith("_") and key not in taken}
+    return {key: cell for key, cell in value.items() if not key.startswith("_") and key not in taken}
 
 
 def _decoded(data: bytes, where: str) -> str:
