@@ -8,19 +8,17 @@ Verdicts that the file of `--output` does not take go to standard output.
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelsleuth.checking.results import Results
+from pixelsleuth.core.progress import Bar
 from pixelsleuth.core.streams import undisturbed
 from pixelsleuth.errors import OutputError, OutputInUse, PixelSleuthError
 from pixelsleuth.reporting import words
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from pixelsleuth.checking.mask_folder import MaskFolder
     from pixelsleuth.checking.runner import CheckOptions
     from pixelsleuth.core.outputs import RecordFile
@@ -33,12 +31,11 @@ class Notices:
 
     def __init__(self) -> None:
         self.refused = False
-        self.bar: Progress | None = None
+        self.bar = Bar()
 
     def say(self, line: str) -> None:
         """Print one line."""
-        with self.paused():
-            print(line, file=sys.stderr, flush=True)
+        self.bar.say(line)
 
     def refuse(self, error: PixelSleuthError) -> None:
         """Print what cannot be done; the run goes on and ends with exit status 2."""
@@ -54,40 +51,6 @@ class Notices:
             raise
         except OutputError as error:
             self.refuse(error)
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Take the progress bar away while the block prints."""
-        if self.bar is not None:
-            self.bar.stop()
-        yield
-        if self.bar is not None:
-            self.bar.start()
-
-    @contextlib.contextmanager
-    def progress(self, total: int) -> Iterator[Callable[[], None]]:
-        """A progress bar for more than one picture, where standard error is a terminal; yields its step."""
-        if total < 2 or not sys.stderr.isatty():
-            yield lambda: None
-            return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        from pixelsleuth.reporting.terminal import console_for
-
-        columns = (
-            TextColumn("Checking"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True),
-        )
-        bar = Progress(*columns, console=console_for(stderr=True), transient=True, redirect_stdout=False)
-        task = bar.add_task("", total=total)
-        self.bar = bar
-        try:
-            with bar:
-                yield lambda: bar.advance(task)
-        finally:
-            self.bar = None
 
 
 class Delivery:
@@ -143,7 +106,7 @@ class Delivery:
                 self.masks = None
                 self.notices.refuse(error)
         # May be interrupted: the reader of standard output may never read on, and Ctrl-C must end that.
-        with self.notices.paused():
+        with self.notices.bar.paused():
             self._put_into_results(verdict, mask_file)
         if verdict.error is not None and self.options.style != "text" and not self.options.quiet:
             self.notices.say(words.printable(verdict.error["message"]))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pixelsleuth.checking.delivery import Delivery, Notices
+from pixelsleuth.core.progress import Bar, progress
 from pixelsleuth.errors import OutputError, PixelSleuthError, UsageError
 from pixelsleuth.reporting import words
 
@@ -140,12 +141,13 @@ class Run:
         try:
             self.outputs.begin(total)
             verdicts = detector.check_many(sources, explain=options.explain, batch_size=options.batch_size)
-            with self.notices.progress(0 if options.quiet else len(sources)) as step:
+            few = len(sources) < 2
+            with progress("Checking", len(sources), quiet=options.quiet or few) as self.notices.bar:
                 for verdict in verdicts:
                     self.states[words.state_of(verdict)] += 1
                     self.outputs.write(verdict)
                     verdict.forget_picture()
-                    step()
+                    self.notices.bar()
                     if not self.outputs.open:
                         break
         except KeyboardInterrupt:
@@ -153,6 +155,8 @@ class Run:
         except BaseException:
             self.outputs.finish(interrupted=True)
             raise
+        finally:
+            self.notices.bar = Bar()
         self.outputs.finish(interrupted=interrupted or self.states.total() < total)
         if not options.quiet:
             self.summarise(total, interrupted)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pixelsleuth.cli.options import allow_outside, reader_option, set_option, settings_of, style_option
+from pixelsleuth.core.progress import progress
 
 if TYPE_CHECKING:
     from pixelsleuth.data.reader import ReaderSpec
@@ -95,9 +93,9 @@ def verify(
     opened = open_data(data, reader, split, allow_outside=allow_outside, **settings_of(settings))
     report: Report | None = None
     interrupted = False
-    with _progress(quiet) as step:
+    with progress("Verifying", quiet=quiet) as bar:
         try:
-            for report in walk(opened, limit=limit, step=step):  # noqa: B007  (the last one is told)
+            for report in walk(opened, limit=limit, step=bar):  # noqa: B007  (the last one is told)
                 pass
         except KeyboardInterrupt:
             interrupted = True
@@ -167,19 +165,3 @@ def _text(report: Report) -> str:
     )
     lines.append(f"{used}{whole}.")
     return "\n".join(lines)
-
-
-@contextlib.contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[], None]]:
-    """A count and a rate on standard error, where someone is there to see them."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    from pixelsleuth.reporting.terminal import console_for
-
-    columns = (SpinnerColumn(), TextColumn("Verifying {task.completed:,.0f} pictures"), TimeElapsedColumn())
-    with Progress(*columns, console=console_for(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda: bar.advance(task)

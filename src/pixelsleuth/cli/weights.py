@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pixelsleuth.core.progress import progress
 from pixelsleuth.reporting.words import short_bytes
 
 if TYPE_CHECKING:
     from pixelsleuth.models.catalogue import ModelSpec
     from pixelsleuth.models.facts import Facts
-    from pixelsleuth.models.fetching.transfer import Watch
     from pixelsleuth.models.store import Entry
 
 
@@ -52,10 +49,8 @@ def get(name: str, source: str | None, accept_licence: bool, force: bool, own: b
         raise UnknownModel(f"There is no model {name!r}{suggestion(name, [*known, 'auto'])}.")
     for spec in [known[member] for member in (AUTO if name == "auto" else (name,))]:
         _announce(spec)
-        with _watching() as watch:
-            entry = fetch(
-                spec, source=source, accept_licence=accept_licence, force=force, own=own, watch=watch
-            )
+        with progress("", size=True) as bar:
+            entry = fetch(spec, source=source, accept_licence=accept_licence, force=force, own=own, bar=bar)
         _report(entry)
 
 
@@ -78,37 +73,6 @@ def _report(entry: Entry) -> None:
     weakest = max((stored.checked for stored in entry.files.values()), key=list(hashes).index)
     revision = f", revision {entry.revision[:12]}" if entry.revision else ""
     click.echo(f"{entry.name} is ready in {entry.folder}{revision}; checked against {hashes[weakest]}.")
-
-
-@contextmanager
-def _watching() -> Iterator[Watch]:
-    """A progress bar on standard error if it is a terminal."""
-    from pixelsleuth.models.fetching.transfer import Watch
-
-    if not sys.stderr.isatty():
-        yield Watch()
-        return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from pixelsleuth.reporting.terminal import console_for
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=console_for(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
-
-        class Bar(Watch):
-            def begin(self, name: str, size: int, done: int) -> None:
-                progress.reset(task, total=size, completed=done, description=Path(name).name)
-
-            def step(self, size: int) -> None:
-                progress.advance(task, size)
-
-        yield Bar()
 
 
 @click.command(short_help="Delete fetched weights.")
@@ -263,8 +227,8 @@ def calibrate(name: str, data: str, split: str | None, limit: int | None, shared
     detector, made_for = load_light_first(name), FACTS[name].made_for
     pictures = choose(data, get_protocol("standard"), split=split, limit=limit)
     kinds = list(KINDS) if shared else ["photograph"]
-    with _progress(len(pictures)) as step:
-        rows = measure(detector, (sample for _, sample in pictures), made_for, kinds=kinds, step=step)
+    with progress("Measuring", len(pictures)) as bar:
+        rows = measure(detector, (sample for _, sample in pictures), made_for, kinds=kinds, step=bar)
     content = rows.to_dict({"name": name, "weights": weights_of(detector)}, kinds)
     path = decision_file(name)
     write_text(path, json.dumps(content, separators=(",", ":")) + "\n", kind="measurement")
@@ -277,18 +241,3 @@ def calibrate(name: str, data: str, split: str | None, limit: int | None, shared
     click.echo(
         "This holds only for sources that the detector never saw; only you know whether these are such."
     )
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on standard error if it is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.progress import Progress
-
-    from pixelsleuth.reporting.terminal import console_for
-
-    with Progress(console=console_for(stderr=True), transient=True) as bar:
-        task = bar.add_task("Measuring", total=total)
-        yield lambda: bar.advance(task)

@@ -38,6 +38,15 @@ class Bar:
         if self._progress is not None and self._task is not None:
             self._progress.reset(self._task, total=total, completed=done, description=title)
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the bar off the screen while the block prints to standard output."""
+        if self._progress is not None:
+            self._progress.stop()
+        yield
+        if self._progress is not None:
+            self._progress.start()
+
     def note(self, text: str, done: int | None = None) -> None:
         """Set the words behind the bar, and how much is done."""
         if self._progress is not None and self._task is not None:

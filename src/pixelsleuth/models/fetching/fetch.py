@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pixelsleuth.core.progress import Bar
 from pixelsleuth.errors import DownloadError, Unreachable, UsageError
 from pixelsleuth.models import store
 from pixelsleuth.models.fetching.mirrors import Folder, Offer, Offers, Web
-from pixelsleuth.models.fetching.transfer import Wanted, Watch, copy, download
+from pixelsleuth.models.fetching.transfer import Wanted, copy, download
 
 if TYPE_CHECKING:
     from pixelsleuth.models.catalogue import ModelSpec
@@ -29,7 +30,7 @@ def fetch(
     accept_licence: bool = False,
     force: bool = False,
     own: bool = False,
-    watch: Watch | None = None,
+    bar: Bar | None = None,
 ) -> store.Entry:
     """The store's entry of a detector; what is not there yet is fetched from the hub, or from `source` (a folder or an
     address). What is there is read again from end to end, and fetched again with `force`. With `own` the files of
@@ -52,7 +53,7 @@ def fetch(
     place = Folder(Path(source)) if source is not None and "://" not in source else Web(source)
     try:
         with _alone(spec.name) as folder:
-            return _gather(spec, place, folder, own, watch or Watch())
+            return _gather(spec, place, folder, own, bar or Bar())
     except Unreachable as error:
         raise DownloadError(
             f"{str(error).rstrip('.?')}: connect, or take the weights from a folder or a mirror with "
@@ -80,21 +81,21 @@ def licence_question(spec: ModelSpec) -> str:
     )
 
 
-def _gather(spec: ModelSpec, place: Web | Folder, folder: Path, own: bool, watch: Watch) -> store.Entry:
+def _gather(spec: ModelSpec, place: Web | Folder, folder: Path, own: bool, bar: Bar) -> store.Entry:
     """Bring all files into `folder`, then make it the detector's."""
     offers = [place.offers(spec.name, origin) for origin in spec.origins]
     files = [file for offer in offers for file in offer.files]
     if own:
         files = [replace(file, wanted=Wanted()) for file in files]
     _check_room(folder, files)
-    stored = {file.name: _bring(file, folder, place, watch) for file in files}
+    stored = {file.name: _bring(file, folder, place, bar) for file in files}
     first: Offers = offers[0]
     revision = "" if own else first.revision
     licence = "the user's own weights" if own else spec.licence or "unknown"
     return store.settle(store.Entry(spec.name, folder, stored, revision, licence, first.source))
 
 
-def _bring(file: Offer, folder: Path, place: Web | Folder, watch: Watch) -> store.Stored:
+def _bring(file: Offer, folder: Path, place: Web | Folder, bar: Bar) -> store.Stored:
     target, wanted = folder / file.name, file.wanted
     if target.is_file() and wanted.sha256 and target.stat().st_size == (wanted.size or target.stat().st_size):
         with open(target, "rb") as handle:  # an earlier call brought it before it was cut
@@ -102,8 +103,8 @@ def _bring(file: Offer, folder: Path, place: Web | Folder, watch: Watch) -> stor
                 return store.Stored(wanted.sha256, target.stat().st_size, wanted.checked)
     target.parent.mkdir(parents=True, exist_ok=True)
     if file.path is not None:
-        return copy(file.path, target, wanted, watch=watch)
-    return download(file.urls, target, wanted, key=place.key if isinstance(place, Web) else "", watch=watch)
+        return copy(file.path, target, wanted, bar=bar)
+    return download(file.urls, target, wanted, key=place.key if isinstance(place, Web) else "", bar=bar)
 
 
 def _check_room(folder: Path, files: Sequence[Offer]) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from pixelsleuth.core.progress import Bar
 from pixelsleuth.errors import DownloadError, Interrupted, NotThere
 from pixelsleuth.models.fetching import web
 from pixelsleuth.models.store import Stored
@@ -26,16 +27,6 @@ ATTEMPTS = 4
 PAUSE = 1.0
 """Seconds before the second attempt; each further one waits twice as long."""
 _SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
-
-
-class Watch:
-    """What is told of a transfer, file by file; this one keeps it to itself."""
-
-    def begin(self, name: str, size: int, done: int) -> None:
-        """A file of `size` bytes begins; `done` are there already."""
-
-    def step(self, size: int) -> None:
-        """So many bytes more."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +51,7 @@ class _Digest:
         self.git.update(data)
 
 
-def download(urls: Sequence[str], target: Path, wanted: Wanted, *, key: str = "", watch: Watch) -> Stored:
+def download(urls: Sequence[str], target: Path, wanted: Wanted, *, key: str = "", bar: Bar) -> Stored:
     """Fetch a file from the first address that has it; what an earlier call left is gone on with.
 
     Raises:
@@ -69,20 +60,20 @@ def download(urls: Sequence[str], target: Path, wanted: Wanted, *, key: str = ""
     """
     for i, url in enumerate(urls):
         try:
-            return _persistently(url, target, wanted, key, watch)
+            return _persistently(url, target, wanted, key, bar)
         except NotThere:
             if i == len(urls) - 1:
                 raise
     raise DownloadError(f"There is nowhere to fetch {target.name} from; name a place with --from.")
 
 
-def _persistently(url: str, target: Path, wanted: Wanted, key: str, watch: Watch) -> Stored:
+def _persistently(url: str, target: Path, wanted: Wanted, key: str, bar: Bar) -> Stored:
     """Ask again where a server breaks off, as long as something comes."""
     part, failures = _part(target), 0
     while True:
         before = _size(part)
         try:
-            return _once(url, target, wanted, key, watch)
+            return _once(url, target, wanted, key, bar)
         except Interrupted as error:
             failures = failures + 1 if _size(part) - before < CHUNK else 1
             if failures >= ATTEMPTS:
@@ -93,7 +84,7 @@ def _persistently(url: str, target: Path, wanted: Wanted, key: str, watch: Watch
             time.sleep(PAUSE * 2 ** (failures - 1))
 
 
-def _once(url: str, target: Path, wanted: Wanted, key: str, watch: Watch) -> Stored:
+def _once(url: str, target: Path, wanted: Wanted, key: str, bar: Bar) -> Stored:
     part, mark = _part(target), _mark(target)
     begun, version = _size(part), mark.read_text("utf-8") if mark.is_file() else ""
     if begun and not version and not wanted.sha256:
@@ -113,7 +104,7 @@ def _once(url: str, target: Path, wanted: Wanted, key: str, watch: Watch) -> Sto
         known = _told(reply, wanted)
         etag = reply.headers.get("etag", "")
         _save(mark, "" if etag.startswith("W/") else etag)
-        _receive(reply.read, target, begun, size, known, reply.host, watch, into := _Digest(size))
+        _receive(reply.read, target, begun, size, known, reply.host, bar, into := _Digest(size))
     return _keep(target, into, size, known, reply.host)
 
 
@@ -154,7 +145,7 @@ def _told(reply: web.Reply, wanted: Wanted) -> Wanted:
     )
 
 
-def copy(source: Path, target: Path, wanted: Wanted, *, watch: Watch) -> Stored:
+def copy(source: Path, target: Path, wanted: Wanted, *, bar: Bar) -> Stored:
     """Copy a file of a mirror's folder. Raises DownloadError, as `download`."""
     try:
         with open(
@@ -168,7 +159,7 @@ def copy(source: Path, target: Path, wanted: Wanted, *, watch: Watch) -> Stored:
                     f"{source} has {status.st_size:,} bytes, not {wanted.size:,}: it is another file, or not whole."
                 )
             read, into = _readable(file, source), _Digest(status.st_size)
-            _receive(read, target, 0, status.st_size, wanted, str(source), watch, into)
+            _receive(read, target, 0, status.st_size, wanted, str(source), bar, into)
     except OSError as error:
         raise _unread(error, source) from None
     return _keep(target, into, status.st_size, wanted, str(source.parent))
@@ -191,7 +182,7 @@ def _receive(
     size: int,
     wanted: Wanted,
     whence: str,
-    watch: Watch,
+    bar: Bar,
     into: _Digest,
 ) -> None:
     """Write what comes behind the first `begun` bytes; `into` learns the whole.
@@ -200,7 +191,7 @@ def _receive(
         Interrupted: it ends early. DownloadError: it is longer than declared, or the disk is full.
     """
     part = _part(target)
-    watch.begin(target.name, size, begun)
+    bar.begin(target.name, size, begun)
     try:
         with open(part, "r+b" if begun else "wb") as file:
             left = begun
@@ -215,7 +206,7 @@ def _receive(
                     break
                 file.write(data)
                 into.update(data)
-                watch.step(len(data))
+                bar(len(data))
     except OSError as error:
         raise _unwritten(error, target) from None
     if came > size:
