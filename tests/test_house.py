@@ -23,7 +23,8 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 # What a bare `pip install pixelsleuth` does not bring.
 ABSENT_IN_CORE = [
-    *("accelerate", "cv2", "datasets", "diffusers", "fastapi", "onnx", "onnxscript", "peft", "ray"),
+    *("accelerate", "cv2", "datasets", "diffusers", "fastapi", "httpx2", "onnx", "onnxscript"),
+    *("openai", "peft", "ray"),
     *(
         "scipy",
         "skimage",

@@ -162,6 +162,14 @@ class EndpointError(PixelSleuthError):
     code = "endpoint_error"
 
 
+class EndpointRefused(EndpointError):
+    """The endpoint refused a request for good, with the HTTP `status`; another try would be refused as well."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class MissingExtra(UsageError):
     """A dependency is not installed; `extra` brings it (None: the core itself).
 

@@ -6,6 +6,7 @@ import csv
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from pixelsleuth.forge.config import (
     OutputConfig,
 )
 from pixelsleuth.forge.describe import from_record, sida_text
-from pixelsleuth.forge.llm import ChatClient, Malformed, estimate
+from pixelsleuth.forge.llm import JsonChat, Malformed, estimate
 from pixelsleuth.forge.objects import name_object
 from pixelsleuth.forge.pipeline import run_forge
 from pixelsleuth.forge.sources import Context
@@ -34,13 +35,24 @@ from pixelsleuth.forge.words import ATTRIBUTES, COCO, PLAIN_ATTRIBUTES, SUPERCAT
 quiet = {"say": lambda _: None, "quiet": True}
 
 
-def client(server: Any, **settings: Any) -> tuple[ChatClient, list[float]]:
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between tries, in seconds. They are noted, nobody waits for them."""
+    pytest.importorskip("openai", reason="needs the extra api")
     pauses: list[float] = []
-    config = LlmConfig(base_url=server.url, model="tiny", **{"timeout": 2.0, "retries": 4, **settings})
-    return ChatClient(config, sleep=pauses.append), pauses
+    monkeypatch.setattr("openai._base_client.time", SimpleNamespace(sleep=pauses.append, time=time.time))
+    return pauses
 
 
-def test_errors_delays_and_nonsense_are_tried_again_until_an_answer_comes(chat_server: Any) -> None:
+def client(server: Any, **settings: Any) -> JsonChat:
+    return JsonChat(
+        LlmConfig(base_url=server.url, model="tiny", **{"timeout": 2.0, "retries": 4, **settings})
+    )
+
+
+def test_errors_delays_and_nonsense_are_tried_again_until_an_answer_comes(
+    chat_server: Any, pauses: list[float]
+) -> None:
     script = [
         (500, b"broken", {}, 0.0),
         (429, b"slow down", {"Retry-After": "7"}, 0.0),
@@ -49,7 +61,7 @@ def test_errors_delays_and_nonsense_are_tried_again_until_an_answer_comes(chat_s
         (200, '```json\n{"answer": 42}\n```', {}, 0.0),
     ]
     chat_server.behave = lambda _, number: script[number]
-    ask, pauses = client(chat_server)
+    ask = client(chat_server)
     assert ask.ask("be strict", "what?", check=lambda answer: answer["answer"]) == 42
     assert len(chat_server.bodies) == 5
     assert 7 in pauses
@@ -58,10 +70,10 @@ def test_errors_delays_and_nonsense_are_tried_again_until_an_answer_comes(chat_s
 
 def test_a_server_that_is_too_slow_or_gone_is_unavailable_and_not_wrong(chat_server: Any) -> None:
     chat_server.behave = lambda *_: (200, '{"a": 1}', {}, 1.0)
-    ask, _ = client(chat_server, timeout=0.1, retries=1)
+    ask = client(chat_server, timeout=0.1, retries=1)
     with pytest.raises(Unavailable, match="did not answer"):
         ask.ask("s", "p", check=lambda answer: answer)
-    gone = ChatClient(LlmConfig(base_url="http://127.0.0.1:9/v1", model="m", retries=1), sleep=lambda _: None)
+    gone = JsonChat(LlmConfig(base_url="http://127.0.0.1:9/v1", model="m", retries=1))
     with pytest.raises(Unavailable, match="run the same command again"):
         gone.ask("s", "p", check=lambda answer: answer)
 
@@ -71,7 +83,7 @@ def test_a_refused_key_ends_the_run_with_what_to_do(
 ) -> None:
     monkeypatch.setenv("FORGE_KEY", "not-a-real-key")
     chat_server.behave = lambda *_: (401, b"no", {}, 0.0)
-    ask, _ = client(chat_server, api_key_env="FORGE_KEY")
+    ask = client(chat_server, api_key_env="FORGE_KEY")
     with pytest.raises(UsageError, match="set FORGE_KEY to a valid one") as refused:
         ask.ask("s", "p", check=lambda answer: answer)
     assert "not-a-real-key" not in str(refused.value)
@@ -81,7 +93,7 @@ def test_a_refused_key_ends_the_run_with_what_to_do(
 
 def test_answers_that_stay_malformed_are_given_up(chat_server: Any) -> None:
     chat_server.behave = lambda *_: (200, "[1, 2", {}, 0.0)
-    ask, _ = client(chat_server, retries=2)
+    ask = client(chat_server, retries=2)
     with pytest.raises(Malformed, match="no JSON"):
         ask.ask("s", "p", check=lambda answer: answer)
     assert len(chat_server.bodies) == 3
@@ -90,19 +102,19 @@ def test_answers_that_stay_malformed_are_given_up(chat_server: Any) -> None:
 def test_the_rate_limit_holds(chat_server: Any) -> None:
     chat_server.behave = lambda *_: (200, "{}", {}, 0.0)
     config = LlmConfig(base_url=chat_server.url, model="m", requests_per_minute=1200)
-    ask, start = ChatClient(config), time.monotonic()
+    ask, start = JsonChat(config), time.monotonic()
     for _ in range(5):
         ask.ask("s", "p", check=lambda answer: answer)
     assert time.monotonic() - start >= 4 * 0.05
 
 
 def test_strict_json_and_pictures_travel_as_the_api_wants_them(chat_server: Any) -> None:
-    ask, _ = client(chat_server)
+    ask = client(chat_server)
     ask.ask("s", "p", check=lambda answer: answer, schema={"type": "object"}, image=b"\x89PNG...")
     body = chat_server.bodies[0]
     assert body["response_format"]["json_schema"]["strict"]
     assert body["messages"][1]["content"][1]["image_url"]["url"].startswith("data:image/png;base64,")
-    loose, _ = client(chat_server, strict_json=False)
+    loose = client(chat_server, strict_json=False)
     loose.ask("s", "p", check=lambda answer: answer, schema={"type": "object"})
     assert chat_server.bodies[1]["response_format"] == {"type": "json_object"}
 

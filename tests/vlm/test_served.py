@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from PIL import Image
 from tiny_vlm import picture
 
 from pixelsleuth.cli.main import main
+from pixelsleuth.core import chat, completion
 from pixelsleuth.errors import EndpointError, UsageError
 from pixelsleuth.models.fakevlm import served
 from pixelsleuth.models.fakevlm.engine import FakeVlmEngine, load_engine
@@ -86,7 +88,7 @@ class Server:
                 elif fault == "null":
                     self.send(200, b'{"choices": [{"message": {"content": null}}]}')
                 elif fault == "huge":
-                    self.send(200, b" " * (served.LARGEST_ANSWER + 10))
+                    self.send(200, b" " * (chat.LARGEST_ANSWER + 10))
                 elif fault == "slow":
                     time.sleep(0.2)
                     self.send(200, json.dumps(server.complete(body)).encode())
@@ -143,13 +145,20 @@ def server(running: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     return running
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openai", reason="needs the extra api")
+    short = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, 0.05)), time=time.time)
+    monkeypatch.setattr("openai._base_client.time", short)
+
+
 def check(*arguments: object) -> tuple[int, list[dict], str]:
     result = CliRunner().invoke(main, ["check", *map(str, arguments), "--format", "json"])
     return result.exit_code, json.loads(result.stdout or "[]"), result.stderr
 
 
 def engine_for(server: Server, **options: float) -> served.ServedEngine:
-    return served.ServedEngine(served.Endpoint(server.url, "tiny", pause=0.01, **options))
+    return served.ServedEngine(chat.ChatClient(server.url, **options), "tiny")
 
 
 def test_the_verdicts_are_those_of_the_same_model_on_this_machine(
@@ -326,7 +335,7 @@ class Drip:
 def test_a_server_that_sends_a_byte_now_and_then_is_given_up(start: bytes) -> None:
     drip = Drip(start)
     try:
-        engine = served.ServedEngine(served.Endpoint(drip.url, "tiny", total=0.6, timeout=5.0, pause=0.01))
+        engine = served.ServedEngine(chat.ChatClient(drip.url, total=0.6, timeout=5.0), "tiny")
         began = time.monotonic()
         (answer,) = engine.answer([picture("real")])
         assert time.monotonic() - began < 4
@@ -339,9 +348,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_given_up(start: bytes) -> No
 def test_tries_and_pauses_end_with_the_total_time(server: Server) -> None:
     server.always = "500"
     began = time.monotonic()
-    (answer,) = served.ServedEngine(
-        served.Endpoint(server.url, "tiny", retries=1000, pause=0.05, total=0.8)
-    ).answer([picture("real")])
+    (answer,) = engine_for(server, retries=1000, total=0.8).answer([picture("real")])
     assert time.monotonic() - began < 4
     assert "tries): check that the server" in str(answer.error) or "within 0.8 seconds" in str(answer.error)
 
@@ -350,19 +357,19 @@ def test_tries_and_pauses_end_with_the_total_time(server: Server) -> None:
 def test_what_a_server_says_at_length_is_shortened_in_messages(
     server: Server, long: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reason = served._reason(json.dumps({"error": {"message": long}}).encode())
-    assert len(reason) <= served.MOST_SAID + 3
+    reason = completion.reason(json.dumps({"error": {"message": long}}).encode())
+    assert len(reason) <= completion.MOST_SHOWN + 3
     assert reason.isprintable()
-    endpoint = served.Endpoint(server.url)
-    monkeypatch.setattr(endpoint, "request", lambda *_: {"data": [{"id": long}, {"id": "b"}]})
+    client = chat.ChatClient(server.url)
+    monkeypatch.setattr(client, "models", lambda: [long, "b"])
     with pytest.raises(EndpointError) as caught:
-        _ = endpoint.model
+        _ = served.ServedEngine(client).model
     assert len(str(caught.value)) < 400
     assert str(caught.value).isprintable()
 
 
 def test_an_endless_explanation_is_cut_and_said_to_be(server: Server) -> None:
-    completion = {"choices": [{"message": {"content": "This is a fake image. " + "x" * 1_000_000}}]}
-    answer = served._read_completion(completion, server.url)
+    endless = completion.Completion("This is a fake image. " + "x" * 1_000_000)
+    answer = served._answer_of(endless, server.url)
     assert len(answer.text) == served.LONGEST_TEXT
     assert answer.cut

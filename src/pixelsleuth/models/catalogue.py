@@ -186,7 +186,7 @@ SERVED = ModelSpec(
     "pixelsleuth.models.fakevlm.served:load",
     "FakeVLM behind an endpoint that speaks the OpenAI chat API.",
     extra="api",
-    packages=("httpx2",),
+    packages=("openai",),
 )
 """What `openai:...` needs: no torch."""
 
