@@ -23,7 +23,6 @@ from pixelsleuth.errors import EndpointError, EndpointRefused, MissingExtra, Usa
 
 if TYPE_CHECKING:
     import httpx2
-    import openai
 
 T = TypeVar("T")
 LARGEST_ANSWER = 4 << 20
