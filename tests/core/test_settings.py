@@ -6,13 +6,13 @@ import contextlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelsleuth.core.settings import LARGEST, fill, read_yaml
+from pixelsleuth.core.settings import LARGEST, Count, OneOf, Positive, Range, Share, choose, fill, read_yaml
 from pixelsleuth.errors import UsageError
 
 
@@ -46,22 +46,99 @@ def test_overrides_lie_on_top_and_lead_inside(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content, told",
+    "content, message",
     [
         ({"stpes": 1}, "no setting stpes; did you mean steps"),
         ({"rate": 1}, "did you mean inner.rate"),
         ({"inner": {"rte": 1}}, "no setting inner.rte; did you mean inner.rate"),
         ({"inner": 5}, "inner has settings of its own"),
-        ({"steps": "many"}, "steps is 'many', which is no int"),
-        ({"steps": True}, "no int"),
+        ({"steps": "many"}, "steps is 'many': it must be a whole number\\."),
+        ({"steps": True}, "a whole number"),
         ({"mode": "onn"}, "did you mean on"),
         ({"pair": [1]}, "takes 2 values"),
-        ({"words": [["a"]]}, "no str"),
+        ({"words": [["a"]]}, "a text"),
+        ({"free": 3}, "free is 3: it must be a mapping"),
+        ({"steps": "9" * 1000}, r"steps is '9{99}\.\.\.: it"),
     ],
 )
-def test_what_does_not_fit_is_told_by_name(content: dict[str, Any], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_what_does_not_fit_is_named(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         fill(Outer, content)
+
+
+@dataclass(frozen=True)
+class Part:
+    weight: Annotated[float, Range(above=0)] = 1.0
+
+
+@dataclass(frozen=True)
+class Bounded:
+    title: str
+    steps: Count = 1
+    rate: Positive = 1e-4
+    dropout: Annotated[float, Range(0, below=1)] = 0.0
+    quality: tuple[Annotated[int, Range(1, 100)], ...] | None = (75, 95)
+    modules: tuple[Annotated[str, OneOf({"fusion": 1, "clip": 2})], ...] = ()
+    shares: dict[str, Share] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
+    limit: Annotated[int | None, Range(1)] = None
+
+
+def test_values_within_their_bounds_are_taken() -> None:
+    made = fill(
+        Bounded,
+        {
+            "title": "t",
+            "rate": "1e-3",
+            "quality": [1, 100],
+            "modules": "clip",
+            "shares": {"a": 1},
+            "limit": None,
+        },
+    )
+    assert made == Bounded("t", rate=1e-3, quality=(1, 100), modules=("clip",), shares={"a": 1.0})
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ({"steps": 0}, r"^steps is 0: it must be at least 1\.$"),
+        ({"rate": 0}, r"^rate is 0\.0: it must be above 0\.$"),
+        ({"rate": ".nan"}, "a number"),
+        ({"rate": float("nan")}, "above 0"),
+        ({"dropout": 1}, r"dropout is 1\.0: it must be at least 0 and below 1\.$"),
+        ({"quality": [75, 101]}, "quality is 101: it must be at least 1 and at most 100"),
+        ({"modules": ["fusoin"]}, r"modules is 'fusoin'; did you mean fusion\?$"),
+        ({"shares": {"splice": 2}}, r"shares\.splice is 2\.0: it must be at least 0 and at most 1"),
+        ({"parts": [{"weight": -1}]}, r"parts\.weight is -1\.0: it must be above 0"),
+        ({"limit": 0}, "limit is 0"),
+    ],
+)
+def test_a_value_outside_its_bounds_is_refused_with_them(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        fill(Bounded, {"title": "t", **content})
+
+
+def test_a_setting_without_a_default_must_be_there() -> None:
+    with pytest.raises(UsageError, match="The setting title is missing"):
+        fill(Bounded, {"steps": 2})
+
+
+def test_a_text_for_a_nested_setting_is_held_to_the_type_of_its_first_field() -> None:
+    with pytest.raises(UsageError, match=r"parts\.weight is 'heavy': it must be a number"):
+        fill(Bounded, {"title": "t", "parts": ["heavy"]})
+
+
+def test_options_by_name_are_texts_with_defaults() -> None:
+    defaults, allowed = {"size": "native", "encoder": "clip"}, {"size": ("native", "224")}
+    assert choose("NPR", {"size": 224, "encoder": "any"}, defaults, allowed) == {
+        "size": "224",
+        "encoder": "any",
+    }
+    with pytest.raises(UsageError, match="NPR has no option 'sise'; did you mean size"):
+        choose("NPR", {"sise": "224"}, defaults, allowed)
+    with pytest.raises(UsageError, match="NPR has no option 'size'; it has none"):
+        choose("NPR", {"size": "224"}, {}, {})
 
 
 @pytest.mark.parametrize(
