@@ -6,11 +6,13 @@ gives what was found up to there. Sources: ITU-T T.81 annex B (JPEG), the PNG sp
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from pathlib import Path
 
 from pixelsleuth.errors import PictureError
 from pixelsleuth.pictures.formats import read_header, sniff
+from pixelsleuth.pictures.formats.jpeg_scans import DQT, DRI, SOS, quantisation_tables, segments
 
 HEAD = 1 << 20
 """Bytes from the start that are looked at."""
@@ -76,28 +78,25 @@ def header_features(data: bytes | bytearray | memoryview, name: str = "") -> dic
 def _jpeg(head: bytes, found: dict[str, float]) -> None:
     at = 2
     tables: dict[int, tuple[int, ...]] = {}
-    for _ in range(MAX_PARTS):
-        if at + 4 > len(head) or head[at] != 0xFF:
+    for segment in itertools.islice(segments(memoryview(head)), MAX_PARTS):
+        marker, body = segment.marker, bytes(segment.body)
+        # What lies between segments, but for fill bytes, ends the header.
+        if segment.start + 4 > len(head) or head[at : segment.start].strip(b"\xff"):
             break
-        marker = head[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        size = int.from_bytes(head[at + 2 : at + 4], "big")
-        body = head[at + 4 : at + 2 + size]
+        at = segment.start
         found["segments"] += 1
-        if marker == 0xDA:
+        if marker == SOS:
             break
-        if marker == 0xDB:
-            tables |= _tables(body)
-        elif marker == 0xDD:
+        if marker == DQT:
+            tables |= quantisation_tables(segment.body)
+        elif marker == DRI:
             found["restart"] = 1.0
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(body) >= 8:
             found["progressive"] = float(marker in (0xC2, 0xC6, 0xCA, 0xCE))
             found |= {"bit_depth": body[0], "components": body[5], "sampling": body[7]}
         else:
             _jpeg_extra(marker, body, found)
-        at += 2 + max(size, 2)
+        at = segment.stop
     found["header_bytes"] = float(at)
     _put_tables(tables, found)
 
@@ -121,22 +120,6 @@ def _jpeg_extra(marker: int, body: bytes, found: dict[str, float]) -> None:
         found["adobe"] = 1.0
     elif marker == 0xFE:
         found["comment"] += 1
-
-
-def _tables(body: bytes) -> dict[int, tuple[int, ...]]:
-    """Quantisation tables of one segment by their number, 64 steps each in zigzag order."""
-    found: dict[int, tuple[int, ...]] = {}
-    at = 0
-    while at < len(body):
-        wide, number = body[at] >> 4, body[at] & 15
-        length = 128 if wide else 64
-        part = body[at + 1 : at + 1 + length]
-        if len(part) < length:
-            break
-        step = 2 if wide else 1
-        found[number] = tuple(int.from_bytes(part[i : i + step], "big") for i in range(0, length, step))
-        at += 1 + length
-    return found
 
 
 def _put_tables(tables: dict[int, tuple[int, ...]], found: dict[str, float]) -> None:

@@ -13,25 +13,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.errors import PictureTooLarge, UnsupportedFormat
+from pixelsleuth.errors import UnsupportedFormat
 from pixelsleuth.pictures.exif import read_blocks
 from pixelsleuth.pictures.formats.base import MAX_ICC, Header, corrupt, truncated
-from pixelsleuth.pictures.formats.jpeg_end import MAX_PIXELS, MISSING, mended
+from pixelsleuth.pictures.formats.jpeg_scans import (
+    DQT,
+    EOI,
+    MAX_PIXELS,
+    MAX_SEGMENTS,
+    MISSING,
+    SOS,
+    Segment,
+    bound_scans,
+    mended,
+    quantisation_tables,
+    segments,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 _SOF = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _PROGRESSIVE = {0xC2, 0xCA}
-_DECODER_NEEDS = {
-    0xC4,
-    0xCC,
-    0xDB,
-    0xDD,
-}  # tables of Huffman, arithmetic coding, quantisation; restart interval
-_SOS, _EOI, _DQT = 0xDA, 0xD9, 0xDB
+# Tables of Huffman, arithmetic coding, quantisation; restart interval.
+_DECODER_NEEDS = {0xC4, 0xCC, 0xDB, 0xDD}
 _END = re.compile(rb"\xff\xd9")
-_AFTER_SCAN = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 
 _XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
 # What the other frame headers mean (ITU-T T.81, table B.1; T.87 for JPEG-LS).
@@ -41,12 +47,7 @@ _RARE = {0xC3: "lossless", 0xCB: "lossless", 0xC7: "lossless and hierarchical", 
 _DHP, _JPEG_LS = 0xDE, 0xF7
 
 MAX_EXIF_BLOCKS = 20
-MAX_SEGMENTS = 20_000
 MAX_JUNK = 65_536
-# Every scan passes over the whole picture again, even when it holds no data: 100 megapixels may have 12,
-# small pictures hundreds. Without a bound a file of 100 kB keeps a decoder busy for minutes.
-MAX_SCAN_MEGAPIXELS = 1_200
-MAX_SCANS = 1_000
 
 # ITU-T T.81, table K.1 (luminance), in zigzag order.
 _LUMINANCE = (
@@ -65,7 +66,7 @@ class _Walk:
         self.exif: list[bytes] = []
         self.xmp: bytes | None = None
         self.icc: dict[int, bytes] = {}
-        self.tables: dict[int, list[int]] = {}
+        self.tables: dict[int, tuple[int, ...]] = {}
         self.mpo = False
         self.scan_start = 0
         self.first_scan_components = 0
@@ -94,7 +95,7 @@ def read(data: memoryview, name: str) -> Header:
         raise corrupt(name, "its header says that it has no columns")
     working = 0
     if marker in _PROGRESSIVE or walk.first_scan_components < len(components):
-        _bound_scans(data, walk.scan_start, width * height, name)
+        bound_scans(data, walk.scan_start, width * height, name)
         working = _coefficients(width, height, components)
     orientation, metadata = read_blocks(walk.exif, walk.xmp)
     metadata |= _describe(walk, marker, components)
@@ -127,36 +128,30 @@ def _open(stream: io.RawIOBase) -> ImageFile:
 
 def _walk(data: memoryview, name: str) -> _Walk:
     walk = _Walk()
-    at, end, junk = 2, len(data), 0
-    for _ in range(MAX_SEGMENTS):
+    at, junk = 2, 0
+    for count, segment in enumerate(segments(data)):
         # Fill bytes and stray bytes between segments are skipped, as decoders do, but not without end.
-        while at + 1 < end and not (data[at] == 0xFF and 0 < data[at + 1] < 0xFF):
-            at += 1
-            junk += 1
-            if junk > MAX_JUNK:
-                raise corrupt(name, "garbage in its header")
-        if at + 4 > end:
+        junk += segment.start - at
+        if junk > MAX_JUNK:
+            raise corrupt(name, "garbage in its header")
+        if segment.start + 4 > len(data) or segment.stop > len(data):
             raise truncated(name)
-        marker = data[at + 1]
-        if 0xD0 <= marker <= 0xD8 or marker == 1:  # markers without content
-            at += 2
-            continue
-        if marker == _EOI:
+        if segment.marker == EOI:
             raise corrupt(name, "it holds no picture data")
-        stop = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if stop > end:
-            raise truncated(name)
-        body = data[at + 4 : stop]
-        if marker == _SOS:
-            walk.scan_start = at
-            walk.first_scan_components = body[0] if len(body) else 0
+        if count >= MAX_SEGMENTS:
+            raise corrupt(name, "thousands of segments in its header")
+        if segment.marker == SOS:
+            walk.scan_start = segment.start
+            walk.first_scan_components = segment.body[0] if len(segment.body) else 0
             return walk
-        _segment(walk, marker, body, (at, stop))
-        at = max(stop, at + 4)
-    raise corrupt(name, "thousands of segments in its header")
+        _take(walk, segment)
+        at = segment.stop
+    raise corrupt(name, "garbage in its header") if junk + len(data) - at > MAX_JUNK else truncated(name)
 
 
-def _segment(walk: _Walk, marker: int, body: memoryview, where: tuple[int, int]) -> None:
+def _take(walk: _Walk, segment: Segment) -> None:
+    """Take from a segment what the decoder needs and what matters to people."""
+    marker, body, where = segment.marker, segment.body, (segment.start, segment.stop)
     start = bytes(body[:12])
     if marker in _SOF or marker in (_DHP, _JPEG_LS):
         if walk.sof is None and len(body) >= 6:
@@ -164,8 +159,8 @@ def _segment(walk: _Walk, marker: int, body: memoryview, where: tuple[int, int])
         walk.parts.append(where)
     elif marker in _DECODER_NEEDS:
         walk.parts.append(where)
-        if marker == _DQT:
-            _quantisation(walk, body)
+        if marker == DQT:
+            walk.tables = quantisation_tables(body) | walk.tables
     elif (marker, start[:5]) in ((0xE0, b"JFIF\0"), (0xEE, b"Adobe")):
         walk.parts.append(where)  # they decide whether three components are YCbCr or RGB
     elif marker == 0xE1 and start[:5] == b"Exif\0" and len(walk.exif) < MAX_EXIF_BLOCKS:
@@ -177,42 +172,6 @@ def _segment(walk: _Walk, marker: int, body: memoryview, where: tuple[int, int])
             walk.icc.setdefault(body[12], bytes(body[14:]))
     elif marker == 0xE2 and start[:4] == b"MPF\0":
         walk.mpo = True
-
-
-def _quantisation(walk: _Walk, body: memoryview) -> None:
-    at = 0
-    while at < len(body):
-        wide, index = body[at] >> 4, body[at] & 15
-        size = 128 if wide else 64
-        values = body[at + 1 : at + 1 + size]
-        if len(values) < size:
-            return
-        step = 2 if wide else 1
-        walk.tables.setdefault(
-            index, [int.from_bytes(values[i : i + step], "big") for i in range(0, size, step)]
-        )
-        at += 1 + size
-
-
-def _bound_scans(data: memoryview, at: int, pixels: int, name: str) -> None:
-    """Refuse a picture whose scans would keep the decoder busy for longer than a picture deserves."""
-    allowed = min(MAX_SCANS, int(MAX_SCAN_MEGAPIXELS * 1e6 / max(pixels, 1)))
-    scans = 1
-    at += 2
-    for _ in range(MAX_SEGMENTS):
-        found = _AFTER_SCAN.search(data, at)
-        if found is None or data[found.start() + 1] == _EOI:
-            return
-        at = found.start() + 2
-        if data[at - 1] == _SOS:
-            scans += 1
-            if scans > max(allowed, 4):
-                raise PictureTooLarge(
-                    f"{name} repeats its picture in more than {allowed} scans, more than is safe to decode; "
-                    "save it as a usual JPEG."
-                )
-        at += max(2, int.from_bytes(data[at : at + 2], "big"))
-    raise corrupt(name, "thousands of segments among its data")
 
 
 def _coefficients(width: int, height: int, components: list[tuple[int, ...]]) -> int:
@@ -242,7 +201,7 @@ def _describe(walk: _Walk, marker: int, components: list[tuple[int, ...]]) -> di
     return metadata
 
 
-def _quality(table: list[int] | None) -> str | None:
+def _quality(table: tuple[int, ...] | None) -> str | None:
     """Estimate the IJG quality 1..100: the scaled copy of the standard's table nearest to this one."""
     if table is None:
         return None
