@@ -259,7 +259,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
         ("sede=3", "did you mean seed"),
         ("edit.paste_bak=hard", r"did you mean edit\.paste_back"),
         ("edit.paste_back=soft", "choose one of none, hard, feather"),
-        ("workers=many", "which is no int"),
+        ("workers=many", "a whole number"),
         ("edit=5", "has settings of its own"),
         ("seed", "write key=value"),
         ("output.quality=[90]", "give two JPEG qualities"),
