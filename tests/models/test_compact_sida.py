@@ -111,7 +111,7 @@ def test_a_damaged_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> No
     for text in ("{", "[]", config):
         (tmp_path / "config.json").write_text(text)
         (tmp_path / "model.safetensors").write_bytes(b"no weights")
-        with pytest.raises(UsageError, match="copy or train it again"):
+        with pytest.raises(UsageError, match="damaged: copy or download it again"):
             load_compact(tmp_path)
 
 

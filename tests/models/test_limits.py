@@ -21,7 +21,8 @@ from pixelsleuth.errors import UsageError
 from pixelsleuth.models import registry
 from pixelsleuth.models.baseline import baseline_class
 from pixelsleuth.models.compact.compact_sida import CompactSida, load_compact, save_compact
-from pixelsleuth.models.weights import ensure_sane, ensure_unpacked_fits, is_finite
+from pixelsleuth.models.tensor_files import ensure_unpacked_fits
+from pixelsleuth.models.weights import ensure_sane, is_finite
 
 WRONG = [float("nan"), float("inf"), float("-inf")]
 
@@ -121,7 +122,7 @@ def test_a_file_that_unpacks_to_more_than_there_is_memory_for_is_not_unpacked(
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data/0", bytes(64 << 20))
     assert path.stat().st_size < 1 << 20
-    monkeypatch.setattr("pixelsleuth.models.weights.free_main_memory", lambda: 32 << 20)
+    monkeypatch.setattr("pixelsleuth.models.precision.free_main_memory", lambda: 32 << 20)
     with pytest.raises(UsageError, match="are free"):
         ensure_unpacked_fits(path)
     with pytest.raises(UsageError, match="are free"):

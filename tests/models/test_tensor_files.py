@@ -22,9 +22,8 @@ from safetensors.torch import save_file
 from pixelsleuth.core.content import ensure_content
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.baselines.npr import Npr
-from pixelsleuth.models.loading import load_strict, read_state
-from pixelsleuth.models.shards import Shards
-from pixelsleuth.models.tensor_files import load_pickle, plain_key, unwrapped
+from pixelsleuth.models.tensor_files import load_pickle, plain_key, read_tensors, unwrapped
+from pixelsleuth.models.weights import Shards, load_strict
 
 STATE = {"conv.weight": torch.arange(6.0).view(2, 3), "conv.bias": torch.ones(2)}
 
@@ -59,7 +58,7 @@ def same(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor] = STATE
 )
 def test_the_weights_are_found_in_whatever_wraps_them(tmp_path: Path, content: object) -> None:
     path = written(tmp_path / "weights.pth", content)
-    assert same(read_state(path))
+    assert same(read_tensors(path))
 
 
 HARMLESS = {
@@ -82,7 +81,7 @@ def test_settings_and_counters_beside_the_weights_are_passed_over(
 ) -> None:
     content = {"state_dict": STATE, "beside": HARMLESS[what]}
     path = written(tmp_path / "weights.pth", content, _use_new_zipfile_serialization=not legacy)
-    assert same(read_state(path))
+    assert same(read_tensors(path))
 
 
 def test_settings_of_a_library_that_is_not_installed_are_passed_over(
@@ -96,7 +95,7 @@ def test_settings_of_a_library_that_is_not_installed_are_passed_over(
     path = written(tmp_path / "last.ckpt", {"state_dict": STATE, "hyper_parameters": kind(lr=1e-4)})
     for name in names:
         monkeypatch.delitem(sys.modules, name)
-    assert same(read_state(path))
+    assert same(read_tensors(path))
 
 
 class Evil:
@@ -123,7 +122,7 @@ def test_other_objects_are_refused_by_name_and_not_executed(
 ) -> None:
     path = written(tmp_path / "weights.pth", content, _use_new_zipfile_serialization=not legacy)
     with pytest.raises(UsageError, match=rf"holds more than tensors .*{named}.*state_dict\(\) alone"):
-        read_state(path)
+        read_tensors(path)
     assert "executed" not in capsys.readouterr().out
 
 
@@ -133,7 +132,7 @@ def test_a_harmless_name_does_not_open_the_door_to_what_it_is_called_with(
     """An argument of a harmless object is read by the same rules."""
     path = written(tmp_path / "weights.pth", {"state_dict": STATE, "args": argparse.Namespace(x=Evil())})
     with pytest.raises(UsageError, match="holds more than tensors"):
-        read_state(path)
+        read_tensors(path)
     assert "executed" not in capsys.readouterr().out
 
 
@@ -147,20 +146,20 @@ def test_a_mapping_that_holds_itself_ends(tmp_path: Path) -> None:
 def test_several_sets_of_weights_are_refused_by_their_names(tmp_path: Path) -> None:
     path = written(tmp_path / "gan.pth", {"generator": STATE, "discriminator": STATE})
     with pytest.raises(UsageError, match=r"several sets of weights \(discriminator, generator\)"):
-        read_state(path)
+        read_tensors(path)
 
 
 def test_two_names_that_become_one_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "twice.pth", STATE | {"module.conv.bias": torch.zeros(2)})
     with pytest.raises(UsageError, match=r"holds conv\.bias twice"):
-        read_state(path)
+        read_tensors(path)
 
 
 def test_a_torchscript_archive_is_named(tmp_path: Path) -> None:
     path = tmp_path / "script.pt"
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path)
     with pytest.raises(UsageError, match="TorchScript"):
-        read_state(path)
+        read_tensors(path)
 
 
 def test_a_recompressed_archive_gives_the_same_weights(tmp_path: Path) -> None:
@@ -168,7 +167,7 @@ def test_a_recompressed_archive_gives_the_same_weights(tmp_path: Path) -> None:
     with zipfile.ZipFile(plain) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
         for member in old.infolist():
             new.writestr(member.filename, old.read(member))
-    assert same(read_state(packed))
+    assert same(read_tensors(packed))
 
 
 def test_a_damaged_file_is_an_error_in_one_sentence(tmp_path: Path) -> None:
@@ -182,7 +181,7 @@ def test_a_damaged_file_is_an_error_in_one_sentence(tmp_path: Path) -> None:
         path.write_bytes(damaged[: random.integers(1, len(whole) + 1)])
         sentence = ""
         try:
-            read_state(path)
+            read_tensors(path)
         except UsageError as error:
             sentence = str(error)
         assert "\n" not in sentence
@@ -228,7 +227,7 @@ def test_what_stands_in_the_place_of_a_file_is_named(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UsageError, match=sentence):
-        read_state(tmp_path / name)
+        read_tensors(tmp_path / name)
     with pytest.raises(UsageError, match=sentence):
         ensure_content(tmp_path / name)
 

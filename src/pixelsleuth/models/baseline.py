@@ -27,11 +27,11 @@ from pixelsleuth.core.verdict import Verdict
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.choices import chosen
 from pixelsleuth.models.facts import FACTS, Facts
-from pixelsleuth.models.loading import load_strict, read_state
 from pixelsleuth.models.precision import place
 from pixelsleuth.models.preparation import Steps, prepared
-from pixelsleuth.models.pretrained import config_of
+from pixelsleuth.models.tensor_files import read_tensors
 from pixelsleuth.models.verdicts import Answer, verdict_of
+from pixelsleuth.models.weights import load_strict, read_config
 from pixelsleuth.pictures.images import Picture
 
 WEIGHTS = "weights.safetensors"
@@ -77,7 +77,7 @@ class Baseline(nn.Module):
             UsageError: no such file, more than tensors in it, or tensors of another network.
         """
         network = cls(**options)
-        load_strict(network, read_state(Path(weights), cls.facts.files), name=str(weights))
+        load_strict(network, read_tensors(Path(weights), cls.facts.files), name=str(weights))
         return network.eval()
 
     def steps(self) -> Steps:
@@ -242,7 +242,7 @@ def load_folder(folder: str, device: str = "auto", precision: str = "fp32") -> B
     Raises:
         UsageError: the folder is not whole, or damaged.
     """
-    told = config_of(Path(folder))
+    told = read_config(Path(folder))
     if told.get("baseline") not in FACTS or not isinstance(told.get("options"), dict):
         raise UsageError(f"{folder} names no baseline of this version in its config.json.")
     weights = Path(folder) / WEIGHTS

@@ -130,3 +130,17 @@ def ensure_memory(name: str, parameters: int, compressible: int, precision: str,
         choices = {kind: size for kind, size in choices.items() if kind in ("fp32", "bf16")}
     if free is not None and choices[precision] > free:
         raise UsageError(too_little(name, choices, precision, free))
+
+
+def ensure_room(parameters: int, name: str, *, bytes_each: float = 4.0) -> None:
+    """Refuse a model whose parameters main memory cannot hold, before they are allocated.
+
+    Raises:
+        UsageError: it does not fit; the sentence says what it would take.
+    """
+    free, needed = free_main_memory(), parameters * bytes_each
+    if free is not None and needed > free:
+        raise UsageError(
+            f"{name} describes a model of {needed / 1e9:,.1f} GB, and {free / 1e9:.1f} GB are free: close other "
+            "programs, or copy or download it again if it should be smaller."
+        )

@@ -6,46 +6,43 @@ checked for completeness, tokenizer as its file says, processors that work on PI
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pixelsleuth.core.content import ensure_fetched, ensure_regular
+from pixelsleuth.core.content import ensure_fetched
 from pixelsleuth.errors import UsageError
+from pixelsleuth.models import hub
 from pixelsleuth.models.precision import ensure_memory, place
-from pixelsleuth.models.shards import nested_folder
-from pixelsleuth.models.weights import ensure_finite, ensure_sane
+from pixelsleuth.models.weights import ensure_finite, nested_folder, read_config
 
 OUTSIDE = ("vision_tower", "visual", "multi_modal_projector", "lm_head")
 """Modules that keep bf16 under int8 and int4."""
 
 
-def config_of(folder: Path) -> dict[str, Any]:
-    """The config.json of a checkpoint folder. Raises UsageError where there is none, or it is damaged."""
-    path = folder / "config.json"
-    ensure_regular(folder)
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{folder} has no config.json: name the folder of a checkpoint.") from None
-    except (OSError, ValueError):
-        raise UsageError(f"{path} is damaged: copy or download the checkpoint again.") from None
-    if not isinstance(config, dict):
-        raise UsageError(f"{path} is damaged: copy or download the checkpoint again.")
-    ensure_sane(config, str(path))
-    return config
+def load_pretrained(name: str | Path, classes: Mapping[str, Any], title: str, dtype: torch.dtype) -> Any:
+    """The model of a folder or a hub id, on the CPU in evaluation mode.
 
+    Args:
+        name: folder or hub id.
+        classes: transformers' class for each `model_type` that config.json may state.
+        title: what the model should be, for messages.
+        dtype: of the weights.
 
-def described_parameters(kind: Any, folder: Path) -> Any:
-    """A model of class `kind` as config.json describes it, without weights: nothing is allocated for it."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    with torch.device("meta"):
-        return kind.from_config(config) if hasattr(kind, "from_config") else kind(config)
+    Raises:
+        UsageError: no such folder or repository, another kind of model, or damaged.
+    """
+    folder = hub.resolve(str(name))
+    kind = str(read_config(folder).get("model_type") or "nothing")
+    if kind not in classes:
+        raise UsageError(f"{name} is a checkpoint of {kind}, not of {title}.")
+    model = _from_folder(classes[kind], folder, str(name), dtype=dtype)
+    ensure_finite(model.state_dict().items(), str(name))
+    return model.eval()
 
 
 def load_model(folder: Path, name: str, *, device: str = "auto", precision: str = "auto") -> tuple[Any, str]:
@@ -54,25 +51,19 @@ def load_model(folder: Path, name: str, *, device: str = "auto", precision: str 
     Raises:
         UsageError: weights are missing, damaged or of another shape; no such device; too little memory; NaN.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForImageTextToText
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
     where, kind, dtype = place(device, precision)
-    config_of(folder)
-    ensure_fetched(folder)
+    read_config(folder)
     options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True}
     if kind in ("int8", "int4"):
         options |= {"quantization_config": _compressed(kind), "device_map": {"": 0}}
-    try:
-        described = described_parameters(AutoModelForImageTextToText, folder)
-        ensure_memory(name, *_sizes(described), kind, where)
-        options |= _nested(folder)
-        model, told = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, **options)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise UsageError(
-            f"{name} cannot be loaded ({_first_line(error)}): copy or download it again."
-        ) from error
-    lacking = [*told["missing_keys"], *told.get("mismatched_keys", ())]
+    with _in_one_sentence(name), torch.device("meta"):  # the model as described: nothing is allocated
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        described = AutoModelForImageTextToText.from_config(config)
+    ensure_memory(name, *_sizes(described), kind, where)
+    model, report = _from_folder(AutoModelForImageTextToText, folder, name, **options)
+    lacking = [*report["missing_keys"], *report.get("mismatched_keys", ())]
     if lacking:
         first = lacking[0] if isinstance(lacking[0], str) else lacking[0][0]
         raise UsageError(
@@ -82,6 +73,26 @@ def load_model(folder: Path, name: str, *, device: str = "auto", precision: str 
     if where == "cuda" and kind not in ("int8", "int4"):
         model = model.to(where)
     return model.eval(), kind
+
+
+def _from_folder(kind: Any, folder: Path, name: str, **options: Any) -> Any:
+    """What `kind.from_pretrained` makes of a folder. Raises UsageError where it cannot."""
+    ensure_fetched(folder)
+    with _in_one_sentence(name):
+        return kind.from_pretrained(folder, local_files_only=True, **options, **_nested(folder))
+
+
+@contextmanager
+def _in_one_sentence(name: str) -> Iterator[None]:
+    """What transformers raises on a damaged checkpoint becomes a UsageError."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise UsageError(
+            f"{name} cannot be loaded ({_first_line(error)}): copy or download it again."
+        ) from error
 
 
 def _nested(folder: Path) -> dict[str, Any]:
@@ -155,7 +166,7 @@ def load_processor(folder: Path) -> Any:
     """
     from transformers import AutoProcessor
 
-    if str(config_of(folder).get("model_type", "")) in ("qwen2_vl", "qwen2_5_vl"):
+    if str(read_config(folder).get("model_type", "")) in ("qwen2_vl", "qwen2_5_vl"):
         return pictures_only(load_image_processor(folder), load_tokenizer(folder))
     try:
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)

@@ -1,4 +1,4 @@
-"""Tensors out of pickles of unknown origin: nothing in them is executed, wrappers and prefixes come off.
+"""Tensors out of one file of unknown origin: nothing in it is executed, wrappers and prefixes come off.
 
 torch's restricted reader builds tensors and plain containers alone. Trainings leave other things beside them: settings,
 counters, paths. What is on the list here is read as an empty stand-in of ours; anything else, such as a network that
@@ -12,16 +12,17 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pixelsleuth.core.content import ensure_content
+from pixelsleuth.core.content import ensure_content, ensure_regular
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.weights import ensure_unpacked_fits
+from pixelsleuth.models.precision import ensure_room
 
 
 class Inert:
@@ -94,9 +95,59 @@ WRAPPERS = (
 LAYERS = re.compile(r"(?:^|\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
 """What torch.compile, FSDP and activation checkpointing put into names."""
 FOREIGN = re.compile(r"GLOBAL ([\w.]+)")
+LARGEST_FILE = 8_000_000_000
+"""Bytes of a file that is read in one piece; the largest baseline, MVSS-Net, has 0.6 GB."""
 MOST_NAMED = 3
 DEEPEST = 5
 """Wrappers in wrappers; a hostile file may hold a mapping that holds itself."""
+
+
+def read_tensors(path: Path, files: Sequence[str] = ()) -> dict[str, Tensor]:
+    """The tensors of a file, or of all of `files` that a folder holds, by names without wrappers' prefixes.
+
+    Raises:
+        UsageError: nothing is there, it is damaged or too large, or holds more than tensors.
+    """
+    ensure_regular(path)
+    if not path.exists():
+        raise UsageError(f"There are no weights at {path}.")
+    paths = [path]
+    if path.is_dir():
+        paths = [path / name for name in files if (path / name).is_file()]
+        if not paths:
+            raise UsageError(f"The folder {path} holds none of {', '.join(files)}.")
+    state: dict[str, Tensor] = {}
+    for file in paths:
+        if file.stat().st_size > LARGEST_FILE:
+            raise UsageError(f"{file} is no baseline's: it has more than {LARGEST_FILE // 10**9} GB.")
+        ensure_unpacked_fits(file)
+        state |= read_file(file)
+    return state
+
+
+def read_file(path: Path) -> dict[str, Tensor]:
+    """All tensors of one file, memory-mapped where the format allows it."""
+    if path.suffix != ".safetensors":
+        return unwrapped(load_pickle(path), path)
+    with opened(path) as file:
+        return plain_keys({name: file.get_tensor(name) for name in file.keys()}, path)  # noqa: SIM118
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, opened for torch.
+
+    Raises:
+        UsageError: it is truncated, damaged or a pointer.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    ensure_content(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise _damaged(path) from error
 
 
 def load_pickle(path: Path) -> Any:
@@ -119,12 +170,12 @@ def load_pickle(path: Path) -> Any:
         unknown = [name for name in foreign if not _is_harmless(name)] or FOREIGN.findall(str(error))
         if unknown:
             raise UsageError(
-                f"{path} holds more than tensors ({_listed(unknown)}), and nothing in it is executed, so it is not "
+                f"{path} holds more than tensors ({listed(unknown)}), and nothing in it is executed, so it is not "
                 "loaded: save the state_dict() alone."
             ) from None
-        raise UsageError(f"{path} is truncated or damaged: copy or download it again.") from None
+        raise _damaged(path) from None
     except Exception as error:  # torch's reader raises whatever a damaged file leads it to
-        raise UsageError(f"{path} is truncated or damaged: copy or download it again.") from error
+        raise _damaged(path) from error
 
 
 def unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
@@ -153,7 +204,7 @@ def _only_state(items: Mapping[str, Any], path: Path) -> Any:
     sets = [name for name, value in items.items() if _leads_to_state(value)]
     if len(sets) > 1:
         raise UsageError(
-            f"{path} holds several sets of weights ({_listed(sorted(sets))}): save the one that is meant in a file of "
+            f"{path} holds several sets of weights ({listed(sorted(sets))}): save the one that is meant in a file of "
             "its own."
         )
     return items[sets[0]] if sets else None
@@ -196,6 +247,21 @@ def plain_key(key: str) -> str:
     return key
 
 
+def ensure_unpacked_fits(path: Path) -> None:
+    """Refuse a file of weights that main memory cannot hold unpacked: PyTorch's files are ZIP archives.
+
+    Raises:
+        UsageError: it does not fit.
+    """
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = max(size, sum(entry.file_size for entry in archive.infolist()))
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        pass  # the old layout is no archive; the reader reports damage
+    ensure_room(size, str(path), bytes_each=1.0)
+
+
 def _foreign(path: Path) -> list[str]:
     """The objects that torch's reader does not know by itself."""
     try:
@@ -205,7 +271,7 @@ def _foreign(path: Path) -> list[str]:
             raise UsageError(
                 f"{path} is a TorchScript archive, which holds code: save the state_dict() alone."
             ) from None
-        raise UsageError(f"{path} is truncated or damaged: copy or download it again.") from None
+        raise _damaged(path) from None
 
 
 def _stand_ins(foreign: Iterable[str]) -> list[Any]:
@@ -213,6 +279,10 @@ def _stand_ins(foreign: Iterable[str]) -> list[Any]:
     pairs += [(InertMapping, name) for name in MAPPINGS] + [(InertList, name) for name in LISTS]
     known = {name for _, name in pairs}
     return pairs + [(Inert, name) for name in foreign if name not in known and name.startswith(LIBRARIES)]
+
+
+def _damaged(path: Path) -> UsageError:
+    return UsageError(f"{path} is truncated or damaged: copy or download it again.")
 
 
 def _is_harmless(name: str) -> bool:
@@ -225,6 +295,6 @@ def _is_stored(path: Path) -> bool:
         return all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return f"{', '.join(names[:MOST_NAMED])}{more}"

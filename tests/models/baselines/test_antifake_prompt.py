@@ -14,7 +14,7 @@ from PIL import Image
 
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.baselines.antifake_prompt import PUBLISHED, QUESTION, AntifakePrompt, Backbone
-from pixelsleuth.models.loading import load_strict
+from pixelsleuth.models.weights import load_strict
 
 WIDTH = 32
 

@@ -89,7 +89,7 @@ def test_three_training_steps_move_what_learns(network: Any) -> None:
 def test_what_was_learnt_is_loaded_again(network: Any, maker: Callable[[], Any], tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    from pixelsleuth.models.loading import load_strict
+    from pixelsleuth.models.weights import load_strict
 
     save_file({k: v.contiguous() for k, v in network.learnt().items()}, tmp_path / "weights.safetensors")
     torch.manual_seed(1)

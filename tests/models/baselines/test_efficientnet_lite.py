@@ -100,5 +100,5 @@ def test_a_linear_probe_is_linear(file: Path) -> None:
 
 def test_another_networks_file_is_refused(tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
-    with pytest.raises(UsageError, match="does not hold the weights of EfficientNet-Lite"):
+    with pytest.raises(UsageError, match="does not fit EfficientNet-Lite"):
         load_lite(tmp_path / "resnet.pth")

@@ -22,8 +22,8 @@ from pixelsleuth.models import registry
 from pixelsleuth.models.baseline import Baseline, BaselineDetector
 from pixelsleuth.models.baselines import hifi_net, mvss_net, pscc_net, trufor
 from pixelsleuth.models.baselines.dinov2 import Dinov2
-from pixelsleuth.models.loading import load_strict
 from pixelsleuth.models.sida.lisa import Lisa
+from pixelsleuth.models.weights import load_strict
 from pixelsleuth.training.run.log import read_log
 
 SMALL = 64

@@ -55,7 +55,7 @@ class Golden:
         self, network: Any, keys: str = "keys.json", added: dict[str, Any] | None = None, **other: Any
     ) -> Any:
         """A network with the formula's weights, in evaluation mode, loaded as strictly as a user's file is."""
-        from pixelsleuth.models.loading import load_strict
+        from pixelsleuth.models.weights import load_strict
 
         load_strict(network, self.state(keys, **other) | (added or {}))
         return network.eval()

@@ -13,7 +13,7 @@ import torch
 
 from pixelsleuth.models.backbones.clip import encoder_of, from_openai
 from pixelsleuth.models.baseline import baseline_class
-from pixelsleuth.models.loading import load_strict
+from pixelsleuth.models.weights import load_strict
 from pixelsleuth.pictures.images import open_picture
 
 VARIANTS = {

@@ -9,10 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelsleuth.core.content import ensure_fetched
-from pixelsleuth.errors import UsageError
-from pixelsleuth.models import hub
-
 HEAD = 64
 """Width of an attention head; their number is not in OpenAI's state dict."""
 PATTERNS = (
@@ -74,22 +70,9 @@ def load_encoder(name: str) -> Any:
     Raises:
         UsageError: no such folder or repository, or not CLIP.
     """
-    from safetensors import SafetensorError
     from transformers import CLIPVisionModelWithProjection
 
-    from pixelsleuth.models.pretrained import config_of
-    from pixelsleuth.models.weights import ensure_finite
+    from pixelsleuth.models.pretrained import load_pretrained
 
-    folder = hub.resolve(name)
-    kind = config_of(folder).get("model_type")
-    if kind not in ("clip", "clip_vision_model"):
-        raise UsageError(f"{name} is a checkpoint of {kind or 'nothing'}, not of CLIP.")
-    ensure_fetched(folder)
-    try:
-        made: Any = CLIPVisionModelWithProjection.from_pretrained(
-            folder, local_files_only=True, dtype=torch.float32
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UsageError(f"{name} cannot be loaded ({str(error).splitlines()[0]}): copy it again.") from error
-    ensure_finite(made.state_dict().items(), name)
-    return made.eval().requires_grad_(False)
+    classes = dict.fromkeys(("clip", "clip_vision_model"), CLIPVisionModelWithProjection)
+    return load_pretrained(name, classes, "CLIP", torch.float32).requires_grad_(False)

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.core.content import ensure_regular
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.weights import ensure_finite, ensure_unpacked_fits
+from pixelsleuth.models.tensor_files import read_tensors
+from pixelsleuth.models.weights import ensure_finite, ensure_fits, shapes_of
 
 Stages = tuple[tuple[int, int, int, int, int], ...]
 LITE0: Stages = ((1, 1, 3, 1, 16), (2, 6, 3, 2, 24), (2, 6, 5, 2, 40), (3, 6, 3, 2, 80), (3, 6, 5, 1, 112),
@@ -93,13 +92,9 @@ def load_lite(path: Path, stages: Stages = LITE0) -> Lite:
     """
     if not path.exists():
         raise UsageError(f"There is no file {path}: name EfficientNet-Lite's weights (a .pth file).")
-    ensure_regular(path)
-    ensure_unpacked_fits(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        network = Lite(stages)
-        network.load_state_dict({k: v for k, v in state.items() if not k.startswith(CLASSIFIER)})
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise UsageError(f"{path} does not hold the weights of EfficientNet-Lite.") from error
+    network = Lite(stages)
+    state = {key: value for key, value in read_tensors(path).items() if not key.startswith(CLASSIFIER)}
+    ensure_fits(str(path), "EfficientNet-Lite", network, shapes_of(state))
     ensure_finite(state.items(), str(path))
+    network.load_state_dict(state)
     return network.eval()

@@ -23,7 +23,8 @@ from pixelsleuth.models import hub
 from pixelsleuth.models.baseline import Baseline, Output
 from pixelsleuth.models.facts import FACTS
 from pixelsleuth.models.inputs import centre_crop, normalised, random_crop, short_side, unit
-from pixelsleuth.models.pretrained import config_of, load_model, load_tokenizer
+from pixelsleuth.models.pretrained import load_model, load_tokenizer
+from pixelsleuth.models.weights import read_config
 
 WORD = "[*]"
 QUESTION = f"Is this photo real {WORD}?"
@@ -148,7 +149,7 @@ def load_backbone(name: str) -> Backbone:
         UsageError: no such folder or repository, not InstructBLIP, weights or tokenizers missing.
     """
     folder = hub.resolve(name)
-    kind = config_of(folder).get("model_type")
+    kind = read_config(folder).get("model_type")
     if kind != "instructblip":
         raise UsageError(f"{name} is a checkpoint of {kind or 'nothing'}, not of InstructBLIP.")
     model, _ = load_model(folder, name, device="cpu", precision="fp32")

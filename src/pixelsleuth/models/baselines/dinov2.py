@@ -13,9 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelsleuth.core.content import ensure_fetched
-from pixelsleuth.errors import UsageError
-from pixelsleuth.models import hub
 from pixelsleuth.models.backbones.heads import FrozenHeads, Seen
 from pixelsleuth.models.choices import chosen
 from pixelsleuth.models.facts import FACTS
@@ -55,20 +52,8 @@ def load_encoder(name: str) -> Any:
     Raises:
         UsageError: no such folder or repository, or not DINOv2.
     """
-    from safetensors import SafetensorError
     from transformers import Dinov2Model
 
-    from pixelsleuth.models.pretrained import config_of
-    from pixelsleuth.models.weights import ensure_finite
+    from pixelsleuth.models.pretrained import load_pretrained
 
-    folder = hub.resolve(name)
-    kind = config_of(folder).get("model_type")
-    if kind != "dinov2":
-        raise UsageError(f"{name} is a checkpoint of {kind or 'nothing'}, not of DINOv2.")
-    ensure_fetched(folder)
-    try:
-        made = Dinov2Model.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UsageError(f"{name} cannot be loaded ({str(error).splitlines()[0]}): copy it again.") from error
-    ensure_finite(made.state_dict().items(), name)
-    return made
+    return load_pretrained(name, {"dinov2": Dinov2Model}, "DINOv2", torch.float32)

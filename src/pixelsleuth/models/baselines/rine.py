@@ -20,8 +20,9 @@ from pixelsleuth.models.baseline import Baseline, Output, by_shape
 from pixelsleuth.models.baselines.univfd import clip_pixels
 from pixelsleuth.models.facts import FACTS
 from pixelsleuth.models.inputs import CLIP, blur_jpeg, centre_crop, random_crop, short_side
-from pixelsleuth.models.loading import load_strict, read_state
 from pixelsleuth.models.preparation import Steps
+from pixelsleuth.models.tensor_files import read_tensors
+from pixelsleuth.models.weights import load_strict
 
 SIDE, LOAD = 224, 256
 AUGMENT, DROPOUT = 0.5, 0.5
@@ -54,7 +55,7 @@ class Rine(Baseline):
     @classmethod
     def load(cls, weights: str | Path, **options: str) -> Self:
         """Width and depth are read off the file."""
-        state = read_state(Path(weights), cls.facts.files)
+        state = read_tensors(Path(weights), cls.facts.files)
         depth = sum(key.startswith("proj1.") and key.endswith(".weight") for key in state) or 4
         first = state.get("proj1.1.weight")
         network = cls(projection=128 if first is None else first.shape[0], depth=depth, **options)

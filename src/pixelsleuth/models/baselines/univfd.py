@@ -26,8 +26,9 @@ from pixelsleuth.models.inputs import (
     short_side,
     unit,
 )
-from pixelsleuth.models.loading import load_strict, read_state
 from pixelsleuth.models.preparation import Steps
+from pixelsleuth.models.tensor_files import read_tensors
+from pixelsleuth.models.weights import load_strict
 
 SIDE, LOAD = 224, 256
 AUGMENT = 0.5
@@ -54,7 +55,7 @@ class UnivFd(Baseline):
     @classmethod
     def load(cls, weights: str | Path, **options: str) -> Self:
         """The head's file, or a training's checkpoint with the encoder inside."""
-        state = _plain(read_state(Path(weights), cls.facts.files))
+        state = _plain(read_tensors(Path(weights), cls.facts.files))
         inside = "visual.conv1.weight" in state
         network = cls(encoder_of(state), **_without_encoder(options)) if inside else cls(**options)
         load_strict(network, state, name=str(weights))

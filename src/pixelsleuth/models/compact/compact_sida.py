@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from pixelsleuth.compact.grammar import ANSWERS, IDS, PROMPT_AFTER, PROMPT_BEFORE, VOCABULARY, encode
-from pixelsleuth.core.content import ensure_fetched
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.compact.forensic import ForensicConfig, ForensicEncoder
+from pixelsleuth.models.precision import ensure_room
 from pixelsleuth.models.sida_core import Answer, Fusion, Sida, SidaConfig
-from pixelsleuth.models.weights import ensure_finite, ensure_room, ensure_sane
+from pixelsleuth.models.tensor_files import read_tensors
+from pixelsleuth.models.weights import ensure_finite, ensure_fits, read_config, shapes_of
 
 IGNORE = -100
 PREFIX = tuple(IDS[word] for word in PROMPT_BEFORE)
@@ -69,37 +70,25 @@ def load_compact(folder: Path) -> CompactSida:
     Raises:
         UsageError: the folder is not such a checkpoint, or its vocabulary is not this version's; NaN.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = folder / "config.json"
-    if not path.is_file() or not (folder / "model.safetensors").is_file():
-        raise UsageError(
-            f"{folder} holds no compact checkpoint: name a folder with config.json and model.safetensors."
-        )
-    ensure_fetched(folder)
+    config, weights = read_config(folder), folder / "model.safetensors"
+    if config.get("vocabulary") != VOCABULARY:
+        raise UsageError(f"{folder} was trained with another vocabulary: train it again with this version.")
+    if not weights.is_file():
+        raise UsageError(f"{folder} lacks {weights.name}: copy the whole checkpoint.")
+    tensors = read_tensors(weights)
     try:
-        config = json.loads(path.read_text())
-        if config.get("vocabulary") != VOCABULARY:
-            raise UsageError(
-                f"{folder} was trained with another vocabulary: train it again with this version."
-            )
-        ensure_sane(config, str(path))
-        tensors = load_file(folder / "model.safetensors")
-        dimensions = ForensicConfig(**config["encoder"]), SidaConfig(**config["sida"])
-        with torch.device("meta"):  # nothing is allocated before the file is known to hold as much
-            described = CompactSida(ForensicEncoder(dimensions[0]), dimensions[1])
+        encoder, sida = ForensicConfig(**config["encoder"]), SidaConfig(**config["sida"])
+        with torch.device("meta"):  # nothing is allocated before the memory is known to suffice
+            described = CompactSida(ForensicEncoder(encoder), sida)
         ensure_room(sum(p.numel() for p in described.parameters()), str(folder))
-        described.load_state_dict(tensors, strict=True, assign=True)  # says what does not fit
-        model = CompactSida(ForensicEncoder(dimensions[0]), dimensions[1])
-        model.load_state_dict(tensors, strict=True)
-        ensure_finite(tensors.items(), str(folder))
-    except RuntimeError as error:
-        raise UsageError(f"{folder} does not fit this model: {' '.join(str(error).split())}") from None
-    except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        model = CompactSida(ForensicEncoder(encoder), sida)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(
             f"{folder} holds no whole checkpoint of this version ({error}): copy or train it again."
         ) from error
+    ensure_fits(str(folder), "this model", model, shapes_of(tensors))
+    ensure_finite(tensors.items(), str(folder))
+    model.load_state_dict(tensors)
     return model.eval()
 
 

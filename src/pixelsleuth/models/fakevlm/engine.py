@@ -18,7 +18,8 @@ from transformers.cache_utils import Cache, DynamicLayer
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.fakevlm.answers import FAKE, OPENING, QUESTION, REAL, Answer, read
-from pixelsleuth.models.pretrained import config_of, load_image_processor, load_model, load_tokenizer
+from pixelsleuth.models.pretrained import load_image_processor, load_model, load_tokenizer
+from pixelsleuth.models.weights import read_config
 
 ARCHITECTURE = "LlavaForConditionalGeneration"
 ROOM = 128
@@ -228,7 +229,7 @@ def load_engine(name: str, *, device: str = "auto", precision: str = "auto") -> 
         UsageError: not a LLaVA-1.5 checkpoint, damaged, too large, no such device.
     """
     folder = hub.resolve(name)
-    kinds = config_of(folder).get("architectures") or []
+    kinds = read_config(folder).get("architectures") or []
     if ARCHITECTURE not in kinds:
         raise UsageError(
             f"{name} is a checkpoint of {', '.join(map(str, kinds)) or 'nothing'}, not of LLaVA-1.5."

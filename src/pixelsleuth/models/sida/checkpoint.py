@@ -18,7 +18,6 @@ from torch import Tensor
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.precision import compress, ensure_memory
-from pixelsleuth.models.shards import Shards, read_json
 from pixelsleuth.models.sida.large import LargeConfig, LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor, ensure_same_preparation
 from pixelsleuth.models.sida.published import (
@@ -29,14 +28,13 @@ from pixelsleuth.models.sida.published import (
     our_name,
 )
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
-from pixelsleuth.models.weights import ensure_finite, ensure_sane
+from pixelsleuth.models.weights import Shards, ensure_finite, ensure_fits, read_config, shapes_of
 
 MODEL_TYPE = "pixelsleuth_sida"
 CLIP_KEYS = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_channels", "image_size",
     "patch_size", "hidden_act", "layer_norm_eps",
 )  # fmt: skip
-MOST_LISTED = 8
 CHECKPOINT_FILES = ("config.json", "tokenizer.model")
 
 
@@ -80,8 +78,7 @@ def load_large(
         UsageError: what is missing, unexpected or damaged, all keys listed.
     """
     folder = hub.resolve(name)
-    config = read_json(folder / "config.json")
-    ensure_sane(config, str(folder / "config.json"))
+    config = read_config(folder)
     tokenizer = LegacyTokenizer.from_folder(folder)
     for token in ("[CLS]", "[SEG]") if detection else ("[SEG]",):
         tokenizer.id(token)
@@ -134,30 +131,15 @@ def build(
     kind = precision or ("fp32" if dtype is torch.float32 else "bf16")
     ensure_memory(name, *sizes(model), kind, device)
     inside = device if kind not in ("int8", "int4") else "cpu"  # compressed on the way to the GPU
-    wanted = {key: value.shape for key, value in model.state_dict().items()}
-    seen: set[str] = set()
-    unexpected, misshapen = [], []
-    for key, value in shown(weights, len(wanted), f"Loading {name}"):
-        if key not in wanted:
-            unexpected.append(key)
-        elif value.shape != wanted[key]:
-            misshapen.append(f"{key} {tuple(value.shape)} for {tuple(wanted[key])}")
-        else:
-            seen.add(key)
+    expected = shapes_of(model.state_dict())
+    shapes: dict[str, torch.Size] = {}
+    for key, value in shown(weights, len(expected), f"Loading {name}"):
+        shapes[key] = value.shape
+        if value.shape == expected.get(key):
             kept = value.to(device=inside, dtype=dtype if value.is_floating_point() else None, copy=True)
             ensure_finite([(key, kept)], name)
             model.load_state_dict({key: kept}, strict=False, assign=True)
-    missing = [
-        key for key in wanted if key not in seen and not any(m.startswith(f"{key} ") for m in misshapen)
-    ]
-    problems = [
-        f"{len(keys)} {what} ({_listed(keys)})"
-        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
-        if keys
-    ]
-    if problems:
-        fits = "SIDA" if config.sida.get("detection", True) else "LISA"
-        raise UsageError(f"{name} does not fit {fits}: parameters {'; '.join(problems)}.")
+    ensure_fits(name, "SIDA" if config.sida.get("detection", True) else "LISA", model, shapes)
     if inside != device:
         compress(model.sida.language.model.layers, kind)
     return model.to(device).eval().requires_grad_(False)
@@ -215,9 +197,8 @@ def _published(
     tower = hub.resolve(
         clip or str(config.get("mm_vision_tower") or config.get("vision_tower")), beside=folder
     )
-    vision = read_json(tower / "config.json")
+    vision = read_config(tower)
     vision = vision.get("vision_config", vision)
-    ensure_sane(vision, str(tower / "config.json"))
     missing = [
         key for key in CLIP_KEYS if key not in vision and key not in ("num_channels", "layer_norm_eps")
     ]
@@ -257,8 +238,3 @@ def _behind(name: str, last: int) -> bool:
     if name.startswith("clip.post_layernorm"):
         return True
     return name.startswith("clip.encoder.layers.") and int(name.split(".")[3]) > last
-
-
-def _listed(keys: list[str]) -> str:
-    more = f" and {len(keys) - MOST_LISTED} more" if len(keys) > MOST_LISTED else ""
-    return f"{', '.join(sorted(keys)[:MOST_LISTED])}{more}"

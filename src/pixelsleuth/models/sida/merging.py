@@ -16,11 +16,11 @@ from torch import Tensor
 
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
-from pixelsleuth.models.shards import Shards
 from pixelsleuth.models.sida.checkpoint import CHECKPOINT_FILES, load_large
 from pixelsleuth.models.sida.large import LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.tensor_files import load_pickle
+from pixelsleuth.models.weights import Shards
 
 LORA = re.compile(r"(.*)\.lora_([AB])(?:\.[^.]+)?\.weight$")
 

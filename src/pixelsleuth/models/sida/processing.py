@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.shards import read_json
 from pixelsleuth.models.sida.prompts import MARKS, TEMPLATES, prompt
+from pixelsleuth.models.weights import read_json
 
 if TYPE_CHECKING:
     from pixelsleuth.models.sida.tokenizer import LegacyTokenizer

@@ -23,13 +23,13 @@ from torch import Tensor
 
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
-from pixelsleuth.models.shards import Shards, read_json
 from pixelsleuth.models.sida.checkpoint import MODEL_TYPE
 from pixelsleuth.models.sida.large import LargeSida
 from pixelsleuth.models.sida.merging import clean
 from pixelsleuth.models.sida.processing import SidaProcessor, preparation
 from pixelsleuth.models.sida.published import SAM, UNUSED, published_name
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
+from pixelsleuth.models.weights import Shards, read_json
 
 SHARD = "5GB"
 LANGUAGE = (

@@ -15,10 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from pixelsleuth.core.content import ensure_fetched
-from pixelsleuth.errors import UsageError
-from pixelsleuth.models.pretrained import config_of, load_image_processor
-from pixelsleuth.models.weights import ensure_finite
+from pixelsleuth.models.pretrained import load_image_processor, load_pretrained
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -73,20 +70,9 @@ def load_segmenter(folder: Path, device: torch.device | str, dtype: torch.dtype)
     Raises:
         UsageError: not a SAM or SAM 2, or damaged.
     """
-    from safetensors import SafetensorError
     from transformers import Sam2Model, SamModel
 
-    kind = str(config_of(folder).get("model_type", ""))
     classes = {"sam": SamModel, "sam2": Sam2Model, "sam2_video": Sam2Model}
-    if kind not in classes:
-        raise UsageError(f"{folder} is a checkpoint of {kind or 'nothing'}, not of SAM or SAM 2.")
-    ensure_fetched(folder)
-    try:
-        model = classes[kind].from_pretrained(folder, dtype=dtype, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UsageError(
-            f"{folder} cannot be loaded ({str(error).splitlines()[0]}): copy it again."
-        ) from error
-    ensure_finite(model.state_dict().items(), str(folder))
-    processor = load_image_processor(folder) if kind == "sam" else None
-    return Segmenter(model.to(device).eval(), processor)
+    model = load_pretrained(folder, classes, "SAM or SAM 2", dtype)
+    processor = load_image_processor(folder) if isinstance(model, SamModel) else None
+    return Segmenter(model.to(device), processor)

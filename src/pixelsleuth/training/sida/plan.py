@@ -12,10 +12,10 @@ from typing import Any
 
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.shards import Shards, read_json
 from pixelsleuth.models.sida import checkpoint
 from pixelsleuth.models.sida.large import LargeConfig, LargeSida
 from pixelsleuth.models.sida.published import dimensions
+from pixelsleuth.models.weights import Shards, read_json
 from pixelsleuth.training.run.data import Material, gather
 from pixelsleuth.training.sida.config import TrainConfig
 from pixelsleuth.training.sida.modules import prepare, table

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
-from pixelsleuth.models.shards import Shards, read_json
 from pixelsleuth.models.sida import prompts
 from pixelsleuth.models.sida.checkpoint import load_large, processor, save_large
 from pixelsleuth.models.sida.large import LargeConfig, LargeSida, spread
@@ -29,6 +28,7 @@ from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.published import marks_picture
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
 from pixelsleuth.models.sida_core import DetectionFusion, DetectionHead
+from pixelsleuth.models.weights import Shards, read_json
 from pixelsleuth.training.sida.config import Drawn, TrainConfig
 
 RANDOM = "random"
