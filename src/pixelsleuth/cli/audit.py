@@ -1,4 +1,4 @@
-"""`pixelsleuth audit`: how much of a data set's labels its files give away without a look at the pictures."""
+"""`pixelsleuth audit`: how much of a data set's labels can be told without looking at the pictures."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import click
 from pixelsleuth.cli.options import allow_outside, reader_option, set_option, settings_of
 
 
-@click.command(short_help="How much of the labels do headers, texts and thumbnails give away?")
+@click.command(short_help="Measure how much of the labels the files give away by themselves.")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
     metavar="DIR",
-    help="Gets audit.json and report.html.",
+    help="Folder for audit.json and report.html.",
 )
 @click.option(
-    "--split", metavar="NAME", help="Audit this split alone, such as train. Default: all, and each."
+    "--split", metavar="NAME", help="Audit only this split, such as train. Default: all together, then each."
 )
 @reader_option
 @set_option
@@ -48,7 +48,7 @@ from pixelsleuth.cli.options import allow_outside, reader_option, set_option, se
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Audit N pictures, drawn evenly from the classes.",
+    help="Audit N pictures, evenly over the classes.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
@@ -74,11 +74,11 @@ def audit(
 ) -> None:
     """Predict the label of every picture in DATA from its header alone, its text alone and its thumbnail alone.
 
-    DATA is a manifest (CSV) or a folder with a sub-folder a class. A figure (AUROC) near 0.5 is what an honest set
-    shows; near 1, a detector can reach the label without learning anything about forgeries.
+    DATA is a manifest, a folder in a known layout, or hf:owner/name. An AUROC near 0.5 is good; near 1, a detector
+    can reach the labels without learning anything about forgeries.
 
     \b
-    Exit status: 0 audited, 1 audited but some pictures were left out or could not be read, 2 wrong usage.
+    Exit status: 0 audited, 1 audited, but some pictures were left out or could not be read, 2 wrong usage.
     """
     from pixelsleuth.evaluation.audit.auditing import AuditOptions, run_audit
 

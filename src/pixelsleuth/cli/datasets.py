@@ -1,4 +1,4 @@
-"""`pixelsleuth datasets`: the data sets that can be read, and `datasets verify`, which goes through one."""
+"""`pixelsleuth datasets`: list the data sets that can be read, show one, verify one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def datasets(ctx: click.Context, style: str) -> None:
 @click.argument("name")
 @style_option
 def show(name: str, style: str) -> None:
-    """Tell all that is known of the data set NAME, and what can be set where its publisher leaves a choice open."""
+    """Show the data set NAME: licence, size, classes, how to get it, and the settings of its reader."""
     from pixelsleuth.data import layouts
 
     spec = layouts.get(name)
@@ -60,10 +60,10 @@ def show(name: str, style: str) -> None:
 @datasets.command()
 @click.argument("data", metavar="DIR")
 @reader_option
-@click.option("--split", metavar="NAME", help="Only this part of the set.")
+@click.option("--split", metavar="NAME", help="Only this split.")
 @set_option
 @allow_outside
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Look at the first N pictures only.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N pictures.")
 @style_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @click.pass_context
@@ -78,14 +78,14 @@ def verify(
     style: str,
     quiet: bool,
 ) -> None:
-    """Go through the data set in DIR (a folder, a manifest, or hf:owner/name) and tell what is wrong with it.
+    """Check the data set in DIR (a folder, a manifest, or hf:owner/name) and list what is wrong with it.
 
-    Counts pictures, reads every picture and every mask (size, polarity, emptiness), finds duplicates by SHA-256, and
-    says what is missing.
+    Counts pictures, reads every picture and mask (size, polarity, emptiness), finds duplicates by SHA-256, and
+    lists what is missing.
 
     \b
     Exit status: 0 every picture and mask can be used, 1 some cannot (left out, unreadable, empty mask, one
-    picture under two labels), 2 wrong usage, 130 interrupted (what was seen is told).
+    picture under two labels), 2 wrong usage, 130 interrupted (the report covers what was read).
     """
     from pixelsleuth.data.readers import open_data
     from pixelsleuth.data.verify import verify as walk
@@ -95,7 +95,7 @@ def verify(
     interrupted = False
     with progress("Verifying", quiet=quiet) as bar:
         try:
-            for report in walk(opened, limit=limit, step=bar):  # noqa: B007  (the last one is told)
+            for report in walk(opened, limit=limit, step=bar):  # noqa: B007  (only the last is printed)
                 pass
         except KeyboardInterrupt:
             interrupted = True
@@ -103,15 +103,15 @@ def verify(
         click.echo(json.dumps(report.to_dict(), indent=2) if style == "json" else _text(report))
         report.tally.tell()
     if interrupted:
-        click.echo("Interrupted: what was seen so far is told.", err=True)
+        click.echo("Interrupted: the report covers what was read so far.", err=True)
         ctx.exit(130)
     ctx.exit(0 if report is not None and report.ok else 1)
 
 
 def _record(spec: ReaderSpec) -> dict[str, Any]:
     settings = {
-        key: {"default": one.default, "choices": list(one.choices), "meaning": one.meaning}
-        for key, one in spec.settings.items()
+        key: {"default": setting.default, "choices": list(setting.choices), "meaning": setting.meaning}
+        for key, setting in spec.settings.items()
     }
     return {
         "name": spec.name,
@@ -147,7 +147,7 @@ def _text(report: Report) -> str:
         for key, words in kinds.items():
             if report.findings[key]:
                 lines.append(f"{title}: {report.findings[key]:,} {words}")
-                lines += [f"    {printable(one)}" for one in report.examples[key][:3]]
+                lines += [f"    {printable(path)}" for path in report.examples[key][:3]]
     if report.over_zero:
         lines.append(
             f"    grey masks mark {report.over_half:,} pixels above 127, and would mark {report.over_zero:,} above 0"

@@ -1,4 +1,4 @@
-"""`pixelsleuth export`: a trained compact checkpoint to the ONNX folder that the bundled detector reads."""
+"""`pixelsleuth export`: turn a trained compact checkpoint into an ONNX folder."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Turn a trained compact checkpoint into an ONNX detector.")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; made where it is missing."
-)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 def export(checkpoint: Path, out: Path) -> None:
-    """Export CHECKPOINT (a folder with config.json and model.safetensors) to ONNX in --out."""
+    """Export CHECKPOINT (a folder with config.json and model.safetensors) to ONNX, for 'check --model OUT'."""
     from pixelsleuth.core.outputs import whole_folder
     from pixelsleuth.errors import MissingExtra, UsageError
 

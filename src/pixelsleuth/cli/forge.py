@@ -1,4 +1,4 @@
-"""`pixelsleuth forge`: build a labelled data set from photographs; `--review` opens the page for people."""
+"""`pixelsleuth forge`: build a labelled data set from photographs; review it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pixelsleuth.cli.options import allow_outside
 @click.command(short_help="Build a labelled data set of forgeries from photographs.")
 @click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG.yaml")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--review", is_flag=True, help="Open the local page where people accept, reject and correct.")
+@click.option("--review", is_flag=True, help="Open a local page to accept, reject and correct pictures.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8770, show_default=True, help="Port of the review page."
 )
@@ -29,9 +29,9 @@ def forge(
     allow_outside: bool,
     quiet: bool,
 ) -> None:
-    """Turn photographs into real, full synthetic and tampered pictures with masks and descriptions.
+    """Turn photographs into real, full synthetic and tampered pictures, with masks and descriptions.
 
-    Every stage writes a file; the same command again goes on where the last run stopped, and ends with the same files.
+    The same command continues an interrupted run and ends with the same files.
 
     \b
     pixelsleuth forge recipes/forge/local.yaml photographs=DIR out=runs/forge

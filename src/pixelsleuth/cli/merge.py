@@ -1,4 +1,4 @@
-"""`pixelsleuth merge`: one clean checkpoint out of what a training left behind."""
+"""`pixelsleuth merge`: one SIDA checkpoint from a training's folder."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from pixelsleuth.cli.options import FiniteFloat
 @click.option(
     "--base",
     metavar="NAME",
-    help="Folder or hub id that the training began with, where CHECKPOINT does not hold or find it.",
+    help="Folder or hub id that the training started from, if CHECKPOINT does not name it.",
 )
 @click.option(
     "--alpha",
     type=FiniteFloat(),
     default=16.0,
     show_default=True,
-    help="LoRA's alpha; its rank is that of the weights.",
+    help="LoRA's alpha; its rank is read from the weights.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16"]),
     default="bf16",
     show_default=True,
-    help="Of what is written.",
+    help="Of the written weights.",
 )
 @click.option(
     "--layout",
     type=click.Choice(["own", "published"]),
     default="own",
     show_default=True,
-    help="published: as SIDA's authors publish theirs; their code and transformers read it.",
+    help="published: the layout of SIDA's authors, for their code and transformers.",
 )
 def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision: str, layout: str) -> None:
     """Fold LoRA into the weights of CHECKPOINT and write one SIDA checkpoint that 'check' and 'chat' read.
 
-    CHECKPOINT is a folder in the published layout, with or without LoRA; the ZeRO folder that the authors' training
-    leaves behind (the one that holds the file 'latest', or one of its global_step folders); or what 'pixelsleuth train'
-    leaves: its out folder (the best checkpoint is taken, else the last) or one of its checkpoints.
+    CHECKPOINT is a folder in the published layout, with or without LoRA; a ZeRO folder of the authors' training (the
+    folder with the file 'latest', or one of its global_step folders); or the out folder of 'pixelsleuth train' (best
+    checkpoint, else last), or one of its checkpoints.
     """
     from pixelsleuth.core.outputs import refuse_folder, whole_folder
     from pixelsleuth.errors import MissingExtra, UsageError

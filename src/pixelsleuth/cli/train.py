@@ -1,4 +1,4 @@
-"""`pixelsleuth train`: carry out a training recipe."""
+"""`pixelsleuth train`: train a detector by a recipe."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import click
 from pixelsleuth.cli.options import allow_outside
 
 
-@click.command(short_help="Train a detector by a recipe, resumable.")
+@click.command(short_help="Train a detector by a recipe; resumable.")
 @click.argument("recipe", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
 @click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
 @click.option(
-    "--resume", is_flag=True, help="Go on from the last checkpoint in out; begin where there is none."
+    "--resume", is_flag=True, help="Continue from the last checkpoint in out; begin if there is none."
 )
 @allow_outside
-@click.option(
-    "--dry-run", is_flag=True, help="Tell what would be trained, memory, steps and disk; train nothing."
-)
+@click.option("--dry-run", is_flag=True, help="Print parameters, memory, steps and disk; train nothing.")
 def train(recipe: Path, overrides: tuple[str, ...], resume: bool, allow_outside: bool, dry_run: bool) -> None:
-    """Train SIDA, FakeVLM, So-Fake-R1 or the bundled detector as CONFIG.yaml says, settings replaced by KEY=VALUE
-    (nested ones as lora.rank=4). `kind:` in the recipe tells which; without it, it is SIDA's.
+    """Train SIDA, FakeVLM, So-Fake-R1, a baseline or the bundled detector by the recipe CONFIG.yaml.
+
+    KEY=VALUE replaces a setting of the recipe, nested ones as lora.rank=4.
 
     \b
     pixelsleuth train recipes/tiny.yaml data=MANIFEST.csv out=runs/tiny
@@ -30,7 +29,7 @@ def train(recipe: Path, overrides: tuple[str, ...], resume: bool, allow_outside:
     pixelsleuth train recipes/so_fake_r1/tiny.yaml data=MANIFEST.csv out=runs/r1
     pixelsleuth train recipes/compact.yaml data=MANIFEST.csv out=runs/compact parts=hash
 
-    Leaves out/log.jsonl (a line a step), out/checkpoints, plots, and out/model for 'pixelsleuth check --model'.
+    Writes out/log.jsonl (a line a step), out/checkpoints, plots, and out/model for 'pixelsleuth check --model'.
     """
     from pixelsleuth.errors import MissingExtra
 
