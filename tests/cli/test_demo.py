@@ -9,7 +9,7 @@ import pytest
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.errors import MissingExtra
-from pixelsleuth.forge import demo
+from pixelsleuth.forge import demo_pictures as demo
 
 needs_photographs = pytest.mark.skipif(
     importlib.util.find_spec("skimage") is None, reason="scikit-image (extra 'demo') is not installed"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from pixelsleuth.errors import Rejected
-from pixelsleuth.forge import editing, inpainting
-from pixelsleuth.forge.config import EditConfig, ForgeConfig
+from pixelsleuth.forge import diffusion, editing
 from pixelsleuth.forge.editing import changed_pixels, paste_back
-from pixelsleuth.forge.masks import png
+from pixelsleuth.forge.locating import png
+from pixelsleuth.forge.recipe import EditConfig, ForgeConfig
 from pixelsleuth.forge.sources import Context
 from pixelsleuth.forge.stages import write_bytes
 
@@ -81,7 +81,7 @@ def test_edits_that_came_to_nothing_are_tried_again_and_then_rejected(
             return after, np.full_like(mask, 255), {}
         return (pixels * 0 if fate == "black" else pixels.copy()), mask, {}
 
-    monkeypatch.setattr(inpainting, "inpaint", fake)
+    monkeypatch.setattr(diffusion, "inpaint", fake)
     row, context = prepared(before, given, tmp_path)
     with pytest.raises(Rejected, match=message):
         editing.edit(row, context)
@@ -94,7 +94,7 @@ def test_the_second_attempt_may_succeed_and_is_recorded(
     before, after, given = pictures()
     results = iter([before.copy(), after])
     monkeypatch.setattr(
-        inpainting, "inpaint", lambda pixels, mask, *_: (next(results), mask, {"generator": "m"})
+        diffusion, "inpaint", lambda pixels, mask, *_: (next(results), mask, {"generator": "m"})
     )
     row, context = prepared(before, given, tmp_path)
     (made,) = editing.edit(row, context)

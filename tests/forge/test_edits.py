@@ -6,7 +6,7 @@ import pytest
 
 from pixelsleuth.data.equalise import Draw, draw, equalise
 from pixelsleuth.forge import edits
-from pixelsleuth.forge.shapes import bounding_box, free_shape, outline_shape
+from pixelsleuth.forge.edits import bounding_box, free_shape, outline_shape
 
 
 def photograph(seed: int) -> np.ndarray:

@@ -14,8 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelsleuth.errors import Unavailable, Unfinished, UsageError
-from pixelsleuth.forge import choices
-from pixelsleuth.forge.config import (
+from pixelsleuth.forge import objects
+from pixelsleuth.forge.describe import from_record, sida_text
+from pixelsleuth.forge.llm import JsonChat, Malformed, estimate
+from pixelsleuth.forge.objects import (
+    ATTRIBUTES,
+    COCO,
+    PLAIN_ATTRIBUTES,
+    SUPERCATEGORY,
+    find_object,
+    name_object,
+)
+from pixelsleuth.forge.pipeline import run_forge
+from pixelsleuth.forge.recipe import (
     ChoicesConfig,
     DescriptionsConfig,
     EditConfig,
@@ -24,13 +35,8 @@ from pixelsleuth.forge.config import (
     ObjectsConfig,
     OutputConfig,
 )
-from pixelsleuth.forge.describe import from_record, sida_text
-from pixelsleuth.forge.llm import JsonChat, Malformed, estimate
-from pixelsleuth.forge.objects import name_object
-from pixelsleuth.forge.pipeline import run_forge
 from pixelsleuth.forge.sources import Context
 from pixelsleuth.forge.stages import attempt, read_rows
-from pixelsleuth.forge.words import ATTRIBUTES, COCO, PLAIN_ATTRIBUTES, SUPERCATEGORY, find_object
 
 quiet = {"say": lambda _: None, "quiet": True}
 
@@ -252,7 +258,7 @@ def test_replacements_stay_in_the_supercategory_and_keep_the_share(tmp_path: Pat
     context, modes = Context(config, tmp_path), []
     for index in range(200):
         row = {"id": f"p{index}", "caption": "A dog on a red couch", "object": "dog", "coco_class": "dog"}
-        for made in choices.choose(row, context):
+        for made in objects.choose(row, context):
             modes.append(made["mode"])
             if made["mode"] == "object":
                 assert SUPERCATEGORY[made["replacement"]] == "animal"
@@ -262,5 +268,5 @@ def test_replacements_stay_in_the_supercategory_and_keep_the_share(tmp_path: Pat
             assert "couch" in made["prompt"]
     assert 0.72 < modes.count("object") / len(modes) < 0.88
     strange = {"id": "q", "caption": "A lamp", "object": "lamp", "coco_class": None}
-    assert choices.choose(strange, context)[0]["replacement"].removesuffix(" lamp") in PLAIN_ATTRIBUTES
-    assert "error" in choices.choose({"id": "r", "caption": "", "object": ""}, context)[0]
+    assert objects.choose(strange, context)[0]["replacement"].removesuffix(" lamp") in PLAIN_ATTRIBUTES
+    assert "error" in objects.choose({"id": "r", "caption": "", "object": ""}, context)[0]

@@ -13,7 +13,9 @@ import pytest
 pytest.importorskip("diffusers", reason="needs the extra forge")
 
 from pixelsleuth.errors import UsageError
-from pixelsleuth.forge.config import (
+from pixelsleuth.forge.generators import REGISTRY, find_generator
+from pixelsleuth.forge.pipeline import run_forge
+from pixelsleuth.forge.recipe import (
     ChoicesConfig,
     EditConfig,
     ForgeConfig,
@@ -21,8 +23,6 @@ from pixelsleuth.forge.config import (
     OutputConfig,
     SynthesisConfig,
 )
-from pixelsleuth.forge.generators import REGISTRY, find_generator
-from pixelsleuth.forge.pipeline import run_forge
 from pixelsleuth.forge.stages import read_rows
 
 
@@ -34,7 +34,7 @@ def picture(seed: int = 0) -> np.ndarray:
 
 
 def test_inpainting_is_seeded_and_keeps_the_size(tiny_inpainter: Path) -> None:
-    from pixelsleuth.forge.inpainting import inpaint
+    from pixelsleuth.forge.diffusion import inpaint
 
     config = EditConfig(method="inpaint", model=str(tiny_inpainter), steps=2, side=40, dilate=3)
     mask = np.zeros((48, 64), np.uint8)
@@ -50,8 +50,7 @@ def test_inpainting_is_seeded_and_keeps_the_size(tiny_inpainter: Path) -> None:
 
 
 def test_flux_fill_works_on_its_own_grid_and_says_what_it_does_not_take(tiny_flux_fill: Path) -> None:
-    from pixelsleuth.forge.inpainting import grid_of, inpaint, round_trip
-    from pixelsleuth.forge.loading import diffusion_pipeline
+    from pixelsleuth.forge.diffusion import diffusion_pipeline, grid_of, inpaint, round_trip
 
     config = EditConfig(
         method="inpaint", pipeline="FluxFillPipeline", model=str(tiny_flux_fill), steps=2, side=64
@@ -69,7 +68,7 @@ def test_flux_fill_works_on_its_own_grid_and_says_what_it_does_not_take(tiny_flu
 
 
 def test_a_round_trip_changes_every_region_a_little(tiny_inpainter: Path) -> None:
-    from pixelsleuth.forge.inpainting import round_trip
+    from pixelsleuth.forge.diffusion import round_trip
 
     made = round_trip(picture()[:47, :61], EditConfig(model=str(tiny_inpainter)), "cpu")
     assert made.shape == (47, 61, 3)
@@ -199,7 +198,7 @@ def sam2(folder: Path) -> Path:
 def test_a_name_becomes_boxes_and_a_mask(make: object, tmp_path: Path) -> None:
     import torch
 
-    from pixelsleuth.forge.grounding import grounded_mask
+    from pixelsleuth.forge.locating import grounded_mask
 
     torch.manual_seed(0)
     detector, segmenter = grounding_dino(tmp_path / "dino"), make(tmp_path / "sam")  # type: ignore[operator]
@@ -218,7 +217,7 @@ def test_a_name_becomes_boxes_and_a_mask(make: object, tmp_path: Path) -> None:
 
 def test_no_box_is_a_rejection_with_the_threshold(tmp_path: Path) -> None:
     from pixelsleuth.errors import Rejected
-    from pixelsleuth.forge.grounding import grounded_mask
+    from pixelsleuth.forge.locating import grounded_mask
 
     config = MasksConfig("grounded", str(grounding_dino(tmp_path / "dino")), box_threshold=1.0)
     with pytest.raises(Rejected, match=r"No dog was found above the threshold 1\b"):
@@ -226,7 +225,7 @@ def test_no_box_is_a_rejection_with_the_threshold(tmp_path: Path) -> None:
 
 
 def test_models_that_cannot_be_loaded_are_told_in_one_sentence(tmp_path: Path) -> None:
-    from pixelsleuth.forge.loading import diffusion_pipeline
+    from pixelsleuth.forge.diffusion import diffusion_pipeline
 
     with pytest.raises(UsageError, match="is no pipeline of diffusers"):
         diffusion_pipeline("NoSuchPipeline", str(tmp_path), None, "float32", "cpu")

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from pixelsleuth.errors import PixelSleuthError, Unavailable, Unfinished, UsageError
-from pixelsleuth.forge.config import ForgeConfig, read_config
 from pixelsleuth.forge.pipeline import run_forge
+from pixelsleuth.forge.recipe import ForgeConfig, read_config
 from pixelsleuth.forge.stages import Journal, Stage, locked, read_rows, run_stage
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from pixelsleuth.core.detector import Detector
     from pixelsleuth.core.verdict import Verdict
-    from pixelsleuth.forge.demo import DemoPicture
+    from pixelsleuth.forge.demo_pictures import DemoPicture
     from pixelsleuth.reporting.html import HtmlReport
 
 
 def run_demo(detector: Detector, folder: Path) -> None:
     """Write pictures and report.html to `folder`. Raises MissingExtra without scikit-image, and OutputError."""
-    from pixelsleuth.forge.demo import demo_pictures
+    from pixelsleuth.forge.demo_pictures import demo_pictures
     from pixelsleuth.reporting.html import HtmlReport
     from pixelsleuth.reporting.terminal import console_for
 

@@ -15,19 +15,42 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pixelsleuth.core.verdict import LABELS
+from pixelsleuth.data.equalise import Draw, Equalised, draw_for, equalised
 from pixelsleuth.errors import MissingExtra
 from pixelsleuth.forge.card import data_card
-from pixelsleuth.forge.config import ForgeConfig
-from pixelsleuth.forge.finish import finished
-from pixelsleuth.forge.masks import load_mask, png
-from pixelsleuth.forge.sources import Context
+from pixelsleuth.forge.locating import load_mask, png
+from pixelsleuth.forge.recipe import ForgeConfig
+from pixelsleuth.forge.sources import Context, photograph
 from pixelsleuth.forge.stages import Row, read_rows, write_bytes, write_text
+from pixelsleuth.pictures.images import open_picture
 
 COLUMNS = (
     "path", "split", "label", "mask", "source", "generator", "tamper", "group", "licence", "width", "height",
     "description", "sha256",
 )  # fmt: skip
+
+
+def pixels_of(row: Row, context: Context) -> np.ndarray:
+    """The pixels of a picture of the run: a file that it made, or the photograph at the run's size."""
+    if "file" in row:
+        return open_picture(context.folder / row["file"], name=row["file"]).pixels
+    return photograph(row, context)
+
+
+def finished(row: Row, context: Context) -> Equalised:
+    """The picture as the data set holds it: pixels and file."""
+    return equalised(pixels_of(row, context), encoding(row, context), name=row["id"])
+
+
+def encoding(row: Row, context: Context) -> Draw:
+    """The compression of a picture: depends on a scrambled id and the seed, and on nothing else."""
+    quality = context.config.output.quality
+    if quality is None:
+        return Draw(quality=None)
+    return draw_for(f"finish/{row['id']}", context.config.seed, low=quality[0], high=quality[1])
 
 
 def finish_picture(row: Row, context: Context) -> list[Row]:

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.forge.config import ForgeConfig, settings
+from pixelsleuth.forge.recipe import ForgeConfig, settings
 from pixelsleuth.forge.stages import read_rows
 
 

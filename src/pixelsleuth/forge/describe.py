@@ -15,10 +15,10 @@ from typing import Any
 from pixelsleuth.compact import grammar
 from pixelsleuth.data.equalise import Draw, SizePolicy, encode, resized
 from pixelsleuth.errors import PixelSleuthError, UsageError
-from pixelsleuth.forge.config import LlmConfig
-from pixelsleuth.forge.finish import finished
+from pixelsleuth.forge.assemble import finished
 from pixelsleuth.forge.llm import Malformed, client_for
-from pixelsleuth.forge.masks import load_mask
+from pixelsleuth.forge.locating import load_mask
+from pixelsleuth.forge.recipe import LlmConfig
 from pixelsleuth.forge.sources import Context
 from pixelsleuth.forge.stages import Row
 

@@ -17,8 +17,8 @@ import numpy as np
 from pixelsleuth.data.equalise import random_for
 from pixelsleuth.errors import Rejected
 from pixelsleuth.forge import edits
-from pixelsleuth.forge.masks import load_mask, png
-from pixelsleuth.forge.shapes import Random, bounding_box, free_shape, outline_shape
+from pixelsleuth.forge.edits import Random, bounding_box, free_shape, outline_shape
+from pixelsleuth.forge.locating import load_mask, png
 from pixelsleuth.forge.sources import Context, photograph, photographs
 from pixelsleuth.forge.stages import Row, write_bytes
 
@@ -155,7 +155,7 @@ def _donor(row: Row, random: Random, context: Context) -> tuple[Row, np.ndarray,
 
 
 def _inpainted(row: Row, pixels: np.ndarray, mask: np.ndarray, attempt: int, context: Context) -> Edited:
-    from pixelsleuth.forge.inpainting import inpaint
+    from pixelsleuth.forge.diffusion import inpaint
 
     config = context.config.edit
     number = int(random_for(f"inpaint/{row['id']}/{attempt}", context.config.seed).integers(2**31))
@@ -172,7 +172,7 @@ def _control(row: Row, pixels: np.ndarray, context: Context) -> list[Row]:
     decoder. One for each photograph."""
     if not context.config.edit.controls or row["mode"] == "operation" or not row["id"].endswith("-0"):
         return []
-    from pixelsleuth.forge.inpainting import round_trip
+    from pixelsleuth.forge.diffusion import round_trip
 
     name = f"{row['photograph']}-vae"
     write_bytes(

@@ -16,9 +16,9 @@ import numpy as np
 from pixelsleuth.core.names import nearest
 from pixelsleuth.data.equalise import random_for
 from pixelsleuth.errors import Rejected, UsageError
-from pixelsleuth.forge.config import SynthesisConfig
-from pixelsleuth.forge.loading import accepted, device_of, diffusion_pipeline
-from pixelsleuth.forge.masks import png
+from pixelsleuth.forge.diffusion import accepted, device_of, diffusion_pipeline
+from pixelsleuth.forge.locating import png
+from pixelsleuth.forge.recipe import SynthesisConfig
 from pixelsleuth.forge.sources import Context, photograph
 from pixelsleuth.forge.stages import Row, write_bytes
 

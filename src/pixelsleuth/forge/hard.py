@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from pixelsleuth.data.equalise import jpeg
-from pixelsleuth.forge.shapes import Random
+from pixelsleuth.forge.edits import Random
 
 
 def thumbnail(pixels: np.ndarray, random: Random) -> np.ndarray:

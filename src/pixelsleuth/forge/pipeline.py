@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.errors import UsageError
-from pixelsleuth.forge import assemble, choices, describe, editing, masks, objects, sources
-from pixelsleuth.forge.config import ForgeConfig, settings
+from pixelsleuth.forge import assemble, describe, editing, locating, objects, sources
 from pixelsleuth.forge.llm import estimate
+from pixelsleuth.forge.recipe import ForgeConfig, settings
 from pixelsleuth.forge.review.decisions import apply_decisions
 from pixelsleuth.forge.sources import Context
 from pixelsleuth.forge.stages import Processes, Row, Stage, locked, read_rows, run_stage, write_text
@@ -91,9 +91,9 @@ def stages(config: ForgeConfig, common: dict[str, Any]) -> dict[str, list[Stage]
     edits = [
         Stage("objects", objects.name_object, {"objects": all_of["objects"], "seed": config.seed},
               "thread" if config.objects.method == "llm" else "process"),
-        Stage("masks", masks.find_mask, with_model | {"masks": all_of["masks"]},
+        Stage("masks", locating.find_mask, with_model | {"masks": all_of["masks"]},
               "serial" if config.masks.method == "grounded" else "process"),
-        Stage("choices", choices.choose, common | {"choices": all_of["choices"], "edit": config.edit.method}),
+        Stage("choices", objects.choose, common | {"choices": all_of["choices"], "edit": config.edit.method}),
         Stage("edits", editing.edit, with_model | {"edit": all_of["edit"], "masks": all_of["masks"]}, models),
     ]  # fmt: skip
     synthesis = []

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from pixelsleuth.errors import OutputError, PixelSleuthError, UsageError
-from pixelsleuth.forge.config import ForgeConfig
-from pixelsleuth.forge.finish import finished, pixels_of
-from pixelsleuth.forge.masks import load_mask, png
+from pixelsleuth.forge.assemble import finished, pixels_of
+from pixelsleuth.forge.locating import load_mask, png
+from pixelsleuth.forge.recipe import ForgeConfig
 from pixelsleuth.forge.review.decisions import (
     DECISIONS,
     Decision,

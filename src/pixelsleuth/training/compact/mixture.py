@@ -19,9 +19,8 @@ import numpy as np
 from pixelsleuth.data.cache import CachedPicture
 from pixelsleuth.data.equalise import Draw, draw, equalise, jpeg
 from pixelsleuth.forge import edits
-from pixelsleuth.forge.edits import Forgery
+from pixelsleuth.forge.edits import Forgery, Random, bounding_box, outline_shape
 from pixelsleuth.forge.hard import hard_case
-from pixelsleuth.forge.shapes import Random, bounding_box, outline_shape
 
 REAL, SYNTHETIC, TAMPERED = 0, 1, 2
 OPERATIONS = {
