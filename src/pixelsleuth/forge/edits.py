@@ -1,4 +1,4 @@
-"""Local forgeries: splice, copy-move, removal, local edit, written text, generative edit; and the shapes of their regions.
+"""Local forgeries (splice, copy-move, removal, local edit, text, generative edit) and the shapes of their regions.
 
 Pictures are (H, W, 3) uint8; masks are (H, W) uint8, 255 where the picture was changed. Each operation returns a
 `Forgery`: pixels, mask, the name of the operation, and the traces that it leaves by construction, so that explanations
