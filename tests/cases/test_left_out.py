@@ -26,7 +26,7 @@ LOST = {OUTSIDE: 3, NO_PICTURE: 1, ABSENT: 1, UNREADABLE: 1}
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Detectors for tests, and no plots, which take seconds a report."""
-    from pixelsleuth.evaluation.report import page
+    from pixelsleuth.evaluation.report import metrics_page as page
 
     monkeypatch.syspath_prepend(str(ROOT / "tests" / "fakes"))
     monkeypatch.setattr(page, "plots_of", lambda result: [])

@@ -28,7 +28,7 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots take seconds a report; the test of the page draws them."""
-    from pixelsleuth.evaluation.report import page
+    from pixelsleuth.evaluation.report import metrics_page as page
 
     monkeypatch.setattr(page, "plots_of", lambda result: [])
 

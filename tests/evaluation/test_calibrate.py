@@ -19,7 +19,7 @@ from pixelsleuth.core.scores import scores_of
 from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.errors import UsageError
-from pixelsleuth.evaluation.calibrate import measure
+from pixelsleuth.evaluation.measuring import measure_decision
 from pixelsleuth.models import registry, store
 from pixelsleuth.pictures.images import Picture
 
@@ -59,7 +59,7 @@ def manifest(folder: Path, sources: int, *, each: int = 6, named: bool = True) -
 
 def test_the_rows_are_what_the_decision_is_fitted_on(tmp_path: Path) -> None:
     data = open_data(manifest(tmp_path, 40))
-    rows = measure(Brightness(), data, Label.FULL_SYNTHETIC, kinds=("photograph", "recompressed"))
+    rows = measure_decision(Brightness(), data, Label.FULL_SYNTHETIC, kinds=("photograph", "recompressed"))
     assert len(rows.scores) == 40 * 6 * 2
     assert rows.scores[0] == [30, 970, 0] * 3
     scores = scores_of(
@@ -75,12 +75,12 @@ def test_too_few_sources_certify_nothing(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match="9 sources with pictures labelled real; fewer than 10 certify nothing"
     ):
-        measure(Brightness(), open_data(manifest(tmp_path, 9)), Label.FULL_SYNTHETIC)
+        measure_decision(Brightness(), open_data(manifest(tmp_path, 9)), Label.FULL_SYNTHETIC)
 
 
 def test_a_picture_without_a_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs a column 'source'"):
-        measure(Brightness(), open_data(manifest(tmp_path, 12, named=False)), Label.FULL_SYNTHETIC)
+        measure_decision(Brightness(), open_data(manifest(tmp_path, 12, named=False)), Label.FULL_SYNTHETIC)
 
 
 def test_the_command_keeps_the_measurement_beside_the_weights(

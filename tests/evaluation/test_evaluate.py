@@ -256,8 +256,8 @@ def test_the_page_is_whole_and_asks_for_nothing(
 ) -> None:
     import re
 
-    from pixelsleuth.evaluation.report import page as page_module
-    from pixelsleuth.evaluation.report.plots import plots_of
+    from pixelsleuth.evaluation.report import metrics_page as page_module
+    from pixelsleuth.evaluation.report.curves import plots_of
 
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(page_module, "plots_of", plots_of)

@@ -60,8 +60,8 @@ def test_the_page_of_the_metrics_tells_every_figure() -> None:
     import numpy as np
 
     from pixelsleuth.evaluation.figures import Frame, statistics
+    from pixelsleuth.evaluation.predictions import pack_histogram
     from pixelsleuth.evaluation.protocols import get_protocol
-    from pixelsleuth.evaluation.records import pack_histogram
 
     row = {"index": 0, "label": "real", "predicted": "real", "probabilities": [1.0, 0.0, 0.0], "group": "",
            "path": "a", "inconclusive": False, "histogram": pack_histogram(np.zeros((2, 256), np.int64)),
@@ -78,8 +78,8 @@ def test_the_page_of_the_metrics_tells_every_figure() -> None:
 def test_the_report_fits_its_width_in_a_browser(
     cli: Callable[..., Result], data: Path, tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pixelsleuth.evaluation.report import page as page_module
-    from pixelsleuth.evaluation.report.plots import plots_of
+    from pixelsleuth.evaluation.report import metrics_page as page_module
+    from pixelsleuth.evaluation.report.curves import plots_of
 
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(page_module, "plots_of", lambda result: plots_of(result)[:2])

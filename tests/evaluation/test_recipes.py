@@ -40,8 +40,8 @@ def test_every_column_of_a_recipe_is_a_figure_of_its_protocol(path: Path) -> Non
 
     from pixelsleuth.evaluation.figures import Frame, statistics
     from pixelsleuth.evaluation.metrics import localization
+    from pixelsleuth.evaluation.predictions import pack_histogram
     from pixelsleuth.evaluation.protocols import get_protocol
-    from pixelsleuth.evaluation.records import pack_histogram
 
     histogram = pack_histogram(localization.histograms(np.eye(8) * 0.9, np.eye(8) > 0))
     row = {"index": 0, "label": "tampered", "predicted": "tampered", "probabilities": [0.1, 0.2, 0.7], "group": "",

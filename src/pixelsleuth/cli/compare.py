@@ -27,7 +27,7 @@ def compare(first: Path, second: Path, condition: str, style: str, resamples: in
 
     'evaluate' wrote A and B on the same pictures. Differences are B minus A.
     """
-    from pixelsleuth.evaluation.compare import compare_runs
+    from pixelsleuth.evaluation.differences import compare_runs
     from pixelsleuth.evaluation.report.table import print_differences
     from pixelsleuth.evaluation.summary import as_json
     from pixelsleuth.reporting.terminal import console_for

@@ -149,7 +149,7 @@ def convert(
         detector = to_onnx(network, name, folder, weights=_digests(Path(published), facts))
         click.echo(f"{folder}: {facts.title} in fp32, equal to torch.")
         if int8 and data is not None:
-            from pixelsleuth.evaluation.losses import quantise_if_cheap
+            from pixelsleuth.evaluation.measuring import quantise_if_cheap
 
             figures = quantise_if_cheap(detector, folder, data, split, limit)
             click.echo(f"{folder}: now int8; {figures}.")
@@ -212,7 +212,7 @@ def calibrate(name: str, data: str, split: str | None, limit: int | None, shared
     from pixelsleuth.core.io import write_text
     from pixelsleuth.core.names import suggestion
     from pixelsleuth.errors import UsageError
-    from pixelsleuth.evaluation.calibrate import KINDS, measure
+    from pixelsleuth.evaluation.measuring import KINDS, measure_decision
     from pixelsleuth.evaluation.pictures import choose
     from pixelsleuth.evaluation.protocols import get_protocol
     from pixelsleuth.models import store
@@ -228,7 +228,8 @@ def calibrate(name: str, data: str, split: str | None, limit: int | None, shared
     pictures = choose(data, get_protocol("standard"), split=split, limit=limit)
     kinds = list(KINDS) if shared else ["photograph"]
     with progress("Measuring", len(pictures)) as bar:
-        rows = measure(detector, (sample for _, sample in pictures), made_for, kinds=kinds, step=bar)
+        samples = (sample for _, sample in pictures)
+        rows = measure_decision(detector, samples, made_for, kinds=kinds, step=bar)
     content = rows.to_dict({"name": name, "weights": weights_of(detector)}, kinds)
     path = decision_file(name)
     write_text(path, json.dumps(content, separators=(",", ":")) + "\n", kind="measurement")

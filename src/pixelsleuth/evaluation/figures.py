@@ -18,8 +18,8 @@ from pixelsleuth.core.region import box_iou
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.evaluation.metrics import calibration, detection, localization
 from pixelsleuth.evaluation.metrics.resampling import Statistic, quotient, weighted_mean
+from pixelsleuth.evaluation.predictions import Row, unpack_histogram
 from pixelsleuth.evaluation.protocols import Protocol, parse_answer
-from pixelsleuth.evaluation.records import Row, unpack_histogram
 
 Floats = NDArray[np.float64]
 NAMES = tuple(str(label) for label in LABELS)

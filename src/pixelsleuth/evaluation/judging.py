@@ -26,8 +26,8 @@ from pixelsleuth.errors import PictureError
 from pixelsleuth.evaluation.metrics import claims, localization
 from pixelsleuth.evaluation.perturbations import Chain
 from pixelsleuth.evaluation.pictures import BadMask, Loaded, Pictures, load
+from pixelsleuth.evaluation.predictions import Row, pack_histogram
 from pixelsleuth.evaluation.protocols import Protocol
-from pixelsleuth.evaluation.records import Row, pack_histogram
 from pixelsleuth.pictures.images import Picture
 
 CLEAN = "clean"

@@ -79,7 +79,7 @@ def _checked(found: Any, path: Path) -> Recipe:
     return recipe
 
 
-def beside(recipe: Recipe, models: list[dict[str, Any]], left_out: dict[str, str]) -> dict[str, Any]:
+def table_of(recipe: Recipe, models: list[dict[str, Any]], left_out: dict[str, str]) -> dict[str, Any]:
     """The published table and ours: rows of {kind: published|measured|left out, method, condition, figures by column,
     note}, those of one method together.
 

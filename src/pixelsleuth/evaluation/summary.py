@@ -1,7 +1,4 @@
-"""From rows to `metrics.json`: figures with intervals, breakdowns, curves, and what could not be judged.
-
-The result depends on the rows and the settings alone, so the same predictions give the same bytes.
-"""
+"""The figures of one detector under one condition: with intervals, by source, as curves, and what was not judged."""
 
 from __future__ import annotations
 
@@ -15,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from pixelsleuth.data.left_out import BAD_MASK
+from pixelsleuth.errors import MissingExtra
 from pixelsleuth.evaluation.figures import NAMES, Frame, pooled_curves, statistics
-from pixelsleuth.evaluation.metrics import calibration, detection
-from pixelsleuth.evaluation.metrics.resampling import RESAMPLES, Bootstrap, interval_of
+from pixelsleuth.evaluation.metrics import calibration, claims, detection, explanation
+from pixelsleuth.evaluation.metrics.resampling import RESAMPLES, Bootstrap, interval_of, weighted_mean
+from pixelsleuth.evaluation.predictions import Row
 from pixelsleuth.evaluation.protocols import Protocol
-from pixelsleuth.evaluation.records import Row
-from pixelsleuth.evaluation.texts import explanation_figures
 
 SCHEMA = "pixelsleuth.metrics/1"
 BREAKDOWN = ("accuracy", "balanced_accuracy", "binary_accuracy", "auroc", "auroc_full_synthetic", "auroc_tampered",
@@ -28,6 +25,9 @@ BREAKDOWN = ("accuracy", "balanced_accuracy", "binary_accuracy", "auroc", "auroc
              "coverage", "conclusive_accuracy", "authentic_accused")  # fmt: skip
 CURVE_POINTS = 200
 LISTED = 50
+"""Pictures that were not judged, of which the code and the message are listed."""
+STEMMER = False
+"""ROUGE-L compares words as they are, not their stems."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,7 @@ def condition_result(rows: Iterable[Row], settings: Settings, *, localizes: bool
     if frame.localized:
         result["pooled"] = pooled_curves(frame)
     result |= _curves(frame)
-    texts = explanation_figures(
-        frame, encoder=settings.encoder, resamples=settings.resamples, seed=settings.seed
-    )
-    if texts is not None:
+    if (texts := _explanations(frame, settings)) is not None:
         result["explanation"] = texts
     for kind in ("source", "generator", "tamper"):
         result[f"by_{kind}"] = breakdown(frame, kind, settings)
@@ -118,15 +115,15 @@ def _masks(frame: Frame, protocol: Protocol, localizes: bool) -> dict[str, Any]:
         h is not None and not h[1].any() and row["label"] == "tampered"
         for h, row in zip(frame.histograms, frame.rows, strict=True)
     )
-    given = len(tampered) - without + unreadable
-    wanted = given > 0 or (bool(tampered) and any("iou" in name for name in protocol.own))
+    stored = len(tampered) - without + unreadable
+    needed = stored > 0 or (bool(tampered) and any("iou" in name for name in protocol.own))
     return {
         "localized": frame.localized,
         "tampered": len(tampered),
         "tampered_without_mask": without,
         "empty_masks": empty,
         "unreadable_masks": unreadable,
-        "none_usable": localizes and wanted and given - unreadable - empty == 0,
+        "none_usable": localizes and needed and stored - unreadable - empty == 0,
         "resized": sum(bool(row["mask_resized"]) for row in frame.rows),
         "policy": "skip: a picture without a tampered pixel has no F1, IoU or AUC",
     }
@@ -168,6 +165,43 @@ def _curves(frame: Frame) -> dict[str, Any]:
     }
 
 
+def _explanations(frame: Frame, settings: Settings) -> dict[str, Any] | None:
+    """Claim accuracy where a claim can be checked; ROUGE-L and CSS with their baselines where the data hold references.
+
+    None where nothing was explained.
+    """
+    rows = [row for row in frame.rows if row.get("explanation")]
+    if not rows:
+        return None
+    scores = claims.ClaimScores()
+    for row in rows:
+        scores.update(row.get("claims") or {})
+    result: dict[str, Any] = {"texts": len(rows), "claims": scores.compute()}
+    rows = [row for row in rows if row.get("reference")]
+    if not rows:
+        return result | {"note": "The data hold no reference texts, so ROUGE-L and CSS are not defined."}
+    texts, references = [row["explanation"] for row in rows], [row["reference"] for row in rows]
+    groups = [str(row["group"] or row["path"]) for row in rows]
+    draws = Bootstrap(groups, resamples=settings.resamples, seed=settings.seed)
+
+    def measured(measure: Any) -> dict[str, Any]:
+        labels = [row["label"] for row in rows]
+        figures = explanation.with_baselines(texts, references, labels, measure, seed=settings.seed)
+        low, high = draws.interval(weighted_mean(figures["value"]))
+        means = {name: float(np.mean(values)) for name, values in figures.items()}
+        return {"value": means.pop("value"), "low": low, "high": high, "baselines": means}
+
+    result |= {"references": len(rows), "stemmer": STEMMER}
+    try:
+        result["rouge_l"] = measured(lambda a, b: explanation.rouge_l(a, b, stemmer=STEMMER))
+        if settings.encoder is not None:
+            result["css_encoder"] = settings.encoder.name
+            result["css"] = measured(lambda a, b: explanation.css(a, b, settings.encoder))
+    except MissingExtra as error:
+        result["note"] = str(error)
+    return result
+
+
 def _size_auroc(frame: Frame) -> float:
     """AUROC of the picture's number of pixels for fake against real, 0.5 (tells nothing) to 1: what equalising the
     compression leaves of the shortcut.
@@ -184,9 +218,9 @@ def as_json(result: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(one) for one in value]
+        return [_plain(entry) for entry in value]
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, float | np.floating):

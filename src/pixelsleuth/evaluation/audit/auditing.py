@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelsleuth.core.io import write_text
+from pixelsleuth.core.progress import progress
 from pixelsleuth.errors import MissingExtra, OutputError, PictureNotFound, PixelSleuthError, UsageError
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _measure(parts: dict[str | None, Listing], options: AuditOptions, treatment:
     passes = 2 if options.equalise else 1
     raw: list[Looked] = []
     treated: list[Looked] = []
-    with _bar(sum(map(len, parts.values())) * passes, options.quiet) as step:
+    with progress("Reading", sum(map(len, parts.values())) * passes, quiet=options.quiet) as step:
         for part in parts.values():
             raw.append(look(samples(part), workers=options.workers, step=step))
             if options.equalise:
@@ -204,18 +204,3 @@ def _named(data: Path) -> str:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def _bar(total: int, quiet: bool) -> Iterator[Callable[[], None]]:
-    """A progress bar on standard error, where someone is there to see it."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.progress import Progress
-
-    from pixelsleuth.reporting.terminal import console_for
-
-    with Progress(console=console_for(stderr=True), transient=True) as bar:
-        task = bar.add_task("Reading", total=total)
-        yield lambda: bar.advance(task)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from pixelsleuth import __version__
 from pixelsleuth.core.io import write_text
 from pixelsleuth.data.left_out import sentence_of
-from pixelsleuth.evaluation import records
 from pixelsleuth.evaluation.figures import Frame
 from pixelsleuth.evaluation.pictures import Pictures
+from pixelsleuth.evaluation.predictions import Row, read_rows
 from pixelsleuth.evaluation.protocols import Protocol
-from pixelsleuth.evaluation.report.examples import examples_of
-from pixelsleuth.evaluation.report.plots import plots_of
+from pixelsleuth.evaluation.report.curves import plots_of
+from pixelsleuth.evaluation.report.gallery import examples_of
 from pixelsleuth.reporting.page import OUR_PAGE, environment, style
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def write_report(folder: Path, pictures: Pictures) -> Path:
     told = {key: value for key, value in result["protocol"].items() if key in Protocol.__dataclass_fields__}
     fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in told.items()}
     protocol = Protocol(**fields)
-    rows: dict[tuple[str, str], list[records.Row]] = {}
+    rows: dict[tuple[str, str], list[Row]] = {}
     wanted = {index for index, _ in pictures}
-    for row in records.read_rows(folder / "predictions.jsonl"):
+    for row in read_rows(folder / "predictions.jsonl"):
         if row["condition"] == "clean" and row["index"] in wanted:
             rows.setdefault((row["model"], row["version"]), []).append(row)
     frames = [Frame(rows.get((model["name"], model["version"]), [])) for model in result["models"]]

@@ -1,4 +1,4 @@
-"""Paired differences: two detectors on the same pictures, so that what the pictures have in common cancels.
+"""Paired differences: two detectors on the same pictures, so that the difficulty of the pictures cancels.
 
 `pixelsleuth compare A B` reads two folders of `evaluate`; a run with several detectors compares them by itself.
 """
@@ -15,8 +15,8 @@ from pixelsleuth.errors import UsageError
 from pixelsleuth.evaluation.figures import Frame, statistics
 from pixelsleuth.evaluation.judging import CLEAN
 from pixelsleuth.evaluation.metrics.resampling import Bootstrap, interval_of
+from pixelsleuth.evaluation.predictions import Row, read_head, read_rows
 from pixelsleuth.evaluation.protocols import get_protocol
-from pixelsleuth.evaluation.records import Row, read_head, read_rows
 from pixelsleuth.evaluation.summary import Settings
 
 
@@ -38,13 +38,13 @@ def paired_differences(
     draws = Bootstrap(a.groups, resamples=settings.resamples, seed=settings.seed)
     first_draws = draws.table({name: ours[name] for name in shared})
     second_draws = draws.table({name: theirs[name] for name in shared})
-    one = np.ones(len(common))
+    ones = np.ones(len(common))
     for name in shared:
         difference = second_draws[name] - first_draws[name]
         low, high = interval_of(difference)
-        values = float(ours[name](one)), float(theirs[name](one))
-        told = {"first": values[0], "second": values[1], "difference": values[1] - values[0]}
-        result["figures"][name] = told | {"low": low, "high": high, "p": _p(difference)}
+        values = float(ours[name](ones)), float(theirs[name](ones))
+        figure = {"first": values[0], "second": values[1], "difference": values[1] - values[0]}
+        result["figures"][name] = figure | {"low": low, "high": high, "p": _p(difference)}
     return result
 
 
@@ -64,15 +64,15 @@ def compare_runs(
             f"{first} and {second} cannot be compared picture by picture: they differ in {', '.join(differing)}."
         )
     settings = Settings(get_protocol(str(heads[0]["protocol"])), resamples, seed)
-    found = []
+    differences = []
     ours, theirs = (_by_model(folder, condition) for folder in (first, second))
     for a, rows in ours.items():
         for b, others in theirs.items():
             if a != b or first.resolve() != second.resolve():
-                found.append(paired_differences(rows, others, settings, (a, b)))
-    if not found:
+                differences.append(paired_differences(rows, others, settings, (a, b)))
+    if not differences:
         raise UsageError(f"{first} and {second} hold nothing to compare under the condition {condition!r}.")
-    return found
+    return differences
 
 
 def _log(folder: Path) -> Path:
@@ -83,11 +83,11 @@ def _log(folder: Path) -> Path:
 
 
 def _by_model(folder: Path, condition: str) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
+    models: dict[str, list[Row]] = {}
     for row in read_rows(_log(folder)):
         if row["condition"] == condition:
-            found.setdefault(f"{row['model']} {row['version']}", []).append(row)
-    return found
+            models.setdefault(f"{row['model']} {row['version']}", []).append(row)
+    return models
 
 
 def _p(differences: Any) -> float:

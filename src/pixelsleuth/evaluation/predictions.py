@@ -1,8 +1,7 @@
-"""`predictions.jsonl`: one line a model, condition and picture, appended batch by batch, so that nothing judged is
-lost.
+"""`predictions.jsonl`: a line for each model, condition and picture, appended batch by batch.
 
-The first line says what the run is; a rerun on other data or under another protocol is refused. A last line that
-was cut off by a crash is dropped and judged again. Everything in `metrics.json` is computed from these lines.
+The first line names the run; a rerun on other data or under another protocol is refused. A last line that a crash cut
+off is dropped, and its picture is judged again. Everything in `metrics.json` is computed from these lines.
 """
 
 from __future__ import annotations
@@ -25,9 +24,8 @@ from pixelsleuth.errors import UsageError
 SCHEMA = "pixelsleuth.predictions/1"
 Row = dict[str, Any]
 Key = tuple[str, str, str, int]
-_ANYTHING = re.compile(
-    b""
-)  # what another program wrote is refused by its first line, in the words of this file
+_ANYTHING = re.compile(b"")
+"""A file of another program is refused by its first line, in the words of this module."""
 
 
 class PredictionLog:
@@ -70,9 +68,9 @@ class PredictionLog:
         self._file.close()
 
     def _resume(self, head: str, folder: Path) -> None:
-        found = read_head(self.path)
-        wanted = json.loads(head)["run"]
-        differing = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
+        earlier = read_head(self.path)
+        run = json.loads(head)["run"]
+        differing = sorted(key for key in {*run, *earlier} if run.get(key) != earlier.get(key))
         if differing:
             raise UsageError(
                 f"{folder} holds another evaluation (differing: {', '.join(differing)}); choose another --out."
