@@ -227,7 +227,7 @@ def test_size_policies(kind: str, shape: tuple[int, int]) -> None:
 
 
 def test_wrong_policies_and_sets_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no size policy"):
+    with pytest.raises(UsageError, match="size is 'squash'"):
         SizePolicy("squash")
     with pytest.raises(UsageError, match=r"layout of .* is not known"):
         parts_of(tmp_path)

@@ -29,9 +29,9 @@ def test_a_recipe_says_what_it_reproduces_and_what_to_download(path: Path) -> No
     assert recipe.published
     assert recipe.source["paper"]
     conditions = {"clean", *recipe.perturb}
-    assert {row.get("condition", "clean") for row in recipe.published} <= conditions
+    assert {row.condition for row in recipe.published} <= conditions
     for row in recipe.published:  # a table in percent does not hold fractions
-        assert all(recipe.scale == 1 or 1 < value <= 100 for value in row["figures"].values())
+        assert all(recipe.scale == 1 or 1 < value <= 100 for value in row.figures.values())
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -1,9 +1,9 @@
-"""Equalise: every class gets the same decode, size, container and compression, so that no file tells its class.
+"""Equalise: every class gets the same decoding, size, container and compression, so that no file tells its class.
 
-One function for all of it: `equalised` takes a picture in any container and gives its pixels, and the bytes of the one
-container that all get. What it draws depends on the picture's key and a seed, never on the label (`draw_for`). Training
-works on arrays that are decoded already and uses the steps behind it: `draw`, `equalise`. `EVALUATION` is the fixed
-draw that benchmarks use (one JPEG pass at quality 90, 4:2:0, native size).
+`equalised` takes a picture in any container and returns its pixels, and the bytes of the one container that all get.
+What it draws depends on the picture's key and a seed, never on the label (`draw_for`). Training works on decoded arrays
+and uses `draw` and `equalise`. `EVALUATION` is the fixed draw of evaluations: one JPEG pass at quality 90, 4:2:0, at
+native size.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from pixelsleuth.core.settings import OneOf, Range
 from pixelsleuth.errors import UsageError
 from pixelsleuth.pictures.images import MAX_MEGAPIXELS, open_picture
 
@@ -52,10 +53,20 @@ class SizePolicy:
     side: int = 512
 
     def __post_init__(self) -> None:
-        if self.kind not in ("native", "crop", "fit"):
-            raise UsageError(f"{self.kind!r} is no size policy; use native, crop or fit.")
-        if not 32 <= self.side <= 16384:
-            raise UsageError(f"A side of {self.side} pixels is not sensible; give 32 to 16384.")
+        OneOf(("native", "crop", "fit")).check("size", self.kind)
+        Range(32, 16384).check("side", self.side)
+
+    @classmethod
+    def parse(cls, text: str) -> SizePolicy:
+        """The policy that a text such as `native`, `crop:512` or `fit:1024` names. Raises UsageError.
+
+        >>> SizePolicy.parse("crop:256")
+        SizePolicy(kind='crop', side=256)
+        """
+        kind, _, side = text.partition(":")
+        if side and not side.isdigit():
+            raise UsageError(f"The size {text} cannot be read: write native, crop:512 or fit:1024.")
+        return cls(kind, int(side)) if side else cls(kind)
 
 
 NATIVE = SizePolicy()

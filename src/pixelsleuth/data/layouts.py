@@ -15,7 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixelsleuth.core.names import nearest
+from pixelsleuth.core.names import suggestion
+from pixelsleuth.core.settings import choose
 from pixelsleuth.data.reader import ReaderSpec
 from pixelsleuth.errors import UsageError
 
@@ -23,20 +24,10 @@ if TYPE_CHECKING:
     from pixelsleuth.data.tables import Table
 
 FIRST = (
-    *(
-        "sid_set",
-        "so_fake",
-        "fakeclue",
-        "loki",
-        "dd_vqa",
-        "faceforensics",
-        "dmimage",
-        "magicbrush",
-        "genimage",
-    ),
-    *("forensynths", "autosplice", "cocoglide", "tgif", "opensdi", "openforensics"),
-    *("casia", "columbia", "coverage", "nist16", "imd2020", "dso1"),
-)
+    "sid_set", "so_fake", "fakeclue", "loki", "dd_vqa", "faceforensics", "dmimage", "magicbrush", "genimage",
+    "forensynths", "autosplice", "cocoglide", "tgif", "opensdi", "openforensics",
+    "casia", "columbia", "coverage", "nist16", "imd2020", "dso1",
+)  # fmt: skip
 LAST = ("folder", "manifest")
 """Files of `readers/` in the order in which their layouts are tried; files named in neither come between the two."""
 
@@ -68,13 +59,7 @@ def get(name: str) -> ReaderSpec:
     for spec in specs():
         if spec.name == name:
             return spec
-    raise UsageError(f"There is no reader {name!r}; {_suggest(name, names())}")
-
-
-def _suggest(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = nearest(name, known)
-    return f"did you mean {close!r}?" if close else f"there are: {', '.join(known) or 'none'}."
+    raise UsageError(f"There is no reader {name!r}{suggestion(name, names())}")
 
 
 def of_folder(folder: Path) -> tuple[ReaderSpec, Path] | None:
@@ -167,14 +152,8 @@ def of_hub(name: str) -> ReaderSpec | None:
     return next((spec for spec in specs() if name.lower() in map(str.lower, spec.hubs)), None)
 
 
-def settings_of(spec: ReaderSpec, given: Mapping[str, str]) -> dict[str, str]:
-    """All settings of a reader: those given, the defaults for the rest. Raises UsageError for what it does not know."""
-    for key, value in given.items():
-        if key not in spec.settings:
-            raise UsageError(f"The reader {spec.name} has no setting {key!r}; {_suggest(key, spec.settings)}")
-        choices = spec.settings[key].choices
-        if choices and value not in choices:
-            raise UsageError(
-                f"{key} of the reader {spec.name} is one of {', '.join(choices)}, not {value!r}."
-            )
-    return {key: given.get(key, setting.default) for key, setting in spec.settings.items()}
+def settings_of(spec: ReaderSpec, values: Mapping[str, str]) -> dict[str, str]:
+    """All settings of a reader: its defaults with `values` put in. Raises UsageError for what it does not know."""
+    defaults = {name: setting.default for name, setting in spec.settings.items()}
+    allowed = {name: setting.choices for name, setting in spec.settings.items()}
+    return choose(f"The reader {spec.name}", values, defaults, allowed)

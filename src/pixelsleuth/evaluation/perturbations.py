@@ -1,9 +1,9 @@
 """Perturbations: what sharing does to a picture, with the mask kept in step.
 
-A perturbation is written `name:value:option...`; several are chained with `+`: `resize:0.5+jpeg:70`. `parse` reads
-such a text into a `Chain`, `Chain.apply` changes (H, W, 3) uint8 pixels and a (H, W) bool mask. The mask follows
-geometry (nearest neighbour) and nothing else. Random ones are seeded by the picture's name, so that a rerun draws
-the same noise. `docs/evaluation.md` lists them with defaults and says what the papers leave open.
+A perturbation is written `name:value:option...`; several are chained with `+`: `resize:0.5+jpeg:70`. `parse` reads such
+a text into a `Chain`; `Chain.apply` changes (H, W, 3) uint8 pixels and a (H, W) bool mask. The mask follows geometry
+(nearest neighbour) and nothing else. What is random is seeded by the picture's name, so that a rerun draws the same
+noise. `docs/evaluation.md` lists them with defaults and says what the papers leave open.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
+from pixelsleuth.core.names import suggestion
+from pixelsleuth.core.settings import Range
 from pixelsleuth.errors import UsageError
 
 Pixels = NDArray[np.uint8]
@@ -47,9 +49,9 @@ class Chain:
 
 
 def parse(spec: str) -> Chain:
-    """Read a text such as `jpeg:70`, `noise:5:sigma`, `resize:0.5:back+webp:80`.
+    """The chain that a text such as `jpeg:70`, `noise:5:sigma` or `resize:0.5:back+webp:80` describes.
 
-    Raises UsageError for a name, a value or an option that there is not, saying what there is.
+    Raises UsageError for an unknown name, value or option.
     """
     operations: list[Operation] = []
     for part in spec.strip().split("+"):
@@ -59,7 +61,7 @@ def parse(spec: str) -> Chain:
             continue
         make = MAKERS.get(name)
         if make is None:
-            raise UsageError(f"There is no perturbation {name!r}; choose from {', '.join(MAKERS)}, platform.")
+            raise UsageError(f"There is no perturbation {name!r}{suggestion(name, (*MAKERS, 'platform'))}")
         try:
             operations.append(make(arguments))
         except (ValueError, IndexError) as error:
@@ -96,25 +98,27 @@ def _coded(pixels: Pixels, kind: str, **options: Any) -> Pixels:
 
 def _make_jpeg(arguments: Sequence[str]) -> Operation:
     """jpeg:QUALITY[:444|420]"""
-    quality, rest = _int(arguments, 1, 100, "a quality"), _options(arguments[1:], "444", "420")
-    return lambda p, m, _: (jpeg(p, quality, 0 if "444" in rest else 2), m)
+    quality = _number(arguments, 1, 100, "the quality", int)
+    subsampling = 0 if "444" in _options(arguments[1:], "444", "420") else 2
+    return lambda p, m, _: (jpeg(p, quality, subsampling), m)
 
 
 def _make_double_jpeg(arguments: Sequence[str]) -> Operation:
     """double_jpeg:FIRST,SECOND"""
-    first, second = (_int([one], 1, 100, "a quality") for one in _value(arguments).split(","))
+    qualities = _value(arguments).split(",")
+    first, second = (_number([quality], 1, 100, "the quality", int) for quality in qualities)
     return lambda p, m, _: (jpeg(jpeg(p, first), second), m)
 
 
 def _make_webp(arguments: Sequence[str]) -> Operation:
     """webp:QUALITY"""
-    quality = _int(arguments, 1, 100, "a quality")
+    quality = _number(arguments, 1, 100, "the quality", int)
     return lambda p, m, _: (_coded(p, "WEBP", quality=quality, method=4), m)
 
 
 def _make_resize(arguments: Sequence[str]) -> Operation:
     """resize:FACTOR[:back]; `back` restores the size, so that only the lost detail counts"""
-    factor, back = _float(arguments, 0.05, 4.0, "a factor"), "back" in _options(arguments[1:], "back")
+    factor, back = _number(arguments, 0.05, 4.0, "the factor"), "back" in _options(arguments[1:], "back")
 
     def operation(pixels: Pixels, mask: Mask | None, _: Any) -> Both:
         size = (pixels.shape[1], pixels.shape[0])
@@ -126,7 +130,7 @@ def _make_resize(arguments: Sequence[str]) -> Operation:
 
 def _make_fit(arguments: Sequence[str]) -> Operation:
     """fit:SIDE; the longer side becomes SIDE pixels where it is longer"""
-    side = _int(arguments, SMALLEST, 16384, "a side")
+    side = _number(arguments, SMALLEST, 16384, "the side", int)
 
     def operation(pixels: Pixels, mask: Mask | None, _: Any) -> Both:
         size = (pixels.shape[1], pixels.shape[0])
@@ -136,9 +140,9 @@ def _make_fit(arguments: Sequence[str]) -> Operation:
 
 
 def _make_noise(arguments: Sequence[str]) -> Operation:
-    """noise:VALUE[:var|sigma]; grey levels of 255, the variance unless `sigma` is said"""
-    value, rest = _float(arguments, 0.0, 10_000.0, "a strength"), _options(arguments[1:], "var", "sigma")
-    sigma = value if "sigma" in rest else value**0.5
+    """noise:VALUE[:var|sigma]; VALUE is the variance in grey levels of 255, or the standard deviation with `sigma`"""
+    value = _number(arguments, 0.0, 10_000.0, "the strength")
+    sigma = value if "sigma" in _options(arguments[1:], "var", "sigma") else value**0.5
 
     def operation(pixels: Pixels, mask: Mask | None, random: np.random.Generator) -> Both:
         noise = random.standard_normal(pixels.shape, dtype=np.float32) * np.float32(sigma)
@@ -149,18 +153,18 @@ def _make_noise(arguments: Sequence[str]) -> Operation:
 
 def _make_blur(arguments: Sequence[str]) -> Operation:
     """blur:SIGMA (Gaussian, pixels)"""
-    sigma = _float(arguments, 0.0, 50.0, "a sigma")
+    sigma = _number(arguments, 0.0, 50.0, "the sigma")
     return lambda p, m, _: (np.asarray(Image.fromarray(p).filter(ImageFilter.GaussianBlur(sigma))), m)
 
 
 def _make_crop(arguments: Sequence[str]) -> Operation:
     """crop:FACTOR (the middle) or crop:FACTOR:random"""
-    factor, rest = _float(arguments, 0.05, 1.0, "a factor"), _options(arguments[1:], "random")
+    factor, anywhere = _number(arguments, 0.05, 1.0, "the factor"), _options(arguments[1:], "random")
 
     def operation(pixels: Pixels, mask: Mask | None, random: np.random.Generator) -> Both:
         width, height = _times((pixels.shape[1], pixels.shape[0]), factor)
         room = (pixels.shape[0] - height, pixels.shape[1] - width)
-        top, left = (int(random.integers(0, r + 1)) if rest else r // 2 for r in room)
+        top, left = (int(random.integers(0, r + 1)) if anywhere else r // 2 for r in room)
         window = np.s_[top : top + height, left : left + width]
         return pixels[window], None if mask is None else mask[window]
 
@@ -169,7 +173,7 @@ def _make_crop(arguments: Sequence[str]) -> Operation:
 
 def _make_rotate(arguments: Sequence[str]) -> Operation:
     """rotate:DEGREES, counter-clockwise; quarter turns are exact, others keep the size and fill with black"""
-    degrees = _float(arguments, -360.0, 360.0, "an angle")
+    degrees = _number(arguments, -360.0, 360.0, "the angle")
 
     def operation(pixels: Pixels, mask: Mask | None, _: Any) -> Both:
         if degrees % 90 == 0:
@@ -194,19 +198,19 @@ def _make_hflip(arguments: Sequence[str]) -> Operation:
 
 def _make_sharpen(arguments: Sequence[str]) -> Operation:
     """sharpen:FACTOR (1 changes nothing)"""
-    factor = _float(arguments, 0.0, 20.0, "a factor")
+    factor = _number(arguments, 0.0, 20.0, "the factor")
     return lambda p, m, _: (np.asarray(ImageEnhance.Sharpness(Image.fromarray(p)).enhance(factor)), m)
 
 
 def _make_contrast(arguments: Sequence[str]) -> Operation:
     """contrast:FACTOR (1 changes nothing)"""
-    factor = _float(arguments, 0.0, 20.0, "a factor")
+    factor = _number(arguments, 0.0, 20.0, "the factor")
     return lambda p, m, _: (np.asarray(ImageEnhance.Contrast(Image.fromarray(p)).enhance(factor)), m)
 
 
 def _make_screenshot(arguments: Sequence[str]) -> Operation:
     """screenshot[:FACTOR]; shown at 0.8 of its size (or FACTOR), saved as JPEG 85"""
-    factor = _float(arguments, 0.05, 4.0, "a factor") if arguments else 0.8
+    factor = _number(arguments, 0.05, 4.0, "the factor") if arguments else 0.8
 
     def operation(pixels: Pixels, mask: Mask | None, _: Any) -> Both:
         shown, shown_mask = scale(pixels, mask, _times((pixels.shape[1], pixels.shape[0]), factor))
@@ -236,12 +240,13 @@ PLATFORMS = {
     "messenger": "fit:1600+jpeg:70",
     "repost": "fit:2048+jpeg:85+screenshot+fit:1080+jpeg:75",
 }
-"""What kinds of platform do, by order of size: no platform publishes its settings, so these are ours."""
+"""What kinds of platform do, by order of size. No platform publishes its settings; these are our assumptions."""
 
 
 def _platform(arguments: Sequence[str], spec: str) -> tuple[Operation, ...]:
     if len(arguments) != 1 or arguments[0] not in PLATFORMS:
-        raise UsageError(f"{spec!r} names no platform; choose from {', '.join(PLATFORMS)} (platform:feed).")
+        hint = suggestion(":".join(arguments), PLATFORMS)
+        raise UsageError(f"{spec!r} names no platform, as platform:feed does{hint}")
     return parse(PLATFORMS[arguments[0]]).operations
 
 
@@ -256,17 +261,11 @@ def _value(arguments: Sequence[str]) -> str:
     return arguments[0]
 
 
-def _float(arguments: Sequence[str], low: float, high: float, what: str) -> float:
-    value = float(_value(arguments))
-    if not low <= value <= high:
-        raise ValueError(f"{what} of {low:g} to {high:g} expected")
-    return value
-
-
-def _int(arguments: Sequence[str], low: int, high: int, what: str) -> int:
-    value = int(_value(arguments))
-    if not low <= value <= high:
-        raise ValueError(f"{what} of {low} to {high} expected")
+def _number(arguments: Sequence[str], low: float, high: float, what: str, kind: type = float) -> Any:
+    """The first argument as `kind`, within `low`..`high`. Raises ValueError."""
+    value, allowed = kind(_value(arguments)), Range(low, high)
+    if value not in allowed:
+        raise ValueError(f"{what} must be {allowed}")
     return value
 
 

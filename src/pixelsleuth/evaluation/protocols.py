@@ -1,8 +1,10 @@
-"""Protocols: the rules of one evaluation, each a small object with a name and a version that results carry.
+"""Protocols: the rules of one evaluation, each with a name and a version that results carry.
 
-`standard` is the default and means what its figures' names say. The others follow published works as their code or
-papers compute, and put those figures beside the standard ones under names of their own (`sida_f1`, `fakevlm_acc`,
-...), never in their place. What a paper leaves open is said in `notes`.
+`standard` is the default; its figures follow the standard definitions. The others follow published works as their code
+or papers compute. Their figures stand beside the standard ones under names of their own (`sida_f1`, `fakevlm_acc`).
+`notes` says what a paper leaves open.
+
+To change the mask threshold of a protocol, set its `mask_level` below.
 """
 
 from __future__ import annotations
@@ -11,15 +13,22 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pixelsleuth.core.names import suggestion
+from pixelsleuth.data.mask_levels import LEVEL
 from pixelsleuth.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The rules: `equalise` every picture the same way before it is judged; `teacher_forced` gives the detector the
-    true answer where it can take it; `sentence` reads the class out of the text, not out of probabilities;
-    `mask_level` is the grey level from which a stored mask counts as tampered; `labels` restricts which classes are
-    judged at all; `own` names the figures that this protocol adds (`figures.OWN`).
+    """The rules of an evaluation.
+
+    equalise: every picture gets the same size rule and compression before it is judged.
+    teacher_forced: the detector gets the true answer where it can take it.
+    sentence: the class is read out of the text, not out of the probabilities.
+    mask_level: the grey level (1 to 255) from which a pixel of a stored mask counts as tampered. The detector's own map
+        is always cut at half (`metrics.localization.HALF`).
+    labels: the classes that are judged.
+    own: the figures that this protocol adds (`figures.OWN_FIGURES`).
     """
 
     name: str
@@ -28,7 +37,7 @@ class Protocol:
     equalise: bool = True
     teacher_forced: bool = False
     sentence: bool = False
-    mask_level: int = 128
+    mask_level: int = LEVEL
     labels: tuple[str, ...] = ("real", "full_synthetic", "tampered")
     own: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -39,8 +48,8 @@ class Protocol:
 
 
 PROTOCOLS = {
-    one.name: one
-    for one in (
+    protocol.name: protocol
+    for protocol in (
         Protocol(
             "standard",
             1,
@@ -80,8 +89,8 @@ PROTOCOLS = {
                 "sida_tables_acc",
                 "sida_tables_f1",
                 *(
-                    f"sida_tables_{told}_{name}"
-                    for told in ("acc", "f1")
+                    f"sida_tables_{figure}_{name}"
+                    for figure in ("acc", "f1")
                     for name in ("real", "full_synthetic", "tampered")
                 ),
             ),
@@ -135,19 +144,19 @@ PROTOCOLS = {
 
 
 def get_protocol(name: str) -> Protocol:
-    """The protocol called `name`. Raises UsageError with the names there are."""
+    """The protocol called `name`. Raises UsageError with the nearest name, or all of them."""
     if name not in PROTOCOLS:
-        raise UsageError(f"There is no protocol {name!r}; choose from {', '.join(PROTOCOLS)}.")
+        raise UsageError(f"There is no protocol {name!r}{suggestion(name, PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
 def parse_answer(text: str | None) -> str | None:
-    """ "real", "fake" or None of an answer by FakeVLM's rule: its first sentence, else its second.
+    """Return "real", "fake" or None for an answer, by FakeVLM's rule: its first sentence, else its second.
 
     >>> parse_answer("This is a fake image. The hands are not realistic."), parse_answer("I cannot tell.")
     ('fake', None)
     """
-    sentences = [one for one in re.split(r"\.", (text or "").lower()) if one.strip()]
+    sentences = [sentence for sentence in re.split(r"\.", (text or "").lower()) if sentence.strip()]
     for sentence in sentences[:2]:
         if "real" in sentence:
             return "real"

@@ -13,86 +13,82 @@ and the figures that were published, so that ours stand beside them.
       - {method: SIDA-7B, condition: clean, figures: {Acc: 93.5}}
     notes: [...]
 
-A figure that is not known stays out: no recipe holds an invented number.
+A figure that is not known stays out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pixelsleuth.core.settings import read_yaml
+from pixelsleuth.core.names import suggestion
+from pixelsleuth.core.settings import OneOf, fill, read_yaml
 from pixelsleuth.errors import UsageError
 from pixelsleuth.evaluation import perturbations
-from pixelsleuth.evaluation.protocols import get_protocol
+from pixelsleuth.evaluation.protocols import PROTOCOLS
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A row of the published table: its figures by column."""
+
+    method: str
+    figures: dict[str, Any]
+    condition: str = "clean"
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One table. `models` by the method that they stand for. `published` rows: method, condition, figures by column,
-    note."""
+    """One table. `models` maps the name of a detector to the method of the table that it stands for."""
 
     title: str
-    protocol: str
+    protocol: Annotated[str, OneOf(PROTOCOLS)]
     data: dict[str, Any] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
     perturb: tuple[str, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
     scale: float = 1.0
-    published: tuple[dict[str, Any], ...] = ()
+    published: tuple[PublishedRow, ...] = ()
     source: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises UsageError for what it should not hold, MissingExtra without PyYAML."""
-    return _checked(read_yaml(path, example="recipes/tables/sida_table2.yaml", extra="eval"), path)
-
-
-def _checked(found: Any, path: Path) -> Recipe:
-    known = set(Recipe.__dataclass_fields__)
-    if not isinstance(found, dict) or not {"title", "protocol"} <= found.keys():
-        raise UsageError(f"The recipe {path} needs at least title and protocol.")
-    unknown = sorted(set(map(str, found)) - known)
-    if unknown:
-        raise UsageError(
-            f"The recipe {path} holds unknown keys ({', '.join(unknown)}); known: {', '.join(known)}."
-        )
-    try:
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in found.items()
-        }
-        models = fields.get("models", {})
-        if not isinstance(models, dict):
-            fields["models"] = {str(name): str(name) for name in models}
-        recipe = Recipe(**fields)
-        get_protocol(recipe.protocol)
-        for spec in recipe.perturb:
-            perturbations.parse(spec)
-        for row in recipe.published:
-            strangers = set(row["figures"]) - set(recipe.columns)
-            if strangers or not all(isinstance(v, int | float) for v in row["figures"].values()):
-                raise UsageError(f"The recipe {path}: {row['method']} has figures without a column or value.")
-    except (TypeError, KeyError, AttributeError) as error:
-        raise UsageError(f"The recipe {path} is not built as a recipe ({error}).") from error
+    content = read_yaml(path, example="recipes/tables/sida_table2.yaml", extra="eval")
+    models = content.get("models")
+    if isinstance(models, list):
+        content["models"] = {str(name): str(name) for name in models}
+    recipe = fill(Recipe, content)
+    for spec in recipe.perturb:
+        perturbations.parse(spec)
+    for row in recipe.published:
+        for column, value in row.figures.items():
+            if column not in recipe.columns:
+                raise UsageError(
+                    f"{path}: {row.method} has a figure {column!r}{suggestion(column, recipe.columns)}"
+                )
+            if not isinstance(value, int | float):
+                raise UsageError(f"{path}: the figure {column} of {row.method} is {value!r}: write a number.")
     return recipe
 
 
 def table_of(recipe: Recipe, models: list[dict[str, Any]], left_out: dict[str, str]) -> dict[str, Any]:
-    """The published table and ours: rows of {kind: published|measured|left out, method, condition, figures by column,
-    note}, those of one method together.
+    """The published table and ours, as `metrics.json` holds it.
 
-    Measured figures are in the table's own scale; `left_out` are the models of the table that could not be loaded, and
-    why.
+    Its rows are {kind: published|measured|left out, method, condition, figures by column, note}, those of one method
+    together. Measured figures are in the scale of the published table. `left_out` maps the models of the table that
+    could not be loaded to the reason.
     """
     rows: list[dict[str, Any]] = [
         {
             "kind": "published",
-            "method": row["method"],
-            "condition": row.get("condition", "clean"),
-            "figures": dict(row["figures"]),
-            "note": row.get("note", ""),
+            "method": row.method,
+            "condition": row.condition,
+            "figures": dict(row.figures),
+            "note": row.note,
         }
         for row in recipe.published
     ]
@@ -102,12 +98,12 @@ def table_of(recipe: Recipe, models: list[dict[str, Any]], left_out: dict[str, s
             figures = {
                 column: _measured(result, path, recipe.scale) for column, path in recipe.columns.items()
             }
-            told = {
+            row = {
                 "kind": "measured",
                 "method": f"{model['name']} {model['version']}",
                 "condition": condition,
             }
-            _place(rows, {**told, "figures": figures, "note": ""}, method)
+            _place(rows, {**row, "figures": figures, "note": ""}, method)
     for name, why in left_out.items():
         row = {"kind": "left out", "method": name, "condition": "clean", "figures": {}, "note": why}
         _place(rows, row, recipe.models.get(name, ""))
@@ -122,17 +118,16 @@ def table_of(recipe: Recipe, models: list[dict[str, Any]], left_out: dict[str, s
 
 
 def _place(rows: list[dict[str, Any]], row: dict[str, Any], method: str) -> None:
-    """Behind the last row of its method, which then is also its own; else at the end."""
+    """Insert `row` behind the last row of `method`, else at the end."""
     row["of"] = method
-    mine = [i for i, one in enumerate(rows) if method and method in (one["method"], one.get("of"))]
-    rows.insert(mine[-1] + 1 if mine else len(rows), row)
+    same = [i for i, other in enumerate(rows) if method and method in (other["method"], other.get("of"))]
+    rows.insert(same[-1] + 1 if same else len(rows), row)
 
 
 def _measured(result: dict[str, Any], path: str, scale: float) -> float:
     """The figure at `path`: a name among the figures, or dots into the result (`by_source.a.figures.accuracy`)."""
-    found: Any = result["figures"].get(path) if "." not in path else result
-    if "." in path:
-        for step in path.split("."):
-            found = found.get(step) if isinstance(found, dict) else None
-    value = found.get("value") if isinstance(found, dict) else found
+    entry: Any = result if "." in path else result["figures"]
+    for step in path.split("."):
+        entry = entry.get(step) if isinstance(entry, dict) else None
+    value = entry.get("value") if isinstance(entry, dict) else entry
     return float("nan") if value is None else float(value) * scale

@@ -120,10 +120,7 @@ def photograph(row: Row, context: Context) -> np.ndarray:
 
 def size_policy(config: ForgeConfig) -> SizePolicy:
     """The size rule that every class gets."""
-    kind, _, side = config.size.partition(":")
-    if side and not side.isdigit():
-        raise UsageError(f"size={config.size}: write native, crop:512 or fit:1024.")
-    return SizePolicy(kind, int(side)) if side else SizePolicy(kind)
+    return SizePolicy.parse(config.size)
 
 
 @functools.lru_cache(maxsize=2)

@@ -18,7 +18,6 @@ from pixelsleuth.core.progress import progress
 from pixelsleuth.errors import MissingExtra, OutputError, PictureNotFound, PixelSleuthError, UsageError
 
 if TYPE_CHECKING:
-    from pixelsleuth.data.equalise import SizePolicy
     from pixelsleuth.data.listing import Listing
     from pixelsleuth.data.sample import Sample
     from pixelsleuth.evaluation.audit.measure import Looked, Treatment
@@ -60,11 +59,12 @@ def run_audit(options: AuditOptions) -> int:
     ):
         if find_spec(module) is None:
             raise MissingExtra(package, "eval")
+    from pixelsleuth.data.equalise import SizePolicy
     from pixelsleuth.data.left_out import ABSENT, UNREADABLE
     from pixelsleuth.evaluation.audit.measure import Treatment, parts_of
 
     low, high = _quality(options.quality)
-    treatment = Treatment(_size(options.size), low, high, options.seed)
+    treatment = Treatment(SizePolicy.parse(options.size), low, high, options.seed)
     parts = parts_of(
         options.data, options.split, reader=options.reader, settings=options.settings,
         allow_outside=options.allow_outside,
@@ -165,15 +165,6 @@ def _write(result: dict[str, Any], out: Path, left_out: str) -> None:
     text = json.dumps(result, indent=1, allow_nan=False) + "\n"
     write_text(out / "audit.json", text, kind="audit", ours=OURS)
     write_report(result, out / "report.html", left_out=left_out)
-
-
-def _size(text: str) -> SizePolicy:
-    from pixelsleuth.data.equalise import SizePolicy
-
-    kind, _, side = text.partition(":")
-    if side and not side.isdigit():
-        raise UsageError(f"--size {text}: the side is a number of pixels, such as crop:256.")
-    return SizePolicy(kind, int(side)) if side else SizePolicy(kind)
 
 
 def _quality(text: str) -> tuple[int, int]:
