@@ -94,7 +94,7 @@ def release_way(engine: SidaEngine, picture: np.ndarray, tokens: int, *, mask: b
     said: list[int] = []
     answer = processor.ids(QUESTION, ANSWERS[2]).after[len(row.after) :]
     for step in range(tokens):
-        seen = engine._see([picture])
+        seen = engine._encode([picture])
         parts = [torch.tensor([ids], device=engine.device) for ids in (row.before, [*row.after, *said])]
         embedded = [model.sida.embed(part) for part in parts]
         hidden, _ = model.sida.read(torch.cat([embedded[0], seen, embedded[1]], dim=1))
@@ -108,7 +108,7 @@ def release_way(engine: SidaEngine, picture: np.ndarray, tokens: int, *, mask: b
 def decode(engine: SidaEngine, pictures: list[np.ndarray]) -> None:
     """Class, mask and 64 tokens: random weights neither end a sentence nor say [SEG], so each part is asked for."""
     with torch.inference_mode():
-        hidden, ends, context = engine._prefill(engine._see(pictures), [QUESTION] * len(pictures))
+        hidden, ends, context = engine._prefill(engine._encode(pictures), [QUESTION] * len(pictures))
         state = hidden[torch.arange(len(pictures)), ends]
         for _ in range(TOKENS):
             chosen = engine.model.sida.language.lm_head(state).argmax(dim=-1)

@@ -118,7 +118,7 @@ def test_generation_stops_where_the_context_ends(engine: SidaEngine, pictures: l
     )
     narrow = SidaEngine(engine.model, processor)
     assert 1 <= len(narrow.generate(pictures[:1], "Real?")[0].ids) <= 2
-    with pytest.raises(UsageError, match="ask less"):
+    with pytest.raises(UsageError, match="shorten the"):
         processor.ids("Real? Truly?")
 
 

@@ -51,7 +51,7 @@ def test_pixels_are_those_of_the_release(golden: Golden) -> None:
 def test_picture_tokens_and_sam_embeddings_agree(golden: Golden) -> None:
     engine = golden.engine
     for i, picture in enumerate(golden.pictures):
-        close(engine._see([picture])[0, ::16], golden.tensors[f"{i}.image_tokens"], 1e-4)
+        close(engine._encode([picture])[0, ::16], golden.tensors[f"{i}.image_tokens"], 1e-4)
         close(engine._dense([picture])[0, ::8, ::8, ::8], golden.tensors[f"{i}.sam_embedding.sample"], 1e-4)
 
 

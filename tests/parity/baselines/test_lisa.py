@@ -42,7 +42,7 @@ def test_pixels_tokens_and_sam_embeddings(golden: Any, lisa: Lisa) -> None:
         clip, sam = engine.processor.clip(picture), engine.processor.sam(picture)
         golden.close(f"{i}.clip_input.sample", clip, 1e-6, (1, 7, 7))
         golden.close(f"{i}.input.sample", sam, 1e-6, (1, 32, 32))
-        golden.close(f"{i}.image_tokens.sample", engine._see([picture])[0], 2.4e-5, (8, 4))
+        golden.close(f"{i}.image_tokens.sample", engine._encode([picture])[0], 2.4e-5, (8, 4))
         golden.close(f"{i}.sam_embedding.sample", engine._dense([picture])[0], 4e-5, (16, 4, 4))
 
 

@@ -1,7 +1,7 @@
-"""Load and save the large SIDA: the published layout, this project's own, any dtype; strict in both.
+"""Load and save the large SIDA in the published layout and in our own; every parameter must fit.
 
-The published layout is what a hub download of a SIDA checkpoint holds; the project's own keeps CLIP, tokenizer and
-settings in the same folder, as safetensors under our parameters' names.
+The published layout is what a hub download of a SIDA checkpoint holds. Our own keeps CLIP, tokenizer and settings in
+the same folder, as safetensors under our parameters' names.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Container, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from pixelsleuth.core.progress import progress
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.precision import compress, ensure_memory
@@ -39,7 +41,7 @@ CHECKPOINT_FILES = ("config.json", "tokenizer.model")
 
 
 class Weights(Protocol):
-    """Tensors by the names of the published layout, see `shards.Shards`."""
+    """Tensors by the names of the published layout, see `weights.Shards`."""
 
     @property
     def names(self) -> list[str]: ...
@@ -65,17 +67,17 @@ def load_large(
 
     Args:
         name: folder or hub id.
-        dtype: what every floating weight becomes.
+        dtype: of all floating-point weights.
         device: where the weights go.
         precision: "int8" and "int4" compress the language model's layers (bitsandbytes, on a GPU).
-        template: conversation template; the checkpoint's own, or `llava_v1`, where it is None.
-        clip: folder or hub id of CLIP's vision tower, where the config's is not wanted.
-        sam: values of SamVisionConfig that shall not be inferred from the weights.
-        weights: tensors of the published layout to take in place of the folder's.
+        template: conversation template; None takes the checkpoint's own, or `llava_v1`.
+        clip: folder or hub id of CLIP's vision tower; None takes the one that config.json names.
+        sam: values of SamVisionConfig that override those inferred from the weights.
+        weights: tensors of the published layout, in place of the folder's.
         detection: False for a checkpoint of LISA: the same model without [CLS], class head and fusion.
 
     Raises:
-        UsageError: what is missing, unexpected or damaged, all keys listed.
+        UsageError: files or parameters are missing, unexpected or damaged.
     """
     folder = hub.resolve(name)
     config = read_config(folder)
@@ -98,7 +100,7 @@ def load_large(
 
 
 def processor(config: LargeConfig, tokenizer: LegacyTokenizer, template: str | None = None) -> SidaProcessor:
-    """The processor that fits a model's dimensions."""
+    """The processor for a model of these dimensions."""
     return SidaProcessor(
         tokenizer,
         clip_side=config.clip["image_size"],
@@ -119,7 +121,7 @@ def build(
     name: str,
     precision: str | None = None,
 ) -> LargeSida:
-    """A model whose every parameter comes from `weights`; nothing is initialised, nothing is left over.
+    """A model whose every parameter comes from `weights`; none is initialised otherwise, none is left over.
 
     Raises:
         UsageError: keys that are missing or unexpected, or whose shape differs; too little memory; NaN.
@@ -133,25 +135,18 @@ def build(
     inside = device if kind not in ("int8", "int4") else "cpu"  # compressed on the way to the GPU
     expected = shapes_of(model.state_dict())
     shapes: dict[str, torch.Size] = {}
-    for key, value in shown(weights, len(expected), f"Loading {name}"):
-        shapes[key] = value.shape
-        if value.shape == expected.get(key):
-            kept = value.to(device=inside, dtype=dtype if value.is_floating_point() else None, copy=True)
-            ensure_finite([(key, kept)], name)
-            model.load_state_dict({key: kept}, strict=False, assign=True)
+    with progress(f"Loading {name}", len(expected)) as bar:
+        for key, value in weights:
+            bar()
+            shapes[key] = value.shape
+            if value.shape == expected.get(key):
+                kept = value.to(device=inside, dtype=dtype if value.is_floating_point() else None, copy=True)
+                ensure_finite([(key, kept)], name)
+                model.load_state_dict({key: kept}, strict=False, assign=True)
     ensure_fits(name, "SIDA" if config.sida.get("detection", True) else "LISA", model, shapes)
     if inside != device:
         compress(model.sida.language.model.layers, kind)
     return model.to(device).eval().requires_grad_(False)
-
-
-def shown(weights: Iterable[tuple[str, Tensor]], total: int, what: str) -> Iterable[tuple[str, Tensor]]:
-    """The same weights, with a progress bar on standard error where someone is there to see it."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(weights, what, total, console=console, transient=True, disable=not console.is_terminal)
 
 
 def sizes(model: LargeSida) -> tuple[int, int]:
@@ -161,7 +156,7 @@ def sizes(model: LargeSida) -> tuple[int, int]:
 
 
 def save_large(model: LargeSida, processor: SidaProcessor, folder: Path) -> None:
-    """Write this project's own layout: config.json, safetensors (in shards of 5 GB), tokenizer files."""
+    """Write our own layout: config.json, safetensors (in shards of 5 GB), tokenizer files."""
     from huggingface_hub import save_torch_state_dict
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -193,7 +188,7 @@ def _published(
     detection: bool = True,
 ) -> tuple[LargeConfig, Iterator[tuple[str, Tensor]]]:
     ensure_as_trained(config)
-    sida, seen_sam = dimensions(config, shards.shape, shards.names, detection=detection)
+    sida, inferred_sam = dimensions(config, shards.shape, shards.names, detection=detection)
     tower = hub.resolve(
         clip or str(config.get("mm_vision_tower") or config.get("vision_tower")), beside=folder
     )
@@ -208,7 +203,7 @@ def _published(
     large = LargeConfig(
         sida=sida,
         clip={key: vision[key] for key in CLIP_KEYS if key in vision},
-        sam=seen_sam | sam,
+        sam=inferred_sam | sam,
         layer=int(config.get("mm_vision_select_layer", -2)),
         trained={
             "template": config.get("conv_type", "llava_v1"),
@@ -219,22 +214,18 @@ def _published(
     last = large.clip["num_hidden_layers"] + large.layer
 
     def tensors() -> Iterator[tuple[str, Tensor]]:
-        towers_own = any(".vision_tower." in key for key in shards.names)
-        for key, value in shards.tensors():
-            name = our_name(key, depth)
-            if name is not None and not _behind(name, last):
-                yield name, value
-        if not towers_own:
-            for key, value in Shards(tower).tensors():
-                name = clip_name(key)
-                if name is not None and not _behind(name, last):
-                    yield name, value
+        named: Iterable[tuple[str | None, Tensor]] = (
+            (our_name(key, depth), value) for key, value in shards.tensors()
+        )
+        if not any(".vision_tower." in key for key in shards.names):
+            named = chain(named, ((clip_name(key), value) for key, value in Shards(tower).tensors()))
+        yield from ((name, value) for name, value in named if name is not None and not _behind(name, last))
 
     return large, tensors()
 
 
 def _behind(name: str, last: int) -> bool:
-    """True for CLIP's layers behind the one that is read."""
+    """True for a parameter of CLIP behind layer `last`, the one that is read."""
     if name.startswith("clip.post_layernorm"):
         return True
     return name.startswith("clip.encoder.layers.") and int(name.split(".")[3]) > last

@@ -1,4 +1,4 @@
-"""The large SIDA as a detector: a folder, or a hub id, of a published checkpoint or of our own layout."""
+"""The large SIDA as a detector, from a folder or a hub id, in the published layout or our own."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class SidaDetector(Detector):
 
     Args:
         engine: model and processor.
-        name: as verdicts carry it.
-        precision: as it was loaded, for the advice where memory runs out.
-        max_new_tokens: how long an explanation may be.
+        name: of the model in verdicts.
+        precision: of the weights, for the advice where memory runs out.
+        max_new_tokens: length of an explanation at most.
     """
 
     def __init__(
@@ -89,12 +89,12 @@ class SidaDetector(Detector):
 
     def _verdict(self, picture: Picture, reply: Reply) -> Verdict:
         chances = [float(p) for p in reply.probabilities]
-        mask, heatmap, found, warnings = None, None, [], []
+        mask, heatmap, places, warnings = None, None, [], []
         if reply.masks is not None:
             logits = reply.masks[-1]
             mask = (logits > 0).numpy()
             chance = logits.sigmoid()
-            found = regions(mask, (chance * 255 + 0.5).to(torch.uint8).numpy())
+            places = regions(mask, (chance * 255 + 0.5).to(torch.uint8).numpy())
             heatmap = small_heatmap(chance.numpy())
             if not mask.any():
                 mask = None
@@ -103,7 +103,7 @@ class SidaDetector(Detector):
                 )
         elif reply.reason:
             warnings.append(reply.reason)
-        said = described(reply.text) if reply.text else None
+        statement = described(reply.text) if reply.text else None
         return Verdict.of(
             picture,
             dict(zip(LABELS, chances, strict=True)),
@@ -111,9 +111,9 @@ class SidaDetector(Detector):
             inconclusive=max(chances) < INCONCLUSIVE_BELOW,
             mask=mask,
             heatmap=heatmap,
-            regions=found,
-            explanation=said,
-            evidence=[{"kind": "generated", "statement": said, "measured": False}] if said else [],
+            regions=places,
+            explanation=statement,
+            evidence=[{"kind": "generated", "statement": statement, "measured": False}] if statement else [],
             warnings=warnings,
         )
 
@@ -128,7 +128,7 @@ class SidaDetector(Detector):
 
 
 class SidaTalk:
-    """Questions about one picture; the class is that of the answer's own [CLS]."""
+    """A conversation about one picture; the class is read at the answer's own [CLS]."""
 
     def __init__(self, talk: Conversation, max_new_tokens: int) -> None:
         self.talk, self.max_new_tokens = talk, max_new_tokens

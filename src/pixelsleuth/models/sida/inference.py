@@ -1,12 +1,12 @@
-"""SIDA's ways to answer, each no dearer than it must be, all in batches.
+"""SIDA's ways to answer, in batches, each with as little computation as it needs.
 
 * `classify`: one prefill; the state behind the prompt predicts [CLS], so nothing is decoded.
-* `locate`: the same prefill with the tampered answer's words appended; SAM looks only at pictures judged tampered.
+* `locate`: the same prefill with the tampered answer's words appended; SAM encodes only pictures judged tampered.
 * `generate`: cached greedy decoding; the states that predict [CLS] and [SEG] are kept on the way.
-* `Conversation`: one picture, read once, asked many times.
+* `Conversation`: one picture, encoded once, and any number of questions.
 
-What stands before the picture is the same in every prompt: its keys and values are computed once for each question's
-template and copied. The release instead runs the whole row and the vision tower again for each token.
+All prompts begin alike, so the keys and values in front of the picture are computed once and copied. The release runs
+the whole row and the vision tower again for each token.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from pixelsleuth.models.sida.large import LargeSida
-from pixelsleuth.models.sida.processing import SidaProcessor
+from pixelsleuth.models.sida.processing import SidaProcessor, padded
 from pixelsleuth.models.sida.prompts import ANSWERS, CANNED, QUESTION, without_repeats
 from pixelsleuth.models.sida_core import Context
 
@@ -30,13 +30,13 @@ Pixels = np.ndarray
 
 @dataclass
 class Reply:
-    """What SIDA answers on one picture.
+    """SIDA's answer on one picture.
 
     Attributes:
         classes: class logits (3,) real, full synthetic, tampered.
         masks: mask logits (S, H, W), one for each [SEG], the answer's own last; None with `reason`.
         reason: why there is no mask.
-        ids: generated ids, the end of sequence included; empty where nothing was generated.
+        ids: generated ids, with the end of sequence; empty where nothing was generated.
         text: the generated text with its special tokens.
         all_classes: class logits (C, 3) at every [CLS], the prompt's own first.
     """
@@ -61,7 +61,8 @@ class Reply:
 
 @dataclass
 class Row:
-    """States of one picture on the way: those that predict [CLS] and [SEG], and what was generated."""
+    """Hidden states of one picture's row that predict [CLS] and [SEG], and the generated ids. `own`: the answer itself
+    holds [CLS]."""
 
     detections: list[Tensor]
     segmentations: list[Tensor]
@@ -70,12 +71,12 @@ class Row:
 
 
 class SidaEngine:
-    """A model, its processor, and the prefix that all prompts share.
+    """A model, its processor, and the cached prefix of all prompts.
 
     Args:
-        release: keep the release's behaviour where a prompt holds [CLS] itself: the mask's query comes from the *first*
-            [CLS] of the row, the prompt's. By default both class and query come from the last, the answer's own.
-        sam_batch: pictures that SAM's image encoder takes at once.
+        release: behave as the release where a prompt holds [CLS] itself: the mask query comes from the *first* [CLS] of
+            the row, the prompt's. By default class and query come from the last, the answer's own.
+        sam_batch: pictures in a batch of SAM's image encoder.
     """
 
     def __init__(
@@ -96,22 +97,20 @@ class SidaEngine:
     @torch.inference_mode()
     def classify(self, pictures: Sequence[Pixels], question: str = QUESTION) -> Tensor:
         """Class logits (B, 3) on the CPU."""
-        hidden, ends, _ = self._prefill(self._see(pictures), [question] * len(pictures))
+        hidden, ends, _ = self._prefill(self._encode(pictures), [question] * len(pictures))
         return self._classes(states_at(hidden, ends)).cpu()
 
     @torch.inference_mode()
     def locate(
         self, pictures: Sequence[Pixels], question: str = QUESTION, *, threshold: float | None = None
     ) -> list[Reply]:
-        """Class and mask. A picture gets a mask where tampered is the likeliest class, or, with `threshold`, where its
-        probability reaches that."""
-        asked = self.processor.ids(question)
+        """Class and mask. A picture gets a mask where tampered is the likeliest class, or, with `threshold`, where the
+        probability of tampered is at least that."""
+        prompt = self.processor.ids(question).after
         answered = self.processor.ids(question, ANSWERS[TAMPERED]).after
-        row = answered[
-            : len(answered) - answered[::-1].index(self.seg) - 1
-        ]  # what predicts [SEG] is the last read
-        hidden, ends, _ = self._prefill(self._see(pictures), [row] * len(pictures))
-        detection, segmentation = hidden[:, len(asked.after) - 1], states_at(hidden, ends)
+        row = answered[: len(answered) - answered[::-1].index(self.seg) - 1]  # its last state predicts [SEG]
+        hidden, ends, _ = self._prefill(self._encode(pictures), [row] * len(pictures))
+        detection, segmentation = hidden[:, len(prompt) - 1], states_at(hidden, ends)
         classes = self._classes(detection)
         rows = [Row([d], [s]) for d, s in zip(detection, segmentation, strict=True)]
         return self._replies(pictures, rows, classes, threshold)
@@ -125,24 +124,24 @@ class SidaEngine:
         max_new_tokens: int = 512,
         masks: bool = True,
     ) -> list[Reply]:
-        """Free-running answers, greedy; with the mask of every [SEG] for pictures judged tampered."""
-        asked = [questions] * len(pictures) if isinstance(questions, str) else list(questions)
-        hidden, ends, context = self._prefill(self._see(pictures), asked)
+        """Greedy answers, with the mask of every [SEG] for pictures judged tampered."""
+        prompts = [questions] * len(pictures) if isinstance(questions, str) else list(questions)
+        hidden, ends, context = self._prefill(self._encode(pictures), prompts)
         rows = [
-            self._asked(hidden[i], self.processor.ids(question).after) for i, question in enumerate(asked)
+            self._prompt_row(hidden[i], self.processor.ids(question).after)
+            for i, question in enumerate(prompts)
         ]
         self._decode(rows, states_at(hidden, ends), context, max_new_tokens)
         return self._finish(pictures, rows, states_at(hidden, ends), masks=masks)
 
     def printed(self, reply: Reply, question: str) -> str:
-        """What the release's terminal chat prints for a reply: a ready sentence, or for description models the whole
-        prompt and the answer without repeated pairs."""
+        """The text that the release's terminal chat prints for a reply: a ready sentence, or, for description models,
+        prompt and answer without repeated pairs."""
         if not self.describes:
             return f"<s> {CANNED[reply.label]}"
-        whole = self.processor.ids(question)
-        tokenizer = self.processor.tokenizer
-        said = tokenizer.decode([*whole.before, *whole.after, *reply.ids])
-        return without_repeats(said.replace("</s>", "").replace("\n", "").replace("  ", " "))
+        prompt = self.processor.ids(question)
+        text = self.processor.tokenizer.decode([*prompt.before, *prompt.after, *reply.ids])
+        return without_repeats(text.replace("</s>", "").replace("\n", "").replace("  ", " "))
 
     def _prefix(self, ids: tuple[int, ...]) -> Context:
         if ids not in self._prefixes:
@@ -150,33 +149,36 @@ class SidaEngine:
             self._prefixes[ids] = self.model.sida.read(row)[1]
         return self._prefixes[ids]
 
-    def _see(self, pictures: Sequence[Pixels]) -> Tensor:
+    def _encode(self, pictures: Sequence[Pixels]) -> Tensor:
         pixels = torch.stack([self.processor.clip(picture) for picture in pictures])
         return self.model.tokens(pixels.to(self.device, self.dtype))
 
     def _prefill(
-        self, tokens: Tensor, asked: Sequence[str | Sequence[int]], context: Context | None = None
+        self, tokens: Tensor, prompts: Sequence[str | Sequence[int]], context: Context | None = None
     ) -> tuple[Tensor, Tensor, Context]:
-        """Read picture tokens (B, N, hidden) and what is asked -> states of the asked ids (B, T, hidden), the index of
-        the last of each row (B,), and the context. N may be 0 where `context` has seen the picture."""
-        rows = [self.processor.ids(one).after if isinstance(one, str) else tuple(one) for one in asked]
-        length = max(map(len, rows))
-        ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows], device=self.device)
-        ends = torch.tensor([len(row) - 1 for row in rows], device=self.device)
-        valid = torch.arange(length, device=self.device) <= ends[:, None]
-        seen = valid.new_ones(tokens.shape[:2])
+        """Read picture tokens (B, N, hidden) and prompts (questions or ids).
+
+        Returns the states of the prompts' ids (B, T, hidden), the index of each row's last id (B,), and the context. N
+        may be 0 where `context` holds the picture.
+        """
+        rows = [self.processor.ids(prompt).after if isinstance(prompt, str) else prompt for prompt in prompts]
+        ids, valid = padded(rows, self.device)
+        ends = valid.sum(dim=1) - 1
+        picture = valid.new_ones(tokens.shape[:2])
         if context is None:
             context = self._prefix(self.processor.ids("").before).copy(len(rows))
         hidden, context = self.model.sida.read(
-            torch.cat([tokens, self.model.sida.embed(ids)], dim=1), torch.cat([seen, valid], dim=1), context
+            torch.cat([tokens, self.model.sida.embed(ids)], dim=1),
+            torch.cat([picture, valid], dim=1),
+            context,
         )
         return hidden[:, tokens.shape[1] :], ends, context
 
     def _classes(self, detection: Tensor) -> Tensor:
         return self.model.sida.detection(detection).float()
 
-    def _asked(self, hidden: Tensor, ids: Sequence[int]) -> Row:
-        """The states that predict the prompt's own [CLS] and [SEG]."""
+    def _prompt_row(self, hidden: Tensor, ids: Sequence[int]) -> Row:
+        """A row with the states that predict [CLS] and [SEG] in the prompt itself."""
         row = Row([], [])
         for place, index in enumerate(ids):
             if index == self.cls and place:
@@ -186,7 +188,7 @@ class SidaEngine:
         return row
 
     def _decode(self, rows: list[Row], state: Tensor, context: Context, most: int) -> None:
-        """Greedy decoding of all rows in step; finished rows are padding."""
+        """Decode all rows greedily, together, for at most `most` tokens; finished rows are padding."""
         sida, eos = self.model.sida, self.processor.tokenizer.eos
         going = torch.ones(len(rows), dtype=torch.bool, device=self.device)
         room = self.processor.context - int(context.lengths.max())
@@ -215,7 +217,7 @@ class SidaEngine:
         masks: bool,
         dense: Tensor | None = None,
     ) -> list[Reply]:
-        """Replies of generated rows; a row without a [CLS] of its own is judged where it would have stood."""
+        """Replies of generated rows; without a [CLS] of its own, a row's class is read where it would have stood."""
         for row, end in zip(rows, ends, strict=True):
             if not row.own:
                 row.detections.append(end)
@@ -223,7 +225,7 @@ class SidaEngine:
         replies = (
             self._replies(pictures, rows, classes, None, dense)
             if masks
-            else [Reply(c.cpu()) for c in classes]
+            else [Reply(logits.cpu()) for logits in classes]
         )
         for reply, row in zip(replies, rows, strict=True):
             reply.ids = row.ids
@@ -239,8 +241,9 @@ class SidaEngine:
         threshold: float | None,
         dense: Tensor | None = None,
     ) -> list[Reply]:
-        replies = [Reply(one.cpu()) for one in classes]
-        wanted = []
+        """Replies with masks for the rows judged tampered; `dense` is SAM's embedding where it is known."""
+        replies = [Reply(logits.cpu()) for logits in classes]
+        masked = []
         for i, reply in enumerate(replies):
             chance = float(reply.probabilities[TAMPERED])
             if (reply.label != TAMPERED) if threshold is None else (chance < threshold):
@@ -249,12 +252,12 @@ class SidaEngine:
             elif not rows[i].segmentations:
                 reply.reason = "no mask: the answer holds no [SEG]"
             else:
-                wanted.append(i)
-        for first in range(0, len(wanted), self.sam_batch):
-            chosen = wanted[first : first + self.sam_batch]
-            seen = self._dense([pictures[i] for i in chosen]) if dense is None else dense
-            for place, i in enumerate(chosen):
-                replies[i].masks = self._masks(rows[i], seen[place : place + 1], pictures[i])
+                masked.append(i)
+        for first in range(0, len(masked), self.sam_batch):
+            batch = masked[first : first + self.sam_batch]
+            embeddings = self._dense([pictures[i] for i in batch]) if dense is None else dense
+            for place, i in enumerate(batch):
+                replies[i].masks = self._masks(rows[i], embeddings[place : place + 1], pictures[i])
         return replies
 
     def _dense(self, pictures: Sequence[Pixels]) -> Tensor:
@@ -272,7 +275,7 @@ class SidaEngine:
 
 
 class Conversation:
-    """One picture, seen once by CLIP, the language model and (where a mask is wanted) SAM; any number of questions.
+    """A conversation about one picture, which CLIP, the language model and SAM encode once.
 
     Each question is a round of its own, as in the release's chat: the model was trained on single rounds.
     """
@@ -281,16 +284,16 @@ class Conversation:
         self.engine, self.picture = engine, picture
         with torch.inference_mode():
             before = engine._prefix(engine.processor.ids("").before).copy(1)
-            _, self._context = engine.model.sida.read(engine._see([picture]), None, before)
+            _, self._context = engine.model.sida.read(engine._encode([picture]), None, before)
         self._dense: Tensor | None = None
 
     @torch.inference_mode()
     def ask(self, question: str, *, max_new_tokens: int = 512) -> Reply:
-        """The answer to one question, with masks where the picture is judged tampered and the answer holds [SEG]."""
+        """Answer a question, with masks where the picture is judged tampered and the answer holds [SEG]."""
         engine, ids = self.engine, self.engine.processor.ids(question).after
-        nothing = torch.zeros(1, 0, engine.model.sida.language.config.hidden_size, device=engine.device)
-        hidden, ends, context = engine._prefill(nothing.to(engine.dtype), [ids], self._context.copy(1))
-        rows = [engine._asked(hidden[0], ids)]
+        no_tokens = torch.zeros(1, 0, engine.model.sida.language.config.hidden_size, device=engine.device)
+        hidden, ends, context = engine._prefill(no_tokens.to(engine.dtype), [ids], self._context.copy(1))
+        rows = [engine._prompt_row(hidden[0], ids)]
         engine._decode(rows, states_at(hidden, ends), context, max_new_tokens)
         (reply,) = engine._finish([self.picture], rows, states_at(hidden, ends), masks=False)
         if reply.label == TAMPERED and rows[0].segmentations and self._dense is None:
@@ -301,5 +304,5 @@ class Conversation:
 
 
 def states_at(hidden: Tensor, places: Tensor) -> Tensor:
-    """Row i's state at `places[i]`: (B, T, hidden) -> (B, hidden)."""
+    """The state of each row at its place: hidden (B, T, hidden), places (B) -> (B, hidden)."""
     return hidden[torch.arange(len(hidden), device=hidden.device), places]

@@ -1,7 +1,7 @@
-"""The large SIDA: CLIP's tokens, SAM's image encoder and mask decoder around the same `Sida` as the compact model's.
+"""The large SIDA: CLIP, SAM's image encoder and SAM's mask decoder around the same `Sida` as in the compact model.
 
-CLIP is built without the layers behind the one that is read (the release reads the last but one), and SAM's image
-encoder is asked for tampered pictures alone; `calls` counts both.
+CLIP is built without the layers behind the one that is read (the release reads the last but one). SAM's image encoder
+runs for tampered pictures alone. `calls` counts the pictures that each has encoded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class LargeConfig:
     layer: int = -2
     """The hidden state of CLIP that is read, counted from the last."""
     trained: dict[str, Any] = field(default_factory=dict)
-    """What else the checkpoint says of itself: where it came from, its context length."""
+    """What else the checkpoint states of its training, such as its conversation template."""
 
     @property
     def picture_tokens(self) -> int:
@@ -48,9 +48,9 @@ class LargeSida(nn.Module):
         vision._attn_implementation = "sdpa"
         self.clip = CLIPVisionModel(vision)
         self.clip.post_layernorm = nn.Identity()  # its pooled output is not read
-        eyes = SamVisionConfig(**config.sam)
-        eyes._attn_implementation = "sdpa"
-        self.sam = SamVisionEncoder(eyes)
+        sam = SamVisionConfig(**config.sam)
+        sam._attn_implementation = "sdpa"
+        self.sam = SamVisionEncoder(sam)
         self.sida = Sida(SidaConfig(**config.sida))
         self.calls: Counter[str] = Counter()
 
@@ -63,7 +63,7 @@ class LargeSida(nn.Module):
     def dense(self, pixels: Tensor) -> Tensor:
         """SAM pixels (B, 3, side, side) -> embeddings (B, out, side / 16, side / 16).
 
-        A processor looks at one picture after the other: attention over 4,096 places does not fit its caches for more.
+        A CPU encodes one picture at a time: attention over 4,096 places of several does not fit its caches.
         """
         self.calls["sam"] += len(pixels)
         parts = pixels.split(len(pixels) if pixels.is_cuda else 1)
@@ -71,10 +71,10 @@ class LargeSida(nn.Module):
 
 
 def spread(model: LargeSida) -> None:
-    """Draw weights anew, as wide as layers are narrow, for random models with activations of ordinary size.
+    """Draw a random model's weights anew, with deviation fan_in ** -0.5, for activations of ordinary size.
 
-    The 0.02 of large models leaves a narrow one without a signal, and SAM's encoder, whose tables transformers leaves
-    at zero, with numbers so small that processors compute them ten times slower.
+    The deviation of large models, 0.02, leaves a narrow model without a signal. SAM's encoder, whose position tables
+    transformers leaves at zero, would compute with subnormal numbers, which takes a CPU ten times as long.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):

@@ -1,7 +1,7 @@
-"""LISA (Lai et al., CVPR 2024): a language model that answers with [SEG], whose state asks SAM for a mask.
+"""LISA (Lai et al., CVPR 2024): a language model answers with [SEG], whose hidden state is SAM's mask query.
 
-SIDA grew out of it, so this is SIDA's model without [CLS], class head and fusion. It names no class: a picture's score
-is the largest value of its mask, and no [SEG] in the answer means no mask.
+SIDA extends it, so this is SIDA's model without [CLS], class head and fusion. It names no class: a picture's score is
+the largest value of its mask. An answer without [SEG] means no mask.
 
     pixelsleuth check picture.jpg --model lisa --weights FOLDER
 """
@@ -30,15 +30,15 @@ from pixelsleuth.models.precision import place
 from pixelsleuth.models.sida.checkpoint import load_large, save_large
 from pixelsleuth.models.sida.inference import Row, SidaEngine, states_at
 from pixelsleuth.models.sida.large import LargeSida
-from pixelsleuth.models.sida.processing import SidaProcessor
-from pixelsleuth.models.sida.teacher import IGNORE
+from pixelsleuth.models.sida.processing import SidaProcessor, padded
+from pixelsleuth.models.sida.teacher import IGNORE, hidden_states
 from pixelsleuth.models.sida_core import SamMaskDecoder
 
 QUESTION = "Can you segment the tampered region in this image?"
-"""LISA's question on a class of things, asked about tampering."""
+"""LISA's question for a class of things, with tampering as the class."""
 ANSWER = "Sure, it is [SEG]."
 NOTHING = "There is no such region."
-"""What a picture without a mask is trained to answer; LISA itself was trained on pictures with masks alone."""
+"""The answer that is trained for a picture without a mask. LISA's authors train on pictures with masks alone."""
 LORA: dict[str, Any] = {"rank": 8, "alpha": 16.0, "dropout": 0.05, "targets": ("q_proj", "v_proj")}
 WEIGHTS = {"ce": 1.0, "bce": 2.0, "dice": 0.5}
 NO_MASK = -20.0
@@ -47,8 +47,8 @@ NO_MASK = -20.0
 
 @dataclass
 class Reply:
-    """What LISA answers: generated ids (the end included) and text; for each of S [SEG] its embedding (S, 256), mask
-    logits at low resolution (S, 256, 256) and at the picture's size (S, H, W), and SAM's guess of their IoU (S,)."""
+    """LISA's answer: generated ids (the end included) and text. For each of S [SEG]: embedding (S, 256), mask logits at
+    low resolution (S, 256, 256) and at the picture's size (S, H, W), and the IoU that SAM predicts (S)."""
 
     ids: list[int]
     text: str
@@ -66,14 +66,14 @@ class LisaEngine(SidaEngine):
         self, pictures: Sequence[NDArray[np.uint8]], question: str = QUESTION, *, max_new_tokens: int = 512
     ) -> list[Reply]:
         """One reply a picture (H, W, 3) uint8."""
-        hidden, ends, context = self._prefill(self._see(pictures), [question] * len(pictures))
+        hidden, ends, context = self._prefill(self._encode(pictures), [question] * len(pictures))
         rows = [Row([], []) for _ in pictures]
         self._decode(rows, states_at(hidden, ends), context, max_new_tokens)
         replies = [Reply(row.ids, self.processor.tokenizer.decode(row.ids)) for row in rows]
-        wanted = [i for i, row in enumerate(rows) if row.segmentations]
-        for first in range(0, len(wanted), self.sam_batch):
-            chosen = wanted[first : first + self.sam_batch]
-            for i, dense in zip(chosen, self._dense([pictures[i] for i in chosen]), strict=True):
+        masked = [i for i, row in enumerate(rows) if row.segmentations]
+        for first in range(0, len(masked), self.sam_batch):
+            batch = masked[first : first + self.sam_batch]
+            for i, dense in zip(batch, self._dense([pictures[i] for i in batch]), strict=True):
                 self._located(replies[i], rows[i], dense[None], pictures[i].shape)
         return replies
 
@@ -87,7 +87,7 @@ class LisaEngine(SidaEngine):
 
 
 class Lisa(Localizer):
-    """LISA over a loaded checkpoint: its sizes stand in its files, so there is no module without them."""
+    """LISA over a loaded checkpoint; only the checkpoint says how large the model is."""
 
     facts = FACTS["lisa"]
     frozen = ("large.clip", "large.sam")
@@ -112,17 +112,19 @@ class Lisa(Localizer):
 
     @classmethod
     def loaded(cls, weights: str | Path, device: str = "cpu", precision: str = "auto") -> Self:
-        """The same on any device and at any precision that SIDA takes.
+        """From a folder or a hub id, on any device and in any precision that SIDA takes.
 
         Raises:
             UsageError: the checkpoint is missing, damaged or not LISA's; no such device; too little memory.
         """
         where, kind, dtype = place(device, precision)
-        made = load_large(str(weights), dtype=dtype, device=where, precision=kind, detection=False)
-        return cls(*made)
+        model, processor = load_large(
+            str(weights), dtype=dtype, device=where, precision=kind, detection=False
+        )
+        return cls(model, processor)
 
     def begin_training(self) -> None:
-        """LoRA on queries and values; embedding, head, [SEG]'s projection, mask decoder in full (section 3.2)."""
+        """Train LoRA on queries and values; in full: embedding, head, projection, mask decoder (section 3.2)."""
         sida = self.large.sida
         self.requires_grad_(False)
         add_lora(sida.language.model, **LORA, seed=1)
@@ -135,21 +137,21 @@ class Lisa(Localizer):
             part.requires_grad_(True)
 
     def learnt(self) -> dict[str, Tensor]:
-        """What learns, LoRA beside the weights that it changes."""
-        return {name: one.data for name, one in self.named_parameters() if one.requires_grad}
+        """The parameters that are trained, LoRA's included."""
+        return {name: value.data for name, value in self.named_parameters() if value.requires_grad}
 
     def store(self, folder: Path) -> None:
-        """The whole checkpoint, LoRA folded in."""
+        """Write the whole checkpoint, LoRA folded in."""
         fold(self.large, self.large.sida.language.model)
         save_large(self.large, self.engine.processor, folder / "weights")
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """(H, W, 3) uint8 -> the same as a tensor: CLIP and SAM each take their own sizes from it."""
+        """(H, W, 3) uint8 as a tensor; CLIP's and SAM's inputs are made from it later."""
         return torch.from_numpy(np.array(pixels))
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
-        """The likeliest of the masks of every [SEG], at the picture's size."""
-        pictures = [one.cpu().numpy() for one in inputs]
+        """For each picture the maximum over the masks of its [SEG], at the picture's size."""
+        pictures = [pixels.cpu().numpy() for pixels in inputs]
         masks = []
         for picture, reply in zip(pictures, self.engine.segment(pictures), strict=True):
             nothing = torch.full(picture.shape[:2], NO_MASK)
@@ -159,12 +161,11 @@ class Lisa(Localizer):
     def loss(
         self, inputs: Sequence[Tensor], labels: Tensor, masks: Sequence[Tensor | None]
     ) -> dict[str, Tensor]:
-        """The author's losses, already weighted; a picture without a mask is to say that there is none."""
+        """The authors' losses, weighted; the answer for a picture without a mask is `NOTHING`."""
         del labels
         answers = [NOTHING if mask is None else ANSWER for mask in masks]
-        return losses(
-            self.large, self.engine.processor, [one.cpu().numpy() for one in inputs], answers, masks
-        )
+        pictures = [pixels.cpu().numpy() for pixels in inputs]
+        return losses(self.large, self.engine.processor, pictures, answers, masks)
 
 
 def losses(
@@ -175,28 +176,21 @@ def losses(
     masks: Sequence[Tensor | None],
     question: str = QUESTION,
 ) -> dict[str, Tensor]:
-    """Text cross entropy over all ids of the answers, mask cross entropy and Dice at the pictures' own sizes; the
-    values are weighted. Masks (H, W) in 0..1; an answer without [SEG] adds nothing to the mask losses."""
+    """Weighted losses: cross entropy of the answers' ids; cross entropy and Dice of masks at the pictures' sizes.
+
+    Masks are (H, W) in 0..1. An answer without [SEG] adds nothing to the mask losses.
+    """
     parameter = next(model.sam.parameters())
     device, dtype = parameter.device, parameter.dtype
-    tokens = model.tokens(torch.stack([processor.clip(one) for one in pictures]).to(device, dtype))
-    asked = len(processor.ids(question).after)
-    rows = [processor.ids(question, answer).after for answer in answers]
-    length = max(map(len, rows))
-    ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows], device=device)
-    valid = torch.arange(length, device=device) < torch.tensor([[len(row)] for row in rows], device=device)
-    before = model.sida.embed(torch.tensor(processor.ids("").before, device=device))
-    before = before[None].expand(len(rows), -1, -1)
-    skip = before.shape[1] + tokens.shape[1]
-    hidden, _ = model.sida.read(
-        torch.cat([before, tokens, model.sida.embed(ids)], dim=1),
-        torch.cat([valid.new_ones(len(rows), skip), valid], dim=1),
-    )
-    hidden = hidden[:, skip:]
-    targets = torch.where(valid, ids, IGNORE)[:, asked:].flatten()
-    said = model.sida.language.lm_head(hidden[:, asked - 1 : -1]).float().flatten(0, 1)
-    parts = {"ce": F.cross_entropy(said, targets, ignore_index=IGNORE)}
-    drawn, truths = _drawn(model, processor, hidden, ids[:, asked:], asked, pictures, masks)
+    pixels = torch.stack([processor.clip(picture) for picture in pictures]).to(device, dtype)
+    prompt = len(processor.ids(question).after)
+    ids, valid = padded([processor.ids(question, answer).after for answer in answers], device)
+    before = torch.tensor(processor.ids("").before, device=device)
+    hidden = hidden_states(model, pixels, before, ids, valid)
+    targets = torch.where(valid, ids, IGNORE)[:, prompt:].flatten()
+    logits = model.sida.language.lm_head(hidden[:, prompt - 1 : -1]).float().flatten(0, 1)
+    parts = {"ce": F.cross_entropy(logits, targets, ignore_index=IGNORE)}
+    drawn, truths = _drawn(model, processor, hidden, ids[:, prompt:], prompt, pictures, masks)
     parts["bce"], parts["dice"] = masks_apart(drawn, truths) if drawn else (hidden.new_zeros(()),) * 2
     parts = {name: WEIGHTS[name] * value for name, value in parts.items()}
     parts["mask"] = parts["bce"] + parts["dice"]
@@ -208,11 +202,11 @@ def _drawn(
     processor: SidaProcessor,
     hidden: Tensor,
     answers: Tensor,
-    asked: int,
+    prompt: int,
     pictures: Sequence[NDArray[np.uint8]],
     masks: Sequence[Tensor | None],
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Mask logits of each first [SEG] at its picture's size, and the truths."""
+    """Mask logits of each answer's first [SEG] at the picture's size, and the true masks."""
     seg = processor.tokenizer.id("[SEG]")
     parameter = next(model.sam.parameters())
     drawn, truths = [], []
@@ -220,7 +214,7 @@ def _drawn(
         places = (answers[i] == seg).nonzero().flatten().tolist()
         if mask is None or not places:
             continue
-        state = hidden[i, asked + places[0] - 1]
+        state = hidden[i, prompt + places[0] - 1]
         with torch.no_grad():  # the encoder is frozen
             dense = model.dense(processor.sam(picture)[None].to(parameter.device, parameter.dtype))
         low = model.sida.decoder(model.sida.segmentation(state)[None, None], dense)
@@ -232,7 +226,7 @@ def _drawn(
 def load_detector(
     weights: str, device: str = "auto", precision: str = "auto", options: Mapping[str, str] | None = None
 ) -> BaselineDetector:
-    """LISA as a detector, in place and at the precision asked for; `weights` is a folder or a hub id."""
+    """LISA as a detector; `weights` is a folder or a hub id."""
     chosen(Lisa.facts, options or {})
     where, _, _ = place(device, precision)
     return BaselineDetector(Lisa.loaded(weights, device, precision), device=where)

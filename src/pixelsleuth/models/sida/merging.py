@@ -1,7 +1,10 @@
 """Fold LoRA into the weights, and read the ZeRO folder that the authors' training leaves behind.
 
-Their way goes through DeepSpeed's `zero_to_fp32.py` and a merge script that needs the whole training set-up; here the
-tensors are read as they are, without DeepSpeed.
+The authors run DeepSpeed's `zero_to_fp32.py` and a merge script that needs their whole training set-up. Here the
+tensors are read as they are, without DeepSpeed and without executing anything in them.
+
+A ZeRO rank (stages 1 and 2) keeps a slice of each parameter group as one flat fp32 tensor. The model file names the
+group's parameters and their shapes in order, and holds all weights in 16 bits.
 """
 
 from __future__ import annotations
@@ -26,14 +29,14 @@ LORA = re.compile(r"(.*)\.lora_([AB])(?:\.[^.]+)?\.weight$")
 
 
 class Merged:
-    """Weights like `Shards`, from tensors in memory, LoRA folded in: `names`, `shape(name)`, `tensors()`.
+    """Tensors in memory with LoRA folded in, read like `Shards`: `names`, `shape(name)`, `tensors()`.
 
     Args:
         tensors: keys of the release, with or without peft's prefixes and LoRA's pairs.
         alpha: LoRA's alpha; the update is alpha / rank * B @ A.
 
     Raises:
-        UsageError: a half of a LoRA pair, or the weight that it changes, is missing.
+        UsageError: half of a LoRA pair, or the weight that it changes, is missing.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], alpha: float) -> None:
@@ -42,15 +45,15 @@ class Merged:
         self.weights: dict[str, Tensor] = {}
         for key, value in tensors.items():
             name = clean(key)
-            found = LORA.match(name)
-            if found:
-                pairs.setdefault(found[1], {})[found[2]] = value
+            match = LORA.match(name)
+            if match:
+                pairs.setdefault(match[1], {})[match[2]] = value
             elif "lora_" not in name:
                 self.weights[name] = value
         for layer, halves in pairs.items():
             weight = f"{layer}.weight"
             if set(halves) != {"A", "B"} or weight not in self.weights:
-                raise UsageError(f"LoRA for {layer} is not whole: lora_A, lora_B and {weight} are needed.")
+                raise UsageError(f"LoRA for {layer} is not whole: it needs lora_A, lora_B and {weight}.")
             update = halves["B"].float() @ halves["A"].float() * (alpha / halves["A"].shape[0])
             self.weights[weight] = self.weights[weight].float() + update
             self.folded += 1
@@ -105,7 +108,7 @@ def is_zero(folder: Path) -> bool:
 
 
 def read_zero(folder: Path) -> dict[str, Tensor]:
-    """All weights: fp32 where the optimiser kept them, else as the model file has them.
+    """All weights of a ZeRO folder: fp32 where the optimiser kept them, else as the model file has them.
 
     Raises:
         UsageError: files are missing or damaged, or hold more than tensors; the stage is 3.
@@ -149,14 +152,14 @@ def _step(folder: Path) -> Path:
 
 def _by_rank(step: Path) -> list[Path]:
     def rank(path: Path) -> int:
-        found = re.search(r"pp_rank_(\d+)_", path.name)
-        return int(found[1]) if found else 0
+        match = re.search(r"pp_rank_(\d+)_", path.name)
+        return int(match[1]) if match else 0
 
     return sorted(step.glob("*_optim_states.pt"), key=rank)
 
 
 def _load(path: Path) -> dict[str, Any]:
-    found = load_pickle(path)
-    if not isinstance(found, dict):
-        raise UsageError(f"{path} is not what DeepSpeed writes: it is not loaded.")
-    return found
+    content = load_pickle(path)
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} is not a file of DeepSpeed's: copy the whole ZeRO folder.")
+    return content

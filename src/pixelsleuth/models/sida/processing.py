@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ class SidaProcessor:
         self.context, self.picture_tokens, self.marked = context, picture_tokens, marked
 
     def ids(self, question: str, answer: str = "") -> Ids:
-        """Ids of one round, the answer following the prompt; tokenized in two pieces, as the release does.
+        """The ids of one round, prompt and answer. The two are tokenized apart, as in the release.
 
         Raises:
             UsageError: the row is longer than the language model's context.
@@ -85,12 +86,13 @@ class SidaProcessor:
         length = len(row.before) + self.picture_tokens + len(row.after)
         if length > self.context:
             raise UsageError(
-                f"The prompt takes {length} tokens with its picture and the model reads {self.context}: ask less."
+                f"The prompt takes {length} tokens with its picture and the model reads {self.context}: shorten the "
+                "question."
             )
         return row
 
     def clip(self, pixels: np.ndarray) -> Tensor:
-        """(H, W, 3) uint8 -> (3, side, side) float32: shortest side bicubic to `side`, centre, normalised."""
+        """(H, W, 3) uint8 -> (3, side, side) float32: shorter side to `side` (bicubic), centre cut, normalised."""
         side = self.clip_side
         pixels = _not_longer(pixels, 64)
         height, width = pixels.shape[:2]
@@ -104,12 +106,12 @@ class SidaProcessor:
         return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
 
     def sam_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width after the longer side was brought to `sam_side`."""
+        """Height and width once the longer side is `sam_side`."""
         scale = self.sam_side / max(height, width)
         return int(height * scale + 0.5), int(width * scale + 0.5)
 
     def sam(self, pixels: np.ndarray) -> Tensor:
-        """(H, W, 3) uint8 -> (3, side, side) float32: bilinear on uint8, normalised, zeros right and below."""
+        """(H, W, 3) uint8 -> (3, side, side) float32: resized (bilinear, uint8), normalised, padded right and below."""
         height, width = self.sam_size(*pixels.shape[:2])
         resized = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
         values = (resized.astype(np.float32) - np.array(SAM_MEAN, np.float32)) / np.array(SAM_STD, np.float32)
@@ -118,7 +120,7 @@ class SidaProcessor:
         return padded
 
     def mask_logits(self, low: Tensor, height: int, width: int) -> Tensor:
-        """SAM's low-resolution logits (S, h, w) -> (S, height, width): up to `sam_side`, padding cut, to size."""
+        """SAM's low-resolution logits (S, h, w) -> (S, height, width): up to `sam_side`, padding cut off, resized."""
         resized = torch.nn.functional.interpolate(
             low[None].float(), (self.sam_side, self.sam_side), mode="bilinear", align_corners=False
         )
@@ -127,8 +129,16 @@ class SidaProcessor:
         return torch.nn.functional.interpolate(cut, (height, width), mode="bilinear", align_corners=False)[0]
 
 
+def padded(rows: Sequence[Sequence[int]], device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
+    """Rows of ids as ids (B, T), zeros at the right, and where they are valid, (B, T) bool."""
+    length = max(map(len, rows))
+    ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows], device=device)
+    lengths = torch.tensor([[len(row)] for row in rows], device=device)
+    return ids, torch.arange(length, device=device) < lengths
+
+
 def preparation(side: int) -> dict[str, Any]:
-    """What `SidaProcessor.clip` does, as CLIP's `preprocessor_config.json` states it."""
+    """The content of CLIP's `preprocessor_config.json` for what `SidaProcessor.clip` does."""
     return {
         "crop_size": {"height": side, "width": side}, "do_center_crop": True, "do_convert_rgb": True,
         "do_normalize": True, "do_rescale": True, "do_resize": True, "image_mean": list(CLIP_MEAN),
@@ -138,30 +148,30 @@ def preparation(side: int) -> dict[str, Any]:
 
 
 def ensure_same_preparation(path: Path, side: int) -> None:
-    """Refuse a CLIP whose `preprocessor_config.json`, where there is one, prepares pictures in another way.
+    """Refuse a CLIP whose `preprocessor_config.json` prepares pictures in another way; the file may be missing.
 
     Raises:
-        UsageError: the file is damaged, or the settings that differ.
+        UsageError: the file is damaged, or settings differ; the sentence names them.
     """
     if not path.is_file():
         return
-    stated, ours = read_json(path), preparation(side)
-    sizes = {"size": side, "crop_size": side}  # older files give the number alone
+    stated = read_json(path)
+    sizes = {"size": side, "crop_size": side}  # older files hold the number alone
     other = [
         key
-        for key, value in ours.items()
+        for key, value in preparation(side).items()
         if key in stated and key != "image_processor_type"
         and stated[key] != value and stated[key] != sizes.get(key, value)
     ]  # fmt: skip
     if other:
         raise UsageError(
-            f"{path} prepares pictures in another way than CLIP as SIDA has it ({', '.join(other)}): take the vision "
-            "tower that the checkpoint was trained with."
+            f"{path} prepares pictures in another way than SIDA does ({', '.join(other)}): take the vision tower that "
+            "the checkpoint was trained with."
         )
 
 
 def _not_longer(pixels: np.ndarray, ratio: int) -> np.ndarray:
-    """The middle of a picture more than `ratio` times as long as wide: the centre cut takes no more of it."""
+    """The middle of a picture that is more than `ratio` times as long as wide; the centre cut needs no more."""
     most = ratio * min(pixels.shape[:2])
     starts = [max(0, (length - most) // 2) for length in pixels.shape[:2]]
     return pixels[starts[0] : starts[0] + most, starts[1] : starts[1] + most]

@@ -1,4 +1,4 @@
-"""The published layout: which of our parameters each of its keys is, and what its dimensions are.
+"""The published layout: the parameter of ours that each of its keys is, and the model's dimensions.
 
 The release's state dict holds LLaMA under `model.`, SIDA's modules beside it, and segment-anything under
 `model.visual_model.`; CLIP is a folder (or a hub id) of its own.
@@ -57,16 +57,16 @@ NAMES: tuple[tuple[str, str], ...] = (
     ("lm_head.", "sida.language.lm_head."),
     ("model.", "sida.language.model."),
 )
-"""Beginnings of names, published and ours; `#` is a number. The first that fits counts, in both directions."""
+"""Beginnings of names, published and ours; `#` is a number. The first match counts, in both directions."""
 UNUSED = re.compile(
     r"model\.visual_model\.(prompt_encoder\.(mask_downscaling|not_a_point_embed|point_embeddings)|pixel_(mean|std))"
     r"|.*rotary_emb\.inv_freq|.*\.position_ids$"
 )
-"""Parts of segment-anything's prompt encoder that answer to points, boxes and masks, which SIDA never gives."""
+"""Parts of segment-anything's prompt encoder for points, boxes and masks, which SIDA never uses."""
 
 
 def our_name(key: str, iou_depth: int = 3) -> str | None:
-    """Our parameter's name for a key of the published layout; None where the key is known and not used.
+    """The name of our parameter for a published key; None where the key is known and not used.
 
     >>> our_name("model.cls_head.0.3.bias")
     'sida.detection.3.bias'
@@ -84,7 +84,7 @@ def our_name(key: str, iou_depth: int = 3) -> str | None:
 
 
 def published_name(key: str, iou_depth: int = 3) -> str:
-    """The published layout's key of one of our parameters.
+    """The published key of a parameter of ours.
 
     >>> published_name("sida.detection.3.bias")
     'model.cls_head.0.3.bias'
@@ -97,13 +97,13 @@ def published_name(key: str, iou_depth: int = 3) -> str:
 
 
 def _compiled(pairs: Iterable[tuple[str, str]]) -> list[tuple[re.Pattern[str], str]]:
-    """Patterns and replacements of pairs whose `#` stand for numbers, in the same order on both sides."""
-    made = []
+    """Patterns and replacements of pairs in which `#` stands for a number, in the same order on both sides."""
+    compiled = []
     for old, new in pairs:
         parts = new.split("#")
         replacement = "".join(part + rf"\{i}" for i, part in enumerate(parts[:-1], 1)) + parts[-1]
-        made.append((re.compile(re.escape(old).replace(r"\#", r"(\d+)")), replacement))
-    return made
+        compiled.append((re.compile(re.escape(old).replace(r"\#", r"(\d+)")), replacement))
+    return compiled
 
 
 _TO_OURS = _compiled(NAMES)
@@ -112,9 +112,9 @@ _TO_PUBLISHED = _compiled((ours, theirs) for theirs, ours in NAMES)
 
 def _renamed(key: str, names: list[tuple[re.Pattern[str], str]]) -> str:
     for pattern, replacement in names:
-        found = pattern.match(key)
-        if found:
-            return found.expand(replacement) + key[found.end() :]
+        match = pattern.match(key)
+        if match:
+            return match.expand(replacement) + key[match.end() :]
     return key
 
 
@@ -129,11 +129,12 @@ def clip_name(key: str) -> str | None:
 
 
 def marks_picture(config: Mapping[str, Any], added: Container[str]) -> bool:
-    """Whether the prompt has `<im_start>` and `<im_end>` around the picture: as `config.json` states it, and where it
-    states nothing, whether the tokenizer has them.
+    """True where the prompt has `<im_start>` and `<im_end>` around the picture.
+
+    `config.json` states it; where it does not, the tokenizer's `added` tokens decide.
 
     Raises:
-        UsageError: the statement is neither true nor false.
+        UsageError: the stated value is neither true nor false.
 
     >>> marks_picture({"mm_use_im_start_end": False}, ["<im_start>", "<im_end>"])
     False
@@ -143,28 +144,28 @@ def marks_picture(config: Mapping[str, Any], added: Container[str]) -> bool:
         return any(mark in added for mark in MARKS)
     if not isinstance(stated, bool):
         raise UsageError(
-            f"config.json says mm_use_im_start_end: {stated!r}; true or false is wanted, as the checkpoint was trained."
+            f"config.json says mm_use_im_start_end: {stated!r}; write true or false, as the checkpoint was trained."
         )
     return stated
 
 
 def ensure_as_trained(config: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint whose `config.json` states what this model does not compute.
+    """Refuse a checkpoint whose `config.json` asks for a computation that this model does not have.
 
     Raises:
         UsageError: the setting, by name.
     """
-    wanted: dict[str, tuple[Any, ...]] = {
+    supported: dict[str, tuple[Any, ...]] = {
         "mm_vision_select_feature": (None, "patch"),
         "mm_projector_type": (None, "linear"),
         "rope_scaling": (None,),
         "attention_bias": (None, False),
     }
-    for name, known in wanted.items():
-        if config.get(name) not in known:
+    for name, values in supported.items():
+        if config.get(name) not in values:
             raise UsageError(
-                f"config.json says {name}: {config[name]!r}, and SIDA is computed with "
-                f"{known[-1]!r} alone: this checkpoint is of another kind."
+                f"config.json says {name}: {config[name]!r}, and SIDA has only {values[-1]!r}: this checkpoint is of "
+                "another kind."
             )
 
 
@@ -175,11 +176,11 @@ def dimensions(
     *,
     detection: bool = True,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the weights say of themselves: SidaConfig's and SamVisionConfig's values.
+    """The values of SidaConfig and of SamVisionConfig, inferred from the shapes of the weights.
 
     Args:
         config: the checkpoint's `config.json`.
-        shape: gives the shape of a key's tensor.
+        shape: returns the shape of a key's tensor.
         keys: all keys of the checkpoint.
         detection: False for LISA's, which have no class head and no fusion.
 
@@ -193,43 +194,55 @@ def dimensions(
             raise UsageError(f"The checkpoint lacks {key}, so it is not SIDA's or not whole.")
         return shape(key)
 
-    blocks = f"{SAM}image_encoder.blocks."
-    depth = _count(names, rf"{re.escape(blocks)}(\d+)\.")
-    width, _, patch, _ = size(f"{SAM}image_encoder.patch_embed.proj.weight")
-    places = size(f"{SAM}image_encoder.pos_embed")[1]
-    reach = [size(f"{blocks}{i}.attn.rel_pos_h")[0] for i in range(depth)]
-    across = [i for i, length in enumerate(reach) if length == 2 * places - 1]
-    windows = sorted({(length + 1) // 2 for i, length in enumerate(reach) if i not in across})
-    if len(windows) > 1:
-        raise UsageError(f"SAM's image encoder has windows of several sizes ({windows}): it cannot be built.")
-    head = size(f"{blocks}0.attn.rel_pos_h")[1]
-    out = size(f"{SAM}image_encoder.neck.0.weight")[0]
-    sam = {
-        "hidden_size": width, "output_channels": out, "num_hidden_layers": depth, "num_attention_heads": width // head,
-        "image_size": places * patch, "patch_size": patch, "mlp_dim": size(f"{blocks}0.mlp.lin1.weight")[0],
-        "window_size": windows[0] if windows else 0, "global_attn_indexes": across, "num_pos_feats": out // 2,
-    }  # fmt: skip
-    decoder = f"{SAM}mask_decoder."
-    mask = {
-        "hidden_size": out, "mlp_dim": size(f"{decoder}transformer.layers.0.mlp.lin1.weight")[0],
-        "num_hidden_layers": _count(names, rf"{re.escape(decoder)}transformer\.layers\.(\d+)\."),
-        "num_multimask_outputs": size(f"{decoder}mask_tokens.weight")[0] - 1,
-        "iou_head_depth": _count(names, rf"{re.escape(decoder)}iou_prediction_head\.layers\.(\d+)\."),
-        "iou_head_hidden_dim": size(f"{decoder}iou_prediction_head.layers.0.weight")[0],
-    }  # fmt: skip
-    hidden = size("model.embed_tokens.weight")[1]
+    sam = _image_encoder(size, names)
+    places = sam["image_size"] // sam["patch_size"]
+    mask = {"side": places, "image": sam["image_size"], "decoder": _mask_decoder(size, names)}
+    vocabulary, hidden = size("model.embed_tokens.weight")
     sida: dict[str, Any] = {
         "token": size("model.mm_projector.weight")[1],
         "out": size("model.text_hidden_fcs.0.2.weight")[0],
         "decoder": "sam",
-        "mask": {"side": places, "image": places * patch, "decoder": mask},
-        "language": _language(config, size("model.embed_tokens.weight")[0], hidden),
+        "mask": mask,
+        "language": _language(config, vocabulary, hidden),
     }
     if detection:
         sida["det_projection"] = "logits" if size("model.sida_fc1.weight")[1] == 3 else "hidden"
     else:
         sida |= {"detection": False, "fusion": "none"}
     return sida, sam
+
+
+def _image_encoder(size: Callable[[str], tuple[int, ...]], names: set[str]) -> dict[str, Any]:
+    """SamVisionConfig's values. The tables of relative positions tell windowed attention from global."""
+    blocks = f"{SAM}image_encoder.blocks."
+    depth = _count(names, rf"{re.escape(blocks)}(\d+)\.")
+    width, _, patch, _ = size(f"{SAM}image_encoder.patch_embed.proj.weight")
+    places = size(f"{SAM}image_encoder.pos_embed")[1]
+    lengths = [size(f"{blocks}{i}.attn.rel_pos_h")[0] for i in range(depth)]
+    across = [i for i, length in enumerate(lengths) if length == 2 * places - 1]
+    windows = sorted({(length + 1) // 2 for i, length in enumerate(lengths) if i not in across})
+    if len(windows) > 1:
+        raise UsageError(f"SAM's image encoder has windows of several sizes ({windows}): it cannot be built.")
+    head = size(f"{blocks}0.attn.rel_pos_h")[1]
+    out = size(f"{SAM}image_encoder.neck.0.weight")[0]
+    return {
+        "hidden_size": width, "output_channels": out, "num_hidden_layers": depth, "num_attention_heads": width // head,
+        "image_size": places * patch, "patch_size": patch, "mlp_dim": size(f"{blocks}0.mlp.lin1.weight")[0],
+        "window_size": windows[0] if windows else 0, "global_attn_indexes": across, "num_pos_feats": out // 2,
+    }  # fmt: skip
+
+
+def _mask_decoder(size: Callable[[str], tuple[int, ...]], names: set[str]) -> dict[str, Any]:
+    """SamMaskDecoderConfig's values."""
+    decoder = f"{SAM}mask_decoder."
+    return {
+        "hidden_size": size(f"{SAM}image_encoder.neck.0.weight")[0],
+        "mlp_dim": size(f"{decoder}transformer.layers.0.mlp.lin1.weight")[0],
+        "num_hidden_layers": _count(names, rf"{re.escape(decoder)}transformer\.layers\.(\d+)\."),
+        "num_multimask_outputs": size(f"{decoder}mask_tokens.weight")[0] - 1,
+        "iou_head_depth": _count(names, rf"{re.escape(decoder)}iou_prediction_head\.layers\.(\d+)\."),
+        "iou_head_hidden_dim": size(f"{decoder}iou_prediction_head.layers.0.weight")[0],
+    }
 
 
 def _language(config: Mapping[str, Any], vocabulary: int, hidden: int) -> dict[str, Any]:
@@ -247,5 +260,5 @@ def _language(config: Mapping[str, Any], vocabulary: int, hidden: int) -> dict[s
 
 
 def _count(names: Iterable[str], pattern: str) -> int:
-    found = [int(match[1]) for name in names if (match := re.match(pattern, name))]
-    return max(found, default=-1) + 1
+    numbers = [int(match[1]) for name in names if (match := re.match(pattern, name))]
+    return max(numbers, default=-1) + 1

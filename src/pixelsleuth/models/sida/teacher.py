@@ -1,7 +1,8 @@
-"""Teacher forcing for the large SIDA: pictures with their true answers in, the losses of equations 5 and 6 out.
+"""Teacher forcing for the large SIDA: from pictures with their true answers to the losses of equations 5 and 6.
 
-`Example` is one picture with its answer, `collate` makes a padded batch of several, `losses` runs the model on it.
-SAM's image encoder runs only for the examples that carry a mask.
+`Example` is a picture with its answer, `collate` makes a padded batch, `losses` runs the model on it. SAM's image
+encoder runs only for examples with a mask. The release starts its three mask losses as one tensor and adds to it in
+place, so that it trains on (w_bce + w_dice) * (bce + dice). Here each term is itself, as in the paper.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from torch.nn import functional as F
 
 from pixelsleuth.models.mask_losses import masks_apart
 from pixelsleuth.models.sida.large import LargeSida
-from pixelsleuth.models.sida.processing import SidaProcessor
+from pixelsleuth.models.sida.processing import SidaProcessor, padded
 
 IGNORE = -100
+"""The target that cross entropy leaves out."""
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Batch:
 
 @dataclass
 class Losses:
-    """The terms of equations 5 and 6, each a scalar: zero where a batch has nothing of the kind."""
+    """The terms of equations 5 and 6, each a scalar; zero where the batch has nothing of the kind."""
 
     detection: Tensor
     text: Tensor
@@ -93,15 +95,13 @@ def collate(processor: SidaProcessor, examples: Sequence[Example]) -> Batch:
     cls, seg = tokenizer.id("[CLS]"), tokenizer.id("[SEG]")
     rows, cls_at, seg_at = [], [], []
     for example in examples:
-        asked = len(processor.ids(example.question).after)
+        prompt = len(processor.ids(example.question).after)
         row = processor.ids(example.question, example.answer).after
         rows.append(row)
-        cls_at.append(row.index(cls, asked) - 1)
-        has_mask = example.mask is not None and seg in row[asked:]
-        seg_at.append(row.index(seg, asked) - 1 if has_mask else -1)
-    length = max(map(len, rows))
-    ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows])
-    valid = torch.arange(length) < torch.tensor([[len(row)] for row in rows])
+        cls_at.append(row.index(cls, prompt) - 1)
+        has_mask = example.mask is not None and seg in row[prompt:]
+        seg_at.append(row.index(seg, prompt) - 1 if has_mask else -1)
+    ids, valid = padded(rows)
     targets = torch.full_like(ids, IGNORE)
     for i, row in enumerate(rows):
         targets[i, cls_at[i] : len(row) - 1] = ids[i, cls_at[i] + 1 : len(row)]
@@ -116,45 +116,51 @@ def collate(processor: SidaProcessor, examples: Sequence[Example]) -> Batch:
         cls_at=torch.tensor(cls_at),
         seg_at=torch.tensor(seg_at),
         labels=torch.tensor([example.label for example in examples]),
-        sam=torch.stack([processor.sam(one.pixels) for one in masked])
+        sam=torch.stack([processor.sam(example.pixels) for example in masked])
         if masked
         else torch.zeros(0, 3, side, side),
-        masks=[mask_target(one.mask, processor) for one in masked if one.mask is not None],
+        masks=[mask_target(example.mask, processor) for example in masked if example.mask is not None],
     )
 
 
 def mask_target(mask: np.ndarray, processor: SidaProcessor) -> Tensor:
-    """(H, W) uint8 0/255 -> (h, w) in 0..1 at the size of SAM's resize, bilinear as the picture itself."""
+    """A mask (H, W) uint8 0/255 -> (h, w) in 0..1, resized as SAM's picture is (bilinear)."""
     height, width = processor.sam_size(*mask.shape)
     resized = Image.fromarray(mask).resize((width, height), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.asarray(resized, np.float32) / 255)
 
 
 def losses(model: LargeSida, batch: Batch, *, dense: Tensor | None = None) -> Losses:
-    """The losses of a batch; `dense` gives SAM's embeddings where they are known already (the encoder is frozen)."""
-    tokens, rows = model.tokens(batch.clip), torch.arange(len(batch.ids), device=batch.ids.device)
-    before = model.sida.embed(batch.before)[None].expand(len(rows), -1, -1)
-    skip = before.shape[1] + tokens.shape[1]
-    hidden, _ = model.sida.read(
-        torch.cat([before, tokens, model.sida.embed(batch.ids)], dim=1),
-        torch.cat([batch.valid.new_ones(len(rows), skip), batch.valid], dim=1),
-    )
-    hidden = hidden[:, skip:]
+    """The losses of a batch; `dense` (M, C, h, w) are SAM's embeddings where they are known (the encoder is frozen)."""
+    rows = torch.arange(len(batch.ids), device=batch.ids.device)
+    hidden = hidden_states(model, batch.clip, batch.before, batch.ids, batch.valid)
     detection = hidden[rows, batch.cls_at]
     classes = model.sida.detection(detection)
-    said = batch.targets != IGNORE
-    text = F.cross_entropy(model.sida.language.lm_head(hidden[said]).float(), batch.targets[said])
+    answer = batch.targets != IGNORE
+    text = F.cross_entropy(model.sida.language.lm_head(hidden[answer]).float(), batch.targets[answer])
     bce = dice = classes.new_zeros(())
     masked = batch.seg_at >= 0
     if masked.any():
         states = hidden[rows[masked], batch.seg_at[masked]][:, None]
-        seen = model.dense(batch.sam) if dense is None else dense
-        low = model.sida.mask(classes[masked], detection[masked], states, seen)
+        embeddings = model.dense(batch.sam) if dense is None else dense
+        low = model.sida.mask(classes[masked], detection[masked], states, embeddings)
         bce, dice = masks_apart(_at_sizes(low, batch.masks, model.config.sam["image_size"]), batch.masks)
     return Losses(F.cross_entropy(classes.float(), batch.labels), text, bce, dice)
 
 
+def hidden_states(model: LargeSida, pixels: Tensor, before: Tensor, ids: Tensor, valid: Tensor) -> Tensor:
+    """Hidden states (B, T, hidden) of `ids` (B, T) behind ids `before` (P,) and the picture of CLIP's `pixels`."""
+    tokens = model.tokens(pixels)
+    prefix = model.sida.embed(before)[None].expand(len(ids), -1, -1)
+    skip = prefix.shape[1] + tokens.shape[1]
+    hidden, _ = model.sida.read(
+        torch.cat([prefix, tokens, model.sida.embed(ids)], dim=1),
+        torch.cat([valid.new_ones(len(ids), skip), valid], dim=1),
+    )
+    return hidden[:, skip:]
+
+
 def _at_sizes(low: Tensor, masks: list[Tensor], side: int) -> list[Tensor]:
-    """Low-resolution logits (M, 1, h, w) at the sizes of their targets: up to `side`, padding cut."""
+    """Low-resolution logits (M, 1, h, w) at the sizes of their targets: up to `side`, padding cut off."""
     full = F.interpolate(low.float(), (side, side), mode="bilinear", align_corners=False)[:, 0]
-    return [one[: mask.shape[0], : mask.shape[1]] for one, mask in zip(full, masks, strict=True)]
+    return [logits[: mask.shape[0], : mask.shape[1]] for logits, mask in zip(full, masks, strict=True)]
