@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from pixelsleuth.errors import PictureError
-from pixelsleuth.pictures.formats.boxes import colour_codes
+from pixelsleuth.pictures.formats.heif import colour_codes
 from pixelsleuth.pictures.images import open_picture
 
 ON_WHITE = "Transparent areas were laid on white."

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelsleuth.errors import PictureError
-from pixelsleuth.pictures.coded_colour import profile_of
 from pixelsleuth.pictures.images import open_picture
+from pixelsleuth.pictures.profiles import profile_of
 
 ON_WHITE = "Transparent areas were laid on white."
 XMP = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="%d"/>'

@@ -6,14 +6,13 @@ a pixel) exists whole. Converting, compositing and turning whole pictures would 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.pictures.formats.tiff_samples import Samples
+from pixelsleuth.pictures.profiles import plain, transform_of, via
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,7 +25,7 @@ ON_WHITE = "Transparent areas were laid on white."
 
 
 def render(
-    image: Image.Image | Samples,
+    image: Image.Image,
     icc: bytes | None,
     orientation: int,
     *,
@@ -41,15 +40,7 @@ def render(
     the image is of 16-bit grey. What lies outside the box `covered` is transparent.
     """
     warnings: list[str] = []
-    to_srgb, profile = _profile(image.mode, icc, warnings)
-    if isinstance(image, Samples):
-        from pixelsleuth.pictures.deep import bands_of
-
-        return (
-            assemble(image.width, image.height, bands_of(image, to_srgb, warnings), orientation),
-            warnings,
-            profile,
-        )
+    to_srgb, profile = transform_of(image.mode, icc, warnings)
     # Pillow compares a transparent grey or colour with samples of another depth, so it is done here.
     in_info = "transparency" in image.info and transparent is None
     has_alpha = in_info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa")
@@ -63,7 +54,7 @@ def render(
         band = lambda y0, y1: plain(_crop(image, y0, y1), to_srgb)  # noqa: E731
     if image.mode.startswith("I;16") and to_srgb is not None:
         inner = band
-        band = lambda y0, y1: _via(inner(y0, y1), to_srgb)  # noqa: E731
+        band = lambda y0, y1: via(inner(y0, y1), to_srgb)  # noqa: E731
     if transparent is not None:
         band = _keyed(image, low, transparent, band, warnings)
     if covered is not None:
@@ -185,38 +176,6 @@ def on_white(rgb: Pixels, alpha: Pixels) -> Pixels:
     return ((rgb * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
-def plain(image: Image.Image, to_srgb: Any) -> Pixels:
-    if to_srgb is not None and image.mode == to_srgb.input_mode:
-        from PIL import ImageCms
-
-        return np.asarray(ImageCms.applyTransform(image, to_srgb))
-    if image.mode == "LAB":
-        return np.asarray(_lab(image))
-    pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    return pixels if to_srgb is None else _via(pixels, to_srgb)
-
-
-def _via(rgb: Pixels, to_srgb: Any) -> Pixels:
-    """Apply a profile to pixels that were unpacked to RGB first (palettes, 16-bit grey)."""
-    from PIL import Image, ImageCms
-
-    image = Image.fromarray(rgb)
-    if to_srgb.input_mode == "L":
-        image = image.getchannel(0)
-    elif to_srgb.input_mode != "RGB":
-        return rgb
-    return np.asarray(ImageCms.applyTransform(image, to_srgb))
-
-
-def _lab(image: Image.Image) -> Image.Image:
-    from PIL import ImageCms
-
-    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-    assert converted is not None
-    return converted
-
-
 def _with_alpha(image: Image.Image, to_srgb: Any, warnings: list[str]) -> Bands:
     from PIL import Image
 
@@ -229,7 +188,7 @@ def _with_alpha(image: Image.Image, to_srgb: Any, warnings: list[str]) -> Bands:
             part = part.convert("RGB").convert("RGBA")
         rgb = part.convert("RGB")
         if to_srgb is not None:
-            rgb = Image.fromarray(_via(np.asarray(rgb), to_srgb))
+            rgb = Image.fromarray(via(np.asarray(rgb), to_srgb))
         alpha = part.getchannel("A")
         if alpha.getextrema() == (255, 255):
             return np.asarray(rgb)
@@ -282,65 +241,3 @@ def scale_of(
         return (np.nan_to_num(eight, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255) + 0.5).astype(np.uint8)
 
     return scaled
-
-
-_SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
-_NATIVE = {
-    "RGBA": "RGB",
-    "RGBX": "RGB",
-    "RGBa": "RGB",
-    "P": "RGB",
-    "PA": "RGB",
-    "LA": "L",
-    "La": "L",
-    "1": "L",
-}
-
-
-def _profile(mode: str, icc: bytes | None, warnings: list[str]) -> tuple[Any, str | None]:
-    """Return (transform to sRGB or None, description of the profile or None).
-
-    A profile that is sRGB by another name, or moves no colour by more than two steps, is not applied: pixels
-    that need no change stay as the camera or the forger left them.
-    """
-    if not icc:
-        return None, None
-    try:
-        from PIL import ImageCms
-
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        name = (ImageCms.getProfileDescription(profile) or "").strip() or "unnamed"
-        space = _SPACES.get(profile.profile.xcolor_space.strip(), "")
-        native = "L" if mode.startswith("I;16") else _NATIVE.get(mode, mode)
-        if space != native:
-            warnings.append("The colour profile is for another kind of picture and was ignored.")
-            return None, name
-        transform = ImageCms.buildTransform(
-            profile,
-            ImageCms.createProfile("sRGB"),
-            space,
-            "RGB",
-            ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-        probe = _probe(space)
-        if probe is not None:
-            moved = np.asarray(ImageCms.applyTransform(probe, transform)).astype(int)
-            if np.abs(moved - np.asarray(probe.convert("RGB"))).max() <= 2:
-                return None, name
-        return transform, name
-    except Exception:  # lcms refuses broken profiles in several ways; the picture itself is fine
-        warnings.append("The colour profile is broken and was ignored.")
-        return None, None
-
-
-def _probe(mode: str) -> Image.Image | None:
-    from PIL import Image
-
-    steps = np.linspace(0, 255, 16).astype(np.uint8)
-    if mode == "L":
-        return Image.fromarray(steps[None])
-    if mode != "RGB":
-        return None
-    cube = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1)
-    return Image.fromarray(cube.reshape(64, 64, 3))

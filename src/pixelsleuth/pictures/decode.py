@@ -28,6 +28,8 @@ def decode(
     `data` is emptied as soon as it has been decoded, to make room for the result. Raises PictureError.
     """
     from pixelsleuth.pictures.colour import render
+    from pixelsleuth.pictures.deep import render_samples
+    from pixelsleuth.pictures.formats.tiff_samples import Samples
 
     with translated(label), guarded():
         view = memoryview(data)
@@ -48,14 +50,17 @@ def decode(
         with contextlib.suppress(BufferError):  # a decoder that still looks at the bytes keeps them
             view.release()
             data.clear()
-        pixels, notes, profile = render(
-            image,
-            header.icc,
-            header.orientation,
-            transparent=header.transparent,
-            low=low,
-            covered=header.covered,
-        )
+        if isinstance(image, Samples):
+            pixels, notes, profile = render_samples(image, header.icc, header.orientation)
+        else:
+            pixels, notes, profile = render(
+                image,
+                header.icc,
+                header.orientation,
+                transparent=header.transparent,
+                low=low,
+                covered=header.covered,
+            )
     header.warnings += notes
     if profile:
         header.metadata["colour_profile"] = profile
@@ -95,7 +100,7 @@ def _take_info(header: Header, image: Any) -> None:
         if header.format != "WEBP" and getattr(image, "n_frames", 1) > 1:
             header.warnings.append("A file of several pictures: only the first was judged.")
     if header.codes is not None and (header.icc is None or header.format == "PNG"):
-        from pixelsleuth.pictures.coded_colour import profile_of
+        from pixelsleuth.pictures.profiles import profile_of
 
         icc, warning = profile_of(*header.codes, grey=image.mode in ("1", "L", "LA", "I;16"))
         if warning is None:

@@ -1,4 +1,4 @@
-"""Samples of any depth, format and number of channels (`Samples`) to bands of 8-bit sRGB."""
+"""Samples of any depth, format and number of channels (`Samples`) to one upright array of 8-bit sRGB."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.pictures.colour import ON_WHITE, Bands, Pixels, on_white, plain, scale_of
+from pixelsleuth.pictures.colour import ON_WHITE, Pixels, assemble, on_white, scale_of
 from pixelsleuth.pictures.formats.tiff_layout import FLOAT, UNSIGNED, WHITE_IS_ZERO
 from pixelsleuth.pictures.formats.tiff_samples import Samples
+from pixelsleuth.pictures.profiles import plain, transform_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
-def bands_of(samples: Samples, to_srgb: Any, warnings: list[str]) -> Bands:
-    """Return what gives the rows of the picture as (rows, width, 3) uint8 sRGB; `warnings` grow as rows are read."""
+def render_samples(
+    samples: Samples, icc: bytes | None, orientation: int
+) -> tuple[Pixels, list[str], str | None]:
+    """Return (pixels, warnings, name of the colour profile) of loaded samples, as `colour.render` does of an image."""
+    warnings: list[str] = []
+    to_srgb, profile = transform_of(samples.mode, icc, warnings)
     to_eight = _to_eight(samples, warnings)
 
     def band(y0: int, y1: int) -> Pixels:
@@ -29,7 +34,7 @@ def bands_of(samples: Samples, to_srgb: Any, warnings: list[str]) -> Bands:
             warnings.append(ON_WHITE)
         return on_white(rgb, alpha)
 
-    return band
+    return assemble(samples.width, samples.height, band, orientation), warnings, profile
 
 
 def image_of(samples: Samples) -> Image.Image:

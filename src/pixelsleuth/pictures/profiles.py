@@ -1,14 +1,22 @@
-"""Colour spaces that a file names by numbers (PNG cICP, the nclx box of AVIF and HEIC), as ICC profiles.
+"""Colour profiles: those that a file brings, applied, and colour spaces that it names by numbers, as ICC profiles.
 
-Source: ITU-T H.273, tables 2 and 3; ICC.1:2022, sections 7.2, 9, 10.18.
+The numbers stand in PNG (cICP), AVIF and HEIC (nclx). Source: ITU-T H.273, tables 2 and 3; ICC.1:2022, sections 7.2, 9,
+10.18.
 """
 
 from __future__ import annotations
 
+import io
 import struct
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Pixels = NDArray[np.uint8]
 
 SRGB_LIKE = frozenset({1, 2, 6, 13, 14, 15})
 """Transfer functions shown as sRGB: its own, and those of cameras and television, whose displays have such a curve."""
@@ -110,3 +118,97 @@ def _profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
     )
     head = head.ljust(68, b"\0") + b"".join(_fixed(value) for value in _D50)
     return head.ljust(128, b"\0") + table + body
+
+
+_SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
+_NATIVE = {
+    "RGBA": "RGB",
+    "RGBX": "RGB",
+    "RGBa": "RGB",
+    "P": "RGB",
+    "PA": "RGB",
+    "LA": "L",
+    "La": "L",
+    "1": "L",
+}
+
+
+def transform_of(mode: str, icc: bytes | None, warnings: list[str]) -> tuple[Any, str | None]:
+    """Return (transform to sRGB or None, description of the profile or None).
+
+    A profile that is sRGB by another name, or moves no colour by more than two steps, is not applied: pixels
+    that need no change stay as the camera or the forger left them.
+    """
+    if not icc:
+        return None, None
+    try:
+        from PIL import ImageCms
+
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        name = (ImageCms.getProfileDescription(profile) or "").strip() or "unnamed"
+        space = _SPACES.get(profile.profile.xcolor_space.strip(), "")
+        native = "L" if mode.startswith("I;16") else _NATIVE.get(mode, mode)
+        if space != native:
+            warnings.append("The colour profile is for another kind of picture and was ignored.")
+            return None, name
+        transform = ImageCms.buildTransform(
+            profile,
+            ImageCms.createProfile("sRGB"),
+            space,
+            "RGB",
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+        probe = _probe(space)
+        if probe is not None:
+            moved = np.asarray(ImageCms.applyTransform(probe, transform)).astype(int)
+            if np.abs(moved - np.asarray(probe.convert("RGB"))).max() <= 2:
+                return None, name
+        return transform, name
+    except Exception:  # lcms refuses broken profiles in several ways; the picture itself is fine
+        warnings.append("The colour profile is broken and was ignored.")
+        return None, None
+
+
+def _probe(mode: str) -> Image.Image | None:
+    from PIL import Image
+
+    steps = np.linspace(0, 255, 16).astype(np.uint8)
+    if mode == "L":
+        return Image.fromarray(steps[None])
+    if mode != "RGB":
+        return None
+    cube = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1)
+    return Image.fromarray(cube.reshape(64, 64, 3))
+
+
+def plain(image: Image.Image, to_srgb: Any) -> Pixels:
+    if to_srgb is not None and image.mode == to_srgb.input_mode:
+        from PIL import ImageCms
+
+        return np.asarray(ImageCms.applyTransform(image, to_srgb))
+    if image.mode == "LAB":
+        return np.asarray(_lab(image))
+    pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return pixels if to_srgb is None else via(pixels, to_srgb)
+
+
+def via(rgb: Pixels, to_srgb: Any) -> Pixels:
+    """Apply a profile to pixels that were unpacked to RGB first (palettes, 16-bit grey)."""
+    from PIL import Image, ImageCms
+
+    image = Image.fromarray(rgb)
+    if to_srgb.input_mode == "L":
+        image = image.getchannel(0)
+    elif to_srgb.input_mode != "RGB":
+        return rgb
+    return np.asarray(ImageCms.applyTransform(image, to_srgb))
+
+
+def _lab(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    assert converted is not None
+    return converted
