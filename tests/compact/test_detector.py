@@ -7,8 +7,7 @@ from skimage import data
 import pixelsleuth
 from pixelsleuth.compact import detector as compact
 from pixelsleuth.compact import grammar
-from pixelsleuth.compact.claims import explain
-from pixelsleuth.compact.ruling import rule
+from pixelsleuth.compact.ruling import explanation, rule
 from pixelsleuth.core.bounds import Bounds
 from pixelsleuth.core.decision import Decision, Ruling
 from pixelsleuth.core.detector import Detector
@@ -154,7 +153,7 @@ def test_an_operation_is_asserted_only_where_such_claims_were_right(
 ) -> None:
     said = lambda opening: f"{opening} retouched in place ; its pixels were resampled"  # noqa: E731
     grey = np.random.default_rng(0).integers(120, 130, (90, 90, 3), dtype=np.uint8)
-    text = explain(Ruling(Label.TAMPERED, True), ruled(claims), grey, MASK, None, said)
+    text = explanation(Ruling(Label.TAMPERED, True), ruled(claims), grey, MASK, None, said)
     assert grammar.parse(text) is not None
     if expected is not None:
         noise, detail = grammar.measure(grey)
@@ -167,7 +166,7 @@ def test_an_operation_is_asserted_only_where_such_claims_were_right(
 
 def test_nothing_conclusive_claims_nothing() -> None:
     grey = np.random.default_rng(0).integers(120, 130, (90, 90, 3), dtype=np.uint8)
-    text = explain(Ruling(Label.TAMPERED, False, "thin"), ruled(), grey, None, None, str)
+    text = explanation(Ruling(Label.TAMPERED, False, "thin"), ruled(), grey, None, None, str)
     assert claims_of(grammar.prose(text)) == {}
     assert "tamper" not in text
 

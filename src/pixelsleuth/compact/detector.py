@@ -1,12 +1,13 @@
 """The bundled compact SIDA as a detector: numpy and ONNX Runtime, no torch.
 
-One prefill gives the class; the answer's template then gives [SEG], whose state is fused with the class and decoded to
-a mask; the explanation is generated greedily by the same language model, after an opening that states where the mask
-lies and how large it is (measured, so that words and picture cannot disagree).
+One pass of the language model over the picture and the answer's template gives the class and [SEG], whose state is
+fused with the class and decoded to a mask. The same model then writes the explanation greedily, after an opening that
+states the measured place and size of the mask, so that words and mask agree.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Sequence
@@ -18,9 +19,9 @@ import numpy as np
 from PIL import Image
 
 from pixelsleuth._version import __version__
-from pixelsleuth.compact import claims, grammar
-from pixelsleuth.compact.ruling import rule
-from pixelsleuth.compact.tiles import GRID, traced, windows
+from pixelsleuth.compact import grammar
+from pixelsleuth.compact.ruling import explanation, rule
+from pixelsleuth.compact.tiles import GRID, middle, reduced, small, traced, windows
 from pixelsleuth.core import decision as decisions
 from pixelsleuth.core.content import ensure_content
 from pixelsleuth.core.detector import Capability, Detector
@@ -38,14 +39,13 @@ LARGEST = 16_000_000
 REPEAT_SIDE = 384
 LOOK_SIDE = 512
 """Longer side of the picture for EfficientNet's maps."""
-STATISTICS_SIDE = 512
 MEASURED = ("noise", "detail")
 PROMPT = [grammar.IDS[word] for word in grammar.PROMPT_AFTER]
 CLS_AT = len(PROMPT) - 1
 
 
 class CompactDetector(Detector):
-    """Three classes, a mask and an explanation on a CPU. `folder` holds seven ONNX graphs and `compact.json`."""
+    """The bundled detector: class, mask and explanation. `folder` holds seven ONNX graphs and `compact.json`."""
 
     name = "compact"
     capabilities = frozenset({Capability.DETECT, Capability.LOCALIZE, Capability.EXPLAIN})
@@ -84,8 +84,8 @@ class CompactDetector(Detector):
     def encode(self, pixels: Array) -> tuple[Array, Array]:
         """(H, W, 3) uint8 -> dense features (1, C, h, w) and tokens (1, N, D)."""
         traces = traced(pixels, lambda tile: self._run("traces", picture=tile)[0], self.settings["halo"])
-        (repeats,) = self._run("repeats", picture=_small(pixels, REPEAT_SIDE, 8)[None])
-        *maps, _ = self._run("look", picture=_small(pixels, LOOK_SIDE, GRID)[None])
+        (repeats,) = self._run("repeats", picture=small(pixels, REPEAT_SIDE, 8)[None])
+        *maps, _ = self._run("look", picture=small(pixels, LOOK_SIDE, GRID)[None])
         dense, tokens = self._run(
             "fuse",
             traces=traces,
@@ -98,7 +98,7 @@ class CompactDetector(Detector):
     def describe(self, pixels: Array) -> Array:
         """(H, W, 3) uint8 -> the description (1, D): EfficientNet's moments, mean over windows, and the statistics."""
         *_, moments = self._run("look", picture=windows(pixels))
-        (statistics,) = self._run("statistics", picture=_middle(pixels)[None])
+        (statistics,) = self._run("statistics", picture=middle(pixels)[None])
         return np.concatenate([moments.mean(axis=0, keepdims=True), statistics], axis=1)
 
     def read(self, dense: Array, tokens: Array) -> tuple[Array, Array]:
@@ -125,29 +125,28 @@ class CompactDetector(Detector):
         """
         seg = [grammar.IDS["[SEG]"]] if label == "tampered" else []
         start = [*PROMPT, grammar.IDS["[CLS]"], *grammar.encode(grammar.ANSWERS[label]), *seg]
-        said = opening.split()
-        sentences = [s for s in grammar.sentences(label) if s[: len(said)] == said]
+        words = opening.split()
+        sentences = [s for s in grammar.sentences(label) if s[: len(words)] == words]
         while len(sentences) > 1:
-            choices = sorted({sentence[len(said)] for sentence in sentences})
+            choices = sorted({sentence[len(words)] for sentence in sentences})
             word = choices[0]
             if len(choices) > 1:
-                ids = np.array([[*start, *grammar.encode(" ".join(said))]])
-                (text, *_rest) = self._run("language", tokens=tokens, ids=ids)
+                ids = np.array([[*start, *grammar.encode(" ".join(words))]])
+                text = self._run("language", tokens=tokens, ids=ids)[0]
                 word = max(choices, key=lambda choice: text[0, -1, grammar.IDS[choice]])
-            said.append(word)
-            sentences = [sentence for sentence in sentences if sentence[len(said) - 1] == word]
+            words.append(word)
+            sentences = [sentence for sentence in sentences if sentence[len(words) - 1] == word]
         return " ".join(sentences[0])
 
     def _run(self, name: str, **inputs: Array) -> list[Array]:
-        wanted = {
-            node.name for node in self.graphs[name].get_inputs()
-        }  # the exporter drops inputs that change nothing
-        return self.graphs[name].run(None, {key: value for key, value in inputs.items() if key in wanted})
+        # The exporter drops inputs that change nothing.
+        names = {node.name for node in self.graphs[name].get_inputs()}
+        return self.graphs[name].run(None, {key: value for key, value in inputs.items() if key in names})
 
     def _judge(self, picture: Picture, explain: bool) -> Verdict:
         pixels, warnings = picture.pixels, []
         if picture.width * picture.height > LARGEST:
-            pixels = _reduce(pixels, LARGEST)
+            pixels = reduced(pixels, LARGEST)
             warnings.append(
                 f"judged at {pixels.shape[1]} x {pixels.shape[0]} px: traces finer than that were not looked at"
             )
@@ -156,18 +155,20 @@ class CompactDetector(Detector):
         probabilities = self.probabilities(classes)
         ruling = rule(self.decision, pixels, probabilities, self.classify)
         chance = self._mask_probability(mask_logits, pixels.shape[:2])
-        mask, full, found = None, None, []
+        mask, full, places = None, None, []
         if ruling.conclusive and ruling.label is Label.TAMPERED:
             full = _upsample(chance, picture.width, picture.height)
             mask = full >= 128
-            found = regions(mask, full)
+            places = regions(mask, full)
             if not mask.any():
                 mask = None
                 warnings.append(
                     "no mask: no place is more likely tampered than not, though the picture as a whole is"
                 )
-        say = lambda opening: self.generate(tokens, ruling.label.value, opening)  # noqa: E731
-        text = claims.explain(ruling, self.decision, pixels, mask, full, say) if explain else None
+        text = None
+        if explain:
+            generate = functools.partial(self.generate, tokens, ruling.label.value)
+            text = explanation(ruling, self.decision, pixels, mask, full, generate)
         return Verdict.of(
             picture,
             dict(zip(LABELS, map(float, probabilities), strict=True)),
@@ -175,7 +176,7 @@ class CompactDetector(Detector):
             inconclusive=not ruling.conclusive,
             mask=mask,
             heatmap=chance,
-            regions=found,
+            regions=places,
             explanation=grammar.prose(text) if text else None,
             evidence=evidence(text, located=mask is not None) if text else [],
             warnings=warnings,
@@ -199,10 +200,9 @@ class CompactDetector(Detector):
 def evidence(text: str, *, located: bool) -> list[dict[str, Any]]:
     """The claims of an explanation with their kinds, and whether each was measured or is the model's judgement."""
     measured = (*MEASURED, "place", "size") if located else MEASURED
-    found = grammar.parse(text) or {}
     return [
         {"kind": kind, "statement": claim, "measured": kind in measured}
-        for kind, claim in found.items()
+        for kind, claim in (grammar.parse(text) or {}).items()
         if claim not in (grammar.UNDECIDED, grammar.NOWHERE)
     ]
 
@@ -220,12 +220,12 @@ def _graph(folder: Path, name: str) -> Path:
 
 def _settings(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        settings = None
+    if not isinstance(settings, dict):
         raise UsageError(f"{path} is damaged: export the checkpoint again with `pixelsleuth export`.")
-    return found
+    return settings
 
 
 def _session(path: Path, options: Any, providers: list[str]) -> Any:
@@ -240,48 +240,18 @@ def _session(path: Path, options: Any, providers: list[str]) -> Any:
 
 
 def _providers(device: str, available: list[str]) -> list[str]:
-    if device == "cuda" and "CUDAExecutionProvider" not in available:
+    has_cuda = "CUDAExecutionProvider" in available
+    if device == "cuda" and not has_cuda:
         raise UsageError(
             "No CUDA build of ONNX Runtime is installed: use --device cpu, or install onnxruntime-gpu."
         )
-    wanted = ["CPUExecutionProvider"]
-    return (
-        ["CUDAExecutionProvider", *wanted]
-        if device != "cpu" and "CUDAExecutionProvider" in available
-        else wanted
-    )
+    cuda = ["CUDAExecutionProvider"] if has_cuda and device != "cpu" else []
+    return [*cuda, "CPUExecutionProvider"]
 
 
 def _softmax(x: Array) -> Array:
     powers = np.exp((x - x.max()).astype(np.float64))
     return powers / powers.sum()
-
-
-def _reduce(pixels: Array, most: int) -> Array:
-    scale = (most / (pixels.shape[0] * pixels.shape[1])) ** 0.5
-    size = (max(16, int(pixels.shape[1] * scale)), max(16, int(pixels.shape[0] * scale)))
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
-
-
-def _small(pixels: Array, most: int, grid: int) -> Array:
-    """The picture at a working size: at most `most` px, sides multiples of `grid`, at least 32."""
-    scale = min(1.0, most / max(pixels.shape[:2]))
-    width, height = (
-        max(32, round(side * scale / grid) * grid) for side in (pixels.shape[1], pixels.shape[0])
-    )
-    if (height, width) == pixels.shape[:2]:
-        return np.ascontiguousarray(pixels)
-    return np.array(
-        Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    )
-
-
-def _middle(pixels: Array) -> Array:
-    """The middle of the picture, at most STATISTICS_SIDE px a side, at least 32 (by repetition), on the JPEG grid."""
-    top, left = (max(0, (side - STATISTICS_SIDE) // 2) // 8 * 8 for side in pixels.shape[:2])
-    middle = pixels[top : top + STATISTICS_SIDE, left : left + STATISTICS_SIDE]
-    repeat = [-(-32 // side) for side in middle.shape[:2]]
-    return np.ascontiguousarray(np.tile(middle, (*repeat, 1)))
 
 
 def _upsample(chance: Array, width: int, height: int) -> Array:

@@ -1,13 +1,13 @@
-"""The grammar of the compact model's explanations: few words, each a claim that can be checked.
+"""The grammar of the compact model's explanations: a few phrases, each a claim that can be checked.
 
-Written in the order in which the model says them (one line; `|` is a choice):
+A sentence has the order in which the model writes its words:
 
     tampered:  in the PLACE , SIZE of the picture was OPERATION ; TRACE
     synthetic: the texture of the whole picture is that of a generator ; NOISE ; DETAIL
     real:      no region stands out ; NOISE ; DETAIL
 
 PLACE, SIZE, OPERATION, TRACE, NOISE and DETAIL are the tables below. For training they come from the forge's record or
-are measured from the pixels, so every target is true by construction; `parse` turns a text back into claims.
+are measured in the pixels, so that every target is true by construction. `parse` turns a text back into claims.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ OPENINGS = {
 UNDECIDED = "nothing conclusive"
 NOWHERE = "no single place stands out"
 HIGHEST = "the map is highest in the"
-"""Said of what was measured, never learned: `compact.claims` puts these sentences together."""
+"""Words for what was measured, never learned: `compact.ruling` builds sentences of them."""
 WORDS = ("in", "the", ",", "of", "picture", "was", ";")
 SPECIAL = ("<pad>", "<s>", "USER", "<im_start>", "<im_end>", "ASSISTANT", "[CLS]", "[SEG]", "[END]")
 QUESTION = "is this picture real , full synthetic or tampered ?"
@@ -98,8 +98,8 @@ def encode(text: str) -> list[int]:
 def place(mask: np.ndarray, scores: np.ndarray | None = None) -> str:
     """PLACE of a mask (H, W): the third of the picture, each way, that holds the middle of its strongest region.
 
-    The middle of scattered spots may be a place where nothing was found, so it is one region that counts: that with the
-    largest sum of `scores` (H, W), or without them the largest.
+    The middle of scattered spots may be an unmarked place, so one region counts: that with the largest sum of `scores`
+    (H, W), or without them the largest.
     """
     row, column = middle_of_strongest(np.asarray(mask) > 0, scores)
     down = min(int(3 * (row + 0.5) / mask.shape[0]), 2)
@@ -191,9 +191,9 @@ def parse(text: str) -> dict[str, str] | None:
     'noise is low'
     """
     for pattern in (_TAMPERED, _WHOLE, *_CAREFUL):
-        found = pattern.fullmatch(text)
-        if found:
-            return {kind: claim for kind, claim in found.groupdict().items() if claim is not None}
+        match = pattern.fullmatch(text)
+        if match:
+            return {kind: claim for kind, claim in match.groupdict().items() if claim is not None}
     return None
 
 

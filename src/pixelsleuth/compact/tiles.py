@@ -1,8 +1,8 @@
-"""Work through a large picture in tiles, with results equal to one pass and memory bounded by the tile.
+"""What the graphs get of a picture: its tiles, with the same result as in one pass, its windows, and reduced copies.
 
-The local stage has a receptive field below 64 px on either side, so a tile with a halo of 64 px yields, inside the
-halo, exactly what the whole picture would: no seams. The maps of very large pictures are averaged in blocks (2, 4 or 8
-places), so that what compares every place with the whole picture has a bounded size too.
+The local stage has a receptive field below 64 px on either side. A tile with a halo of 64 px therefore gives, inside
+the halo, exactly what the whole picture would: no seams. The maps of very large pictures are averaged in blocks (2, 4
+or 8 places), which bounds what compares every place with the whole picture.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ TILE = 768
 WHOLE = 1024
 PLACES = 65536
 """Most places (at stride 4) of the map that is compared as a whole: 1 megapixel, or larger pictures averaged."""
+STATISTICS_SIDE = 512
 WINDOW, MOST, GRID = 256, 3, 32
 """Side of a window that EfficientNet describes, the most along one side of a picture, and the grid of its strides."""
 
@@ -91,3 +92,35 @@ def _starts(length: int, side: int) -> list[int]:
     count = min(MOST, max(1, round(length / WINDOW)))
     starts = np.linspace(0, length - side, count) if count > 1 else [(length - side) / 2]
     return [int(start) // 8 * 8 for start in starts]
+
+
+def reduced(pixels: Array, most: int) -> Array:
+    """The picture (H, W, 3) reduced to at most `most` pixels, averaged over areas."""
+    from PIL import Image
+
+    scale = (most / (pixels.shape[0] * pixels.shape[1])) ** 0.5
+    size = (max(16, int(pixels.shape[1] * scale)), max(16, int(pixels.shape[0] * scale)))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+
+
+def small(pixels: Array, most: int, grid: int) -> Array:
+    """The picture at a working size: the longer side at most `most` px, sides multiples of `grid`, at least 32."""
+    from PIL import Image
+
+    scale = min(1.0, most / max(pixels.shape[:2]))
+    width, height = (
+        max(32, round(side * scale / grid) * grid) for side in (pixels.shape[1], pixels.shape[0])
+    )
+    if (height, width) == pixels.shape[:2]:
+        return np.ascontiguousarray(pixels)
+    return np.array(
+        Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    )
+
+
+def middle(pixels: Array) -> Array:
+    """The middle of the picture, at most STATISTICS_SIDE px a side, at least 32 (by repetition), on the JPEG grid."""
+    top, left = (max(0, (side - STATISTICS_SIDE) // 2) // 8 * 8 for side in pixels.shape[:2])
+    part = pixels[top : top + STATISTICS_SIDE, left : left + STATISTICS_SIDE]
+    repeat = [-(-32 // side) for side in part.shape[:2]]
+    return np.ascontiguousarray(np.tile(part, (*repeat, 1)))

@@ -1,4 +1,4 @@
-"""The two bounds of a decision, and the tests that say from which score on they hold.
+"""The two bounds of a decision, and the statistical tests that find the thresholds at which they hold.
 
 Learn-then-Test (Angelopoulos, Bates, Candes, Jordan, Lei 2021): thresholds are walked from strict to loose in an order
 that does not depend on the labels, each is a null hypothesis ("the bound is broken here"), and only thresholds whose
@@ -19,20 +19,20 @@ from pixelsleuth.errors import UsageError
 
 Floats = NDArray[np.float64]
 DELTA = 0.10
-"""The chance that is taken of choosing a threshold at which a bound does not hold."""
+"""The accepted chance of choosing a threshold at which a bound does not hold."""
 LEVEL = 0.05
 """Level of each t test, half of DELTA: rates near zero are skewed, and a t test errs more often than its level says."""
 FEWEST = 8
-"""Sources of a class, at least: fewer say too little of how sources differ, however clean they are."""
+"""Sources that a class needs: fewer do not show how sources differ."""
 STARTS = (0.01, 0.05)
 """Shares of the pictures at which a walk starts; the level is divided among them, and carried on where they meet."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """At most `accused` of authentic pictures are accused; at least `right` of conclusive verdicts are right.
+    """At most the share `accused` of authentic pictures is accused; at least `right` of conclusive verdicts are right.
 
-    Raises UsageError for shares that make no sense.
+    Raises UsageError for a share out of range.
     """
 
     accused: float = 0.03
@@ -79,7 +79,7 @@ def accused_p(shares: Floats, size: NDArray[np.int64], accused: float) -> Floats
     values = np.concatenate([shares, worst[None]])
     spread = np.sqrt(values.var(0, ddof=1) / len(values))
     excess = values.mean(0) - accused
-    # Sources that are all alike to the picture tell nothing of how sources differ: not certified.
+    # Where all sources have the same share, nothing shows how sources differ: not certified.
     t = np.divide(excess, spread, out=np.full_like(excess, np.inf), where=spread > 0)
     return tail(t, len(values) - 1)
 

@@ -1,4 +1,4 @@
-"""The decision: when a label is conclusive, and how often such verdicts were wrong on pictures of other sources.
+"""Decides when a label is conclusive, and states how often such verdicts were wrong on pictures of other sources.
 
     decision = Decision.fit(scores, Bounds(accused=0.03, right=0.90))
     ruling = decision.decide(views)          # (V, 3): the picture's class probabilities, then its re-saves'
@@ -31,7 +31,7 @@ UNMEASURED = "how often this model is wrong was never measured"
 
 @dataclass(frozen=True)
 class Record:
-    """`wrong` of `of` left-out pictures, of `sources` sources."""
+    """`wrong` verdicts among `of` left-out pictures from `sources` sources."""
 
     wrong: int
     of: int
@@ -43,7 +43,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Ruling:
-    """Whether `label` may be acted on, and `reason` why not. `stable`: re-saves were judged alike (None: not tried)."""
+    """Whether `label` is conclusive, or the `reason` why not. `stable`: re-saves agreed (None: not judged)."""
 
     label: Label
     conclusive: bool
@@ -53,7 +53,7 @@ class Ruling:
 
 @dataclass(frozen=True)
 class Decision:
-    """Thresholds (thousandths, None: never conclusive) by label, with the scores that they were fitted on."""
+    """Thresholds by label (thousandths; None: never conclusive), with the scores that they were fitted on."""
 
     scores: Scores
     bounds: Bounds
@@ -66,8 +66,8 @@ class Decision:
     def fit(cls, scores: Scores, bounds: Bounds | None = None, *, stable: bool = True) -> Decision:
         """The loosest thresholds at which both bounds are certified on the left-out `scores`.
 
-        First each label's own bound on wrong verdicts; then the labels that accuse are loosened together, each in
-        proportion to what its first bound allows, while the bound on accused authentic pictures holds.
+        Each label is first held to the bound on wrong verdicts. Then the labels that accuse are loosened together, each
+        in proportion to what its first bound allows, while the bound on accused authentic pictures holds.
         """
         bounds = bounds or Bounds()
         predicted, sure = sureness(scores.views, stable=stable)
@@ -92,7 +92,7 @@ class Decision:
         return self.scores.resaves if self.stable else ()
 
     def passes(self, probabilities: ArrayLike) -> bool:
-        """Whether the picture as it is, class probabilities (3,), reaches its label's threshold."""
+        """Whether the class probabilities (3,) of the picture itself reach its label's threshold."""
         return self.decide(np.asarray(probabilities)[None], _partial=True).conclusive
 
     def decide(self, views: ArrayLike, *, _partial: bool = False) -> Ruling:
@@ -100,19 +100,19 @@ class Decision:
 
         Raises ValueError where re-saves are missing for a picture that would be conclusive without them.
         """
-        given = np.asarray(views, dtype=np.float64)
-        names = given.argmax(1)
+        chances = np.asarray(views, dtype=np.float64)
+        names = chances.argmax(1)
         label = LABELS[int(names[0])]
         least = self.thresholds[label]
         if least is None:
             return Ruling(label, False, self._never(label))
-        if np.rint(given[0, names[0]] * SCALE) < least:
+        if np.rint(chances[0, names[0]] * SCALE) < least:
             return Ruling(label, False, f"its score is too low for verdicts that are {self._promise()}")
         if not self.stable or _partial:
             return Ruling(label, True)
-        if len(given) != 1 + len(self.resaves):
-            raise ValueError(f"{1 + len(self.resaves)} views expected, got {len(given)}")
-        steady = (names == names[0]).all() and (np.rint(given[:, names[0]] * SCALE) >= least).all()
+        if len(chances) != 1 + len(self.resaves):
+            raise ValueError(f"{1 + len(self.resaves)} views expected, got {len(chances)}")
+        steady = (names == names[0]).all() and (np.rint(chances[:, names[0]] * SCALE) >= least).all()
         if not steady:
             return Ruling(
                 label, False, "a mild re-save of the picture (JPEG, reduced) is judged otherwise", False
@@ -133,8 +133,8 @@ class Decision:
     def sentence(self, label: Label) -> str:
         """One sentence on how often conclusive verdicts `label` were wrong, by kind, with numbers of pictures."""
         whole = self.record(label)
-        kinds = [(kind, self.record(label, kind)) for kind in self.scores.kinds]
-        parts = ", ".join(f"{kind}: {one.wrong} of {one.of}" for kind, one in kinds if one.of)
+        kinds = {kind: self.record(label, kind) for kind in self.scores.kinds}
+        parts = ", ".join(f"{kind}: {part.wrong} of {part.of}" for kind, part in kinds.items() if part.of)
         return (
             f"Such verdicts were wrong for {whole.wrong} of {whole.of} test pictures from {whole.sources} "
             f"source{'s' if whole.sources != 1 else ''} left out of training"
@@ -162,23 +162,23 @@ class Decision:
 
 def to_dict(ruling: Ruling, decision: Decision | None) -> dict[str, Any]:
     """The `decision` object of a verdict's record: the ruling, its bounds, how often such verdicts were wrong."""
-    told: dict[str, Any] = {
+    record: dict[str, Any] = {
         "conclusive": ruling.conclusive,
         "bounds": None,
         "stable": ruling.stable,
         "wrong": {},
     }
     if decision is not None:
-        told["bounds"] = {"accused": decision.bounds.accused, "right": decision.bounds.right}
-        told["accused"] = decision.accused().to_dict()
+        record["bounds"] = {"accused": decision.bounds.accused, "right": decision.bounds.right}
+        record["accused"] = decision.accused().to_dict()
     if ruling.conclusive and decision is not None:
         records = {"all": decision.record(ruling.label)}
         records |= {kind: decision.record(ruling.label, kind) for kind in decision.scores.kinds}
-        told["wrong"] = {name: record.to_dict() for name, record in records.items()}
-        told["sentence"] = decision.sentence(ruling.label)
+        record["wrong"] = {name: entry.to_dict() for name, entry in records.items()}
+        record["sentence"] = decision.sentence(ruling.label)
     else:
-        told["sentence"] = f"Inconclusive: {ruling.reason}."
-    return told
+        record["sentence"] = f"Inconclusive: {ruling.reason}."
+    return record
 
 
 def sureness(views: NDArray[np.int64], *, stable: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

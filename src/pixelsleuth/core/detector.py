@@ -1,4 +1,4 @@
-"""`Detector`: anything that turns pictures into verdicts. A new one implements `judge`."""
+"""The base of all detectors: what turns pictures into verdicts. A new detector implements `judge`."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ class Talk(Protocol):
 class Detector(ABC):
     """Base of all detectors.
 
-    A subclass sets `name`, `version` and `capabilities` and implements `judge`. `max_megapixels` is the size
-    limit that `check` and `check_many` apply from the header, before anything is decoded. `notices`: what a person
-    should know before the first verdict, a sentence each, such as a member of a panel that could not be loaded.
-    `scores` are its judgements of sources left out of training and `decision` what follows from them; None where
-    nobody measured that.
+    A subclass sets `name`, `version` and `capabilities` and implements `judge`. `max_megapixels` is the size limit that
+    `check` and `check_many` apply to the header, before anything is decoded. `notices` are sentences for a person to
+    read before the first verdict, such as that a member of a panel could not be loaded. `scores` are the detector's
+    judgements of sources left out of training, `decision` the thresholds that follow from them; None where nobody
+    measured that.
     """
 
     name: str = "detector"
@@ -97,7 +97,7 @@ class Detector(ABC):
         self.decision = Decision.fit(self.scores, bounds, stable=stable)
 
     def decide_as(self, accused: float | None, right: float | None, stable: bool | None) -> None:
-        """`decide_by` for settings that may be left open; where all are, nothing is changed and nothing refused."""
+        """`decide_by` for settings that may be None; where all are, nothing changes and nothing is refused."""
         from pixelsleuth.core.bounds import Bounds
 
         if accused is right is stable is None:
@@ -124,7 +124,7 @@ class Detector(ABC):
 
     @property
     def question(self) -> str:
-        """What a conversation asks first where nothing else is asked."""
+        """The first question of a conversation where the user asks none."""
         return ""
 
     @overload
@@ -144,21 +144,20 @@ class Detector(ABC):
         explain: bool = True,
         on_error: OnError = None,
     ) -> Verdict | list[Verdict]:
-        """Judge one picture (path, bytes, open file, PIL image, array), or a list, a generator or any other iterable
-        of them (then the answer is a list).
+        """Judge one picture (path, bytes, open file, PIL image, array), or an iterable of pictures: then return a list.
 
-        `on_error`: "raise" lets the first PictureError out, "record" turns it into a verdict with `error`
-        set; by default a single picture raises and a list records. Verdicts of a list forget pixels that a
-        file can give back; for thousands of pictures use `check_many`, which holds one at a time.
+        `on_error`: "raise" raises the first PictureError, "record" turns it into a verdict with `error` set; by default
+        a single picture raises and a list records. Verdicts of a list forget pixels that can be read from a file again.
+        For thousands of pictures use `check_many`, which holds one at a time.
         """
         if on_error not in (None, "raise", "record"):
             raise UsageError(f"on_error must be 'raise' or 'record', not {on_error!r}.")
         several = _several(source)
         if several is not None:
             verdicts = []
-            for one in several:
-                verdict = self._check_one(one, explain, raise_errors=on_error == "raise")
-                if isinstance(one, str | PathLike):
+            for entry in several:
+                verdict = self._check_one(entry, explain, raise_errors=on_error == "raise")
+                if isinstance(entry, str | PathLike):
                     verdict.forget_picture()
                 verdicts.append(verdict)
             return verdicts
@@ -210,13 +209,13 @@ class Detector(ABC):
     def _judge_batch(
         self, batch: Sequence[Picture | Verdict], opened: Sequence[float], explain: bool
     ) -> Iterator[Verdict]:
-        pictures = [one for one in batch if not isinstance(one, Verdict)]
+        pictures = [entry for entry in batch if not isinstance(entry, Verdict)]
         started = time.perf_counter()
         verdicts = iter(self._judge_safely(pictures, explain))
         each = (time.perf_counter() - started) * 1000 / max(1, len(pictures))
-        for one, open_ms in zip(batch, opened, strict=True):
-            verdict = one if isinstance(one, Verdict) else next(verdicts)
-            verdict.elapsed_ms = open_ms if isinstance(one, Verdict) else open_ms + each
+        for entry, open_ms in zip(batch, opened, strict=True):
+            verdict = entry if isinstance(entry, Verdict) else next(verdicts)
+            verdict.elapsed_ms = open_ms if isinstance(entry, Verdict) else open_ms + each
             yield verdict
 
     def _judge_safely(self, pictures: list[Picture], explain: bool) -> list[Verdict]:
@@ -228,7 +227,7 @@ class Detector(ABC):
         except Exception as error:
             if len(pictures) > 1:
                 log.warning("a batch of %d failed (%s); judging one by one", len(pictures), error)
-                return [verdict for one in pictures for verdict in self._judge_safely([one], explain)]
+                return [verdict for picture in pictures for verdict in self._judge_safely([picture], explain)]
             picture = pictures[0]
             log.exception("judging %s failed", picture.source)
             known = error if isinstance(error, PixelSleuthError) else _internal(error)
@@ -245,7 +244,7 @@ class Detector(ABC):
 
 
 def _several(source: Source | Iterable[Source]) -> Iterable[Source] | None:
-    """The pictures of an iterable; None for one picture: a path, bytes, an open file and an array are iterable, too.
+    """The pictures of an iterable, None for a single picture: paths, bytes, open files and arrays are iterable as well.
 
     An array of four dimensions is a stack of pictures.
     """

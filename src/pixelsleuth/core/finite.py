@@ -1,6 +1,6 @@
-"""Whether the weights of an ONNX graph are numbers, read from the file itself: the light core has no ONNX library.
+"""Checks that the weights of an ONNX graph are finite, from the file itself: the light core has no ONNX library.
 
-A graph with NaN runs, and some layers hide it (a rectifier gives 0), so its answers do not tell. Source: onnx.proto
+A graph with NaN runs, and layers may hide it (a rectifier gives 0), so its answers do not show it. Source: onnx.proto
 (fields of ModelProto, GraphProto, NodeProto, AttributeProto, TensorProto); Protocol Buffers, encoding.
 """
 
@@ -67,9 +67,9 @@ def _is_finite(tensor: memoryview) -> bool:
     return True
 
 
-def _inside(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    """The contents of the fields `wanted` that have a length of their own."""
-    return (value for field, value in _fields(message) if field == wanted and isinstance(value, memoryview))
+def _inside(message: memoryview, number: int) -> Iterator[memoryview]:
+    """The contents of the fields of this number that have a length of their own."""
+    return (value for field, value in _fields(message) if field == number and isinstance(value, memoryview))
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:

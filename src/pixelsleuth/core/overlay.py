@@ -1,8 +1,7 @@
-"""The picture with what was found drawn over it, readable on any background and in print.
+"""Draws the heat map and the regions over the picture, readable on any background and in print.
 
-The heat map runs from transparent through gold and orange to magenta: lightness falls steadily as the
-probability rises, so that the order survives colour blindness and grey printing, and nothing is painted where
-there is nothing to say.
+The heat map runs from transparent through gold and orange to magenta. Lightness falls steadily as the probability
+rises, so the order survives colour blindness and grey printing. Low probabilities are not painted.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def draw_overlay(
 ) -> Image.Image:
     """Return an RGB image: `pixels` (H, W, 3) uint8 under `heatmap` (h, w) in 0..1 and `regions`' boxes.
 
-    Without `finding` the map says where to look and no more, and is drawn weaker in another colour.
+    Without `finding` the map only shows where to look, and is drawn weaker in another colour.
     Boxes are in pixels of `pixels`; `max_side` bounds the longer side of the result, which is never enlarged.
     """
     from PIL import Image, ImageDraw
@@ -63,7 +62,7 @@ def draw_overlay(
     if heatmap is not None:
         image = blend(image, heatmap, finding=finding)
     draw = ImageDraw.Draw(image)
-    ranked = sorted(regions, key=lambda one: -one.score)
+    ranked = sorted(regions, key=lambda region: -region.score)
     drawn = [_draw_box(draw, region, scale, image.size) for region in ranked]
     if len(ranked) > 1:
         _draw_numbers(draw, drawn, image.size)
@@ -75,11 +74,11 @@ def place_tags(
     tags: Sequence[tuple[float, float]],
     size: tuple[float, float],
 ) -> list[tuple[float, float]]:
-    """Where the tag of each box goes: (x, y) of its upper left corner, so that no tag covers another one.
+    """Return (x, y) of the upper left corner of each box's tag, so that no tag covers another.
 
     `boxes` are (x0, y0, x1, y1), `tags` (width, height), `size` the picture's (width, height), all in one unit. A tag
-    stands above its box where there is room, else in or around it, else at the nearest free place; only a picture
-    too small for all of them lets two overlap.
+    stands above its box where there is room, else in or around it, else at the nearest free place. Tags overlap only in
+    a picture that is too small for all of them.
 
     >>> place_tags([(10, 20, 50, 60), (10, 20, 30, 40)], [(8, 8)] * 2, (100, 100))
     [(10, 12), (10, 20)]
@@ -145,7 +144,7 @@ def ramp_table(*, finding: bool = True) -> tuple[NDArray[np.uint8], NDArray[np.u
 def _draw_box(
     draw: ImageDraw.ImageDraw, region: Region, scale: float, size: tuple[int, int]
 ) -> tuple[int, int, int, int]:
-    """Draw white between two dark lines (one of the two stands out against whatever lies beneath); where it is."""
+    """Draw a white box between dark lines, which stands out on any background; return its (x0, y0, x1, y1)."""
     line = _line(size)
     x0, y0, x1, y1 = (round(edge * scale) for edge in region.box)
     x0, y0 = min(x0, size[0] - 1), min(y0, size[1] - 1)

@@ -1,7 +1,4 @@
-"""Masks and maps of a picture: `Region`, the connected regions of a mask, and small heat maps.
-
-Regions are found from the mask's row runs by union-find.
-"""
+"""Regions, boxes and heat maps, for all models. The regions of a mask are found from its row runs, by union-find."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ MOST_REGIONS = 16
 SMALLEST_SHARE = 0.0005
 """Regions below this share of the picture are left out of the list (the mask keeps them)."""
 LOOKED_AT = 256
+"""Blocks along the longer side in which `middle_of_strongest` looks at a mask."""
 HEATMAP_SIDE = 512
 """Pixels of a heat map's longer side, at most."""
 
@@ -47,20 +45,21 @@ def row_runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def regions(mask: np.ndarray, probability: np.ndarray) -> list[Region]:
-    """Connected regions (4-neighbours), largest first; the score is the mean of `probability` (H, W) uint8
-    over the region."""
+    """Return the connected regions (4-neighbours) of a bool mask (H, W), largest first.
+
+    A region's score is the mean of `probability` (H, W) uint8 over it, in 0..1.
+    """
     runs = row_runs(mask)
-    found = [_region(ids, *runs, probability) for ids in _pieces(*runs, mask.shape[0])]
-    kept = [region for region in found if region.area >= SMALLEST_SHARE * mask.size]
+    every = [_region(ids, *runs, probability) for ids in _pieces(*runs, mask.shape[0])]
+    kept = [region for region in every if region.area >= SMALLEST_SHARE * mask.size]
     return sorted(kept, key=lambda region: -region.area)[:MOST_REGIONS]
 
 
 def middle_of_strongest(mask: np.ndarray, scores: np.ndarray | None = None) -> tuple[float, float]:
-    """(row, column) of the middle of the strongest connected region of a bool mask (H, W) with at least one pixel.
+    """Return (row, column) of the middle of the strongest connected region of a bool mask (H, W) that is not empty.
 
-    The strongest is the one with the largest sum of `scores` (H, W), or without them the largest. Its middle is its
-    centre of mass, or where that lies outside of it (a ring, a crescent), the nearest of its places. Large masks are
-    looked at in blocks of pixels, `LOOKED_AT` of them along the longer side.
+    The strongest region has the largest sum of `scores` (H, W), or without them the largest area. Its middle is its
+    centre of mass, or the nearest place inside it where that lies outside (a ring, a crescent).
     """
     step = -(-max(mask.shape) // LOOKED_AT)
     counts = _blocks(mask, step)
@@ -127,13 +126,13 @@ def _region(
 
 
 def sigmoid(x: NDArray) -> NDArray:
-    """1 / (1 + exp(-x)), of the same type; never an overflow."""
+    """Return 1 / (1 + exp(-x)) in the type of `x`, without overflow."""
     power = np.exp(-np.abs(x))
     return np.where(x >= 0, 1 / (1 + power), power / (1 + power)).astype(x.dtype)
 
 
 def small_heatmap(chance: NDArray) -> NDArray[np.float32]:
-    """(H, W) in 0..1, longest side at most HEATMAP_SIDE."""
+    """Return a map (H, W) in 0..1, averaged over areas so that its longer side is at most HEATMAP_SIDE."""
     from PIL import Image
 
     height, width = chance.shape

@@ -1,7 +1,7 @@
-"""Mild re-saves of a picture, as a message or a web page makes them: Pillow and numpy alone.
+"""Mild re-saves of a picture, as messengers and web pages make them; a verdict that they overturn is not conclusive.
 
-A verdict that such a re-save overturns rests on too little. `jpeg:QUALITY` compresses (4:2:0), `resize:FACTOR` reduces
-by averaging over areas. Training scores its left-out pictures with these same functions.
+`jpeg:QUALITY` compresses (4:2:0), `resize:FACTOR` reduces by averaging over areas. Training scores its left-out
+pictures with the same functions.
 """
 
 from __future__ import annotations

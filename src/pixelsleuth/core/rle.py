@@ -125,9 +125,9 @@ def _to_string(runs: NDArray[np.int64]) -> str:
 def _groups(values: NDArray[np.int64]) -> bytes:
     shifts = 5 * np.arange(_GROUPS)
     groups = (values[:, None] >> shifts) & 0x1F
-    rest = values[:, None] >> (shifts + 5)
+    above = values[:, None] >> (shifts + 5)
     # A group ends the number where the bits above it are all equal to its own sign bit (0x10).
-    last = np.where(groups & 0x10, rest == -1, rest == 0)
+    last = np.where(groups & 0x10, above == -1, above == 0)
     length = last.argmax(axis=1)
     position = np.arange(_GROUPS)
     codes = groups + 0x20 * (position < length[:, None]) + 48

@@ -1,7 +1,8 @@
-"""What a detector said of pictures whose sources it never learned from: the ground that its decision stands on.
+"""A detector's scores on pictures of sources that were left out of training: what its decision is fitted on.
 
-`decision.json` of a model folder, schema `pixelsleuth.decision/1` (docs/decision.md): per row the source, the true
-label, what was done to the picture before it was judged, and the class probabilities of the picture and its re-saves.
+They lie in `decision.json` of a model folder, schema `pixelsleuth.decision/1` (docs/decision.md). A row holds the
+source, the true label, what was done to the picture before it was judged, and the class probabilities of the picture
+and its re-saves.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Scores:
     """N judged pictures of sources left out of training.
 
     `source`, `label`, `kind` (N,) are indices into `sources`, `LABELS`, `kinds`; `views` (N, 1 + resaves, 3) holds
-    probabilities in thousandths: the picture as it is, then after each re-save. `claims`: kind of claim -> its words
-    ("" for all) -> (right, of), for pictures that were conclusively tampered.
+    probabilities in thousandths: of the picture itself, then of each re-save. `claims`: kind of claim -> its words (""
+    for all) -> (right, of), for pictures with a conclusive verdict of tampering.
     """
 
     how: str
@@ -73,9 +74,9 @@ def read_scores(path: Path) -> Scores | None:
 
 
 def scores_of(content: Mapping[str, Any]) -> Scores:
-    """The scores that a decision file's content holds; keys that are not known are passed over.
+    """The scores of a decision file's content; unknown keys are ignored.
 
-    Raises ValueError, TypeError or KeyError where it is not of the schema.
+    Raises ValueError, TypeError or KeyError where the content is not of the schema.
     """
     from pixelsleuth.core.resaves import check_resave
 

@@ -1,4 +1,4 @@
-"""What a detector says of one picture, and how it is written as JSON (`docs/verdict.schema.json`).
+"""A detector's verdict on one picture, and its JSON record (`docs/verdict.schema.json`).
 
 Coordinates are pixels of the upright picture (EXIF orientation applied), origin top left, boxes half open.
 """
@@ -28,7 +28,7 @@ SCHEMA = "pixelsleuth.verdict/1"
 
 
 class NamesOnly(EnumType):
-    """The type of an enumeration that lists its own names, not the methods of `str`: in `dir` and in `help`."""
+    """The type of an enumeration whose `dir` and `help` list its members, not the methods of `str`."""
 
     def __dir__(cls) -> list[str]:
         return sorted(("__class__", "__doc__", "__members__", "__module__", *cls.__members__))
@@ -52,15 +52,14 @@ LABELS = tuple(Label)
 
 @dataclass
 class Verdict:
-    """What a detector says of one picture; or, with `error` set, why it says nothing.
+    """What a detector says of one picture; or, with `error` set, why it could not be judged.
 
-    `label` is always the most probable of the three, also when `inconclusive` says that the evidence is thin.
-    `probabilities` are calibrated and sum to 1. `mask` is (height, width) bool, True where tampered; None
-    means that the detector drew none. `heatmap` is (h, w) float32 in 0..1, the tampering probability at any
-    resolution; it, `mask` arrays and `picture` live in memory only (JSON carries the mask as run lengths or
-    as a file name). `panel` holds each member's verdict (`models.panel.rule`); empty where one detector spoke.
-    `decision` is what the model's measured decision says (`core.decision.to_dict`); None for a model
-    whose errors were never measured.
+    `label` is the most probable of the three, also where the verdict is `inconclusive`. `probabilities` sum to 1.
+    `mask` is (height, width) bool, True where tampered; None where the detector drew none. `heatmap` is the tampering
+    probability, (h, w) float32 in 0..1, at any resolution. `heatmap` and `picture` live in memory only; JSON carries
+    the mask as run lengths or as a file name. `panel` holds each member's verdict (`models.panel.rule`), empty for a
+    single detector. `decision` is `core.decision.to_dict` of the model's measured decision; None where its errors were
+    never measured.
     """
 
     source: str
@@ -101,10 +100,10 @@ class Verdict:
         warnings: Sequence[str] = (),
         decision: dict[str, Any] | None = None,
     ) -> Verdict:
-        """Build the verdict on `picture`: the arg-max becomes the label, its probability the confidence.
+        """Return the verdict on `picture`: the most probable label, its probability as confidence.
 
-        Raises ValueError where a probability is missing or out of 0..1, their sum is off 1 by more than 1e-3,
-        or the mask's shape or type is not the picture's (height, width) of bool.
+        Raises ValueError where a probability is missing or outside 0..1, where their sum differs from 1 by more than
+        1e-3, or where the mask is not a bool array of the picture's (height, width).
         """
         values = {label: float(probabilities[label]) for label in Label if label in probabilities}
         if len(values) != len(Label) or not all(0.0 <= p <= 1.0 for p in values.values()):
@@ -115,7 +114,7 @@ class Verdict:
             raise ValueError(
                 f"mask must be bool {(picture.height, picture.width)}, got {mask.dtype} {mask.shape}"
             )
-        label = max(Label, key=lambda one: values[one])
+        label = max(Label, key=lambda name: values[name])
         return cls(
             source=picture.source,
             sha256=picture.sha256,
@@ -149,8 +148,11 @@ class Verdict:
 
     @property
     def located(self) -> bool:
-        """True where the heat map is a finding: a conclusive verdict of tampering, or a mask of a model whose errors
-        were never measured. Else it says no more than where to look."""
+        """True where the heat map is a finding; else it only shows where to look.
+
+        It is a finding in a conclusive verdict of tampering, and with a mask of a model whose errors were never
+        measured.
+        """
         tampered = self.label is Label.TAMPERED and not self.inconclusive
         return tampered or (self.decision is None and self.mask is not None)
 
@@ -159,11 +161,10 @@ class Verdict:
         self.picture = None
 
     def overlay(self, *, max_side: int | None = None) -> Image.Image:
-        """Return the picture (RGB) with the heat map and the region boxes drawn over it; a map that is no finding is
-        drawn in pale blue.
+        """Return the picture (RGB) under the heat map and the boxes of its regions.
 
-        `max_side` bounds the longer side in pixels. Raises PictureError where the picture was forgotten and
-        its file cannot be read again or has changed since.
+        A map that is no finding is pale blue. `max_side` bounds the longer side in pixels. Raises PictureError where
+        the picture was forgotten and its file cannot be read again or has changed since.
         """
         from pixelsleuth.core.overlay import draw_overlay
 
@@ -235,11 +236,10 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any], *, folder: str | PathLike[str] | None = None) -> Verdict:
-        """Read a record written by `to_dict` or by `check`; `mask.file` is read where it says, or in `folder`, where it
-        may have moved to.
+        """Read a record of `to_dict` or `check`; `folder` is where its mask file lies, if it was moved.
 
         Heat map and picture are not part of a record. Raises ValueError for another schema, PictureError for a mask
-        that is not there, is damaged or has another size than the picture.
+        file that is missing, damaged or of another size than the picture.
         """
         if record.get("schema") != SCHEMA:
             raise ValueError(f"a record of schema {SCHEMA} expected, got {record.get('schema')!r}")

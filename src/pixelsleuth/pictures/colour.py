@@ -1,7 +1,7 @@
-"""Any Pillow image, or array, to one upright array of 8-bit sRGB, band by band.
+"""Turns any Pillow image or array into one upright array of 8-bit sRGB, band by band.
 
-Bands keep the memory down: beside the decoded picture (up to four bytes a pixel) only the result (three bytes
-a pixel) exists whole. Converting, compositing and turning whole pictures would hold up to four copies.
+Bands save memory: only the decoded picture (up to four bytes a pixel) and the result (three bytes a pixel) exist whole.
+Converting, compositing and turning whole pictures would hold up to four copies.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def render(
 ) -> tuple[Pixels, list[str], str | None]:
     """Return (pixels, warnings, name of the colour profile) of a loaded image.
 
-    `pixels` is (height, width, 3) uint8, contiguous, upright; `orientation` is EXIF's 1..8. `transparent` is the sample
-    (grey) or colour that stands for transparency, of 16 bits where `low`, the lower bytes of the colours, is given or
-    the image is of 16-bit grey. What lies outside the box `covered` is transparent.
+    `pixels` is (height, width, 3) uint8, contiguous, upright; `orientation` is EXIF's 1..8. `transparent` is the grey
+    or colour that stands for transparency. It has 16 bits where the image has 16-bit grey, or where `low` holds the
+    lower bytes of 16-bit colours. What lies outside the box `covered` is transparent.
     """
     warnings: list[str] = []
     to_srgb, profile = transform_of(image.mode, icc, warnings)
-    # Pillow compares a transparent grey or colour with samples of another depth, so it is done here.
+    # Pillow compares a transparent grey or colour with samples of another depth, so `_keyed` does it.
     in_info = "transparency" in image.info and transparent is None
     has_alpha = in_info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa")
     if image.mode in ("I", "F"):
@@ -66,7 +66,7 @@ def _keyed(
     image: Image.Image, low: Image.Image | None, key: tuple[int, ...], inner: Bands, warnings: list[str]
 ) -> Bands:
     """Lay the pixels that have the transparent grey or colour on white."""
-    wanted = np.asarray(key)
+    transparent = np.asarray(key)
 
     def samples(y0: int, y1: int) -> NDArray[Any]:
         values = np.asarray(_crop(image, y0, y1))
@@ -76,7 +76,7 @@ def _keyed(
 
     def band(y0: int, y1: int) -> Pixels:
         values = samples(y0, y1)
-        hidden = (values == wanted).all(axis=2) if values.ndim == 3 else values == wanted[0]
+        hidden = values == transparent[0] if values.ndim == 2 else (values == transparent).all(axis=2)
         pixels = inner(y0, y1)
         if hidden.any():
             pixels = np.where(hidden[..., None], np.uint8(255), pixels)

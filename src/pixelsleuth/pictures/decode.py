@@ -1,4 +1,4 @@
-"""The one place where a decoder runs on untrusted bytes, and where its failures become our errors."""
+"""Runs the decoder on untrusted bytes, in this one place, and turns its failures into our errors."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from pixelsleuth.pictures.formats.base import MAX_ICC, Header, Parts, corrupt, s
 
 log = logging.getLogger("pixelsleuth")
 
+UNSUPPORTED = ("unsupported", "unknown pixel mode", "not supported", "not yet supported")
+"""What decoders say of a variant that they do not know."""
+
 
 def decode(
     data: bytearray, header: Header, label: str, check: Callable[[int, int], None]
 ) -> NDArray[np.uint8]:
-    """Return the upright sRGB pixels of the file `data` whose header was read; completes `header`.
+    """Return the upright sRGB pixels (H, W, 3) uint8 of the file `data` and complete its `header`.
 
-    `check(width, height)` is called again with the size that the decoder itself announces, before it decodes.
-    `data` is emptied as soon as it has been decoded, to make room for the result. Raises PictureError.
+    `check(width, height)` is called with the size that the decoder announces, before it decodes. `data` is emptied as
+    soon as it has been decoded, to make room for the result. Raises PictureError.
     """
     from pixelsleuth.pictures.colour import render
     from pixelsleuth.pictures.deep import render_samples
@@ -68,7 +71,7 @@ def decode(
 
 
 class _Contents(Parts):
-    """Pillow's TIFF reader wants the whole file in one piece; `getvalue` gives it without a copy."""
+    """A file whose `getvalue` gives all of it without a copy, as Pillow's TIFF reader needs it."""
 
     def getvalue(self) -> memoryview:
         assert self._data is not None
@@ -76,7 +79,7 @@ class _Contents(Parts):
 
 
 def _low_bytes(image: Any, header: Header, stream: Any) -> Any:
-    """A second image with the lower bytes of 16-bit colour, where a transparent colour must be told by them."""
+    """A second image with the lower bytes of 16-bit colours, where a transparent colour is compared with them."""
     if not (header.transparent and image.mode == "RGB" and header.metadata.get("bit_depth") == "16"):
         return None
     from pixelsleuth.pictures.formats.png import open_low_bytes
@@ -88,12 +91,12 @@ def _low_bytes(image: Any, header: Header, stream: Any) -> Any:
 
 
 def _take_info(header: Header, image: Any) -> None:
-    """Take over what only the decoder could find (WebP, AVIF, HEIC), and resolve how the colours are named."""
+    """Take over what only the decoder finds (WebP, AVIF, HEIC), and turn named colour spaces into profiles."""
     if header.format in ("WEBP", "AVIF", "HEIF"):
         icc, exif, xmp = (image.info.get(name) for name in ("icc_profile", "exif", "xmp"))
         if isinstance(icc, bytes) and len(icc) <= MAX_ICC:
             header.icc = icc
-        # AVIF and HEIC have boxes for the orientation, which the decoder applies or tells as EXIF: no XMP there.
+        # AVIF and HEIC have boxes for the orientation, which the decoder applies or states as EXIF: no XMP there.
         packet = xmp if header.format == "WEBP" and isinstance(xmp, bytes) else None
         header.orientation, texts = read_blocks([exif] if isinstance(exif, bytes) else [], packet)
         header.metadata |= texts
@@ -126,10 +129,7 @@ def translated(label: str) -> Iterator[None]:
         log.debug("decoding %s failed", label, exc_info=True)
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         lower = reason.lower()
-        if any(
-            one in lower
-            for one in ("unsupported", "unknown pixel mode", "not supported", "not yet supported")
-        ):
+        if any(phrase in lower for phrase in UNSUPPORTED):
             raise UnsupportedFormat(
                 f"{label} is of a variant that is not read ({reason}); save it as a usual JPEG or PNG."
             ) from error

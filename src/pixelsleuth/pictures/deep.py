@@ -82,7 +82,7 @@ def _picture(
 
 
 def _to_eight(samples: Samples, warnings: list[str]) -> Callable[[NDArray[Any]], Pixels]:
-    """Integers of up to 16 bits have a range by themselves; that of others is looked for in the picture."""
+    """What turns values into 8 bits: integers of up to 16 bits have their type's range, others are scaled."""
     layout = samples.layout
     if layout.sample_format == UNSIGNED and layout.bits <= 16:
         return lambda values: _narrowed(values, layout.bits)
@@ -102,7 +102,7 @@ def _narrowed(values: NDArray[Any], bits: int) -> Pixels:
 
 
 def _alpha(values: NDArray[Any], layout: Any) -> Pixels:
-    """Transparency has its whole range, 0..1 where it is a float."""
+    """Transparency as 8 bits; its range is that of its type, 0..1 for floats."""
     if layout.sample_format == UNSIGNED and layout.bits <= 16:
         return _narrowed(values, layout.bits)
     top = (

@@ -1,8 +1,9 @@
-"""A small reader of TIFF directories: EXIF fields and the first page of a TIFF file.
+"""Reads TIFF directories: EXIF fields and the first page of a TIFF file.
 
-Why not Pillow's: its reader keeps the bytes of every field, and 65,535 fields may all claim the same
-megabytes, so that a file of one megabyte fills the memory. This one looks at the table only and reads the few
-fields that are asked for. Source: TIFF 6.0, section 2; BigTIFF; EXIF 2.32, section 4.6.
+Pillow's reader keeps the bytes of every field, and 65,535 fields may all claim the same megabytes: a file of one
+megabyte then fills the memory. This one reads the table, and of the fields only those that are needed.
+
+Source: TIFF 6.0, section 2; BigTIFF; EXIF 2.32, section 4.6.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ class Directory:
 def read_directory(data: memoryview, offset: int | None = None, *, whole: bool = True) -> Directory | None:
     """Return the first directory of TIFF `data`, or the one at `offset`; None where none can be read.
 
-    Where not `whole`, a directory that claims more entries than there are gives those that are there, as far as they
-    are of a known type.
+    Without `whole`, a directory that claims more entries than the data hold gives those that are there, up to the first
+    of an unknown type.
     """
     head = bytes(data[:16])
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
@@ -128,17 +129,17 @@ MAX_XMP = 1 << 20
 
 
 def read_exif(data: bytes) -> tuple[int, dict[str, str]]:
-    """Return (orientation 1..8, {"camera_make", "camera_model", "software", "datetime"} as far as given).
+    """Return (orientation 1..8, texts): camera_make, camera_model, software, datetime as far as they are stated.
 
-    `data` may begin with "Exif\\0\\0". Broken EXIF is no error: it says nothing, so (1, {}).
+    `data` may begin with "Exif\\0\\0". Broken EXIF is no error and gives (1, {}).
     """
     return read_blocks([data])
 
 
 def read_blocks(blocks: Sequence[bytes], xmp: bytes | None = None) -> tuple[int, dict[str, str]]:
-    """Return what `read_exif` does, of all EXIF blocks of a file: the first that states something counts.
+    """Return what `read_exif` does, of all EXIF blocks of a file: the first that states a value counts.
 
-    The orientation in an XMP packet counts where no EXIF block states one.
+    The orientation of an XMP packet counts where no EXIF block states one.
     """
     orientation: int | None = None
     texts: dict[str, str] = {}
@@ -158,8 +159,8 @@ def read_blocks(blocks: Sequence[bytes], xmp: bytes | None = None) -> tuple[int,
 
 def xmp_orientation(xmp: bytes | None) -> int | None:
     """Return the orientation 1..8 that an XMP packet states, or None."""
-    found = _XMP_ORIENTATION.search(xmp[:MAX_XMP]) if xmp else None
-    return int(found[1]) if found else None
+    match = _XMP_ORIENTATION.search(xmp[:MAX_XMP]) if xmp else None
+    return int(match[1]) if match else None
 
 
 def fields_of(directory: Directory) -> tuple[int, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Which files to judge, and their bytes, read so that nothing on a disk can hang or flood the process."""
+"""Finds the files to judge and reads their bytes; nothing on a disk can hang or flood the process."""
 
 from __future__ import annotations
 
@@ -15,43 +15,42 @@ MAX_FILE_BYTES = 512 << 20
 
 
 def find_pictures(paths: Sequence[str | PathLike[str]]) -> list[str]:
-    """Return the files to judge: files as given, folders with all they hold, sorted, hidden names left out.
+    """Return the files to judge: the named files, and those of the named folders, sorted, without hidden names.
 
-    In a folder a file counts by its suffix or by how its content begins, also where that is of a picture
-    format which is not read, so that its record says so. A path that does not exist, and an empty folder
-    beside others, is kept: opening it gives the error of that one entry. Raises NoPictures where nothing at
-    all is found.
+    In a folder a file counts by its suffix or by how its content begins, also where its picture format is not read: its
+    record then says so. A path that does not exist, or an empty folder beside others, is kept: opening it gives the
+    error of that entry. Raises NoPictures where there is no picture at all.
     """
-    found: dict[str, None] = {}
-    real = False
-    for path in (os.fspath(one) for one in paths):
+    files: dict[str, None] = {}
+    any_picture = False
+    for path in (os.fspath(entry) for entry in paths):
         if os.path.isdir(path):
             inside = _walk(path)
-            real = real or bool(inside)
-            found.update(dict.fromkeys(inside or [path]))
+            any_picture = any_picture or bool(inside)
+            files.update(dict.fromkeys(inside or [path]))
         else:
-            real = True
-            found[path] = None
-    if not real:
-        names = ", ".join(map(str, found))
+            any_picture = True
+            files[path] = None
+    if not any_picture:
+        names = ", ".join(map(str, files))
         raise NoPictures(
-            f"{names} holds no picture; name a folder with pictures in it." if found else "Name a picture."
+            f"{names} holds no picture; name a folder with pictures in it." if files else "Name a picture."
         )
-    return list(found)
+    return list(files)
 
 
 def _walk(folder: str) -> list[str]:
-    found = []
+    pictures = []
     # Links to folders are not followed, so that no walk runs in circles.
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        for one in sorted(files):
-            path = os.path.join(root, one)
-            suffix = Path(one).suffix.lower()
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = os.path.join(root, name)
+            suffix = Path(name).suffix.lower()
             known = suffix in SUFFIXES or suffix in UNREAD_SUFFIXES
-            if not one.startswith(".") and (known or _looks_like_picture(path)):
-                found.append(path)
-    return found
+            if not name.startswith(".") and (known or _looks_like_picture(path)):
+                pictures.append(path)
+    return pictures
 
 
 def _looks_like_picture(path: str) -> bool:
@@ -66,7 +65,7 @@ def _looks_like_picture(path: str) -> bool:
 
 
 def read_file(path: str, label: str) -> bytearray:
-    """Return the bytes of a regular file; pipes and devices, which may never end, are not even opened."""
+    """Return the bytes of a regular file; pipes and devices may never end and are refused. Raises PictureError."""
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -79,11 +78,11 @@ def read_file(path: str, label: str) -> bytearray:
             raise file_too_large(label, status.st_size)
         with open(path, "rb", buffering=0) as file:
             data = bytearray(status.st_size)
-            view, got = memoryview(data), 0
-            while got < len(data) and (step := file.readinto(view[got:])):
-                got += step
+            view, size = memoryview(data), 0
+            while size < len(data) and (step := file.readinto(view[size:])):
+                size += step
             view.release()
-            del data[got:]
+            del data[size:]
             return data
     except FileNotFoundError:
         hint = "download it first" if "://" in path else "check the path"

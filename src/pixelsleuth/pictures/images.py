@@ -1,8 +1,8 @@
-"""Read any picture safely into one form: upright 8-bit sRGB (`Picture`).
+"""Reads any picture safely into one form: upright 8-bit sRGB (`Picture`).
 
-The order matters: size of the file, then its header (`pictures.formats`), then the limits, then Pillow's decoder,
-which gets nothing but the bytes that make pixels. Any file gives a Picture or a PictureError, within 1 GiB
-for pictures of up to 100 megapixels. See `docs/reading-pictures.md`.
+The order matters: the size of the file, its header (`pictures.formats`), the limits, then Pillow's decoder, which gets
+only the bytes that make pixels. Any file gives a Picture or a PictureError, within 1 GiB of memory for pictures of up
+to 100 megapixels. See `docs/reading-pictures.md`.
 """
 
 from __future__ import annotations
@@ -33,21 +33,19 @@ if TYPE_CHECKING:
 MAX_MEGAPIXELS = 100.0
 MIN_SIDE = 16
 ROUNDING = 1e-3
-"""How far beyond 0..1 floats may lie: what half precision makes of a computation that ends at 1."""
+"""How far beyond 0..1 floats may lie: the rounding error of half precision."""
 SPOKEN = {"bytes": "The file in memory", "array": "The array", "image": "The image"}
 """What errors call a source without a name."""
-# What decoding may hold at a time, file and decoded picture included; the rest of 1 GiB is the process
-# itself.
 MEMORY_BUDGET = 900 << 20
+"""Bytes that decoding may hold at a time, file and decoded picture included; the process takes the rest of 1 GiB."""
 
 
 @dataclass(frozen=True)
 class Picture:
     """A picture ready to be judged.
 
-    `pixels` is (height, width, 3) uint8 sRGB, upright, contiguous. `sha256` is of the file's bytes; of the
-    pixels where the source was an array or a PIL image. `metadata` holds short clean texts for people, never
-    evidence by itself.
+    `pixels` is (height, width, 3) uint8 sRGB, upright, contiguous. `sha256` is of the file's bytes, or of the pixels
+    where the source was an array or a PIL image. `metadata` holds short clean texts for people; it is no evidence.
     """
 
     source: str
@@ -71,9 +69,8 @@ def open_picture(
 ) -> Picture:
     """Read a picture: a path, the bytes of a file, a file opened with "rb", a PIL image, or an array.
 
-    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16, bool or floats in 0..1 (a rounding
-    error beyond either end is cut off). `name` stands for the source in the result and in errors. A Picture
-    is returned as it is.
+    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, bool or floats in 0..1 (rounding errors are
+    cut off). `name` stands for the source in the result and in errors. A Picture is returned as it is.
 
     Raises UsageError for a `max_megapixels` that is no positive number, and PictureNotFound, NotAPicture,
     UnsupportedFormat, PictureTooLarge, PictureTooSmall or CorruptPicture.
@@ -252,7 +249,9 @@ def _clean(metadata: dict[str, str]) -> dict[str, str]:
     """Shorten texts out of untrusted files and drop what does not print, terminal escapes above all."""
     clean = {}
     for key, text in metadata.items():
-        short = " ".join("".join(one if one.isprintable() else " " for one in text[:400]).split())[:200]
+        short = " ".join("".join(letter if letter.isprintable() else " " for letter in text[:400]).split())[
+            :200
+        ]
         if short:
             clean[key] = short
     return clean

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 
 SRGB_LIKE = frozenset({1, 2, 6, 13, 14, 15})
-"""Transfer functions shown as sRGB: its own, and those of cameras and television, whose displays have such a curve."""
+"""Transfer functions taken as sRGB: its own, and those of cameras and television, whose displays have its curve."""
 _GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
 _D65, _C, _DCI = (0.3127, 0.3290), (0.310, 0.316), (0.314, 0.351)
 _BT601 = ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070), _D65)

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 Range = tuple[int, int]
 
-MAX_ICC = 4 << 20  # bytes; real profiles are below 3 MB, most below 4 kB
-
-
-SMALL = 4 << 20  # bytes of a file that may be copied for speed
+MAX_ICC = 4 << 20
+"""Bytes of a colour profile; real ones are below 3 MB, most below 4 kB."""
+SMALL = 4 << 20
+"""Bytes of a file that may be copied for speed."""
 
 
 @dataclass
 class Header:
     """What the header of a picture file says.
 
-    `width` and `height` are as stored, 0 where only the decoder can tell. `parts` are the byte ranges that
-    the decoder gets. `working` is the memory in bytes that the decoder takes beside the file and the decoded
-    picture, an upper estimate. `opener` makes the Pillow image of a stream.
+    `width` and `height` are as stored, 0 where only the decoder knows them. `parts`: byte ranges for the decoder.
+    `working` is an upper estimate of the bytes that the decoder takes beside the file and the decoded picture. `opener`
+    makes the Pillow image of a stream.
 
-    `codes` are (primaries, transfer function) of the colour space, by ITU-T H.273, for where there is no ICC profile.
-    `transparent` is the grey or colour that stands for transparency, `covered` the box (x0, y0, x1, y1) of the canvas
-    that the picture covers, the rest being transparent.
+    `codes` are (primaries, transfer function) of the colour space by ITU-T H.273, where there is no ICC profile.
+    `transparent` is the grey or colour that stands for transparency. `covered` is the box (x0, y0, x1, y1) that the
+    picture covers; outside it the canvas is transparent.
     """
 
     format: str

@@ -28,7 +28,7 @@ PLANES, RGB = 2.0, 3.0
 
 
 def read_avif(data: memoryview, name: str) -> Header:
-    """Return a header without a size: the decoder tells it from the boxes before any pixel is decoded."""
+    """Return a header without a size: the decoder reads it from the boxes before any pixel is decoded."""
     _bound_exif(data, name)
 
     def opener(stream: io.RawIOBase) -> ImageFile:
@@ -64,8 +64,8 @@ def read_heif(data: memoryview, name: str) -> Header:
 
 def _bound_exif(data: memoryview, name: str) -> None:
     """Refuse a file whose EXIF claims more than it can hold: both decoders load every field while opening."""
-    for number, found in enumerate(_TIFF.finditer(data)):
-        if number > MAX_EXIF_BLOCKS or claimed_bytes(data[found.start() :]) > MAX_EXIF_CLAIM:
+    for number, match in enumerate(_TIFF.finditer(data)):
+        if number > MAX_EXIF_BLOCKS or claimed_bytes(data[match.start() :]) > MAX_EXIF_CLAIM:
             raise corrupt(name, "its EXIF fields claim more than the file holds")
 
 
@@ -86,8 +86,8 @@ def _configuration(data: memoryview, box: bytes, size: int) -> bytes:
     """Return the first bytes of the first decoder configuration in the file; empty where there is none."""
     start = bytes(data[:65536])
     at = start.find(box)
-    found = start[at + 4 : at + 4 + size] if at >= 0 else b""
-    return found if len(found) == size else b""
+    content = start[at + 4 : at + 4 + size] if at >= 0 else b""
+    return content if len(content) == size else b""
 
 
 def _av1_layout(data: memoryview) -> tuple[int, float]:

@@ -44,7 +44,7 @@ def _open(stream: io.RawIOBase) -> ImageFile:
 
 
 def open_low_bytes(stream: io.RawIOBase) -> ImageFile:
-    """A picture of 16-bit colour, of which the lower bytes are decoded in place of the upper ones."""
+    """An image of 16-bit colour whose lower bytes are decoded in place of the upper ones."""
     from PIL.PngImagePlugin import PngImageFile
 
     image: Any = PngImageFile(stream)  # type: ignore[arg-type]
@@ -92,8 +92,8 @@ def _walk(data: memoryview, name: str, header: Header) -> list[tuple[int, int]]:
     else:
         raise corrupt(name, "hundreds of thousands of chunks")
     profiles = [walk.texts[key] for key in ("exif", "app1", "xmp") if key in walk.texts]
-    blocks = [one for one in profiles if not one.startswith(XMP_START)]
-    packets = [one for one in profiles if one.startswith(XMP_START)]
+    blocks = [profile for profile in profiles if not profile.startswith(XMP_START)]
+    packets = [profile for profile in profiles if profile.startswith(XMP_START)]
     xmp = walk.texts.get("packet") or next(iter(packets), None) or walk.texts.get("xmp")
     header.orientation, texts = read_blocks([*walk.exif, *blocks], xmp)
     header.metadata = texts | header.metadata
@@ -105,7 +105,7 @@ def _walk(data: memoryview, name: str, header: Header) -> list[tuple[int, int]]:
 
 
 def _chunk(walk: _Walk, header: Header, kind: bytes, body: memoryview) -> None:
-    """Take from a chunk what matters for pixels and people, and what the decoder does not do rightly."""
+    """Take from a chunk what matters for pixels and people, and what the decoder would get wrong."""
     if kind == b"tRNS":
         header.transparent = _transparent(walk, body)
     elif kind == b"iCCP":
@@ -138,10 +138,10 @@ def _transparent(walk: _Walk, body: memoryview) -> tuple[int, ...] | None:
 
 
 def _text(walk: _Walk, header: Header, kind: bytes, body: memoryview) -> None:
-    key, _, rest = bytes(body[:300]).partition(b"\0")
+    key, _, text = bytes(body[:300]).partition(b"\0")
     walk.keys.append(key.decode("latin-1"))
     if kind == b"tEXt" and key == b"Software":
-        header.metadata.setdefault("software", rest.decode("latin-1"))
+        header.metadata.setdefault("software", text.decode("latin-1"))
     if key == b"XML:com.adobe.xmp" and "packet" not in walk.texts:
         walk.texts["packet"] = _content(kind, body)
     elif key.startswith(_RAW_PROFILE) and (named := key[len(_RAW_PROFILE) :].decode("latin-1").lower()) in (
@@ -154,14 +154,14 @@ def _text(walk: _Walk, header: Header, kind: bytes, body: memoryview) -> None:
 
 def _content(kind: bytes, body: memoryview) -> bytes:
     """The text of a text chunk, unpacked where it is packed; empty where it is broken or longer than a megabyte."""
-    rest = bytes(body[: 2 * MAX_XMP]).partition(b"\0")[2]
+    text = bytes(body[: 2 * MAX_XMP]).partition(b"\0")[2]
     packed = kind == b"zTXt"
     if kind == b"zTXt":
-        rest = rest[1:]
+        text = text[1:]
     elif kind == b"iTXt":
-        packed = rest[:1] == b"\1"
-        rest = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
-    return (_inflate(rest, MAX_XMP) or b"") if packed else rest[:MAX_XMP]
+        packed = text[:1] == b"\1"
+        text = text[2:].partition(b"\0")[2].partition(b"\0")[2]
+    return (_inflate(text, MAX_XMP) or b"") if packed else text[:MAX_XMP]
 
 
 def _raw_profile(text: bytes) -> bytes:

@@ -1,8 +1,9 @@
-"""How the samples of a TIFF lie in the file, and who reads that layout: Pillow, `tiff_samples`, or nobody.
+"""How the samples of a TIFF lie in the file, and what reads that layout: Pillow, `tiff_samples`, or nothing.
 
-Pillow reads the usual layouts, and some of the rare ones wrongly without a word (separate planes of 16 bits,
-min-is-white of 16 bits, big-endian floats in compressed strips ...). So a layout is Pillow's only where it is on
-the list here. Source: TIFF 6.0; TIFF Technical Notes; libtiff's list of compressions.
+Pillow reads some rare layouts wrongly without a word (separate planes of 16 bits, min-is-white of 16 bits, big-endian
+floats in compressed strips ...). So a layout goes to Pillow only where it is on the list here.
+
+Source: TIFF 6.0; TIFF Technical Notes; libtiff's list of compressions.
 """
 
 from __future__ import annotations
@@ -182,9 +183,9 @@ def check_pieces(layout: Layout, directory: Directory, name: str) -> None:
 
 
 def reader_of(layout: Layout, name: str) -> str:
-    """ "pillow", "libtiff" (Pillow, but through libtiff although nothing is compressed) or "samples".
+    """What reads this layout: "pillow", "libtiff" (Pillow made to use libtiff) or "samples" (`tiff_samples`).
 
-    Raises UnsupportedFormat for a layout that nobody reads.
+    Raises UnsupportedFormat for a layout that nothing reads.
     """
     unknown_to_pillow = layout.big and layout.big_endian
     if unknown_to_pillow and (layout.photometric in (YCBCR, LAB) or layout.compression in _PIXEL_CODECS):

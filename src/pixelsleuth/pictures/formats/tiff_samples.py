@@ -1,7 +1,7 @@
 """Reads the TIFF layouts that Pillow reads wrongly or not at all: any depth, sample format, order and planes.
 
-The strips or tiles are unpacked to bytes (libtiff does it, told that they are rows of grey bytes), put together, and
-the bytes read as samples by numpy. Source: TIFF 6.0, sections 7, 8, 14; Adobe Technical Note 3 (float predictor).
+libtiff unpacks the strips or tiles as if they were rows of grey bytes; numpy puts the bytes together and reads them as
+samples. Source: TIFF 6.0, sections 7, 8, 14; Adobe Technical Note 3 (float predictor).
 """
 
 from __future__ import annotations

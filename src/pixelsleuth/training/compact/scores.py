@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 
 from pixelsleuth.compact import grammar
-from pixelsleuth.compact.detector import LOOK_SIDE, REPEAT_SIDE, _middle, _small
-from pixelsleuth.compact.tiles import GRID, pad_to, windows
+from pixelsleuth.compact.detector import LOOK_SIDE, REPEAT_SIDE
+from pixelsleuth.compact.tiles import GRID, middle, pad_to, small, windows
 from pixelsleuth.core.resaves import resave
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.cache import CachedPicture, load_cache
@@ -128,10 +128,10 @@ class Judge:
         """(H, W, 3) uint8 -> cells (1, N, C), summary (1, 68), description (1, D), plain mask logits (h, w)."""
         encoder, views = self.base.encoder, self.views
         traces = torch.from_numpy(views.run("traces", pad_to(pixels, 8)[None])[0])
-        repeats = torch.from_numpy(views.run("repeats", _small(pixels, REPEAT_SIDE, 8)[None])[0])
-        *maps, _ = views.run("look", _small(pixels, LOOK_SIDE, GRID)[None])
+        repeats = torch.from_numpy(views.run("repeats", small(pixels, REPEAT_SIDE, 8)[None])[0])
+        *maps, _ = views.run("look", small(pixels, LOOK_SIDE, GRID)[None])
         moments = views.run("look", windows(pixels))[-1].mean(axis=0, keepdims=True)
-        statistics = views.run("statistics", _middle(pixels)[None])[0]
+        statistics = views.run("statistics", middle(pixels)[None])[0]
         dense = encoder.dense_of(encoder.local_view(traces), repeats, [torch.from_numpy(m) for m in maps])
         mask = encoder.plain_mask(dense)
         logits = mask[0, 0, : -(-pixels.shape[0] // 4), : -(-pixels.shape[1] // 4)].numpy()
