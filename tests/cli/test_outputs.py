@@ -349,7 +349,7 @@ def test_resume_refuses_the_verdicts_of_another_model_and_damaged_lines(cli, pic
     whole = out.read_text()
     for text, sentence in (
         (whole.replace('"name": "fake"', '"name": "other"'), "holds verdicts of other 1"),
-        (whole + "not json\n", "line 5 is no record of a verdict"),
+        (whole + "not json\n", "line 5 is not a verdict record"),
     ):
         out.write_text(text)
         result = cli("check", pictures, "--format", "jsonl", "--output", out, "--resume")

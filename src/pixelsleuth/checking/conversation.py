@@ -1,4 +1,4 @@
-"""A terminal conversation about a picture: read a line, answer it, save the mask where there is one."""
+"""What `chat` does: read a line, ask the model, print the answer, save its mask."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from pixelsleuth.pictures.images import Picture
 
 HELP = """An empty line asks: {question}
-/image PATH  take another picture
+/image PATH  open another picture
 /prompt      show what an empty line asks; /prompt TEXT changes it
-/help        this list
+/help        show this list
 /quit        end (also Ctrl-D)"""
 MOST_REMEMBERED = 1000
 
 
 class Session:
-    """One run of `chat`; the picture is opened before minutes are spent on loading the model."""
+    """One run of `chat`. The picture is opened first: loading the model may take minutes."""
 
     def __init__(self, load: Callable[[], Detector], image: str, out: str) -> None:
         self.out = Path(out)
@@ -39,7 +39,7 @@ class Session:
         self.saved = 0
 
     def run(self) -> None:
-        """Answer lines until there are no more."""
+        """Answer lines until the input ends."""
         shown = f"{self.picture.width} x {self.picture.height}"
         click.echo(
             f"{self.detector.name} looks at {self.picture.source} ({shown}). /help lists the commands."
@@ -54,17 +54,17 @@ class Session:
                     click.echo(f"Error: {error}", err=True)
 
     def answer(self, line: str) -> None:
-        """Carry out a command, or ask the line."""
-        command, _, rest = line.partition(" ")
+        """Carry out a command, or ask the model."""
+        command, _, argument = line.partition(" ")
         if not line.startswith("/"):
             self.show(self.talk.ask(line or self.question))
         elif command == "/image":
-            picture = _open(rest.strip())
+            picture = _open(argument.strip())
             self.talk = self.detector.converse(picture)
             self.picture = picture
             click.echo(f"Now {picture.source} ({picture.width} x {picture.height}).")
         elif command == "/prompt":
-            self.question = rest.strip() or self.question
+            self.question = argument.strip() or self.question
             click.echo(self.question)
         elif command == "/help":
             click.echo(HELP.format(question=self.question))
@@ -84,7 +84,7 @@ class Session:
             click.echo(f"{turn.note[0].upper()}{turn.note[1:]}.")
 
     def save(self, turn: Turn) -> Path:
-        """The mask as PNG, 255 where tampered, under a name that is not taken."""
+        """Write the mask as PNG (255 = tampered) under a free name; return its path."""
         from PIL import Image
 
         stem = Path(self.picture.source).stem or "picture"
@@ -113,7 +113,7 @@ def _open(image: str) -> Picture:
 
 
 def lines() -> Iterator[str]:
-    """Lines from the terminal, or from a pipe without a prompt."""
+    """Lines from standard input; with a prompt on a terminal."""
     while True:
         try:
             yield input("> " if sys.stdin.isatty() else "").strip()
@@ -123,7 +123,7 @@ def lines() -> Iterator[str]:
 
 @contextlib.contextmanager
 def history() -> Iterator[None]:
-    """Arrow keys bring back earlier questions, also those of earlier conversations."""
+    """Arrow keys recall earlier questions, also of earlier conversations."""
     if not sys.stdin.isatty():
         yield
         return

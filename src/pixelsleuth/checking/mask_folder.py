@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 class MaskFolder:
     """Writes masks as PNG (0 untouched, 255 tampered, the size of the upright picture) into one folder.
 
-    A file is called `<stem>-<start of the picture's SHA-256>.mask.png`: two pictures of one name do not
-    collide, the same picture twice gives one file, and no name leads out of the folder. Raises OutputError
-    where the folder cannot be made or written to.
+    Files are named `<stem>-<start of the picture's SHA-256>.mask.png`: pictures of the same name do not collide, and no
+    name leads out of the folder. Raises OutputError if the folder cannot be made or written to.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -38,7 +37,7 @@ class MaskFolder:
         sweep(self.folder, r".+\.mask\.png")
 
     def save(self, verdict: Verdict) -> str | None:
-        """Write the mask of a tampered picture and return its path; None where there is none to write."""
+        """Write the mask of a tampered picture and return its path; None for other verdicts."""
         if str(verdict.label) != "tampered" or verdict.mask is None:
             return None
         from PIL import Image
@@ -52,8 +51,7 @@ class MaskFolder:
 
 
 def mask_name(source: str, sha256: str) -> str:
-    r"""A file name for the mask of `source`: letters, digits, dot, dash and underscore only, at most 100
-    characters.
+    r"""The file name of a mask: letters, digits, dot, dash and underscore only, at most 100 characters.
 
     >>> mask_name("../../etc/passwd.jpg", "0123456789abcdef")
     'passwd-0123456789ab.mask.png'

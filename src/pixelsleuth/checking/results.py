@@ -1,4 +1,4 @@
-"""Where the verdicts themselves go: standard output or the file of `--output`, as text or as records."""
+"""Verdicts as text, a JSON array or JSON lines, on standard output or in the file of `--output`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pixelsleuth.reporting.terminal import TerminalText
 
 TEXT_BEGINS = "PixelSleuth"
-"""The first word of a text file of verdicts, by which a later run knows that it may replace it."""
+"""First word of a text file of verdicts; a later run may replace such a file."""
 _RECORD = b'{"schema": "pixelsleuth.verdict/'
-# A kill can cut even the first record off.
+# A killed run can leave even the first record incomplete.
 _TORN = b"|".join(re.escape(_RECORD[:end]) for end in range(1, len(_RECORD)))
 OUR_RECORDS = re.compile(
     rb"\s*(?:%b \d|(?:\[\s*)?%b|(?:\[\s*)?(?:%b)?\Z|\[\s*\]\s*\Z)"
@@ -30,10 +30,10 @@ OUR_RECORDS = re.compile(
 
 
 class Results:
-    """Hands verdicts to `file`, or to standard output where it is None.
+    """Writes verdicts to `file`, or to standard output if it is None.
 
-    `style` is text, json or jsonl; `total` the number of pictures to come. A file holds whole verdicts only and can be
-    read at any moment. Raises OutputError where a verdict cannot be written.
+    `style` is text, json or jsonl; `total` the number of pictures. A file holds whole verdicts at any moment. Raises
+    OutputError if a verdict cannot be written.
     """
 
     def __init__(self, style: str, total: int, file: RecordFile | None = None) -> None:
@@ -53,14 +53,14 @@ class Results:
             self._records = JsonRecords(stream, lines=style == "jsonl")
 
     def add(self, verdict: Verdict, mask_file: str | None) -> None:
-        """Write one verdict, whole."""
+        """Write one verdict."""
         writer = self._records or self._text
         assert writer is not None
         writer.add(verdict, mask_file)
         self._hand_over()
 
     def close(self) -> None:
-        """End what was written, also where no picture was judged."""
+        """End the output, also if no picture was judged."""
         if self.file is not None:
             self._hand_over()
             self.file.close()
@@ -70,7 +70,7 @@ class Results:
             sys.stdout.flush()
 
     def instead(self) -> Results | None:
-        """What takes the verdicts to come after a failure: standard output for a file, nothing for standard output."""
+        """Where later verdicts go after a failure: from a file to standard output, from there nowhere."""
         if self.file is None:
             return None
         self.file.discard()
@@ -84,7 +84,7 @@ class Results:
 
 
 def _heading() -> str:
-    """The first line of a text file of verdicts; by it a later run knows that the file is one."""
+    """The first line of a text file of verdicts."""
     from pixelsleuth import __version__
 
     now = datetime.now().astimezone()
@@ -92,22 +92,22 @@ def _heading() -> str:
 
 
 class JsonRecords:
-    """Streams records to `stream`: a JSON array, or with `lines` one object a line (JSON Lines).
+    """Writes records to `stream`: a JSON array, or with `lines` one object a line (JSON Lines).
 
-    Every record is flushed, so that what was judged before an interruption is not lost. `close` ends the array;
-    a file that is kept complete after every record (`core.outputs.RecordFile`) takes `tail` for that instead.
+    Every record is flushed, so an interruption loses none. `close` ends the array; a `core.outputs.RecordFile` is
+    complete after every record and takes `tail` instead.
     """
 
     def __init__(self, stream: IO[str], *, lines: bool) -> None:
         self.stream, self.lines, self.count = stream, lines, 0
-        # Non-ASCII letters are escaped only where the stream could not carry them.
+        # Non-ASCII letters are escaped only if the stream cannot encode them.
         self._ascii = (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "") != "utf8"
         if not lines:
             self._write("[")
 
     @property
     def tail(self) -> str:
-        """What must follow the records so far (an empty array is `[]`); lines need nothing."""
+        """What closes the array after the records so far; "" for lines."""
         if self.lines:
             return ""
         return "\n]\n" if self.count else "]\n"
@@ -132,7 +132,7 @@ class JsonRecords:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold: numpy scalars and arrays become numbers and lists, NaN and infinities null."""
+    """A value that JSON can hold: numpy becomes numbers and lists, NaN and infinities become null."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

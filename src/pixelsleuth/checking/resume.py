@@ -1,4 +1,4 @@
-"""`check --resume`: what a file of JSON lines already holds, so that no picture is judged twice."""
+"""`check --resume`: the records that a file of JSON lines already holds."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ NEEDED = {
 class Earlier:
     """The records of an earlier run of the same model.
 
-    A picture counts as judged where path and SHA-256 are those of a record without an error. Records of a picture that
-    changed since, or that could not be read then, are dropped when it is judged again; those of pictures that this run
-    does not ask for stay. Raises UsageError where a line is no such record or another model wrote it.
+    A picture is judged already if path and SHA-256 match a record without an error. The old record of a picture that
+    changed, or could not be read, is dropped when it is judged again. Records of other pictures stay. Raises
+    UsageError for a line that is no record, and for another model's.
     """
 
     def __init__(self, file: RecordFile, model: Mapping[str, str]) -> None:
@@ -41,7 +41,7 @@ class Earlier:
             record = _record(line)
             if record is None:
                 raise UsageError(
-                    f"{file.path}, line {number} is no record of a verdict; mend it, or choose another --output."
+                    f"{file.path}, line {number} is not a verdict record; mend it, or choose another --output."
                 )
             if record["model"] != dict(model):
                 wrote = " ".join(str(value) for value in record["model"].values())
@@ -53,7 +53,7 @@ class Earlier:
                 self._judged[record["source"], record["sha256"]] = place
 
     def split(self, sources: Sequence[str]) -> list[str]:
-        """The sources that are still to be judged."""
+        """The sources still to be judged."""
         todo: list[str] = []
         for source in sources:
             name = printable(source)
@@ -67,13 +67,13 @@ class Earlier:
         return todo
 
     def verdicts(self) -> Iterator[Verdict]:
-        """The verdicts that stand, in the order of the file."""
+        """The verdicts that are kept, in the order of the file."""
         for place, line in self.file.lines():
             if place in self._standing and (record := _record(line)) is not None:
                 yield _verdict(record)
 
     def clean(self) -> None:
-        """Take outdated records, and a line that a kill tore off, out of the file."""
+        """Remove outdated records and an incomplete last line from the file."""
         if self._outdated:
             kept = {place for places in self._places.values() for place in places} - self._outdated
             self.file.keep_only(kept)
@@ -81,7 +81,7 @@ class Earlier:
 
 
 def with_picture(verdict: Verdict, max_megapixels: float) -> Verdict:
-    """The verdict with its picture read again, for a report; without one where the file has become unreadable."""
+    """The verdict with its picture read again, for a report; without it if the file is no longer readable."""
     from pixelsleuth.pictures.images import open_picture
 
     try:
@@ -92,7 +92,7 @@ def with_picture(verdict: Verdict, max_megapixels: float) -> Verdict:
 
 
 def sha256_of(source: str) -> str:
-    """SHA-256 of a file in hex digits; "" where it cannot be read (the detector will say why)."""
+    """SHA-256 of a file in hex; "" if it cannot be read (the detector reports why)."""
     try:
         return hashlib.sha256(read_file(source, source)).hexdigest()
     except PictureError:
@@ -110,7 +110,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _verdict(record: dict[str, Any]) -> Verdict:
-    """The verdict of a record; without its mask where the mask's file is no longer there."""
+    """The verdict of a record; without its mask if the mask file is gone."""
     try:
         return Verdict.from_dict(record, folder=Path())
     except (OSError, ValueError, KeyError, TypeError, PixelSleuthError):

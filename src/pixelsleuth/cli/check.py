@@ -18,7 +18,7 @@ from pixelsleuth.cli.options import FiniteFloat, bounds_options, device_option, 
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="Detector, see 'pixelsleuth models'. auto: all fetched small detectors, else the bundled one.",
+    help="Detector, see 'pixelsleuth models'. auto: the bundled detector with the fetched ones.",
 )
 @click.option(
     "--format",

@@ -1,4 +1,4 @@
-"""`pixelsleuth models`: the detectors, what they can do and what they need; the ready ones first."""
+"""`pixelsleuth models`: list the detectors, what they can do and what they still need."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def models(context: click.Context, style: str) -> None:
     """List the detectors that 'check --model' knows, the ready ones first: size, abilities, licence, and what they
-    still need. 'get' fetches weights, 'remove' deletes them.
+    still need.
     """
     if context.invoked_subcommand is not None:
         return
@@ -42,7 +42,7 @@ for command in (get, remove, convert, calibrate):
 
 @dataclass(frozen=True)
 class State:
-    """A detector, what the store has of it, and what it still needs: steps, in their order."""
+    """A detector, its weights in the store, the steps that it still needs in order, and what is damaged."""
 
     spec: ModelSpec
     entry: Entry | None
@@ -65,7 +65,7 @@ def _state(spec: ModelSpec) -> State:
     if entry is None and spec.origins:
         needs += ("get",)
     elif entry is None and spec.facts is not None:
-        needs += ("weights", "by hand")  # two steps, so that they stand last
+        needs += ("weights", "by hand")  # two steps, to sort these last
     elif spec.download_bytes and entry is None:
         needs += ("first use",)
     if spec.facts is not None and (store.folder(spec.name) / "onnx" / "detector.json").is_file():
@@ -135,8 +135,8 @@ def _print_table(known: list[State]) -> None:
     legend = [f"extra {extra}: run in a clone {install_command(extra)}" for extra in extras]
     legend += [
         "get: pixelsleuth models get NAME",
-        "weights: fetched by hand, see below; then --weights FILE",
-        "first use: fetched by itself then",
+        "weights: download them yourself, see below; then --weights FILE",
+        "first use: fetched automatically on first use",
     ]
     console.print()
     for line in legend:
@@ -169,7 +169,7 @@ def _print_details(state: State, console: Any) -> None:
 
 
 def _weights_line(facts: Facts) -> str:
-    """Source, files, where to get them, and the options with their defaults first."""
+    """Source, files, where to get them, and the options, defaults first."""
     options = "; ".join(f"{name}={'|'.join(variants)}" for name, variants in facts.options.items())
-    told = f"From {facts.source}. Weights ({', '.join(facts.files)}): {facts.where}."
-    return f"{told} Options: {options}." if options else told
+    line = f"From {facts.source}. Weights ({', '.join(facts.files)}): {facts.where}."
+    return f"{line} Options: {options}." if options else line

@@ -1,8 +1,8 @@
-"""The three standard streams and the signals that end a run, made safe for every command at once.
+"""Standard streams and signals, made safe for every command.
 
-Standard output that cannot be written (a full disk, a reader that went away, closed from the start) is one
-OutputError; after it the rest is dropped silently, so that a command's other outputs go on and the end of the process
-says nothing more. Standard error never stops anything. SIGTERM and SIGHUP end a run as Ctrl-C does.
+Standard output that cannot be written (a full disk, a reader that left, closed from the start) raises one OutputError.
+Later writes are dropped silently, so that the command's other outputs go on. Standard error never raises. SIGTERM and
+SIGHUP end a run as Ctrl-C does.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from pixelsleuth.errors import OutputError
 
 
 class _Output(io.FileIO):
-    """The descriptor of standard output or standard error; `told` is whether its failure was already raised."""
+    """The descriptor of standard output or standard error; its first failure is raised, unless `silent`."""
 
     def __init__(self, descriptor: int, *, silent: bool) -> None:
         super().__init__(descriptor, "wb", closefd=False)
-        self.told = silent
+        self.reported = silent
         self._dead = False
         status = os.fstat(descriptor)
         self._regular = stat.S_ISREG(status.st_mode)
-        # Where the next byte goes and where the last whole line ends, to cut half a line off a full disk.
+        # Where the next byte goes and where the last whole line ends: a full disk must not leave half a line.
         self._place = self._whole = self._start(descriptor) if self._regular else 0
 
     @staticmethod
@@ -52,18 +52,18 @@ class _Output(io.FileIO):
         except OSError as error:
             self._dead = True
             self._cut()
-            if self.told:
+            if self.reported:
                 return size
-            self.told = True
+            self.reported = True
             raise OutputError(_unwritable(error)) from error
         if self._regular:
-            found = bytes(memoryview(data)[:written]).rfind(b"\n")
-            self._whole = self._place + found + 1 if found >= 0 else self._whole
+            line_end = bytes(memoryview(data)[:written]).rfind(b"\n")
+            self._whole = self._place + line_end + 1 if line_end >= 0 else self._whole
             self._place += written
         return written
 
     def _cut(self) -> None:
-        """Take back the half line, unless somebody else (standard error, say) wrote into the same file."""
+        """Remove the half line, unless something else (standard error, say) wrote to the same file."""
         with contextlib.suppress(OSError):
             if self._regular and os.lseek(self.fileno(), 0, os.SEEK_CUR) == self._place:
                 os.ftruncate(self.fileno(), self._whole)
@@ -80,13 +80,13 @@ def _unwritable(error: OSError) -> str:
 
 
 def guard_streams() -> None:
-    """Put the safe streams in place of the process's own; streams that a test or a caller put there stay."""
+    """Replace the process's own streams by safe ones; streams that a test or a caller set stay."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            # Closed by the caller: taken, so that no file of ours gets its number. Reading it gives nothing, writing
-            # to standard output fails as it does for a closed one.
+            # Closed by the caller: take the number, so that no file of ours gets it. Reading gives nothing; writing to
+            # standard output fails as for a closed one.
             os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  (for the whole process)
@@ -109,7 +109,7 @@ def _stream(number: int, old: Any, *, silent: bool) -> io.TextIOWrapper:
 
 
 class _Signals:
-    """Whether a signal is put off now, and whether one came meanwhile."""
+    """Whether signals are held back now, and whether one arrived meanwhile."""
 
     held = False
     waiting = False
@@ -138,7 +138,7 @@ def signals_as_interrupt() -> Iterator[None]:
 
 def _interrupt(number: int, _: FrameType | None) -> None:
     if os.getpid() != _Signals.process and number != signal.SIGINT:
-        # A worker process that was forked from us and is told to end: it ends as if it had never heard of this.
+        # In a forked worker: end as a process without this handler does.
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
         return
@@ -150,7 +150,7 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def undisturbed(*, last: bool = False) -> Iterator[None]:
-    """Put off an interruption until the block has ended; with `last` the run ends anyway and it is forgotten."""
+    """Hold an interruption back until the block ends; with `last` the run is ending anyway, and it is dropped."""
     outer, _Signals.held = _Signals.held, True
     try:
         yield

@@ -1,1 +1,1 @@
-"""Verdicts shown to people: words, terminal text, the HTML report, heat maps and mask files."""
+"""Verdicts shown to people: words, terminal text, the HTML report."""

@@ -1,4 +1,4 @@
-"""What the report says of one picture: a verdict turned into the plain values that the template prints."""
+"""One card of the report: a verdict as the plain values that the template prints."""
 
 from __future__ import annotations
 
@@ -16,20 +16,18 @@ if TYPE_CHECKING:
     from pixelsleuth.core.verdict import Label, Verdict
 
 PRINT_SIDE = 480
-"""Pixels of the second, plain copy that is shown beside the heat map on paper."""
+"""Longer side in pixels of the plain copy that is printed beside the heat map."""
 
 MOST_REGIONS = 8
 
 LOOK = "Where to look"
-"""What a heat map is called that is no finding."""
+"""Title of a heat map that is no finding."""
 VIEW_NAMES = {"heat": "Heat map", "boxes": "Boxes", "plain": "Picture"}
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known to be true of a picture (the demo, an evaluation): its label, a note, the true mask if
-    any.
-    """
+    """The truth about a picture (demo, evaluation): label, a note, the true mask if there is one."""
 
     label: Label
     note: str = ""
@@ -43,7 +41,7 @@ LEAST_OVERLAP = 0.2
 def outcome(verdict: Verdict, truth: Truth) -> str:
     """`"right"`, `"wrong"`, `"undecided"` for an inconclusive verdict, or `"not judged"`.
 
-    Tampering that was named but not found where it is (`at_place`) is `"wrong place"`, never right.
+    A right label of tampering at another place (`at_place`) is `"wrong place"`.
     """
     state = words.state_of(verdict)
     if state == "failed":
@@ -56,8 +54,8 @@ def outcome(verdict: Verdict, truth: Truth) -> str:
 
 
 def at_place(verdict: Verdict, truth: Truth) -> bool:
-    """Whether the place found is the altered one: an overlap (IoU) of LEAST_OVERLAP, or the centre of the surest region
-    inside the box around the true mask."""
+    """True if the marked place is the altered one: an overlap (IoU) of LEAST_OVERLAP, or the centre of the surest
+    region inside the box around the true mask."""
     share = overlap(verdict, truth)
     if share is not None and share >= LEAST_OVERLAP:
         return True
@@ -70,7 +68,7 @@ def at_place(verdict: Verdict, truth: Truth) -> bool:
 
 
 def overlap(verdict: Verdict, truth: Truth) -> float | None:
-    """Intersection over union of the mask found and the true one, in 0..1; None where either is missing."""
+    """Intersection over union of the verdict's mask and the true one, in 0..1; None if either is missing."""
     if verdict.mask is None or truth.mask is None or verdict.mask.shape != truth.mask.shape:
         return None
     union = (verdict.mask | truth.mask).sum()
@@ -80,9 +78,7 @@ def overlap(verdict: Verdict, truth: Truth) -> float | None:
 def card(
     verdict: Verdict, *, number: int, thumb: int, mask_file: str | None = None, truth: Truth | None = None
 ) -> dict[str, Any]:
-    """Return the values of one card, row or failure of the report; every string is safe to show (not yet
-    escaped).
-    """
+    """The values of one card, row or failure of the report; strings are printable, not yet escaped."""
     state = words.state_of(verdict)
     folder, file = _split(printable(verdict.source))
     values = {
@@ -121,20 +117,20 @@ def _alt(verdict: Verdict, file: str) -> str:
 
 
 def _look(verdict: Verdict, thumb: int) -> dict[str, Any]:
-    """The pictures of a card: thumbnail, heat layer, boxes, and the views between which a reader may
-    switch.
-    """
+    """The pictures of a card: thumbnail, heat layer, boxes, and the views that a reader can switch."""
     width, height = verdict.width or 1, verdict.height or 1
     if verdict.picture is None:
         return {"picture": None, "printed": None, "heat": None, "boxes": [], "views": []}
-    from pixelsleuth.reporting import thumbnails as overlay
+    from pixelsleuth.reporting import thumbnails
 
-    small = overlay.thumbnail(verdict.picture.pixels, thumb)
+    small = thumbnails.thumbnail(verdict.picture.pixels, thumb)
     heatmap = verdict.heatmap
     if heatmap is None and verdict.mask is not None:
         heatmap = verdict.mask.astype("float32")
     heat = (
-        overlay.png_uri(overlay.heat_layer(heatmap, finding=verdict.located)) if heatmap is not None else None
+        thumbnails.png_uri(thumbnails.heat_layer(heatmap, finding=verdict.located))
+        if heatmap is not None
+        else None
     )
     boxes = _boxes([region.box for region in words.ranked(verdict)[:MOST_REGIONS]], width, height)
     suspected = str(verdict.label) == "tampered" and verdict.located
@@ -144,11 +140,11 @@ def _look(verdict: Verdict, thumb: int) -> dict[str, Any]:
     if suspected and heat:
         copy = small.copy()
         copy.thumbnail((PRINT_SIDE, PRINT_SIDE))
-        printed = overlay.jpeg_uri(copy, quality=80)
+        printed = thumbnails.jpeg_uri(copy, quality=80)
     return {
-        "picture": overlay.jpeg_uri(small),
+        "picture": thumbnails.jpeg_uri(small),
         "shown": small.size,
-        # Fills the column even if it has to be enlarged a little; upright or tiny pictures keep their size.
+        # Fills the column, enlarged a little if need be; upright or tiny pictures keep their size.
         "wide": small.width >= 400 and small.height <= 1.1 * small.width,
         "width": width,
         "height": height,
@@ -165,7 +161,7 @@ def _look(verdict: Verdict, thumb: int) -> dict[str, Any]:
 
 
 def _boxes(boxes: list[tuple[int, int, int, int]], width: int, height: int) -> list[dict[str, float]]:
-    """Boxes and where the tags with their numbers stand, in pixels of the full picture."""
+    """Boxes and the places of their numbered tags, in pixels of the full picture."""
     from pixelsleuth.core.overlay import place_tags
 
     side = round(0.042 * max(width, height), 1)
@@ -212,7 +208,7 @@ def _reasons(verdict: Verdict) -> dict[str, Any]:
         "panel": words.panel_lines(verdict),
         "bars_note": words.RAW_SCORES if words.leans_nowhere(verdict) else "",
         "trust": [printable(line) for line in words.trust(verdict)],
-        "statements": [printable(one) for one in words.statements(verdict)],
+        "statements": [printable(statement) for statement in words.statements(verdict)],
         "regions": regions,
         "more_regions": f"and {words.count(more, 'smaller region')}" if more > 0 else None,
         "share": percent(share) if share is not None else None,
@@ -222,20 +218,20 @@ def _reasons(verdict: Verdict) -> dict[str, Any]:
 
 
 def _truth(verdict: Verdict, truth: Truth) -> dict[str, Any]:
-    found = overlap(verdict, truth)
+    share = overlap(verdict, truth)
     return {
         "state": str(truth.label),
         "name": words.NAMES[str(truth.label)],
         "outcome": outcome(verdict, truth),
         "note": truth.note,
-        "overlap": f"Overlap of the place found with the true one (IoU): {percent(found)}"
-        if found is not None
+        "overlap": f"Overlap of the place found with the true one (IoU): {percent(share)}"
+        if share is not None
         else None,
     }
 
 
 USUAL = (("mode", "RGB"), ("bit_depth", "8"))
-"""Metadata that says nothing because nearly every picture has it."""
+"""Metadata not shown, because nearly every picture has it."""
 
 
 def _name(key: str) -> str:

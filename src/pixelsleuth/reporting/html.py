@@ -1,8 +1,7 @@
-"""The HTML report: one file that holds everything and asks the network for nothing.
+"""The HTML report: one self-contained file.
 
-`HtmlReport` takes verdicts one at a time and keeps none: pages of thousands of pictures are written in
-bounded memory. The look is in `templates/report.html.j2` and `templates/report.css`; what a verdict says
-there, in `cards.py`.
+`HtmlReport` takes verdicts one at a time and keeps none, so a page of thousands of pictures needs bounded memory. The
+look is in `templates/report.html.j2` and `templates/report.css`, the content of a card in `cards.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from pixelsleuth.reporting.cards import Truth
 
 THUMBNAILS = ((60, 1024), (600, 640), (6000, 384))
-"""Up to so many pictures, thumbnails of so many pixels; a report of 60 pictures stays near 15 MB."""
+"""(pictures, longer side of their thumbnails in pixels); a report of 60 pictures stays near 15 MB."""
 
 SMALLEST_THUMBNAIL = 256
 
@@ -37,9 +36,9 @@ KIND = "HTML report"
 class HtmlReport:
     """Writes one report to `path`, which appears when `close` is called.
 
-    `total` is the number of pictures to come where it is known (it decides how large the thumbnails are),
-    `note` a sentence under the heading, `truth` says that a column with the true labels is wanted. Raises
-    OutputError, at once where `path` cannot be written, later where the disk fills up.
+    `total` is the number of pictures if known (it sets the size of the thumbnails); with `truth` there is a column of
+    true labels; the attribute `note` is a sentence under the heading. Raises OutputError: at once if `path` cannot be
+    written, later if the disk is full.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class HtmlReport:
         self._file = AtomicFile(path, ours=OUR_PAGE, kind=KIND)
         self.path = self._file.path
         self._macros: Any = environment().get_template("report.html.j2").module
-        # The heading counts what follows it, so the parts wait in files without a name until the end.
+        # The heading counts what follows it, so the parts wait in unnamed files until the end.
         self._spools: list[IO[str]] = []
         try:
             self._rows, self._failures, self._cards = (self._spool() for _ in range(3))
@@ -70,7 +69,7 @@ class HtmlReport:
             raise
 
     def add(self, verdict: Verdict, *, mask_file: str | None = None, truth: Truth | None = None) -> None:
-        """Add one verdict. `verdict.picture` supplies the pixels; without it the card has no picture."""
+        """Add one verdict. Without `verdict.picture` the card shows no picture."""
         self.done += 1
         state = words.state_of(verdict)
         self.states[state] += 1
@@ -83,11 +82,11 @@ class HtmlReport:
             self._put(self._cards, self._macros.card(card))
 
     def close(self, *, interrupted: bool = False) -> None:
-        """Write the heading and put the file in place; `interrupted` marks the report as incomplete."""
+        """Write the page and move it into place; `interrupted` marks it as incomplete."""
         try:
             for part in self._parts(self._macros, self._values(interrupted)):
                 self._file.write(part)
-        except OSError as error:  # the last of a spool reaches the disk only when it is read again
+        except OSError as error:  # a spool may reach the disk only when it is read again
             self.discard()
             raise failed(self.path, KIND, error) from error
         except BaseException:
@@ -97,7 +96,7 @@ class HtmlReport:
         self._file.commit()
 
     def discard(self) -> None:
-        """Give up: nothing is left on the disk."""
+        """Leave nothing on the disk."""
         self._close_spools()
         self._file.discard()
 
@@ -157,7 +156,7 @@ class HtmlReport:
 
     def _close_spools(self) -> None:
         for spool in self._spools:
-            with contextlib.suppress(OSError):  # what a full disk did not take is no longer wanted
+            with contextlib.suppress(OSError):  # a full disk: the content is discarded anyway
                 spool.close()
 
 

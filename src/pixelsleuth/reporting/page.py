@@ -1,4 +1,4 @@
-"""What every HTML page of this project shares: the template environment, one style sheet, and its hash for the CSP."""
+"""What all HTML pages share: the template environment, one style sheet, and its hash for the CSP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUR_PAGE = re.compile(rb'\s*<!doctype html.*<meta name="generator" content="Pixe
 
 @functools.cache
 def environment(package: str = "pixelsleuth.reporting") -> Environment:
-    """Jinja templates of `package`/templates: everything escaped, an unknown name is an error."""
+    """Jinja templates of `package`/templates; everything is escaped, an unknown name is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
@@ -32,9 +32,9 @@ def environment(package: str = "pixelsleuth.reporting") -> Environment:
 
 @functools.cache
 def style(*more: tuple[str, str]) -> dict[str, str]:
-    """`style`, the style sheet as markup, and `style_hash`, by which the page's policy allows it and nothing else.
+    """`style`, the style sheet as markup, and `style_hash`, the only style that the page's policy allows.
 
-    `more` are (package, file in its templates) of rules that one page adds.
+    `more`: (package, file in its templates) of further rules.
     """
     from markupsafe import Markup
 

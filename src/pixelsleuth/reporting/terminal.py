@@ -27,16 +27,14 @@ STYLES = {
 }
 
 FULL_UP_TO = 12
-"""More pictures than this and each gets a line or two instead of a paragraph."""
+"""With more pictures than this, each gets a line or two instead of a paragraph."""
 
 BAR = 24
 LEFT = 7
 
 
 def console_for(stream: IO[str] | None = None, *, stderr: bool = False) -> Console:
-    """A console that is plain when not on a terminal and obeys NO_COLOR; long lines wrap on words, paths
-    never break.
-    """
+    """A rich console: plain when not on a terminal, obeys NO_COLOR."""
     from rich.console import Console
 
     if stream is not None:
@@ -49,7 +47,7 @@ def _width(stream: IO[str]) -> int | None:
 
 
 class TerminalText:
-    """Prints verdicts one after another to a rich console; `total` decides between paragraphs and lines."""
+    """Prints verdicts to a rich console; `total` decides between paragraphs and lines."""
 
     def __init__(self, console: Console, *, total: int) -> None:
         self.console, self.brief = console, total > FULL_UP_TO
@@ -77,8 +75,8 @@ class TerminalText:
             self._wrapped("", [Text(words.meaning(verdict), "dim")])
         elif state == "inconclusive":
             lean = f"leans {words.NAMES[str(verdict.label)].lower()}"
-            told = verdict.decision["sentence"].removeprefix("Inconclusive: ") if verdict.decision else lean
-            self._wrapped("", [Text(printable(told), "dim")])
+            reason = verdict.decision["sentence"].removeprefix("Inconclusive: ") if verdict.decision else lean
+            self._wrapped("", [Text(printable(reason), "dim")])
         elif verdict.regions:
             self._wrapped("", [Text(self._where(verdict), "dim")])
 
@@ -123,7 +121,8 @@ class TerminalText:
             self._wrapped("Where", [Text("No region could be outlined.")])
         reasons = [Text(printable(verdict.explanation))] if verdict.explanation else []
         reasons += [
-            Text(f"{'·' if self.unicode else '-'} {printable(one)}") for one in words.statements(verdict)
+            Text(f"{'·' if self.unicode else '-'} {printable(statement)}")
+            for statement in words.statements(verdict)
         ]
         if reasons:
             self._wrapped("Why", reasons)

@@ -1,7 +1,7 @@
-"""Pictures for the report: bounded thumbnails and heat-map layers, as data URIs that need no other file.
+"""Pictures for the report as data URIs: thumbnails and heat-map layers.
 
-The heat map is a layer of its own (a small palette PNG with transparency) that the page lays over the
-picture, so that a reader can take it away again and the picture is embedded once.
+The heat map is a layer of its own (a small palette PNG with transparency) over the picture: the reader can switch it
+off, and the picture is embedded once.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LEVELS = 64
-"""Steps of the colour scale: enough to look continuous under a photograph, few enough for a small PNG."""
+"""Steps of the colour scale: enough to look continuous, few enough for a small PNG."""
 
 
 def colour_table(levels: int = LEVELS, *, finding: bool = True) -> NDArray[np.uint8]:
-    """Return the colour scale of `core.overlay` as (levels, 4) uint8 RGBA, from probability 0 to 1."""
+    """The colour scale of `core.overlay` as (levels, 4) uint8 RGBA, from probability 0 to 1."""
     import numpy as np
 
     from pixelsleuth.core.overlay import ramp_table
@@ -31,8 +31,7 @@ def colour_table(levels: int = LEVELS, *, finding: bool = True) -> NDArray[np.ui
 
 
 def heat_layer(heatmap: NDArray[np.float32], *, max_side: int = 400, finding: bool = True) -> Image.Image:
-    """Return a palette picture (mode P with transparency) of `heatmap` ((h, w), 0..1), at most `max_side` a
-    side.
+    """`heatmap` ((h, w), 0..1) as a palette picture with transparency, at most `max_side` a side.
 
     The scale is absolute: the same colour means the same probability in every picture. NaN counts as 0.
     """
@@ -54,7 +53,7 @@ def heat_layer(heatmap: NDArray[np.float32], *, max_side: int = 400, finding: bo
 
 
 def thumbnail(pixels: NDArray[np.uint8], max_side: int) -> Image.Image:
-    """Return (H, W, 3) uint8 `pixels` as a picture whose longer side is at most `max_side`."""
+    """(H, W, 3) uint8 `pixels` as a picture whose longer side is at most `max_side`."""
     from PIL import Image
 
     picture = Image.fromarray(pixels)
@@ -66,12 +65,12 @@ def thumbnail(pixels: NDArray[np.uint8], max_side: int) -> Image.Image:
 
 
 def jpeg_uri(picture: Image.Image, quality: int = 86) -> str:
-    """Return `picture` as a `data:image/jpeg` URI."""
+    """`picture` as a `data:image/jpeg` URI."""
     return _uri(picture, "jpeg", quality=quality, optimize=True)
 
 
 def png_uri(picture: Image.Image) -> str:
-    """Return `picture` as a `data:image/png` URI, transparency kept."""
+    """`picture` as a `data:image/png` URI, with its transparency."""
     return _uri(picture, "png", optimize=True, transparency=picture.info.get("transparency"))
 
 

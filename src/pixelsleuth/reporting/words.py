@@ -1,13 +1,9 @@
-"""The words in which a verdict is told: one place, so that terminal and report never disagree.
-
-Pure functions over `Verdict`; they import neither numpy nor Pillow.
-"""
+"""The words for a verdict, shared by terminal and report. Pure functions; no numpy, no Pillow."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,7 +11,7 @@ if TYPE_CHECKING:
     from pixelsleuth.core.verdict import Verdict
 
 STATES = ("tampered", "full_synthetic", "real", "inconclusive", "failed")
-"""What a reader sorts pictures by: the three labels, thin evidence, and files that could not be judged."""
+"""The three labels, thin evidence, and files that could not be judged."""
 
 NAMES = {
     "real": "Real",
@@ -35,9 +31,7 @@ MEANINGS = {
 
 
 def state_of(verdict: Verdict) -> str:
-    """The one of `STATES` that a verdict belongs to; an inconclusive verdict is never counted under its
-    label.
-    """
+    """The verdict's entry of `STATES`; an inconclusive verdict never counts under its label."""
     if verdict.error is not None or verdict.label is None:
         return "failed"
     return "inconclusive" if verdict.inconclusive else str(verdict.label)
@@ -46,7 +40,7 @@ def state_of(verdict: Verdict) -> str:
 def headline(verdict: Verdict) -> str:
     """The verdict in a word or three: `"Tampered"`, `"Inconclusive, leans real"`.
 
-    Where the decision is measured, an inconclusive verdict leans nowhere: that would be half an accusation.
+    With a measured decision an inconclusive verdict leans nowhere: that would be half an accusation.
     """
     state = state_of(verdict)
     if state == "inconclusive" and not leans_nowhere(verdict):
@@ -58,19 +52,19 @@ RAW_SCORES = "Raw scores of the model: they decide nothing here."
 
 
 def leans_nowhere(verdict: Verdict) -> bool:
-    """True for an inconclusive verdict of a model whose decision is its own: its scores stay mere scores."""
+    """True for an inconclusive verdict of a model with a measured decision: its scores stay mere scores."""
     return state_of(verdict) == "inconclusive" and verdict.decision is not None
 
 
 def meaning(verdict: Verdict) -> str:
-    """One sentence that says what the headline means; for a failure, the error's own sentence."""
+    """One sentence on what the headline means; for a failure, the error's message."""
     if verdict.error is not None:
         return str(verdict.error.get("message") or MEANINGS["failed"])
     return MEANINGS[state_of(verdict)]
 
 
 def percent(value: float | None) -> str:
-    """A share in 0..1 as people read it. Never `0%` nor `100%` for something that is not exactly so.
+    """A share in 0..1 as a percentage; `0%` and `100%` only for exactly 0 and 1.
 
     >>> percent(0.934), percent(0.9991), percent(0.002), percent(1.0), percent(None)
     ('93%', '>99%', '<1%', '100%', 'n/a')
@@ -85,7 +79,7 @@ def percent(value: float | None) -> str:
 
 
 def place(box: tuple[int, int, int, int], width: int, height: int) -> str:
-    """Where a box lies, in words, from its centre on a three by three grid.
+    """The place of a box in words: its centre on a three by three grid.
 
     >>> place((0, 0, 10, 10), 100, 100), place((40, 40, 60, 60), 100, 100), place((70, 40, 100, 60), 100, 100)
     ('upper left', 'centre', 'right')
@@ -131,7 +125,7 @@ def short_bytes(value: int | None) -> str:
 
 
 def tally(states: Counter[str]) -> str:
-    """A count of every state that occurs, in one line.
+    """The count of every state that occurs, in one line.
 
     >>> tally(Counter(["real", "real", "tampered", "failed"]))
     '1 tampered, 2 real, 1 not judged'
@@ -145,22 +139,21 @@ def ranked(verdict: Verdict) -> list[Region]:
 
 
 def altered_share(verdict: Verdict) -> float | None:
-    """The part of the picture that the mask covers, in 0..1; None where there is no mask or no region."""
+    """The share of the picture that the mask covers, in 0..1; None without mask or region."""
     if verdict.mask is None or not verdict.width or not verdict.height or not verdict.regions:
         return None
     return float(verdict.mask.sum()) / (verdict.width * verdict.height)
 
 
 def statements(verdict: Verdict) -> list[str]:
-    """What the evidence says, a sentence each, without those that the explanation already contains."""
-    told = verdict.explanation or ""
-    found = (str(item.get("statement") or "").strip() for item in verdict.evidence)
-    return [statement for statement in found if statement and statement.lower() not in told.lower()]
+    """The statements of the evidence that the explanation does not contain."""
+    explanation = (verdict.explanation or "").lower()
+    statements = (str(item.get("statement") or "").strip() for item in verdict.evidence)
+    return [statement for statement in statements if statement and statement.lower() not in explanation]
 
 
 def panel_lines(verdict: Verdict) -> list[str]:
-    """What each member of a panel said, a line each: its score on its own ground, whether it claims anything, and how
-    often such claims were wrong."""
+    """A line for each member of a panel: the score for its own class, whether it decides, how often it was wrong."""
     return [_panel_line(member) for member in verdict.panel]
 
 
@@ -180,7 +173,7 @@ def _panel_line(member: dict[str, Any]) -> str:
 
 
 def trust(verdict: Verdict) -> list[str]:
-    """How far the verdict can be relied on: how often such verdicts were wrong, and the two bounds; a sentence each."""
+    """How far to rely on the verdict: how often such verdicts were wrong, and the two bounds; a sentence each."""
     if verdict.error is not None or verdict.label is None:
         return []
     decision = verdict.decision
@@ -202,10 +195,10 @@ def trust(verdict: Verdict) -> list[str]:
 
 
 def printable(text: object) -> str:
-    """Text that may be shown anywhere: control characters and undecodable bytes become visible marks.
+    """Text that is safe to show: control characters and undecodable bytes become visible marks.
 
-    A file name can hold terminal escape codes, line breaks or bytes that are no UTF-8; a report must not
-    obey them. Bidirectional overrides go as well, because they make `gpj.exe` read as `exe.jpg`.
+    A file name can hold terminal escape codes, line breaks or invalid UTF-8. Bidirectional overrides are replaced too:
+    they make `gpj.exe` read as `exe.jpg`.
 
     >>> printable("a\\x1b[31mb\\nc"), printable("caf\\udce9")
     ('a�[31mb�c', 'caf�')
@@ -226,12 +219,6 @@ def _unsafe(character: str) -> bool:
         or 0x202A <= code <= 0x202E
         or 0x2066 <= code <= 0x2069
     )
-
-
-def shared_model(verdicts: Iterable[Verdict]) -> str:
-    """`"compact 0.1"` for the model that spoke; several models are joined by commas."""
-    names = dict.fromkeys(model_name(verdict) for verdict in verdicts)
-    return ", ".join(name for name in names if name)
 
 
 def model_name(verdict: Verdict) -> str:
