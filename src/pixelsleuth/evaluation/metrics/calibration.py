@@ -16,7 +16,11 @@ BINS = 15
 
 
 def calibration_bins(confidence: Any, right: Any, bins: int = BINS, weights: Any = None) -> Floats:
-    """(..., bins, 3): weight, sum of confidences and weight of right answers, in equal bins [i/bins, (i+1)/bins)."""
+    """(..., bins, 3): weight, sum of confidences and weight of right answers, in equal bins [i/bins, (i+1)/bins).
+
+    >>> calibration_bins([0.95, 0.9, 0.8, 0.4], [True, True, False, False], bins=2).round(3).tolist()
+    [[1.0, 0.4, 0.0], [3.0, 2.65, 2.0]]
+    """
     c, r = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
     if c.size and not (c.min() >= 0 and c.max() <= 1):
         raise ValueError("a confidence must lie in 0..1")
@@ -29,7 +33,11 @@ def calibration_bins(confidence: Any, right: Any, bins: int = BINS, weights: Any
 
 
 def expected_calibration_error(confidence: Any, right: Any, bins: int = BINS, weights: Any = None) -> Any:
-    """Mean over pictures of |accuracy - confidence| of their bin, 0..1; NaN without a picture."""
+    """Mean over pictures of |accuracy - confidence| of their bin, 0..1; NaN without a picture.
+
+    >>> round(expected_calibration_error([0.95, 0.9, 0.8, 0.55], [True, True, False, False], bins=2), 3)
+    0.3
+    """
     found = calibration_bins(confidence, right, bins, weights)
     total = found[..., 0].sum(-1)
     gap = np.abs(found[..., 2] - found[..., 1]).sum(-1)
@@ -42,6 +50,10 @@ def risk_coverage(confidence: Any, right: Any) -> tuple[Floats, Floats]:
     """(coverage, risk): judging only the surest share of the pictures, the share of wrong answers among them.
 
     Equal confidences enter together, so the curve does not depend on the order of the pictures.
+
+    >>> coverage, risk = risk_coverage([0.95, 0.9, 0.8, 0.55], [True, True, False, False])
+    >>> coverage.tolist(), risk.round(3).tolist()
+    ([0.25, 0.5, 0.75, 1.0], [0.0, 0.0, 0.333, 0.5])
     """
     c, r = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
     if not c.size:
@@ -56,6 +68,9 @@ def risk_coverage(confidence: Any, right: Any) -> tuple[Floats, Floats]:
 def area_under_risk_coverage(confidence: Any, right: Any) -> float:
     """Mean risk over coverages 1/N, 2/N, ..., 1; NaN without a picture. A step holds between two distinct
     confidences.
+
+    >>> round(area_under_risk_coverage([0.95, 0.9, 0.8, 0.55], [True, True, False, False]), 3)
+    0.208
     """
     coverage, risk = risk_coverage(confidence, right)
     if not coverage.size:
@@ -64,7 +79,11 @@ def area_under_risk_coverage(confidence: Any, right: Any) -> float:
 
 
 def abstention(right: Any, inconclusive: Any) -> dict[str, float]:
-    """What the detector's own `inconclusive` brings: coverage, and accuracy where it spoke and where it did not."""
+    """What the detector's own `inconclusive` brings: coverage, and accuracy where it spoke and where it did not.
+
+    >>> abstention([True, True, False, True], inconclusive=[False, False, True, True])
+    {'coverage': 0.5, 'conclusive_accuracy': 1.0, 'inconclusive_accuracy': 0.5}
+    """
     r, silent = np.asarray(right, dtype=bool), np.asarray(inconclusive, dtype=bool)
     mean = lambda part: float(part.mean()) if part.size else float("nan")  # noqa: E731
     return {

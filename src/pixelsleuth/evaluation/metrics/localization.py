@@ -37,6 +37,9 @@ def as_levels(score: Any) -> NDArray[np.uint8]:
     """(H, W) uint8 of a map: uint8 as it is, bool as 0 and 255, floats in 0..1 rounded to 255ths.
 
     Raises ValueError for floats outside 0..1 and for NaN.
+
+    >>> as_levels([[0.0, 0.5, 1.0]]).tolist()
+    [[0, 128, 255]]
     """
     s = np.asarray(score)
     if s.dtype == np.uint8:
@@ -52,6 +55,9 @@ def histograms(score: Any, truth: Any) -> Counts:
     """(2, 256): pixels at each level outside the mask (row 0) and inside (row 1).
 
     Pillow counts in C, without a copy of the picture: about a millisecond a megapixel.
+
+    >>> histograms([[0.9, 0.6], [0.2, 0.4]], [[True, True], [False, True]]).sum(axis=1).tolist()
+    [1, 3]
     """
     from PIL import Image
 
@@ -68,7 +74,11 @@ def histograms(score: Any, truth: Any) -> Counts:
 
 
 def counts(histogram: Counts, threshold: int = HALF) -> Counts:
-    """(..., 4) TP, FP, FN, TN of histograms (..., 2, 256), levels from `threshold` on being marked."""
+    """(..., 4) TP, FP, FN, TN of histograms (..., 2, 256), levels from `threshold` on being marked.
+
+    >>> counts(histograms([[0.9, 0.6], [0.2, 0.4]], [[True, True], [False, True]])).tolist()
+    [2, 0, 1, 1]
+    """
     h = np.asarray(histogram)
     outside, inside = h[..., 0, :], h[..., 1, :]
     hits, alarms = inside[..., threshold:].sum(-1), outside[..., threshold:].sum(-1)
@@ -76,7 +86,11 @@ def counts(histogram: Counts, threshold: int = HALF) -> Counts:
 
 
 def mask_counts(predicted: Any, truth: Any) -> Counts:
-    """(4,) TP, FP, FN, TN of two masks (H, W) of bool."""
+    """(4,) TP, FP, FN, TN of two masks (H, W) of bool.
+
+    >>> mask_counts([[True, True], [False, False]], [[True, False], [True, False]]).tolist()
+    [1, 1, 1, 1]
+    """
     p, t = np.asarray(predicted, dtype=bool), np.asarray(truth, dtype=bool)
     if p.shape != t.shape:
         raise ValueError(f"masks of {p.shape} and {t.shape}; one size expected")
@@ -85,26 +99,42 @@ def mask_counts(predicted: Any, truth: Any) -> Counts:
 
 
 def f1(found: Any, empty: Empty = Empty.SKIP) -> float:
-    """Pixel F1 = 2 TP / (2 TP + FP + FN) of (4,) counts."""
+    """Pixel F1 = 2 TP / (2 TP + FP + FN) of (4,) counts.
+
+    >>> f1([2, 0, 1, 1]), f1([0, 3, 0, 7]), f1([0, 3, 0, 7], Empty.ZERO)
+    (0.8, nan, 0.0)
+    """
     tp, fp, fn, _ = (float(x) for x in found)
     return _undefined(tp, fp, fn, empty) if tp + fn == 0 else 2 * tp / (2 * tp + fp + fn)
 
 
 def iou(found: Any, empty: Empty = Empty.SKIP) -> float:
-    """Intersection over union of (4,) counts."""
+    """Intersection over union of (4,) counts.
+
+    >>> round(iou([2, 0, 1, 1]), 3), iou([0, 0, 0, 10], Empty.ONE)
+    (0.667, 1.0)
+    """
     tp, fp, fn, _ = (float(x) for x in found)
     return _undefined(tp, fp, fn, empty) if tp + fn == 0 else tp / (tp + fp + fn)
 
 
 def mask_box(mask: Any) -> tuple[int, int, int, int] | None:
-    """(x0, y0, x1, y1), half open, around the marked pixels of (H, W); None where nothing is marked."""
+    """(x0, y0, x1, y1), half open, around the marked pixels of (H, W); None where nothing is marked.
+
+    >>> mask_box([[False, True, True], [False, False, True]])
+    (1, 0, 3, 2)
+    """
     marked = np.asarray(mask, dtype=bool)
     rows, columns = np.flatnonzero(marked.any(1)), np.flatnonzero(marked.any(0))
     return (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1) if rows.size else None
 
 
 def outer_box(boxes: Sequence[Sequence[int]]) -> tuple[int, int, int, int] | None:
-    """The smallest box around all of `boxes`; None where there are none."""
+    """The smallest box around all of `boxes`; None where there are none.
+
+    >>> outer_box([(0, 0, 2, 2), (5, 1, 6, 8)])
+    (0, 0, 6, 8)
+    """
     if not boxes:
         return None
     x0, y0, x1, y1 = zip(*boxes, strict=True)
@@ -112,7 +142,11 @@ def outer_box(boxes: Sequence[Sequence[int]]) -> tuple[int, int, int, int] | Non
 
 
 def auc(histogram: Any) -> float:
-    """Area under the pixel ROC curve of (2, 256), ties at half weight; NaN where a class of pixels is absent."""
+    """Area under the pixel ROC curve of (2, 256), ties at half weight; NaN where a class of pixels is absent.
+
+    >>> auc(histograms([[0.9, 0.3], [0.3, 0.1]], [[True, True], [False, False]]))
+    0.875
+    """
     outside, inside = np.asarray(histogram, dtype=np.float64)
     pairs = inside.sum() * outside.sum()
     below = np.cumsum(outside) - outside
@@ -123,6 +157,9 @@ def auc_bound(histogram: Any) -> float:
     """How far the area of the unrounded scores can lie from `auc`: half the pairs that share a level.
 
     0 where no two pixels of different truth fall on one level. For uint8 maps the area is exact whatever this says.
+
+    >>> auc_bound(histograms([[0.9, 0.3], [0.3, 0.1]], [[True, True], [False, False]]))
+    0.125
     """
     outside, inside = np.asarray(histogram, dtype=np.float64)
     pairs = inside.sum() * outside.sum()
@@ -130,7 +167,11 @@ def auc_bound(histogram: Any) -> float:
 
 
 def exact_auc(score: Any, truth: Any) -> float:
-    """Area under the pixel ROC curve of unrounded scores by sorting: exact, slow, for small pictures."""
+    """Area under the pixel ROC curve of unrounded scores by sorting: exact, slow, for small pictures.
+
+    >>> exact_auc([[0.9, 0.301], [0.3, 0.1]], [[True, True], [False, False]])
+    1.0
+    """
     from pixelsleuth.evaluation.metrics.detection import auroc
 
     return float(auroc(np.asarray(truth).reshape(-1), np.asarray(score).reshape(-1)))
@@ -140,6 +181,9 @@ def best_f1(histogram: Any) -> tuple[float, int]:
     """(F1, threshold level) at the threshold that suits the truth best: an oracle figure, never a result by itself.
 
     The lowest of equally good thresholds; (NaN, 128) without a tampered pixel.
+
+    >>> best_f1(histograms([[0.9, 0.4], [0.2, 0.1]], [[True, True], [False, False]]))
+    (1.0, 52)
     """
     outside, inside = np.asarray(histogram, dtype=np.float64)
     hits, alarms = inside[::-1].cumsum()[::-1], outside[::-1].cumsum()[::-1]
@@ -151,7 +195,11 @@ def best_f1(histogram: Any) -> tuple[float, int]:
 
 
 def alarm_area(histogram: Any, threshold: int = HALF) -> float:
-    """Share of a picture's pixels that were marked, 0..1: on authentic pictures, the false-alarm area."""
+    """Share of a picture's pixels that were marked, 0..1: on authentic pictures, the false-alarm area.
+
+    >>> alarm_area(histograms([[0.9, 0.4], [0.2, 0.1]], [[False, False], [False, False]]))
+    0.25
+    """
     h = np.asarray(histogram)
     total = h.sum()
     return float(h[:, threshold:].sum() / total) if total else float("nan")
@@ -164,6 +212,13 @@ class Localization:
     Per-image means are over pictures that count (see `Empty`), pooled figures over all their pixels. gIoU is the
     mean of per-image IoU, cIoU the pooled one. With `Empty.SKIP` a picture without a tampered pixel is measured by its
     false-alarm area alone.
+
+    >>> maps = Localization()
+    >>> own = maps.update([[0.9, 0.6], [0.2, 0.4]], [[True, True], [False, True]])
+    >>> own = maps.update([[0.9, 0.1], [0.1, 0.1]], [[False, False], [False, False]])  # an authentic picture
+    >>> figures = maps.compute()
+    >>> figures["f1"], round(figures["pooled_iou"], 3), figures["alarm_area"]
+    (0.8, 0.667, 0.25)
     """
 
     empty: Empty = Empty.SKIP
@@ -213,7 +268,12 @@ class Localization:
 
 
 def picture_figures(histogram: Counts, empty: Empty = Empty.SKIP, threshold: int = HALF) -> dict[str, float]:
-    """F1, IoU, AUC and oracle F1 of one picture; `alarm_area` where nothing was tampered with."""
+    """F1, IoU, AUC and oracle F1 of one picture; `alarm_area` where nothing was tampered with.
+
+    >>> figures = picture_figures(histograms([[0.9, 0.6], [0.2, 0.4]], [[True, True], [False, True]]))
+    >>> figures["f1"], figures["auc"], figures["alarm_area"]
+    (0.8, 1.0, nan)
+    """
     found = counts(histogram, threshold)
     authentic = not histogram[1].any()
     return {

@@ -68,7 +68,12 @@ class Bootstrap:
 
 
 def interval_of(values: Floats, level: float = LEVEL) -> tuple[float, float]:
-    """The percentile interval of resampled values; undefined ones (NaN) are left out."""
+    """The percentile interval of resampled values; undefined ones (NaN) are left out.
+
+    >>> low, high = interval_of(np.arange(101.0))
+    >>> round(low, 3), round(high, 3)
+    (2.5, 97.5)
+    """
     defined = values[~np.isnan(values)]
     if not defined.size:
         return float("nan"), float("nan")
@@ -77,7 +82,11 @@ def interval_of(values: Floats, level: float = LEVEL) -> tuple[float, float]:
 
 
 def weighted_mean(values: Any) -> Statistic:
-    """The statistic "mean of `values`" over the pictures where it is defined (not NaN)."""
+    """The statistic "mean of `values`" over the pictures where it is defined (not NaN).
+
+    >>> float(weighted_mean([1.0, float("nan"), 0.0])(np.array([1.0, 1.0, 3.0])))
+    0.25
+    """
     v = np.asarray(values, dtype=np.float64)
     defined = ~np.isnan(v)
     filled = np.where(defined, v, 0.0)
@@ -89,6 +98,10 @@ def weighted_mean(values: Any) -> Statistic:
 
 
 def quotient(above: Any, below: Any) -> Any:
-    """above / below; NaN where below is not positive."""
+    """above / below; NaN where below is not positive.
+
+    >>> quotient([1.0, 1.0], [2.0, 0.0]).tolist()
+    [0.5, nan]
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(np.asarray(below) > 0, np.asarray(above) / below, np.nan)
