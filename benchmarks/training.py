@@ -33,11 +33,11 @@ from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.prompts import ANSWERS, QUESTION
 from pixelsleuth.models.sida.teacher import Example, collate
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
-from pixelsleuth.training.sida.config import TrainConfig
-from pixelsleuth.training.sida.features import SamCache
-from pixelsleuth.training.sida.loop import optimiser_of, weighted
-from pixelsleuth.training.sida.modules import prepare
+from pixelsleuth.training.sida.learnt import prepare
 from pixelsleuth.training.sida.plan import CLIP, LANGUAGE, SAM
+from pixelsleuth.training.sida.sam_cache import SamCache
+from pixelsleuth.training.sida.settings import SidaSettings
+from pixelsleuth.training.sida.step import optimiser_of, weighted
 
 WAYS = ("release", "masked only", "cached")
 SIZES: dict[str, dict[str, dict[str, Any]]] = {
@@ -60,7 +60,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def build(size: str, folder: Path, config: TrainConfig, device: str) -> tuple[LargeSida, SidaProcessor]:
+def build(size: str, folder: Path, config: SidaSettings, device: str) -> tuple[LargeSida, SidaProcessor]:
     """A model of a size, drawn at random on the device in the precision of frozen weights."""
     parts = SIZES[size]
     side = parts["sam"]["image_size"]
@@ -103,7 +103,7 @@ def measure(way: str, options: argparse.Namespace) -> dict[str, Any]:
     """Seconds, pictures a second and peak memory of one way; the first step warms up."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     frozen: Literal["bf16", "fp32"] = "bf16" if options.precision == "bf16" else "fp32"
-    config = TrainConfig(
+    config = SidaSettings(
         precision=options.precision, frozen=frozen, gradient_checkpointing=options.size != "middle"
     )
     model, processor = build(options.size, options.folder, config, device)

@@ -146,14 +146,14 @@ def test_the_cache_of_a_training_counts_the_same(
 def test_train_counts_before_it_begins_what_needs_no_decoding(manifest: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from pixelsleuth.training.run.data import gather
-    from pixelsleuth.training.sida.config import read_config
+    from pixelsleuth.training.sida.settings import read_settings
     from pixelsleuth.training.vlm.examples import read_samples
 
     own = [f"data={manifest}", f"out={tmp_path / 'out'}"]
-    material = gather(read_config(ROOT / "recipes" / "tiny.yaml", own))
+    material = gather(read_settings(ROOT / "recipes" / "tiny.yaml", own))
     seen = {reason: count for reason, count in LOST.items() if reason != UNREADABLE}
     assert material.left_out == seen
-    allowed = gather(read_config(ROOT / "recipes" / "tiny.yaml", [*own, "allow_outside=true"]))
+    allowed = gather(read_settings(ROOT / "recipes" / "tiny.yaml", [*own, "allow_outside=true"]))
     assert allowed.left_out == {NO_PICTURE: 1, ABSENT: 1}
     assert len(read_samples(manifest)) == 7  # the broken picture is met when it is drawn
 
@@ -293,16 +293,17 @@ def test_a_protocols_mask_level_holds_wherever_the_mask_is_kept(tmp_path: Path, 
 
 def test_training_alarms_where_the_masks_of_tampered_pictures_mark_nothing(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from pixelsleuth.training.run.data import Draw, Loader, gather
+    from pixelsleuth.training.run.data import gather
+    from pixelsleuth.training.run.feed import Draw, Loader
     from pixelsleuth.training.run.log import WINDOW, Alarms
-    from pixelsleuth.training.sida.config import read_config
+    from pixelsleuth.training.sida.settings import read_settings
 
     folder = tmp_path / "set"
     rows = [(picture(folder / f"{label}{i}.png", i), label, mask(folder / f"m{i}.png", marked=i > 0)
              if label == "tampered" else "")
             for label in ("real", "full_synthetic", "tampered") for i in range(2)]  # fmt: skip
     own = [f"data={write(folder / 'm.csv', rows)}", f"out={tmp_path / 'out'}", "equalise=off"]
-    config = read_config(ROOT / "recipes" / "tiny.yaml", own)
+    config = read_settings(ROOT / "recipes" / "tiny.yaml", own)
     loader, alarms = Loader(gather(config), config), Alarms(masks=True)
     loader.example(Draw(0, 0, 2, 0))
     (text,) = alarms.look_at_masks(1, loader.empty, loader.marked)

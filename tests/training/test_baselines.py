@@ -123,12 +123,12 @@ def test_validation_keeps_the_best_and_the_rate_falls_where_it_stands_still(
 def test_the_rate_falls_as_the_recipe_says(schedule: str, rates: list[float]) -> None:
     import torch
 
-    from pixelsleuth.training.baselines.config import BaselineConfig, BaselineOptimiser
-    from pixelsleuth.training.baselines.loop import optimiser_of, schedule_of
+    from pixelsleuth.training.baselines.settings import BaselineSettings, Optimiser
+    from pixelsleuth.training.baselines.step import optimiser_of, schedule_of
 
-    how = BaselineOptimiser(schedule=schedule, learning_rate=1.0, decay=0.5, decay_every=2)  # type: ignore[arg-type]
+    how = Optimiser(schedule=schedule, learning_rate=1.0, decay=0.5, decay_every=2)  # type: ignore[arg-type]
     optimiser = optimiser_of(how, [torch.nn.Parameter(torch.zeros(1))])
-    falling, seen = schedule_of(BaselineConfig(optimiser=how, steps=4), optimiser), []
+    falling, seen = schedule_of(BaselineSettings(optimiser=how, steps=4), optimiser), []
     for _ in range(4):
         seen.append(optimiser.param_groups[0]["lr"])
         optimiser.step()
@@ -148,22 +148,22 @@ def without(manifest: Path, *labels: str) -> Path:
 
 def drawn(config: Any, count: int) -> list[int]:
     """Labels of the first batches."""
-    from pixelsleuth.training.baselines.config import classes_of, data_of
-    from pixelsleuth.training.baselines.loop import turns_of
-    from pixelsleuth.training.run.data import Sampler, gather
+    from pixelsleuth.training.baselines.step import turns_of
+    from pixelsleuth.training.run.data import gather
+    from pixelsleuth.training.run.feed import Sampler
 
-    material = gather(data_of(config), classes_of(config))
-    sampler = Sampler(material, data_of(config), turns_of(material, three=False))
-    return [one.label for _ in range(count) for one in sampler.next()]
+    material = gather(config, config.learnt_classes)
+    sampler = Sampler(material, config, turns_of(material, three=False))
+    return [draw.label for _ in range(count) for draw in sampler.next()]
 
 
 def test_fakes_of_both_kinds_are_as_many_as_real_pictures(manifest: Path, tmp_path: Path) -> None:
     """What tells two classes apart learns from as many of each, whatever kinds of fakes there are."""
-    from pixelsleuth.training.baselines.config import sound
+    from pixelsleuth.training.baselines.settings import from_recipe
 
     def counts(baseline: str, data: Path, *overrides: Any) -> list[int]:
         content = {"baseline": baseline, "data": [{"path": str(data)}], "out": str(tmp_path), "batch": 4}
-        labels = drawn(sound(content | dict(overrides)), 6)
+        labels = drawn(from_recipe(content | dict(overrides)), 6)
         return [labels.count(label) for label in range(3)]
 
     assert counts("npr", manifest) == [12, 6, 6]
@@ -172,16 +172,16 @@ def test_fakes_of_both_kinds_are_as_many_as_real_pictures(manifest: Path, tmp_pa
     assert counts("pscc_net", manifest) == [12, 0, 12], "a localizer has no use for pictures without a mask"
     with pytest.raises(UsageError, match="no fake picture"):
         counts("npr", without(manifest, "tampered", "full_synthetic"))
-    with pytest.raises(UsageError, match="no picture of the class real"):
+    with pytest.raises(UsageError, match="no usable picture of the class real"):
         counts("npr", without(manifest, "real"))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_sound(recipe: Path, tmp_path: Path) -> None:
     from pixelsleuth.core.settings import read_yaml
-    from pixelsleuth.training.baselines.config import sound
+    from pixelsleuth.training.baselines.settings import from_recipe
 
-    assert sound(read_yaml(recipe, ["data=m.csv", f"out={tmp_path}"])).steps > 0
+    assert from_recipe(read_yaml(recipe, ["data=m.csv", f"out={tmp_path}"])).steps > 0
 
 
 def test_every_detector_has_a_recipe() -> None:

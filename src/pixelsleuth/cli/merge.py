@@ -63,7 +63,7 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
         own = find(checkpoint)
         source = base or str(checkpoint)
         if own is not None:
-            from pixelsleuth.training.sida.outcome import assemble, start_of
+            from pixelsleuth.training.sida.learnt import assemble, start_of
 
             source = base or start_of(own)
             model, processor, folded = assemble(own, start=base)

@@ -18,9 +18,9 @@ from pixelsleuth.core.settings import read_yaml
 from pixelsleuth.errors import OutputError, UsageError
 
 KINDS = {
-    "sida": "pixelsleuth.training.sida.trainer",
+    "sida": "pixelsleuth.training.sida",
     "stages": "pixelsleuth.training.compact.pipeline",
-    "baseline": "pixelsleuth.training.baselines.trainer",
+    "baseline": "pixelsleuth.training.baselines",
     "fakevlm": "pixelsleuth.training.vlm.fakevlm",
     "so_fake_r1": "pixelsleuth.training.vlm.so_fake",
 }

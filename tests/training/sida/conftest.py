@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pixelsleuth.training.sida.config import TrainConfig, read_config
+from pixelsleuth.training.sida.settings import SidaSettings, read_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
-def tiny(manifest: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
+def tiny(manifest: Path, tmp_path: Path) -> Callable[..., SidaSettings]:
     """The tiny recipe on `manifest`, four steps of three pictures; more overrides as given."""
 
-    def make(*overrides: str, recipe: str = "tiny.yaml") -> TrainConfig:
+    def make(*overrides: str, recipe: str = "tiny.yaml") -> SidaSettings:
         own = [
             f"data={manifest}",
             f"out={tmp_path / 'out'}",
@@ -25,6 +25,6 @@ def tiny(manifest: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
             "per_device=3",
             "workers=0",
         ]
-        return read_config(ROOT / "recipes" / recipe, [*own, "checkpoints.every=2", *overrides])
+        return read_settings(ROOT / "recipes" / recipe, [*own, "checkpoints.every=2", *overrides])
 
     return make

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from pixelsleuth.errors import UsageError
-from pixelsleuth.training.run.data import Draw, Loader, Sampler, gather, words
-from pixelsleuth.training.sida.config import TrainConfig
+from pixelsleuth.training.run.data import gather
+from pixelsleuth.training.run.feed import Draw, Loader, Sampler
+from pixelsleuth.training.sida.settings import SidaSettings
+from pixelsleuth.training.sida.step import measured, words
 
-Tiny = Callable[..., TrainConfig]
+Tiny = Callable[..., SidaSettings]
 
 
 def rewritten(
@@ -112,9 +114,9 @@ def test_a_broken_picture_is_replaced_and_told(tiny: Tiny, manifest: Path, tmp_p
 @pytest.mark.parametrize(
     "change,overrides,told",
     [
-        (lambda row: row if row["label"] != "real" else None, [], "no picture of the class real"),
+        (lambda row: row if row["label"] != "real" else None, [], "no usable picture of the class real"),
         (lambda row: row | {"mask": ""}, [], "No tampered picture of the data has a mask"),
-        (lambda row: row | {"description": ""}, ["stage=2"], "with a description of the class real"),
+        (lambda row: row | {"description": ""}, ["stage=2"], "of the class real.*no description"),
         (lambda row: row | {"label": "maybe"}, [], "unknown label 'maybe'"),
         (lambda row: row, ["validation={every: 2, hold_out: 0.01}"], "validation pictures lack a class"),
         (lambda row: row, ["augment=[blurr:3]"], "perturbation"),
@@ -145,9 +147,11 @@ def test_what_is_measured_stands_in_for_a_missing_description(
     bare = rewritten(manifest, tmp_path, lambda row: row | {"description": ""})
     config = tiny(f"data={bare}", "stage=2", "descriptions=measured", "equalise=off")
     loader = Loader(gather(config), config)
-    said = [loader.example(Draw(0, 0, label, 0)).answer for label in range(3)]
-    assert re.search(r"^\[CLS\] The image is real .*noise", said[0])
-    assert re.search(r"\[SEG\] In the [a-z ]+, 10 to 2\d % of the picture was changed\. \[END\]$", said[2])
+    pictures = [loader.example(Draw(0, 0, label, 0)) for label in range(3)]
+    texts = [measured(picture.sample.label, picture.pixels, picture.mask) for picture in pictures]
+    answers = [words(2, picture.label, text)[1] for picture, text in zip(pictures, texts, strict=True)]
+    assert re.search(r"^\[CLS\] The image is real .*noise", answers[0])
+    assert re.search(r"\[SEG\] In the [a-z ]+, 10 to 2\d % of the picture was changed\. \[END\]$", answers[2])
 
 
 def test_held_out_groups_are_not_trained_on(tiny: Tiny) -> None:

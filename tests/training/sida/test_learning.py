@@ -16,11 +16,11 @@ from click.testing import CliRunner
 
 from pixelsleuth.cli.main import main
 from pixelsleuth.training.run.log import read_log
-from pixelsleuth.training.run.validation import judge, metrics
-from pixelsleuth.training.sida.config import TrainConfig, read_config
-from pixelsleuth.training.sida.loop import Training, train
+from pixelsleuth.training.sida.free_running import judge, metrics
+from pixelsleuth.training.sida.settings import SidaSettings, read_settings
+from pixelsleuth.training.sida.step import begin, train
 
-Tiny = Callable[..., TrainConfig]
+Tiny = Callable[..., SidaSettings]
 ROOT = Path(__file__).resolve().parents[3]
 LABELS = ("real", "full_synthetic", "tampered")
 
@@ -48,20 +48,20 @@ def test_the_first_step_sees_the_golden_losses_and_the_loss_falls(shared: Path, 
     manifest = tmp_path / "all.csv"
     manifest.write_text("\n".join([parts[0][0], *(line for part in parts for line in part[1:])]) + "\n")
     count = sum(len(facts["samples"]) for facts in golden.values())
-    config = read_config(ROOT / "recipes/sida/7b_stage1.yaml", [
+    config = read_settings(ROOT / "recipes/sida/7b_stage1.yaml", [
         f"start={folder}", "clip=null", f"data=[{{path: {manifest}, settings: {{root: {folder}}}}}]",
         f"out={tmp_path / 'out'}", f"global_batch={count}", f"per_device={count}", "batches=natural", "equalise=off",
         "precision=fp32", "frozen=fp32", "gradient_checkpointing=false", "lora.dropout=0", "validation.every=0",
         "steps=50", "checkpoints.every=50", "workers=0", "optimiser.warmup=5",
         f"sam_cache={tmp_path / 'cache'}", "optimiser.learning_rate=1e-3",
     ])  # fmt: skip
-    training = Training(config, resume=False)
+    loop, step = begin(config)
     # natural batches shuffle each class on its own: draw each picture once
-    from pixelsleuth.training.run.data import Draw
+    from pixelsleuth.training.run.feed import Draw
 
     every = [Draw(0, 0, label, i) for label, facts in golden.items() for i in range(len(facts["samples"]))]
-    training.sampler.next = lambda: every  # type: ignore[method-assign]
-    training.run()
+    step.feed.sampler.next = lambda: every  # type: ignore[method-assign]
+    loop.run(step)
     lines = read_log(Path(config.out) / "log.jsonl")
     detection = sum(f["cls_loss"] * len(f["samples"]) for f in golden.values()) / count
     assert lines[0]["detection"] == pytest.approx(detection, abs=1e-4)
@@ -85,7 +85,7 @@ def test_a_tiny_model_learns_24_pictures_by_heart(manifest: Path, tmp_path: Path
     from pixelsleuth.models.sida.prompts import described
     from pixelsleuth.training.run.data import gather
 
-    config = read_config(
+    config = read_settings(
         ROOT / "recipes/tiny.yaml", [f"data={manifest}", f"out={tmp_path / 'out'}", *OVERFIT]
     )
     model, processor = load_large(str(train(config)))

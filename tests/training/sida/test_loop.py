@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ from pixelsleuth.errors import TrainingError, UsageError
 from pixelsleuth.models.lora import fold
 from pixelsleuth.training.run import checkpoints
 from pixelsleuth.training.run.log import WINDOW, Alarms, Log, read_log
-from pixelsleuth.training.sida.config import TrainConfig, read_config
-from pixelsleuth.training.sida.loop import Training, train
-from pixelsleuth.training.sida.modules import prepare, table, trained
+from pixelsleuth.training.sida.learnt import prepare, table
+from pixelsleuth.training.sida.settings import SidaSettings, read_settings
 from pixelsleuth.training.sida.start import load_start
+from pixelsleuth.training.sida.step import begin, train
 
-Tiny = Callable[..., TrainConfig]
+Tiny = Callable[..., SidaSettings]
 ROOT = Path(__file__).resolve().parents[3]
 DECIDED = ("step", "loss", "detection", "text", "bce", "dice", "learning_rate", "gradient_norm", "correct")
 
@@ -36,27 +36,30 @@ def losses_of(folder: str | Path) -> list[tuple[Any, ...]]:
     return [tuple(line[key] for key in DECIDED) for line in read_log(Path(folder) / "log.jsonl")]
 
 
-def stopped_after(config: TrainConfig, step: int) -> None:
+def stopped_after(config: SidaSettings, step: int) -> None:
     """Train, and end as a kill would: after the log line of `step`, before anything else is written."""
 
     class KilledError(Exception):
         pass
 
-    class Stopping(Training):
-        def _check(self, progress: Any, board: Any) -> bool:
-            if self.step == step:
-                raise KilledError
-            return super()._check(progress, board)
+    loop, learner = begin(config, resume=True)
+    add = loop.log.add
 
+    def killed(line: Mapping[str, Any]) -> None:
+        add(line)
+        if line["step"] == step:
+            raise KilledError
+
+    loop.log.add = killed  # type: ignore[method-assign]
     with pytest.raises(KilledError):
-        Stopping(config, resume=True).run()
+        loop.run(learner)
 
 
 @pytest.fixture(scope="module")
-def finished(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+def finished(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> SidaSettings:
     """One whole run of six steps with validation, as others are compared with."""
     out = tmp_path_factory.mktemp("run") / "out"
-    config = read_config(ROOT / "recipes/tiny.yaml", [
+    config = read_settings(ROOT / "recipes/tiny.yaml", [
         f"data={manifest}", f"out={out}", "steps=6", "global_batch=4", "per_device=2", "workers=1",
         "checkpoints.every=2", "validation={every: 3, hold_out: 0.4, pictures: 6, texts: 1}",
     ])  # fmt: skip
@@ -64,7 +67,7 @@ def finished(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainC
     return config
 
 
-def test_a_run_leaves_a_log_plots_checkpoints_and_a_model(finished: TrainConfig) -> None:
+def test_a_run_leaves_a_log_plots_checkpoints_and_a_model(finished: SidaSettings) -> None:
     out = Path(finished.out)
     lines = read_log(out / "log.jsonl")
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
@@ -79,7 +82,7 @@ def test_a_run_leaves_a_log_plots_checkpoints_and_a_model(finished: TrainConfig)
     assert files <= {".json", ".jsonl", ".safetensors", ".model", ".png"}
 
 
-def test_the_model_is_under_a_million_and_check_takes_it(finished: TrainConfig, manifest: Path) -> None:
+def test_the_model_is_under_a_million_and_check_takes_it(finished: SidaSettings, manifest: Path) -> None:
     import pixelsleuth as ps
 
     detector = ps.load(str(Path(finished.out) / "model"))
@@ -88,7 +91,7 @@ def test_the_model_is_under_a_million_and_check_takes_it(finished: TrainConfig, 
     assert all(0.99 < sum(v.probabilities.values()) < 1.01 for v in verdicts)
 
 
-def test_the_best_checkpoint_is_the_best_validation(finished: TrainConfig) -> None:
+def test_the_best_checkpoint_is_the_best_validation(finished: SidaSettings) -> None:
     out = Path(finished.out)
     scores = {line["step"]: line["score"] for line in read_log(out / "validation.jsonl")}
     best = max(scores, key=lambda step: (scores[step], -step))
@@ -98,7 +101,7 @@ def test_the_best_checkpoint_is_the_best_validation(finished: TrainConfig) -> No
 
 
 @pytest.mark.parametrize("step", [1, 3, 5])
-def test_a_killed_run_resumes_to_the_same_losses(finished: TrainConfig, tmp_path: Path, step: int) -> None:
+def test_a_killed_run_resumes_to_the_same_losses(finished: SidaSettings, tmp_path: Path, step: int) -> None:
     import dataclasses
 
     config = dataclasses.replace(finished, out=str(tmp_path / "out"))
@@ -122,7 +125,7 @@ def test_kill_dash_nine_and_resume_through_the_command(manifest: Path, tmp_path:
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     subprocess.run(words, env=environment, check=True, capture_output=True, timeout=280)
-    train(read_config(ROOT / "recipes/tiny.yaml", [*own, f"out={tmp_path / 'whole'}"]))
+    train(read_settings(ROOT / "recipes/tiny.yaml", [*own, f"out={tmp_path / 'whole'}"]))
     assert len(losses_of(tmp_path / "cut")) == 8
     assert losses_of(tmp_path / "cut") == losses_of(tmp_path / "whole")
 
@@ -136,7 +139,7 @@ def test_micro_batches_change_nothing_but_rounding(tiny: Tiny, tmp_path: Path) -
         np.testing.assert_allclose(np.array(losses_of(tmp_path / name)), whole, rtol=2e-4, atol=1e-6)
 
 
-def test_a_resume_with_other_settings_or_data_is_refused(finished: TrainConfig, manifest: Path) -> None:
+def test_a_resume_with_other_settings_or_data_is_refused(finished: SidaSettings, manifest: Path) -> None:
     import dataclasses
 
     other = dataclasses.replace(finished, seed=5)
@@ -146,12 +149,12 @@ def test_a_resume_with_other_settings_or_data_is_refused(finished: TrainConfig, 
         train(finished)
 
 
-def test_a_checkpoint_of_another_shape_is_refused(finished: TrainConfig, tiny: Tiny) -> None:
+def test_a_checkpoint_of_another_shape_is_refused(finished: SidaSettings, tiny: Tiny) -> None:
     model, _ = load_start(tiny("lora.rank=2"))
     _, tensors = checkpoints.read(Path(finished.out) / "checkpoints" / "step-0000006")
     module = prepare(model, tiny("lora.rank=2"))
     with pytest.raises(UsageError, match="of another shape"):
-        checkpoints.restore_weights(trained(module), tensors["trained"], "it")
+        checkpoints.restore_weights(checkpoints.trained(module), tensors["trained"], "it")
 
 
 def test_a_full_disk_costs_a_checkpoint_and_not_the_training(
@@ -194,20 +197,22 @@ def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_only_what_the_paper_trains_learns(tiny: Tiny) -> None:
     model, _ = load_start(tiny())
     module = prepare(model, tiny())
-    names = set(trained(module))
+    names = set(checkpoints.trained(module))
     assert all("lora_" in n for n in names if ".layers." in n and "language" in n)
     assert {n.split(".self_attn.")[1].split(".")[0] for n in names if "lora_" in n} == {"q_proj", "v_proj"}
     assert "model.sida.language.model.embed_tokens.weight" in names
     assert not any(
         "lm_head" in n or ".clip." in n or "projector" in n or n.startswith("model.sam") for n in names
     )
-    assert sum(learns for _, _, learns in table(module)) == sum(p.numel() for p in trained(module).values())
+    assert sum(learns for _, _, learns in table(module)) == sum(
+        p.numel() for p in checkpoints.trained(module).values()
+    )
 
 
 def test_folded_lora_gives_the_same_model(tiny: Tiny, manifest: Path) -> None:
     model, _ = load_start(tiny())
     module = prepare(model, tiny()).eval()
-    for name, parameter in trained(module).items():
+    for name, parameter in checkpoints.trained(module).items():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.3)
     row = torch.randn(1, 5, 64)
@@ -229,11 +234,11 @@ def test_sam_looks_once_at_each_picture_where_its_features_are_kept(tiny: Tiny, 
     own = ["equalise=fixed", "lora.dropout=0", "steps=9", "checkpoints.every=9"]
     train(tiny(*own, f"out={tmp_path / 'plain'}"))
     config = tiny(*own, f"out={tmp_path / 'kept'}", f"sam_cache={tmp_path / 'cache'}")
-    training = Training(config, resume=False)
-    training.run()
-    assert training.cache is not None
-    assert training.model.calls["sam"] == training.cache.misses == 8  # nine draws of eight pictures
-    assert training.cache.hits == 1
+    loop, step = begin(config)
+    loop.run(step)
+    assert step.cache is not None
+    assert step.model.calls["sam"] == step.cache.misses == 8  # nine draws of eight pictures
+    assert step.cache.hits == 1
     np.testing.assert_allclose(
         losses_of(tmp_path / "kept"), losses_of(tmp_path / "plain"), rtol=1e-5, atol=1e-7
     )

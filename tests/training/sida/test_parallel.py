@@ -13,8 +13,8 @@ import pytest
 
 from pixelsleuth.training.run import checkpoints
 from pixelsleuth.training.run.log import read_log
-from pixelsleuth.training.sida.config import read_config
-from pixelsleuth.training.sida.loop import train
+from pixelsleuth.training.sida.settings import read_settings
+from pixelsleuth.training.sida.step import train
 
 ROOT = Path(__file__).resolve().parents[3]
 OVERRIDES = (
@@ -62,7 +62,7 @@ def test_two_processes_give_the_losses_of_one(manifest: Path, tmp_path: Path) ->
     """Micro-batches hold one class each, so that in every step one process has no mask in its last one."""
     one, two = tmp_path / "one", tmp_path / "two"
     running = start(manifest, two, 2)
-    train(read_config(ROOT / "recipes/tiny.yaml", [f"data={manifest}", f"out={one}", *OVERRIDES]))
+    train(read_settings(ROOT / "recipes/tiny.yaml", [f"data={manifest}", f"out={one}", *OVERRIDES]))
     ended(running)
     keys = ("loss", "detection", "text", "bce", "dice", "gradient_norm", "correct")
     values = [

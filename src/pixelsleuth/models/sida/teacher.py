@@ -130,8 +130,11 @@ def mask_target(mask: np.ndarray, processor: SidaProcessor) -> Tensor:
     return torch.from_numpy(np.asarray(resized, np.float32) / 255)
 
 
-def losses(model: LargeSida, batch: Batch, *, dense: Tensor | None = None) -> Losses:
-    """The losses of a batch; `dense` (M, C, h, w) are SAM's embeddings where they are known (the encoder is frozen)."""
+def losses(model: LargeSida, batch: Batch, *, dense: Tensor | None = None) -> tuple[Losses, Tensor]:
+    """The losses of a batch, and the class logits (B, 3).
+
+    `dense`: SAM's embeddings (M, C, h, w) of the pictures with a mask, where they are known (the encoder is frozen).
+    """
     rows = torch.arange(len(batch.ids), device=batch.ids.device)
     hidden = hidden_states(model, batch.clip, batch.before, batch.ids, batch.valid)
     detection = hidden[rows, batch.cls_at]
@@ -145,7 +148,7 @@ def losses(model: LargeSida, batch: Batch, *, dense: Tensor | None = None) -> Lo
         embeddings = model.dense(batch.sam) if dense is None else dense
         low = model.sida.mask(classes[masked], detection[masked], states, embeddings)
         bce, dice = masks_apart(_at_sizes(low, batch.masks, model.config.sam["image_size"]), batch.masks)
-    return Losses(F.cross_entropy(classes.float(), batch.labels), text, bce, dice)
+    return Losses(F.cross_entropy(classes.float(), batch.labels), text, bce, dice), classes
 
 
 def hidden_states(model: LargeSida, pixels: Tensor, before: Tensor, ids: Tensor, valid: Tensor) -> Tensor:

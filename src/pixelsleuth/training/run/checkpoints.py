@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelsleuth.errors import UsageError
-from pixelsleuth.training.sida.config import differences
+from pixelsleuth.training.run.settings import FREE, differences
 
 STEP = re.compile(r"step-(\d+)$")
 Tensors = Mapping[str, Tensor]
@@ -94,15 +94,20 @@ class Keeper:
 
 
 def ensure_same(
-    facts: Mapping[str, Any], now: Mapping[str, Any], out: Path, free: Collection[str] = ()
+    facts: Mapping[str, Any], now: Mapping[str, Any], out: Path, free: Collection[str] = FREE
 ) -> None:
-    """Refuse to resume what was begun in another way; `facts` and `now` hold `config` and `data`, `free` names keys of
-    the configuration that may differ.
+    """Refuse to resume a training that was begun with other settings or data.
+
+    Args:
+        facts: `config` and `data` of the checkpoint.
+        now: the same of the resumed training.
+        out: the folder, for the message.
+        free: dotted keys of `config` that may differ.
 
     Raises:
         UsageError: configuration or data have changed.
     """
-    changed = [key for key in differences(facts["config"], now["config"]) if key not in free]
+    changed = differences(facts["config"], now["config"], free)
     if changed:
         raise UsageError(
             f"{out} was trained with another configuration ({', '.join(changed)} differ): resume with the same, or "
@@ -146,6 +151,11 @@ def find(folder: Path) -> Path | None:
     return best[-1] if best else steps[-1] if steps else None
 
 
+def trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Name to parameter, of what learns."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
 def moments(optimiser: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
     """The optimiser's tensors by `name//key`."""
     return {
@@ -185,6 +195,13 @@ def restore_weights(named: Mapping[str, nn.Parameter], stored: Tensors, name: st
     with torch.no_grad():
         for key, parameter in named.items():
             parameter.copy_(stored[key])
+
+
+def restore_schedule(schedule: Any, optimiser: Any, state: Mapping[str, Any]) -> None:
+    """Put back a schedule's state, and its rates into the optimiser."""
+    schedule.load_state_dict(state)
+    for group, rate in zip(optimiser.param_groups, schedule.get_last_lr(), strict=True):
+        group["lr"] = rate
 
 
 def _to_disk(path: Path) -> None:

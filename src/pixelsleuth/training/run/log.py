@@ -69,8 +69,10 @@ class Alarms:
         self.told: dict[str, int] = {}
         self.empty = 0
 
-    def look(self, step: int, loss: Mapping[str, float], predicted: np.ndarray, with_mask: int) -> list[str]:
-        """Take in one step: its losses, how often each class was predicted (3,), pictures with a mask.
+    def look(
+        self, step: int, loss: Mapping[str, float], predicted: np.ndarray | None, with_mask: int
+    ) -> list[str]:
+        """Take in one step: its losses, how often each class was predicted (3,) or None, pictures with a mask.
 
         Raises:
             TrainingError: the loss is not finite.
@@ -81,6 +83,8 @@ class Alarms:
                 f"The loss of step {step} is not finite ({parts}): resume with a lower optimiser.learning_rate in a "
                 "new out, or with precision=fp32."
             )
+        if predicted is None:
+            return []
         self.predicted.append(predicted)
         self.with_mask.append(with_mask)
         if len(self.predicted) < WINDOW:
@@ -161,7 +165,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A sentence above the bar."""
-        if self.show:
+        if self.show and text:
             self.console.print(text, highlight=False)
 
 

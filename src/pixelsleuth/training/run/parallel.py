@@ -15,26 +15,30 @@ import torch
 from torch import Tensor
 
 from pixelsleuth.errors import UsageError
-from pixelsleuth.training.run.checkpoints import moments, restore_moments, restore_weights
-from pixelsleuth.training.sida.config import TrainConfig
-from pixelsleuth.training.sida.modules import trained
+from pixelsleuth.training.run.checkpoints import moments, restore_moments, restore_weights, trained
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def accelerator(config: TrainConfig) -> Any:
-    """The accelerator of a configuration; micro-batches are counted for the processes that there are.
+def accelerator(*, precision: str, batch: int, micro: int, clip: float) -> Any:
+    """The accelerator of a training; micro-batches are counted for the processes that there are.
+
+    Args:
+        precision: fp32, bf16 or fp16.
+        batch: pictures of a step over all processes.
+        micro: pictures that a process takes at once.
+        clip: largest norm of the gradient.
 
     Raises:
-        UsageError: the global batch cannot be shared evenly; fp16 without a GPU; features that exclude each other.
+        UsageError: the batch cannot be shared evenly between the processes; fp16 without a GPU.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
     on_gpu = torch.cuda.is_available()
-    if config.precision == "fp16" and not on_gpu:
+    if precision == "fp16" and not on_gpu:
         raise UsageError("precision=fp16 needs a GPU: take bf16 or fp32.")
-    mixed = {"fp32": "no"}.get(config.precision, config.precision)
+    mixed = {"fp32": "no"}.get(precision, precision)
     if AcceleratorState._shared_state.get("_mixed_precision", mixed) != mixed:
         AcceleratorState._reset_state()  # an earlier training of this process had another precision
     made = Accelerator(
@@ -43,28 +47,24 @@ def accelerator(config: TrainConfig) -> Any:
         # a micro-batch without masks does not touch the mask decoder
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
-    if config.global_batch % made.num_processes:
+    if batch % made.num_processes:
         raise UsageError(
-            f"global_batch={config.global_batch} cannot be shared evenly between {made.num_processes} processes."
+            f"global_batch={batch} cannot be shared evenly between {made.num_processes} processes."
         )
-    share = config.global_batch // made.num_processes
-    made.gradient_accumulation_steps = -(-share // config.per_device)
-    if _kind(made) == "DEEPSPEED":
+    share = batch // made.num_processes
+    made.gradient_accumulation_steps = -(-share // micro)
+    if kind_of(made) == "DEEPSPEED":
         made.state.deepspeed_plugin.deepspeed_config |= {
             "gradient_accumulation_steps": made.gradient_accumulation_steps,
-            "train_micro_batch_size_per_gpu": config.per_device,
-            "gradient_clipping": config.optimiser.clip,
+            "train_micro_batch_size_per_gpu": micro,
+            "gradient_clipping": clip,
         }
-    if config.sam_cache and _kind(made) == "FSDP":
-        raise UsageError(
-            "sam_cache does not work under FSDP, which cuts SAM's encoder apart: take DDP or DeepSpeed."
-        )
     return made
 
 
 def states(made: Any, module: Any, optimiser: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """What learns and its moments, whole, on the CPU: ({name: tensor}, {name//key: tensor})."""
-    if _kind(made) == "FSDP":
+    if kind_of(made) == "FSDP":
         dcp: Any = import_module("torch.distributed.checkpoint.state_dict")
 
         options = dcp.StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -77,7 +77,7 @@ def states(made: Any, module: Any, optimiser: Any) -> tuple[dict[str, Tensor], d
         names = {name.partition("//")[0] for name in flat} | set(_trained_names(module))
         return {name: weights[name] for name in weights if name in names}, flat
     named = trained(made.unwrap_model(module))
-    if _kind(made) == "DEEPSPEED":
+    if kind_of(made) == "DEEPSPEED":
         deepspeed: Any = import_module("deepspeed.utils")
 
         kept = {
@@ -92,7 +92,7 @@ def states(made: Any, module: Any, optimiser: Any) -> tuple[dict[str, Tensor], d
 def restore(made: Any, module: Any, optimiser: Any, tensors: dict[str, dict[str, Tensor]], name: str) -> None:
     """Put back what `states` gave, whatever the set-up then and now."""
     weights, kept = tensors["trained"], tensors["optimiser"]
-    if _kind(made) == "FSDP":
+    if kind_of(made) == "FSDP":
         dcp: Any = import_module("torch.distributed.checkpoint.state_dict")
 
         options = dcp.StateDictOptions(full_state_dict=True, strict=False)
@@ -107,7 +107,7 @@ def restore(made: Any, module: Any, optimiser: Any, tensors: dict[str, dict[str,
         )
         return
     named = trained(made.unwrap_model(module))
-    if _kind(made) == "DEEPSPEED":
+    if kind_of(made) == "DEEPSPEED":
         deepspeed: Any = import_module("deepspeed.utils")
 
         for key, one in named.items():
@@ -122,7 +122,7 @@ def restore(made: Any, module: Any, optimiser: Any, tensors: dict[str, dict[str,
 @contextmanager
 def whole(made: Any, module: Any) -> Iterator[None]:
     """Inside, every process holds all weights: under FSDP they are gathered for as long."""
-    if _kind(made) == "FSDP":
+    if kind_of(made) == "FSDP":
         from torch.distributed.fsdp import FullyShardedDataParallel
 
         with FullyShardedDataParallel.summon_full_params(module, writeback=False):
@@ -151,7 +151,7 @@ def restore_random(made: Any, stored: dict[str, Tensor], processes: int, seed: i
         torch.cuda.set_rng_state(stored[f"cuda.{rank}"], made.device)
 
 
-def _kind(made: Any) -> str:
+def kind_of(made: Any) -> str:
     return str(made.distributed_type.value)
 
 

@@ -17,9 +17,9 @@ from pixelsleuth.models.sida.large import LargeConfig, LargeSida
 from pixelsleuth.models.sida.published import dimensions
 from pixelsleuth.models.weights import Shards, read_json
 from pixelsleuth.training.run.data import Material, gather
-from pixelsleuth.training.sida.config import TrainConfig
-from pixelsleuth.training.sida.modules import prepare, table
-from pixelsleuth.training.sida.start import RANDOM
+from pixelsleuth.training.run.settings import RANDOM
+from pixelsleuth.training.sida.learnt import prepare, table
+from pixelsleuth.training.sida.settings import SidaSettings
 
 BYTES = {"fp32": 4, "bf16": 2}
 CLIP = {
@@ -50,7 +50,7 @@ KEPT = {False: 34, True: 2}
 """Bytes an activation of a layer keeps for the backward pass, without and with gradient checkpointing."""
 
 
-def plan(config: TrainConfig) -> str:
+def plan(settings: SidaSettings) -> str:
     """The dry run as text.
 
     Raises:
@@ -58,25 +58,25 @@ def plan(config: TrainConfig) -> str:
     """
     from accelerate import init_empty_weights
 
-    material = gather(config)
-    large = dimensions_of(config)
+    material = gather(settings)
+    large = dimensions_of(settings)
     with init_empty_weights():
         model = LargeSida(large)
-        module = prepare(model, config)
-    lines = [_head(config), *_data(material), "", *_modules(module), ""]
+        module = prepare(model, settings)
+    lines = [_head(settings), *_data(material), "", *_modules(module), ""]
     rows = table(module)
     whole, learns = sum(row[1] for row in rows), sum(row[2] for row in rows)
-    lines += [*_memory(config, large, whole, learns), *_disk(config, material, large, whole, learns)]
+    lines += [*_memory(settings, large, whole, learns), *_disk(settings, material, large, whole, learns)]
     return "\n".join(lines)
 
 
-def dimensions_of(config: TrainConfig) -> LargeConfig:
+def dimensions_of(settings: SidaSettings) -> LargeConfig:
     """Dimensions of the start, without its weights."""
-    if config.start == RANDOM:
-        drawn = config.random
+    if settings.start == RANDOM:
+        drawn = settings.random
         language = {**drawn.sida.get("language", {}), "vocab_size": drawn.pieces + 5}
         return LargeConfig({"decoder": "sam", **drawn.sida, "language": language}, drawn.clip, drawn.sam)
-    folder = Path(config.start)
+    folder = Path(settings.start)
     if folder.is_dir():
         told = read_json(folder / "config.json")
         if told.get("model_type") == checkpoint.MODEL_TYPE:
@@ -90,29 +90,28 @@ def dimensions_of(config: TrainConfig) -> LargeConfig:
         vision: dict[str, Any] = read_json(tower / "config.json") if tower.is_dir() else dict(CLIP)
         vision = vision.get("vision_config", vision)
         return LargeConfig(sida, {key: vision[key] for key in checkpoint.CLIP_KEYS if key in vision}, sam)
-    size = next((size for size in LANGUAGE if f"-{size}" in config.start.lower()), None)
+    size = next((size for size in LANGUAGE if f"-{size}" in settings.start.lower()), None)
     if size is None:
-        raise UsageError(f"{config.start} is no folder and names no known size: download it first.")
+        raise UsageError(f"{settings.start} is no folder and names no known size: download it first.")
     language = {"vocab_size": 32_005, "tie_word_embeddings": False, **LANGUAGE[size]}
-    fusion = {"fusion": config.fusion or "attention", "det_projection": config.det_projection or "logits"}
+    fusion = {"fusion": settings.fusion or "attention", "det_projection": settings.det_projection or "logits"}
     return LargeConfig(
         {"token": 1024, "out": 256, "decoder": "sam", "language": language, **fusion}, CLIP, SAM
     )
 
 
-def _head(config: TrainConfig) -> str:
-    micro = config.per_device
+def _head(settings: SidaSettings) -> str:
+    micro = settings.per_device
     return (
-        f"Stage {config.stage} from {config.start}: {config.steps} steps of {config.global_batch} pictures "
-        f"({config.batches} batches, {micro} at a time on each device), {config.precision}."
+        f"Stage {settings.stage} from {settings.start}: {settings.steps} steps of {settings.global_batch} pictures "
+        f"({settings.batches} batches, {micro} at a time on each device), {settings.precision}."
     )
 
 
 def _data(material: Material) -> list[str]:
     counts = ", ".join(f"{material.count(i)} {name.replace('_', ' ')}" for i, name in enumerate(LABELS))
     lines = [f"Pictures: {counts}; {material.masks} masks; {len(material.validation)} for validation."]
-    lines += [material.left_out.sentence(), material.set_aside.sentence("Not learnt from")]
-    return [line for line in lines if line]
+    return [*lines, *material.unused()]
 
 
 def _modules(module: Any) -> list[str]:
@@ -125,17 +124,17 @@ def _modules(module: Any) -> list[str]:
     return [*lines, f"{'together':{width}}  {whole:>14,}  {learns:>14,}  ({share:.2f} %)"]
 
 
-def _memory(config: TrainConfig, large: LargeConfig, whole: int, learns: int) -> list[str]:
+def _memory(settings: SidaSettings, large: LargeConfig, whole: int, learns: int) -> list[str]:
     language = large.sida["language"]
-    weights = (whole - learns) * BYTES[config.frozen] + learns * 4
+    weights = (whole - learns) * BYTES[settings.frozen] + learns * 4
     state = learns * 12  # gradient and two moments, fp32
-    tokens = PROMPT + large.picture_tokens + ANSWER[config.stage]
-    width = 4 if config.precision == "fp32" else 2
-    one = language["hidden_size"] * tokens * config.per_device
-    activations = one * language["num_hidden_layers"] * KEPT[config.gradient_checkpointing] * width // 2
+    tokens = PROMPT + large.picture_tokens + ANSWER[settings.stage]
+    width = 4 if settings.precision == "fp32" else 2
+    one = language["hidden_size"] * tokens * settings.per_device
+    activations = one * language["num_hidden_layers"] * KEPT[settings.gradient_checkpointing] * width // 2
     side = large.sam["image_size"] // large.sam["patch_size"]
     sam = (
-        config.per_device * side**4 * large.sam["num_attention_heads"] * width
+        settings.per_device * side**4 * large.sam["num_attention_heads"] * width
     )  # one global attention, at worst
     parts = (
         ("weights", weights),
@@ -148,18 +147,20 @@ def _memory(config: TrainConfig, large: LargeConfig, whole: int, learns: int) ->
     return [f"Memory a device, estimated, without sharding: {total} ({told})."]
 
 
-def _disk(config: TrainConfig, material: Material, large: LargeConfig, whole: int, learns: int) -> list[str]:
-    checkpoints = learns * 12 * (config.checkpoints.keep + 1) + learns * 4 * bool(config.validation.every)
-    model = whole * BYTES[config.frozen]
+def _disk(
+    settings: SidaSettings, material: Material, large: LargeConfig, whole: int, learns: int
+) -> list[str]:
+    checkpoints = learns * 12 * (settings.checkpoints.keep + 1) + learns * 4 * bool(settings.validation.every)
+    model = whole * BYTES[settings.frozen]
     needed = checkpoints + model
     told = f"checkpoints {_size(checkpoints)}, model {_size(model)}"
-    if config.sam_cache:
+    if settings.sam_cache:
         side = large.sam["image_size"] // large.sam["patch_size"]
-        width = 4 if config.precision == "fp32" else 2
+        width = 4 if settings.precision == "fp32" else 2
         cache = material.masks * large.sam["output_channels"] * side * side * width
         needed += cache
         told += f", SAM's embeddings {_size(cache)}"
-    home = next(one for one in [Path(config.out), *Path(config.out).absolute().parents] if one.is_dir())
+    home = next(one for one in [Path(settings.out), *Path(settings.out).absolute().parents] if one.is_dir())
     free = shutil.disk_usage(home).free
     lines = [f"Disk: {_size(needed)} ({told}); {_size(free)} are free at {home}."]
     return (

@@ -29,14 +29,14 @@ from pixelsleuth.models.sida.published import marks_picture
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
 from pixelsleuth.models.sida_core import DetectionFusion, DetectionHead
 from pixelsleuth.models.weights import Shards, read_json
-from pixelsleuth.training.sida.config import Drawn, TrainConfig
+from pixelsleuth.training.run.settings import RANDOM
+from pixelsleuth.training.sida.settings import RandomModel, SidaSettings
 
-RANDOM = "random"
 NEW_IN_LISA = ("model.cls_head.", "model.sida_fc1.", "model.attention_layer.")
 PUBLISHED_FUSION = {"project": "model.sida_fc1", "attention": "model.attention_layer"}
 
 
-def load_start(config: TrainConfig) -> tuple[LargeSida, SidaProcessor]:
+def load_start(settings: SidaSettings) -> tuple[LargeSida, SidaProcessor]:
     """Model and processor at step 0, on the CPU, tokens of the stage added, the fusion as the configuration wants it.
 
     Weights are read in the precision that frozen ones shall have, so that a host needs no more memory than that.
@@ -44,30 +44,30 @@ def load_start(config: TrainConfig) -> tuple[LargeSida, SidaProcessor]:
     Raises:
         UsageError: the start is missing, damaged, or of another shape than what `random` or `fusion` ask for.
     """
-    torch.manual_seed(config.seed)
-    if config.start == RANDOM:
-        folder = Path(config.out) / "start"
+    torch.manual_seed(settings.seed)
+    if settings.start == RANDOM:
+        folder = Path(settings.out) / "start"
         if not (folder / "config.json").is_file():
-            _draw(config.random, folder)
-            torch.manual_seed(config.seed)  # what follows must not depend on whether the start was there
+            _draw(settings.random, folder)
+            torch.manual_seed(settings.seed)  # what follows must not depend on whether the start was there
         model, made = load_large(str(folder))
     else:
-        model, made = _loaded(config)
+        model, made = _loaded(settings)
     marks = prompts.MARKS if made.marked else ()
-    added = ["[CLS]", "[SEG]", *marks, *(["[END]"] if config.stage == 2 else [])]
+    added = ["[CLS]", "[SEG]", *marks, *(["[END]"] if settings.stage == 2 else [])]
     made = _with_tokens(model, made, added)
-    _set_fusion(model, config)
+    _set_fusion(model, settings)
     return model, made
 
 
-def _draw(wanted: Drawn, folder: Path) -> None:
+def _draw(dimensions: RandomModel, folder: Path) -> None:
     """Write a random model, its tokenizer trained on the prompts, as a folder; all or nothing."""
-    tokenizer = train_tokenizer(wanted.pieces)
-    sida = json.loads(json.dumps(wanted.sida))
+    tokenizer = train_tokenizer(dimensions.pieces)
+    sida = json.loads(json.dumps(dimensions.sida))
     language = {"attn_implementation": "sdpa", **sida.get("language", {}), "vocab_size": len(tokenizer)}
     try:
         large = LargeConfig(
-            sida={"decoder": "sam", **sida, "language": language}, clip=wanted.clip, sam=wanted.sam
+            sida={"decoder": "sam", **sida, "language": language}, clip=dimensions.clip, sam=dimensions.sam
         )
         model = LargeSida(large)
     except (TypeError, KeyError, ValueError, ZeroDivisionError) as error:
@@ -100,21 +100,21 @@ def train_tokenizer(pieces: int) -> LegacyTokenizer:
     return LegacyTokenizer(model.getvalue(), {word: pieces + i for i, word in enumerate(words)})
 
 
-def _loaded(config: TrainConfig) -> tuple[LargeSida, SidaProcessor]:
-    folder = hub.resolve(config.start)
-    dtype = torch.float32 if config.frozen == "fp32" else torch.bfloat16
+def _loaded(settings: SidaSettings) -> tuple[LargeSida, SidaProcessor]:
+    folder = hub.resolve(settings.start)
+    dtype = torch.float32 if settings.frozen == "fp32" else torch.bfloat16
     tokenizer = LegacyTokenizer.from_folder(folder)
     if {"[CLS]", "[SEG]"} <= set(tokenizer.added):
-        return load_large(config.start, dtype=dtype, clip=config.clip)
+        return load_large(settings.start, dtype=dtype, clip=settings.clip)
     told = read_json(folder / "config.json")
     marks = prompts.MARKS if marks_picture(told, tokenizer.added) else ()
-    weights = _WithSida(Shards(folder), tokenizer, config, marks)
+    weights = _WithSida(Shards(folder), tokenizer, settings, marks)
     clip = told.get("mm_vision_tower")
     beside = folder / str(clip)
     with tempfile.TemporaryDirectory() as place:
         shutil.copy(folder / "config.json", place)
         weights.tokenizer.save(Path(place))
-        tower = config.clip or (str(beside.resolve()) if clip and beside.is_dir() else None)
+        tower = settings.clip or (str(beside.resolve()) if clip and beside.is_dir() else None)
         return load_large(place, dtype=dtype, clip=tower, weights=weights)
 
 
@@ -122,7 +122,7 @@ class _WithSida:
     """A LISA checkpoint's weights with SIDA's modules, drawn at random, and rows for the tokens that it lacks."""
 
     def __init__(
-        self, shards: Shards, tokenizer: LegacyTokenizer, config: TrainConfig, marks: Sequence[str]
+        self, shards: Shards, tokenizer: LegacyTokenizer, settings: SidaSettings, marks: Sequence[str]
     ) -> None:
         self.shards = shards
         rows = shards.shape("model.embed_tokens.weight")
@@ -136,7 +136,7 @@ class _WithSida:
         self.fresh: dict[str, Tensor] = {}
         for name, value in DetectionHead(rows[1]).state_dict().items():
             self.fresh[f"model.cls_head.0.{name}"] = value
-        fusion = DetectionFusion(out, 8, projection=config.det_projection or "logits", hidden=rows[1])
+        fusion = DetectionFusion(out, 8, projection=settings.det_projection or "logits", hidden=rows[1])
         for name, value in fusion.state_dict().items():
             part, _, rest = name.partition(".")
             self.fresh[f"{PUBLISHED_FUSION[part]}.{rest}"] = value
@@ -193,10 +193,10 @@ def _with_tokens(model: LargeSida, made: SidaProcessor, words: list[str]) -> Sid
     return again
 
 
-def _set_fusion(model: LargeSida, config: TrainConfig) -> None:
+def _set_fusion(model: LargeSida, settings: SidaSettings) -> None:
     """Put the fusion of an ablation in the place of the start's, drawn anew, where they differ."""
     now = {"fusion": "attention", "det_projection": "logits"} | model.config.sida
-    asked = {"fusion": config.fusion, "det_projection": config.det_projection}
+    asked = {"fusion": settings.fusion, "det_projection": settings.det_projection}
     wanted: dict[str, Any] = {key: value or now[key] for key, value in asked.items()}
     if wanted.items() <= now.items():
         return

@@ -11,14 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pixelsleuth.errors import UsageError
-from pixelsleuth.training.sida.config import (
-    TrainConfig,
-    differences,
-    ensure_sound,
-    from_dict,
-    read_config,
-    to_dict,
-)
+from pixelsleuth.training.run.settings import differences, to_dict
+from pixelsleuth.training.sida.settings import SidaSettings, ensure_consistent, from_dict, read_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 RECIPES = [ROOT / "recipes/tiny.yaml", *sorted((ROOT / "recipes/sida").glob("*_stage?.yaml"))]
@@ -27,20 +21,20 @@ RECIPES += sorted((ROOT / "recipes/sida/ablations").glob("*.yaml"))
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_sound_and_survives_json(recipe: Path) -> None:
-    config = read_config(recipe, ["data=m.csv", "out=runs/x", "start=folder"])
+    config = read_settings(recipe, ["data=m.csv", "out=runs/x", "start=folder"])
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
 
 
 def test_the_recipes_hold_the_papers_values() -> None:
     for size in ("7b", "13b"):
-        config = read_config(ROOT / f"recipes/sida/{size}_stage1.yaml", ["data=m.csv", "out=x"])
+        config = read_settings(ROOT / f"recipes/sida/{size}_stage1.yaml", ["data=m.csv", "out=x"])
         assert (config.lora.rank, config.lora.alpha, config.lora.dropout) == (8, 16, 0.05)
         assert config.lora.targets == ("q_proj", "v_proj")
         how = config.optimiser
         assert (how.learning_rate, how.betas, how.warmup, how.clip) == (1e-4, (0.9, 0.95), 100, 1.0)
         assert (config.weights.bce, config.weights.dice, config.weights.text) == (2.0, 0.5, 0.0)
         assert "lm_head" not in config.full
-    assert "LISA-7B" in read_config(ROOT / "recipes/sida/7b_stage1.yaml", ["data=m", "out=x"]).start
+    assert "LISA-7B" in read_settings(ROOT / "recipes/sida/7b_stage1.yaml", ["data=m", "out=x"]).start
 
 
 @pytest.mark.parametrize(
@@ -67,7 +61,7 @@ def test_the_recipes_hold_the_papers_values() -> None:
 )
 def test_what_cannot_be_carried_out_is_refused(override: str, told: str) -> None:
     with pytest.raises(UsageError, match=told.replace("[", r"\[")):
-        read_config(ROOT / "recipes/tiny.yaml", ["data=m.csv", "out=x", override])
+        read_settings(ROOT / "recipes/tiny.yaml", ["data=m.csv", "out=x", override])
 
 
 def test_overrides_reach_nested_settings_and_off_is_a_word() -> None:
@@ -78,7 +72,7 @@ def test_overrides_reach_nested_settings_and_off_is_a_word() -> None:
         "equalise=off",
         "optimiser.learning_rate=1e-3",
     ]
-    config = read_config(ROOT / "recipes/tiny.yaml", own)
+    config = read_settings(ROOT / "recipes/tiny.yaml", own)
     assert [(one.path, one.weight) for one in config.data] == [("a", 2.0), ("b", 1.0)]
     assert (config.out, config.lora.rank, config.equalise, config.optimiser.learning_rate) == (
         "1",
@@ -89,9 +83,9 @@ def test_overrides_reach_nested_settings_and_off_is_a_word() -> None:
 
 
 def test_only_what_decides_the_result_counts_as_different() -> None:
-    one = to_dict(TrainConfig(out="a", workers=1))
-    assert differences(one, to_dict(TrainConfig(out="b", workers=2))) == []
-    assert differences(one, to_dict(TrainConfig(seed=4))) == ["seed"]
+    one = to_dict(SidaSettings(out="a", workers=1))
+    assert differences(one, to_dict(SidaSettings(out="b", workers=2))) == []
+    assert differences(one, to_dict(SidaSettings(seed=4))) == ["seed"]
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -111,4 +105,4 @@ def test_only_what_decides_the_result_counts_as_different() -> None:
 )
 def test_any_content_is_a_configuration_or_a_sentence(content: dict) -> None:
     with contextlib.suppress(UsageError):  # any other error fails the test
-        ensure_sound(from_dict(content))
+        ensure_consistent(from_dict(content))

@@ -1,18 +1,22 @@
-"""Which parameters learn: LoRA in the language model, the modules trained in full."""
+"""Which parameters learn (LoRA in the language model, the modules trained in full), and the model that they make."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.lora import add_lora
+from pixelsleuth.models.lora import add_lora, fold
 from pixelsleuth.models.sida.large import LargeSida
-from pixelsleuth.models.sida.teacher import Batch, Losses, losses
-from pixelsleuth.training.sida.config import MODULES, TrainConfig
+from pixelsleuth.models.sida.processing import SidaProcessor
+from pixelsleuth.models.sida.teacher import Batch, losses
+from pixelsleuth.training.run import checkpoints
+from pixelsleuth.training.sida.settings import MODULES, SidaSettings, from_dict
+from pixelsleuth.training.sida.start import load_start
 
 UNUSED = "iou_prediction_head"
 """SAM's guess of its own IoU: nothing reads it, so it gets no gradient."""
@@ -34,25 +38,20 @@ class TrainModule(nn.Module):
 
     def forward(self, batch: Batch, dense: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(detection, text, bce, dice) stacked (4,), and the class logits (B, 3)."""
-        seen: list[Tensor] = []
-        handle = self.model.sida.detection.register_forward_hook(lambda _m, _i, output: seen.append(output))
-        try:
-            terms: Losses = losses(self.model, batch, dense=dense)
-        finally:
-            handle.remove()
-        return torch.stack([terms.detection, terms.text, terms.bce, terms.dice]), seen[0].detach().float()
+        terms, classes = losses(self.model, batch, dense=dense)
+        return torch.stack([terms.detection, terms.text, terms.bce, terms.dice]), classes.detach().float()
 
 
-def prepare(model: LargeSida, config: TrainConfig) -> TrainModule:
-    """Freeze everything, put LoRA in, free the modules of `full`; frozen weights get their precision.
+def prepare(model: LargeSida, settings: SidaSettings) -> TrainModule:
+    """The model with its losses: all frozen but LoRA and the modules of `full`; frozen weights get their precision.
 
     Raises:
         UsageError: the start has no such module (an ablation without fusion), or LoRA's targets match nothing.
     """
     model.requires_grad_(False)
-    if config.lora.rank:
-        add_lora(model.sida.language.model, **dataclasses.asdict(config.lora), seed=config.seed + 1)
-    for name in config.full:
+    if settings.lora.rank:
+        add_lora(model.sida.language.model, **dataclasses.asdict(settings.lora), seed=settings.seed + 1)
+    for name in settings.full:
         module = dict(model.named_modules()).get(MODULES[name])
         if module is None:
             raise UsageError(f"This model has no {name}: leave it out of full.")
@@ -61,20 +60,15 @@ def prepare(model: LargeSida, config: TrainConfig) -> TrainModule:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-        elif config.frozen == "bf16":
+        elif settings.frozen == "bf16":
             parameter.data = parameter.data.to(torch.bfloat16)
-    if config.frozen == "bf16":
+    if settings.frozen == "bf16":
         for buffer in [*model.clip.buffers(), *model.sam.buffers()]:
             if buffer.is_floating_point():
                 buffer.data = buffer.data.to(torch.bfloat16)
-    if config.gradient_checkpointing:
+    if settings.gradient_checkpointing:
         model.sida.language.model.activation_checkpointing_enable({"use_reentrant": False})
     return TrainModule(model).train()
-
-
-def trained(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Name to parameter, of what learns."""
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def table(model: nn.Module) -> list[tuple[str, int, int]]:
@@ -93,3 +87,35 @@ def table(model: nn.Module) -> list[tuple[str, int, int]]:
         whole[key] += parameter.numel()
         learns[key] += parameter.numel() * parameter.requires_grad
     return [(name, count, learns[name]) for name, count in whole.items()]
+
+
+def assemble(checkpoint: Path, *, start: str | None = None) -> tuple[LargeSida, SidaProcessor, int]:
+    """The whole model of a checkpoint, LoRA folded in, and how many layers had some.
+
+    Args:
+        checkpoint: a folder that `checkpoints.read` reads.
+        start: what the training began with, where it has moved since.
+
+    Raises:
+        UsageError: the checkpoint or its start is missing or damaged, or they do not fit.
+    """
+    facts, tensors = checkpoints.read(checkpoint)
+    try:
+        settings = from_dict(facts["config"])
+    except KeyError:
+        raise UsageError(f"{checkpoint / 'state.json'} does not say how it was trained.") from None
+    settings = dataclasses.replace(
+        settings, out=str(checkpoint.resolve().parents[1]), start=start or settings.start
+    )
+    model, processor = load_start(settings)
+    module = prepare(model, settings)
+    checkpoints.restore_weights(checkpoints.trained(module), tensors["trained"], str(checkpoint))
+    folded = fold(model, model.sida.language.model)
+    dtype = torch.float32 if settings.frozen == "fp32" else torch.bfloat16
+    return model.to(dtype).eval().requires_grad_(False), processor, folded
+
+
+def start_of(checkpoint: Path) -> str:
+    """What a checkpoint's training began with: a folder, a hub id, or "random"."""
+    facts, _ = checkpoints.read(checkpoint)
+    return str((facts.get("config") or {}).get("start", ""))

@@ -1,0 +1,115 @@
+"""Settings of the training of a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from pixelsleuth.core.names import suggestion
+from pixelsleuth.core.settings import fill
+from pixelsleuth.core.verdict import LABELS
+from pixelsleuth.errors import UsageError
+from pixelsleuth.training.run.settings import FREE as ALWAYS_FREE
+from pixelsleuth.training.run.settings import RANDOM, RunSettings, ensure_sound, renamed
+
+if TYPE_CHECKING:
+    from pixelsleuth.models.baseline import Baseline
+
+FREE = (*ALWAYS_FREE, "minutes")
+"""Keys that a resumed training may change."""
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """The optimiser and the schedule of its learning rate.
+
+    `betas` are Adam's, `momentum` is SGD's, `clip` is the largest norm of the gradient (0: any). Schedules: `constant`;
+    `linear` and `cosine`, to 0 at the last step, all three after `warmup` steps; `step`, the rate times `decay` every
+    `decay_every` steps; `plateau`, the rate times `decay` where `patience` validations in a row did not raise the score
+    by `least_gain`. A training ends early once the rate is below `floor`.
+    """
+
+    kind: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    clip: float = 0.0
+    schedule: Literal["constant", "linear", "cosine", "step", "plateau"] = "constant"
+    warmup: int = 0
+    decay: float = 0.1
+    decay_every: int = 1000
+    patience: int = 5
+    least_gain: float = 1e-3
+    floor: float = 0.0
+
+
+@dataclass(frozen=True)
+class BaselineSettings(RunSettings):
+    """A whole training; `minutes` ends it early (0: never), so that detectors can be given the same time.
+
+    `classes` are those that are learnt from: all, or real and the one that a detector was made for. Empty, a detector
+    of synthetic pictures takes what the data have (every fake is fake to it), a localizer real and tampered pictures.
+    """
+
+    kind: str = "baseline"
+    baseline: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    start: str = RANDOM
+    minutes: float = 0.0
+    batch: int = 32
+    batches: Literal["mixed", "natural"] = "mixed"
+    optimiser: Optimiser = field(default_factory=Optimiser)
+
+    @property
+    def batch_sizes(self) -> tuple[int, int]:
+        return self.batch, self.batch
+
+    @property
+    def learns_masks(self) -> bool:
+        return self.network_class.facts.localizes
+
+    @property
+    def network_class(self) -> type[Baseline]:
+        """The class that is trained. Raises UsageError for an unknown one."""
+        from pixelsleuth.models.baseline import baseline_class
+
+        return baseline_class(self.baseline)
+
+    @property
+    def learnt_classes(self) -> tuple[int, ...] | None:
+        """The classes that must be there, and no other is learnt from; None: real and whatever fakes there are."""
+        network = self.network_class
+        if self.classes:
+            return tuple(sorted({LABELS.index(name) for name in self.classes}))
+        if network.three_classes:
+            return (0, 1, 2)
+        return (0, LABELS.index(network.facts.made_for)) if network.facts.localizes else None
+
+
+def from_recipe(content: Mapping[str, Any]) -> BaselineSettings:
+    """The settings of a recipe's content. Raises UsageError for what cannot be carried out."""
+    settings = fill(BaselineSettings, renamed(content))
+    ensure_sound(settings)
+    _ = settings.network_class  # refuses an unknown name
+    how = settings.optimiser
+    if settings.batch < 1:
+        raise UsageError(f"batch is {settings.batch}: it must be at least 1.")
+    if settings.minutes < 0:
+        raise UsageError("minutes must not be negative.")
+    if how.warmup < 0 or how.decay_every < 1 or how.patience < 1 or not 0 < how.decay <= 1:
+        raise UsageError(
+            "optimiser.warmup must not be negative, decay_every and patience at least 1, decay above 0 and at most 1."
+        )
+    if how.schedule == "plateau" and not settings.validation.every:
+        raise UsageError(
+            "schedule: plateau looks at validations: give validation.every and validation.hold_out."
+        )
+    unknown = [name for name in settings.classes if name not in LABELS]
+    if unknown:
+        raise UsageError(f"There is no class {unknown[0]!r}{suggestion(unknown[0], LABELS)}.")
+    if settings.classes and (LABELS[0] not in settings.classes or len(set(settings.classes)) < 2):
+        raise UsageError("classes must hold real and a class of fakes.")
+    return settings
