@@ -33,8 +33,8 @@ from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.prompts import ANSWERS, QUESTION
 from pixelsleuth.models.sida.teacher import Example, collate
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
+from pixelsleuth.training.sida.dry_run import CLIP, LANGUAGE, SAM
 from pixelsleuth.training.sida.learnt import prepare
-from pixelsleuth.training.sida.plan import CLIP, LANGUAGE, SAM
 from pixelsleuth.training.sida.sam_cache import SamCache
 from pixelsleuth.training.sida.settings import SidaSettings
 from pixelsleuth.training.sida.step import optimiser_of, weighted

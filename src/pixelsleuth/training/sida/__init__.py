@@ -20,6 +20,6 @@ def run(content: Mapping[str, Any], *, resume: bool) -> Path:
 def plan(content: Mapping[str, Any]) -> str:
     """Parameters by module, memory, steps and disk. Raises UsageError."""
     settings = from_recipe(content)
-    from pixelsleuth.training.sida.plan import plan
+    from pixelsleuth.training.sida.dry_run import report
 
-    return plan(settings)
+    return report(settings)

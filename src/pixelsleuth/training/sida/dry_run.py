@@ -50,7 +50,7 @@ KEPT = {False: 34, True: 2}
 """Bytes an activation of a layer keeps for the backward pass, without and with gradient checkpointing."""
 
 
-def plan(settings: SidaSettings) -> str:
+def report(settings: SidaSettings) -> str:
     """The dry run as text.
 
     Raises:
