@@ -256,3 +256,14 @@ def write_at(handle: int, data: bytes, place: int) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]
+
+
+def append_at(handle: int, data: bytes, end: int) -> int:
+    """Write `data` at byte `end`, where an open file ends, whole or not at all; returns the new end. Raises OSError."""
+    try:
+        write_at(handle, data, end)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, end)
+        raise
+    return end + len(data)

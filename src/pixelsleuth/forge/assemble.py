@@ -24,7 +24,7 @@ from pixelsleuth.forge.card import data_card
 from pixelsleuth.forge.locating import load_mask, png
 from pixelsleuth.forge.recipe import ForgeConfig
 from pixelsleuth.forge.sources import Context, photograph
-from pixelsleuth.forge.stages import Row, read_rows, write_bytes, write_text
+from pixelsleuth.forge.stages import Row, read_rows, write_file, write_rows
 from pixelsleuth.pictures.images import open_picture
 
 COLUMNS = (
@@ -62,46 +62,46 @@ def finish_picture(row: Row, context: Context) -> list[Row]:
         suffix = ".jpg" if row["label"] == "real" else ".png"
     kind = "controls" if row.get("control") else row["label"]
     path = f"{row['split']}/{kind}/{row['id']}{suffix}"
-    write_bytes(context.folder / "dataset" / path, done.data)
+    write_file(context.folder / "dataset" / path, done.data)
     made = {"path": path, "mask_path": "", "width": done.pixels.shape[1], "height": done.pixels.shape[0]}
     if row["label"] == "tampered":
         made["mask_path"] = f"{row['split']}/masks/{row['id']}_mask.png"
         mask = load_mask(context, row.get("corrected_mask") or row["masks"]["given"])
-        write_bytes(context.folder / "dataset" / made["mask_path"], png(mask))
+        write_file(context.folder / "dataset" / made["mask_path"], png(mask))
     kept = {key: value for key, value in row.items() if key not in ("path", "objects")}
     digest = hashlib.sha256(done.data).hexdigest()
     return [{**kept, "photograph_path": row["path"], **made, "file_sha256": digest}]
 
 
 def balanced(source: Path, target: Path, config: ForgeConfig) -> Path:
-    """Choose the lines that the data set holds: without those that failed and, where wanted, with classes of equal size
-    in each split. Who is left out depends on a hash of the id, not on the order."""
+    """Choose the lines that the data set holds: those without an error and, with `balance`, as many of each class.
+
+    Classes are balanced in each split by itself. What is left out depends on a hash of the id, not on the order.
+    """
     rows = [row for row in read_rows(source) if "error" not in row]
     if config.output.reviewed_only:
         rows = [row for row in rows if row.get("review") == "accepted"]
-    keep = {row["id"] for row in rows}
-    if config.output.balance:
-        keep = set()
-        for split in {row["split"] for row in rows}:
-            classes: dict[str, list[str]] = {}
-            for row in rows:
-                if row["split"] == split and not row.get("control"):
-                    classes.setdefault(row["label"], []).append(row["id"])
-            fewest = min(map(len, classes.values()), default=0)
-            for names in classes.values():
-                keep |= set(sorted(names, key=lambda one: hashlib.sha256(one.encode()).digest())[:fewest])
-        keep |= {row["id"] for row in rows if row.get("control")}
-    write_text(
-        target,
-        "".join(json.dumps(r, sort_keys=True, ensure_ascii=False) + "\n" for r in rows if r["id"] in keep),
-    )
-    return target
+    if not config.output.balance:
+        return write_rows(target, rows)
+    classes: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        if not row.get("control"):
+            classes.setdefault(row["split"], {}).setdefault(row["label"], []).append(row["id"])
+    chosen = {row["id"] for row in rows if row.get("control")}
+    for of_split in classes.values():
+        fewest = min(map(len, of_split.values()))
+        for names in of_split.values():
+            chosen |= set(sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:fewest])
+    return write_rows(target, (row for row in rows if row["id"] in chosen))
 
 
-def write_data_set(lines: Path, context: Context, told: dict[str, Any]) -> dict[str, int]:
-    """Write manifest, descriptions, shards and card beside the pictures; returns the counts. Raises MissingExtra."""
+def write_data_set(lines: Path, context: Context, facts: dict[str, Any]) -> dict[str, int]:
+    """Write manifest, descriptions, shards and card beside the pictures; returns the pictures by split and class.
+
+    `facts` are what the card says of the run beside its lines. Raises MissingExtra.
+    """
     folder, config = context.folder / "dataset", context.config
-    wanted: set[str] = set()
+    members: set[str] = set()
     counts: Counter[str] = Counter()
     texts: dict[str, dict[str, str]] = {}
     sheets = {"manifest.csv": io.StringIO(), "controls.csv": io.StringIO()}
@@ -109,7 +109,7 @@ def write_data_set(lines: Path, context: Context, told: dict[str, Any]) -> dict[
     for writer in writers.values():
         writer.writeheader()
     for row in read_rows(lines):
-        wanted |= {row["path"], row["mask_path"]}
+        members |= {row["path"], row["mask_path"]}
         name = "controls" if row.get("control") else row["label"]
         counts[f"{row['split']}/{name}"] += 1
         writers["controls.csv" if row.get("control") else "manifest.csv"].writerow(_manifest_row(row))
@@ -119,16 +119,16 @@ def write_data_set(lines: Path, context: Context, told: dict[str, Any]) -> dict[
     files: dict[str, bytes] = {"manifest.csv": sheets["manifest.csv"].getvalue().encode()}
     if any("/controls" in name for name in counts):
         files["controls.csv"] = sheets["controls.csv"].getvalue().encode()
-    files |= {name: json.dumps(one, indent=1, ensure_ascii=False).encode() for name, one in texts.items()}
+    files |= {name: json.dumps(text, indent=1, ensure_ascii=False).encode() for name, text in texts.items()}
     files["records.jsonl"] = lines.read_bytes()
-    files["README.md"] = data_card(lines, config, dict(counts), told).encode()
+    files["README.md"] = data_card(lines, config, dict(counts), facts).encode()
     for name, data in files.items():
-        write_bytes(folder / name, data)
-    wanted |= set(files)
-    wanted.discard("")
+        write_file(folder / name, data)
+    members |= set(files)
+    members.discard("")
     if config.output.parquet:
-        wanted |= set(_parquet(lines, folder, config.output.shard_pictures))
-    _remove_others(folder, wanted)
+        members |= set(_parquet(lines, folder, config.output.shard_pictures))
+    _remove_others(folder, members)
     return dict(counts)
 
 
@@ -136,14 +136,13 @@ def _manifest_row(row: Row) -> dict[str, Any]:
     tamper = {"object": "object replacement", "part": "part replacement"}.get(
         row.get("mode", ""), row.get("operation", "")
     )
-    values = {
+    return {
         "path": row["path"], "split": row["split"], "label": row["label"], "mask": row["mask_path"],
         "source": row.get("source") or "photographs", "generator": row.get("generator", ""),
         "tamper": tamper if row["label"] == "tampered" else row.get("control", ""), "group": row["group"],
         "licence": row.get("licence", ""), "width": row["width"], "height": row["height"],
         "description": row["description"], "sha256": row["file_sha256"],
     }  # fmt: skip
-    return values
 
 
 def _parquet(lines: Path, folder: Path, size: int) -> Iterator[str]:
@@ -178,11 +177,10 @@ def _parquet(lines: Path, folder: Path, size: int) -> Iterator[str]:
             batch = [_shard_row(row, folder) for _, row in zip(range(size), members, strict=False)]
             stream = io.BytesIO()
             with pq.ParquetWriter(stream, schema, compression="none", write_page_index=True) as writer:
-                for start in range(
-                    0, len(batch), 100
-                ):  # small row groups: a viewer reads one without the shard
+                # Small row groups: a viewer reads one without the shard.
+                for start in range(0, len(batch), 100):
                     writer.write_table(pa.Table.from_pylist(batch[start : start + 100], schema=schema))
-            write_bytes(folder / name, stream.getvalue())
+            write_file(folder / name, stream.getvalue())
             yield name
 
 
@@ -207,9 +205,9 @@ def _shard_row(row: Row, folder: Path) -> dict[str, Any]:
     }
 
 
-def _remove_others(folder: Path, wanted: set[str]) -> None:
-    """Remove what an earlier run with other settings left in the folders that the forge itself makes."""
+def _remove_others(folder: Path, members: set[str]) -> None:
+    """Remove what a run with other settings left in the folders that the forge itself makes."""
     for place in ("train", "validation", "data"):
         for file in (folder / place).rglob("*"):
-            if file.is_file() and file.relative_to(folder).as_posix() not in wanted:
+            if file.is_file() and file.relative_to(folder).as_posix() not in members:
                 file.unlink()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.forge.recipe import ForgeConfig, settings
+from pixelsleuth.forge.recipe import ForgeConfig
 from pixelsleuth.forge.stages import read_rows
 
 
@@ -116,7 +117,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 
 def _told(config: ForgeConfig) -> dict[str, Any]:
     """The settings that decide what is in the set: not where it lies and how many processes made it."""
-    found = settings(config)
+    found = asdict(config)
     del found["out"], found["workers"], found["allow_outside"]
     for key in ("photographs", "captions", "instances"):
         found[key] = Path(found[key]).name

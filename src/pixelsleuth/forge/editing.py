@@ -20,7 +20,7 @@ from pixelsleuth.forge import edits
 from pixelsleuth.forge.edits import Random, bounding_box, free_shape, outline_shape
 from pixelsleuth.forge.locating import load_mask, png
 from pixelsleuth.forge.sources import Context, photograph, photographs
-from pixelsleuth.forge.stages import Row, write_bytes
+from pixelsleuth.forge.stages import Row, write_file
 
 
 @dataclass
@@ -101,7 +101,7 @@ def _keep(row: Row, made: Edited, changed: np.ndarray, attempt: int, context: Co
         "changed": f"masks/{name}.changed.png",
     }
     for key, data in (("file", made.pixels), ("given", made.given), ("changed", changed)):
-        write_bytes(context.folder / files[key], png(data))
+        write_file(context.folder / files[key], png(data))
     inside = made.given > 0
     return {
         **row,
@@ -175,7 +175,7 @@ def _control(row: Row, pixels: np.ndarray, context: Context) -> list[Row]:
     from pixelsleuth.forge.diffusion import round_trip
 
     name = f"{row['photograph']}-vae"
-    write_bytes(
+    write_file(
         context.folder / f"pictures/{name}.png",
         png(round_trip(pixels, context.config.edit, context.config.device)),
     )

@@ -20,7 +20,7 @@ from pixelsleuth.forge.diffusion import accepted, device_of, diffusion_pipeline
 from pixelsleuth.forge.locating import png
 from pixelsleuth.forge.recipe import SynthesisConfig
 from pixelsleuth.forge.sources import Context, photograph
-from pixelsleuth.forge.stages import Row, write_bytes
+from pixelsleuth.forge.stages import Row, write_file
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def synthesise(row: Row, context: Context) -> list[Row]:
             pixels, record = _regenerated(row, context)
         else:
             pixels, record = _generated(row, name, number, context)
-        write_bytes(context.folder / f"pictures/{name}.png", png(pixels))
+        write_file(context.folder / f"pictures/{name}.png", png(pixels))
         record |= {"id": name, "label": "full_synthetic", "file": f"pictures/{name}.png"}
         made.append(base | record)
     return made

@@ -24,7 +24,7 @@ from pixelsleuth.forge.diffusion import device_of, loading
 from pixelsleuth.forge.edits import Random, free_shape, outline_shape
 from pixelsleuth.forge.recipe import MasksConfig
 from pixelsleuth.forge.sources import Context, photograph, size_policy
-from pixelsleuth.forge.stages import Row, write_bytes
+from pixelsleuth.forge.stages import Row, write_file
 
 
 def find_mask(row: Row, context: Context) -> list[Row]:
@@ -50,7 +50,7 @@ def find_mask(row: Row, context: Context) -> list[Row]:
             f"{config.smallest:.1%} to {config.largest:.0%}."
         )
     name = f"masks/{row['id']}.png"
-    write_bytes(context.folder / name, png(mask))
+    write_file(context.folder / name, png(mask))
     return [{**row, "mask": name, "mask_from": config.method, "mask_area": round(area, 5), **told}]
 
 

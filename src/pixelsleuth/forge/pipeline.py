@@ -8,8 +8,8 @@ Each arrow is a JSONL file in `out/`; pictures lie beside them until the data se
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from typing import Any
 from pixelsleuth.errors import UsageError
 from pixelsleuth.forge import assemble, describe, editing, locating, objects, sources
 from pixelsleuth.forge.llm import estimate
-from pixelsleuth.forge.recipe import ForgeConfig, settings
+from pixelsleuth.forge.recipe import ForgeConfig
 from pixelsleuth.forge.review.decisions import apply_decisions
 from pixelsleuth.forge.sources import Context
-from pixelsleuth.forge.stages import Processes, Row, Stage, locked, read_rows, run_stage, write_text
+from pixelsleuth.forge.stages import Processes, Row, Stage, locked, read_rows, run_stage, write_rows
 
 Say = Callable[[str], None]
 
@@ -85,7 +85,7 @@ def _run(context: Context, say: Say, quiet: bool, processes: Processes) -> dict[
 
 def stages(config: ForgeConfig, common: dict[str, Any]) -> dict[str, list[Stage]]:
     """The stages of these settings with what each depends on, and how it may run beside itself."""
-    all_of = settings(config)
+    all_of = asdict(config)
     models = "serial" if config.edit.method == "inpaint" else "process"
     with_model = common | {"device": config.device}
     edits = [
@@ -125,10 +125,8 @@ def _good(lines: Path) -> Iterable[Row]:
 
 
 def _join(parts: list[Iterable[Row]], target: Path) -> Path:
-    kept = [json.dumps({k: v for k, v in row.items() if k != "objects"}, sort_keys=True, ensure_ascii=False)
-            for part in parts for row in part]  # fmt: skip
-    write_text(target, "".join(line + "\n" for line in kept))
-    return target
+    rows = (row for part in parts for row in part)
+    return write_rows(target, ({key: row[key] for key in row if key != "objects"} for row in rows))
 
 
 def _errors(lines: Path) -> int:

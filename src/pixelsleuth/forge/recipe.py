@@ -1,49 +1,58 @@
-"""What a forge run is told: one dataclass a stage, read from YAML, with `key=value` on top.
-
-Unknown keys and values of the wrong kind are refused with the nearest right one, before anything is loaded.
+"""The settings of a forge run: one dataclass a stage, read from YAML, with `key=value` on top.
 
 Run: `pixelsleuth forge recipes/forge/local.yaml photographs=DIR edit.paste_back=hard`
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pixelsleuth.core.settings import fill, read_yaml
+from pixelsleuth.core.settings import (
+    Count,
+    Natural,
+    NonNegative,
+    OneOf,
+    Positive,
+    Range,
+    Share,
+    fill,
+    read_yaml,
+)
 from pixelsleuth.errors import UsageError
 
+Precision = Literal["float32", "float16", "bfloat16"]
+Quality = Annotated[int, Range(1, 100)]
 OPERATIONS = {"splice": 0.4, "copy-move": 0.25, "removal": 0.15, "local edit": 0.2}
 """Default shares of the classical operations."""
 
 
 @dataclass(frozen=True)
 class LlmConfig:
-    """An OpenAI-compatible chat API. Prices are per million tokens, in any currency; without them no cost is told."""
+    """An OpenAI-compatible chat API. Prices: per million tokens, in any currency; without them no cost is estimated."""
 
     base_url: str = "http://127.0.0.1:8000/v1"
     model: str = ""
     api_key_env: str = "OPENAI_API_KEY"
-    timeout: float = 120.0
-    retries: int = 5
-    requests_per_minute: float = 0.0
-    parallel: int = 4
-    temperature: float = 0.0
-    max_tokens: int = 800
+    timeout: Positive = 120.0
+    retries: Natural = 5
+    requests_per_minute: NonNegative = 0.0
+    parallel: Count = 4
+    temperature: NonNegative = 0.0
+    max_tokens: Count = 800
     strict_json: bool = True
-    image_tokens: int = 765
-    input_price: float | None = None
-    output_price: float | None = None
-    max_cost: float | None = None
+    image_tokens: Natural = 765
+    input_price: NonNegative | None = None
+    output_price: NonNegative | None = None
+    max_cost: NonNegative | None = None
 
 
 @dataclass(frozen=True)
 class ObjectsConfig:
     """Stage 1. `rules`: a COCO class is looked for in the caption; `llm`: the model of `llm` names the object."""
 
-    method: str = "rules"
+    method: Literal["rules", "llm"] = "rules"
     llm: LlmConfig = field(default_factory=LlmConfig)
 
 
@@ -55,14 +64,14 @@ class MasksConfig:
     the mask's share of the picture. UNKNOWN in the paper: thresholds and box rule; these defaults are LangSAM's.
     """
 
-    method: str = "shapes"
+    method: Literal["shapes", "polygons", "grounded"] = "shapes"
     detector: str = "IDEA-Research/grounding-dino-base"
     segmenter: str = "facebook/sam2.1-hiera-small"
-    box_threshold: float = 0.3
-    text_threshold: float = 0.25
-    boxes: str = "best"
-    smallest: float = 0.005
-    largest: float = 0.6
+    box_threshold: Share = 0.3
+    text_threshold: Share = 0.25
+    boxes: Literal["best", "union"] = "best"
+    smallest: Share = 0.005
+    largest: Share = 0.6
 
 
 @dataclass(frozen=True)
@@ -70,9 +79,9 @@ class ChoicesConfig:
     """Stage 3. `object_share`: object replacements among all replacements (4 : 1);
     `edits_per_photograph`: how often each photograph is forged; `operations`: shares of the classical ones."""
 
-    object_share: float = 0.8
-    edits_per_photograph: int = 1
-    operations: dict[str, float] = field(default_factory=lambda: dict(OPERATIONS))
+    object_share: Share = 0.8
+    edits_per_photograph: Natural = 1
+    operations: dict[str, Any] = field(default_factory=lambda: dict(OPERATIONS))
 
 
 @dataclass(frozen=True)
@@ -84,23 +93,23 @@ class EditConfig:
     guidance, dilation, paste-back; None takes the pipeline's own default.
     """
 
-    method: str = "classical"
+    method: Literal["classical", "inpaint", "none"] = "classical"
     pipeline: str = "StableDiffusionInpaintPipeline"
     model: str = ""
     revision: str | None = None
-    steps: int | None = None
-    guidance: float | None = None
-    strength: float | None = None
+    steps: Count | None = None
+    guidance: NonNegative | None = None
+    strength: Share | None = None
     negative_prompt: str | None = None
-    side: int = 512
-    dilate: int = 8
-    paste_back: str = "hard"
-    feather: float = 3.0
-    changed_above: int = 3
-    least_changed: float = 0.15
-    attempts: int = 3
+    side: Count = 512
+    dilate: Natural = 8
+    paste_back: Literal["none", "hard", "feather"] = "hard"
+    feather: NonNegative = 3.0
+    changed_above: Annotated[int, Range(0, 255)] = 3
+    least_changed: Share = 0.15
+    attempts: Count = 3
     controls: bool = False
-    dtype: str = "float32"
+    dtype: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -108,15 +117,15 @@ class SynthesisConfig:
     """Stage 5. `none`; `diffusers`: text to image from captions by `generators` (names of the registry, or `model` for
     one of your own); `autoencoders`: photographs through TAEF2, whose weights lie in the folder `model`."""
 
-    method: str = "none"
+    method: Literal["none", "diffusers", "autoencoders"] = "none"
     generators: list[str] = field(default_factory=list)
     model: str = ""
     pipeline: str = "AutoPipelineForText2Image"
-    steps: int | None = None
-    guidance: float | None = None
-    side: int = 1024
-    per_photograph: int = 1
-    dtype: str = "float32"
+    steps: Count | None = None
+    guidance: NonNegative | None = None
+    side: Count = 1024
+    per_photograph: Natural = 1
+    dtype: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -124,8 +133,8 @@ class DescriptionsConfig:
     """Stage 6. `record`: true by construction; `llm`: the model writes SIDA's sections; `annotators`: several models
     write FakeClue's points and `llm` merges them. `style`: sida, fakeclue or prose."""
 
-    method: str = "record"
-    style: str = "sida"
+    method: Literal["record", "llm", "annotators"] = "record"
+    style: Literal["sida", "fakeclue", "prose"] = "sida"
     llm: LlmConfig = field(default_factory=LlmConfig)
     annotators: list[dict[str, Any]] = field(default_factory=list)
 
@@ -135,10 +144,10 @@ class OutputConfig:
     """What is written. `quality`: the JPEG range that every class draws from; None is PNG for all. `names`: `jpg` for
     every class, or `sid_set` (`.jpg` real, `.png` others, as public loaders want), whatever the bytes are."""
 
-    quality: list[int] | None = field(default_factory=lambda: [75, 95])
-    names: str = "jpg"
+    quality: list[Quality] | None = field(default_factory=lambda: [75, 95])
+    names: Literal["jpg", "sid_set"] = "jpg"
     parquet: bool = True
-    shard_pictures: int = 1000
+    shard_pictures: Count = 1000
     balance: bool = True
     title: str = "A forged data set"
     reviewed_only: bool = False
@@ -156,11 +165,11 @@ class ForgeConfig:
     instances: str = ""
     licence: str = ""
     size: str = "native"
-    validation: float = 0.2
-    limit: int = 0
+    validation: Annotated[float, Range(0, below=1)] = 0.2
+    limit: Natural = 0
     seed: int = 0
-    workers: int = 2
-    device: str = "auto"
+    workers: Natural = 2
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     allow_outside: bool = False
     objects: ObjectsConfig = field(default_factory=ObjectsConfig)
     masks: MasksConfig = field(default_factory=MasksConfig)
@@ -171,57 +180,26 @@ class ForgeConfig:
     output: OutputConfig = field(default_factory=OutputConfig)
 
 
-CHOICES = {
-    "objects.method": ("rules", "llm"),
-    "masks.method": ("shapes", "polygons", "grounded"),
-    "masks.boxes": ("best", "union"),
-    "edit.method": ("classical", "inpaint", "none"),
-    "edit.paste_back": ("none", "hard", "feather"),
-    "edit.dtype": ("float32", "float16", "bfloat16"),
-    "synthesis.dtype": ("float32", "float16", "bfloat16"),
-    "synthesis.method": ("none", "diffusers", "autoencoders"),
-    "descriptions.method": ("record", "llm", "annotators"),
-    "descriptions.style": ("sida", "fakeclue", "prose"),
-    "output.names": ("jpg", "sid_set"),
-    "device": ("auto", "cpu", "cuda"),
-}
-
-
 def read_config(path: Path, overrides: list[str]) -> ForgeConfig:
     """The configuration in a YAML file, with `key=value` on top (dots lead into a stage, values are YAML).
 
-    Raises UsageError for a missing file, an unknown key, a value of the wrong kind, or photographs that are not named.
+    Raises UsageError for a missing file, an unknown key, a value out of its range, or photographs that are not named.
     """
     config = fill(ForgeConfig, read_yaml(path, overrides, example="recipes/forge/local.yaml", extra="forge"))
-    _check(config)
-    return config
-
-
-def _check(config: ForgeConfig) -> None:
-    for name, allowed in CHOICES.items():
-        value: Any = config
-        for part in name.split("."):
-            value = getattr(value, part)
-        if value not in allowed:
-            raise UsageError(f"{name}={value!r}: choose one of {', '.join(allowed)}.")
     if not config.photographs:
         raise UsageError("No photographs were named; add photographs=FOLDER, or a CSV manifest.")
-    unknown = set(config.choices.operations) - set(OPERATIONS)
-    if unknown:
-        raise UsageError(
-            f"choices.operations: {', '.join(sorted(unknown))} is none of {', '.join(OPERATIONS)}."
-        )
+    shares = config.choices.operations
+    for name, share in shares.items():
+        OneOf(OPERATIONS).check("choices.operations", name)
+        if isinstance(share, bool) or not isinstance(share, int | float) or share not in Range(0):
+            raise UsageError(f"choices.operations.{name} is {share!r}: a share is a number, at least 0.")
+    if config.edit.method == "classical" and not sum(shares.values()) > 0:
+        raise UsageError("choices.operations leaves no operation: give one of them a share above 0.")
     if config.edit.method == "inpaint" and not config.edit.model:
         raise UsageError("edit.method=inpaint needs edit.model: a folder or a hub id of an inpainting model.")
     quality = config.output.quality
-    if quality is not None and not (len(quality) == 2 and 1 <= quality[0] <= quality[1] <= 100):
+    if quality is not None and not (len(quality) == 2 and quality[0] <= quality[1]):
         raise UsageError(
             f"output.quality={quality}: give two JPEG qualities, such as [75, 95], or null for PNG."
         )
-    if not 0 <= config.validation < 1:
-        raise UsageError(f"validation={config.validation}: give the share of validation, 0 up to 1.")
-
-
-def settings(config: Any) -> dict[str, Any]:
-    """A configuration as plain values, for fingerprints and the data card."""
-    return dataclasses.asdict(config)
+    return config

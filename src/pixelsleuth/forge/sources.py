@@ -23,7 +23,7 @@ from pixelsleuth.data.source import Source
 from pixelsleuth.data.tables import open_table
 from pixelsleuth.errors import PictureNotFound, UsageError
 from pixelsleuth.forge.recipe import ForgeConfig
-from pixelsleuth.forge.stages import Row, read_rows, sha256_of, write_text
+from pixelsleuth.forge.stages import Row, read_rows, sha256_of, write_rows
 from pixelsleuth.pictures.files import find_pictures
 from pixelsleuth.pictures.images import open_picture
 
@@ -71,7 +71,7 @@ def list_photographs(config: ForgeConfig, target: Path) -> tuple[int, LeftOut]:
     if not rows:
         why = f" {left_out.sentence()}" if left_out else ""
         raise UsageError(f"photographs={place} holds no photograph.{why}")
-    write_text(target, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
+    write_rows(target, rows, ascii=True)
     return len(rows), left_out
 
 
@@ -106,10 +106,7 @@ def without_doubles(source: Path, target: Path) -> Path:
     kept: dict[str, Row] = {}
     for row in read_rows(source):
         kept.setdefault(row.get("sha256") or row["id"], row)
-    write_text(
-        target, "".join(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in kept.values())
-    )
-    return target
+    return write_rows(target, kept.values())
 
 
 def photograph(row: Row, context: Context) -> np.ndarray:

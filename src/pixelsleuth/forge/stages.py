@@ -1,10 +1,10 @@
 """The engine of the forge: a stage turns each line of one JSONL file into lines of the next.
 
-A stage may be killed at any moment. Each finished line goes at once to a journal (`name.part.jsonl`), a rerun drops a
-torn last line and does only what is missing, and the result (`name.jsonl`) appears whole, in the order of its input,
-whatever finished first. What a line becomes depends on the line, the settings and the seed alone, so an interrupted run
-gives the same files as one that was left in peace. Changed settings or input give another fingerprint, and the stage
-starts anew.
+A stage may be killed at any moment. Each finished line goes at once to a journal (`name.part.jsonl`). A rerun drops a
+last line that was cut off and does only what is missing. The result (`name.jsonl`) appears whole, in the order of its
+input, whatever finished first. What a line becomes depends on the line, the settings and the seed alone, so an
+interrupted run gives the same files as an undisturbed one. Changed settings or input give another fingerprint, and the
+stage starts anew.
 """
 
 from __future__ import annotations
@@ -14,32 +14,26 @@ import hashlib
 import json
 import multiprocessing
 import os
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core import io as writing
+from pixelsleuth.core import io
+from pixelsleuth.core.progress import progress
 from pixelsleuth.errors import OutputError, PixelSleuthError, Unavailable, Unfinished, UsageError
 
 Row = dict[str, Any]
 Work = Callable[[Row, Any], list[Row]]
 """(line, context) -> lines, each with an `id`. A module-level function: worker processes find it by name."""
+Outcome = list[Row] | PixelSleuthError
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: `work` on every line; `settings` are what its result depends on. `kind`: process, thread or serial."""
+    """`work` on every line. `settings`: what its result depends on. `kind`: process, thread or serial."""
 
     name: str
     work: Work
@@ -60,7 +54,9 @@ def run_stage(
     processes: Processes | None = None,
 ) -> Path:
     """Carry out `stage` on the lines of `source`; returns `folder/name.jsonl`. `processes` are shared between stages.
-    Raises Unfinished."""
+
+    Raises Unfinished.
+    """
     target = folder / f"{stage.name}.jsonl"
     mark = fingerprint(stage, source)
     if _stamp(target) == mark:
@@ -70,13 +66,13 @@ def run_stage(
     total = sum(1 for _ in read_rows(source))
     failed: list[PixelSleuthError] = []
     pending = (row for row in read_rows(source) if row["id"] not in journal.places)
-    with _bar(stage.name, total, len(journal.places), quiet) as step:
+    with progress(f"{stage.name:12}", total, done=len(journal.places), quiet=quiet) as advance:
         for row, result in _results(stage, pending, context, workers, processes):
             if isinstance(result, PixelSleuthError):
                 failed.append(result)
             else:
                 journal.add(row["id"], result)
-            step()
+            advance()
     if failed:
         journal.close()
         raise Unfinished(
@@ -89,7 +85,7 @@ def run_stage(
 
 
 class Journal:
-    """Results in the order in which they came: one line of JSON each, `places` says where each begins."""
+    """Results in the order in which they came, one line of JSON each; `places` holds the byte at which each begins."""
 
     def __init__(self, path: Path, mark: str) -> None:
         self.path = path
@@ -100,14 +96,13 @@ class Journal:
             self.stream = path.open("r+b" if good else "wb", buffering=0)
             self.stream.truncate(good)
         except OSError as error:
-            raise writing.failed(path, "journal", error) from error
+            raise io.failed(path, "journal", error) from error
         self.end = good
         if not good:
             self._append(head)
 
     def _recover(self, head: bytes) -> int:
         """Bytes of the journal that are whole; 0 where it belongs to other settings."""
-        good = 0
         with self.path.open("rb") as stream:
             if stream.readline() != head:
                 return 0
@@ -132,37 +127,31 @@ class Journal:
     def _append(self, line: bytes) -> None:
         """A whole line or none: where the disk is full, the journal ends as before and a rerun goes on from there."""
         try:
-            writing.write_at(self.stream.fileno(), line, self.end)
+            self.end = io.append_at(self.stream.fileno(), line, self.end)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                self.stream.truncate(self.end)
-            raise writing.failed(self.path, "journal", error) from error
-        self.end += len(line)
+            raise io.failed(self.path, "journal", error) from error
 
     def close(self) -> None:
         self.stream.close()
 
     def finish(self, source: Path, target: Path, mark: str) -> tuple[int, int]:
-        """Write the result in the order of `source` and drop the journal; (lines, lines without a result)."""
+        """Write the result in the order of `source` and remove the journal; returns (lines, lines without a result)."""
         self.stream.close()
         rows = errors = 0
-        part = writing.part_of(target)
         try:
-            with self.path.open("rb") as stream, part.open("w", encoding="utf-8") as out:
+            with io.replaced(target) as part, self.path.open("rb") as stream, part.open("wb") as out:
                 for row in read_rows(source):
                     stream.seek(self.places[row["id"]])
                     for made in json.loads(stream.readline())["rows"]:
-                        out.write(json.dumps(made, ensure_ascii=False, sort_keys=True) + "\n")
+                        out.write(_line(made))
                         rows += 1
                         errors += "error" in made
                 out.flush()
                 os.fsync(out.fileno())
-            part.replace(target)
         except OSError as error:
-            part.unlink(missing_ok=True)
-            raise writing.failed(target, "file", error) from error
+            raise io.failed(target, "file", error) from error
         # The stamp comes last: a kill before it only means that the finished journal is read once more.
-        write_text(_stamp_path(target), json.dumps({"fingerprint": mark, "sha256": sha256_of(target)}) + "\n")
+        write_file(_stamp_path(target), json.dumps({"fingerprint": mark, "sha256": sha256_of(target)}) + "\n")
         self.path.unlink()
         return rows, errors
 
@@ -172,7 +161,7 @@ class Processes:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: futures.ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Processes:
         return self
@@ -181,23 +170,23 @@ class Processes:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def pool(self) -> ProcessPoolExecutor:
+    def pool(self) -> futures.ProcessPoolExecutor:
         # Spawned, not forked: a fork beside OpenCV's and the progress bar's threads may hang.
         if self._pool is None:
             spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.count, spawn, initializer=_begin_worker)
+            self._pool = futures.ProcessPoolExecutor(self.count, spawn, initializer=_begin_worker)
         return self._pool
 
 
 def _results(
     stage: Stage, pending: Iterator[Row], context: Any, workers: int, processes: Processes | None
-) -> Iterator[tuple[Row, list[Row] | PixelSleuthError]]:
+) -> Iterator[tuple[Row, Outcome]]:
     if stage.kind == "serial" or workers <= 1:
         for row in pending:
             yield row, attempt(stage.work, row, context)
         return
     with _pool(stage.kind, workers, processes) as pool:
-        running: dict[Future[list[Row] | PixelSleuthError], Row] = {}
+        running: dict[futures.Future[Outcome], Row] = {}
         try:
             for row in pending:
                 running[pool.submit(attempt, stage.work, row, context)] = row
@@ -210,15 +199,13 @@ def _results(
                 future.cancel()
 
 
-def _done(
-    running: dict[Future[list[Row] | PixelSleuthError], Row],
-) -> Iterator[tuple[Row, list[Row] | PixelSleuthError]]:
-    for future in wait(running, return_when=FIRST_COMPLETED).done:
+def _done(running: dict[futures.Future[Outcome], Row]) -> Iterator[tuple[Row, Outcome]]:
+    for future in futures.wait(running, return_when=futures.FIRST_COMPLETED).done:
         yield running.pop(future), future.result()
 
 
-def attempt(work: Work, row: Row, context: Any) -> list[Row] | PixelSleuthError:
-    """Do one line. A line that already failed is handed on; one that fails now becomes a line with `error`."""
+def attempt(work: Work, row: Row, context: Any) -> Outcome:
+    """Do one line. A line with an `error` is handed on; one that fails now gets one; Unavailable is returned."""
     if "error" in row:
         return [row]
     try:
@@ -232,9 +219,9 @@ def attempt(work: Work, row: Row, context: Any) -> list[Row] | PixelSleuthError:
 
 
 @contextlib.contextmanager
-def _pool(kind: str, workers: int, processes: Processes | None) -> Iterator[Executor]:
+def _pool(kind: str, workers: int, processes: Processes | None) -> Iterator[futures.Executor]:
     if kind == "thread":
-        with ThreadPoolExecutor(workers) as threads:
+        with futures.ThreadPoolExecutor(workers) as threads:
             yield threads
     elif processes is not None:
         yield processes.pool()
@@ -259,16 +246,24 @@ def _begin_worker() -> None:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The lines of a JSONL file, one at a time."""
-    with path.open(encoding="utf-8") as stream:
-        for line in stream:
-            yield json.loads(line)
+    """The lines of a JSONL file of the run, one at a time."""
+    return (row for _, row in io.read_json_lines(path))
+
+
+def write_rows(path: Path, rows: Iterable[Row], *, ascii: bool = False) -> Path:
+    """Write a JSONL file, a line a row, whole or not at all; returns its path."""
+    write_file(path, b"".join(_line(row, ascii) for row in rows))
+    return path
+
+
+def _line(row: Row, ascii: bool = False) -> bytes:
+    return json.dumps(row, ensure_ascii=ascii, sort_keys=True).encode() + b"\n"
 
 
 def fingerprint(stage: Stage, source: Path) -> str:
     """What the result depends on, as one number: the stage, its version and settings, the bytes of its input."""
-    told = json.dumps([stage.name, stage.version, stage.settings], sort_keys=True)
-    return hashlib.sha256(f"{told}/{sha256_of(source)}".encode()).hexdigest()
+    facts = json.dumps([stage.name, stage.version, stage.settings], sort_keys=True)
+    return hashlib.sha256(f"{facts}/{sha256_of(source)}".encode()).hexdigest()
 
 
 def _stamp_path(target: Path) -> Path:
@@ -290,50 +285,29 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all; nothing is written where the same bytes already are."""
+def write_file(path: Path, content: bytes | str) -> None:
+    """Write a file that is there whole or not at all; nothing is written where it already holds the same bytes."""
+    data = content.encode() if isinstance(content, str) else content
     try:
         if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise writing.failed(path, "file", error) from error
-    writing.write_bytes(path, data)
-
-
-def write_text(path: Path, text: str) -> None:
-    """`write_bytes` for text."""
-    write_bytes(path, text.encode("utf-8"))
+        raise io.failed(path, "file", error) from error
+    io.write_bytes(path, data)
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One run at a time in a folder; the lock goes with the process, however that ends."""
-    import fcntl
-
+    """One run at a time in a folder; the lock ends with the process, however that ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("w")
+        handle = io.open_locked(folder / ".lock", wait=False)
+    except BlockingIOError:
+        raise UsageError(f"Another run works in {folder}; wait for it or choose another out=.") from None
     except OSError as error:
         raise OutputError(f"{folder} cannot be used ({error.strerror}); choose another out=.") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"Another run works in {folder}; wait for it or choose another out=.") from None
+    try:
         yield
-
-
-@contextlib.contextmanager
-def _bar(name: str, total: int, done: int, quiet: bool) -> Iterator[Callable[[], None]]:
-    if quiet or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from pixelsleuth.reporting.terminal import console_for
-
-    columns = (TextColumn(f"{name:12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
-    with Progress(*columns, console=console_for(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total, completed=done)
-        yield lambda: bar.advance(task)
+    finally:
+        os.close(handle)

@@ -37,7 +37,7 @@ from pixelsleuth.forge.review.decisions import (
     read_decisions,
 )
 from pixelsleuth.forge.sources import Context
-from pixelsleuth.forge.stages import Row, read_rows, write_bytes, write_text
+from pixelsleuth.forge.stages import Row, read_rows, write_file, write_rows
 
 LARGEST_BODY = 32 << 20
 REVIEWER = re.compile(r"[\w .@-]{1,40}")
@@ -135,8 +135,8 @@ class Review:
         reviewed = apply_decisions(folder / "descriptions.jsonl", folder)
         rows = [row for row in read_rows(reviewed) if row.get("review") == "accepted"]
         told = agreement(folder)
-        write_text(folder / "accepted.jsonl", "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
-        write_text(folder / "agreement.json", json.dumps(told, indent=1) + "\n")
+        write_rows(folder / "accepted.jsonl", rows, ascii=True)
+        write_file(folder / "agreement.json", json.dumps(told, indent=1) + "\n")
         return {"accepted": len(rows), "file": "accepted.jsonl", "agreement": told}
 
     def _row(self, name: str) -> Row:
@@ -162,7 +162,7 @@ class Review:
         who = hashlib.sha256(reviewer.encode()).hexdigest()[:8]
         mask = ((pixels > 127) * np.uint8(255)).astype(np.uint8)
         place = f"masks/{row['id']}.{who}-{hashlib.sha256(mask.tobytes()).hexdigest()[:8]}.corrected.png"
-        write_bytes(self.context.folder / place, png(mask))
+        write_file(self.context.folder / place, png(mask))
         return place
 
 
