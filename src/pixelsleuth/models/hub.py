@@ -1,4 +1,4 @@
-"""Checkpoints by name: a folder as it is, or a hub id, downloaded once and then read from the cache."""
+"""Checkpoints by name: a folder, or a hub id that is downloaded once and then read from the cache."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def resolve(name: str, *, beside: Path | None = None) -> Path:
 
 
 def load(name: str, device: str = "auto", precision: str = "auto") -> Detector:
-    """The detector of a hub id, chosen by what its config.json says; only that file is fetched to find out.
+    """The detector of a hub id. Its config.json, which is fetched first, says which kind it is.
 
     Raises:
         UnknownModel: a checkpoint of another kind. UsageError: it cannot be downloaded.
     """
     from huggingface_hub import hf_hub_download
 
-    with told(name):
+    with _in_one_sentence(name):
         config = json.loads(Path(hf_hub_download(name, "config.json")).read_text(encoding="utf-8"))
     kinds = [config.get("pixelsleuth"), config.get("model_type"), *(config.get("architectures") or [])]
     factory = next((CHECKPOINTS[kind] for kind in kinds if kind in CHECKPOINTS), None)
@@ -63,7 +63,7 @@ def download(repository: str) -> Path:
     """The local copy of a repository's weights; safetensors are preferred to `.bin`."""
     from huggingface_hub import snapshot_download
 
-    with told(repository):
+    with _in_one_sentence(repository):
         folder = Path(snapshot_download(repository, allow_patterns=[*SMALL, "*.safetensors"]))
         if not list(folder.glob("*.safetensors")):
             folder = Path(snapshot_download(repository, allow_patterns=[*SMALL, "*.bin"]))
@@ -71,8 +71,8 @@ def download(repository: str) -> Path:
 
 
 @contextmanager
-def told(repository: str) -> Iterator[None]:
-    """Tell in one sentence what a download failed of."""
+def _in_one_sentence(repository: str) -> Iterator[None]:
+    """Turn the errors of a download into a UsageError of one sentence."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:

@@ -13,7 +13,7 @@ from pixelsleuth.errors import UsageError
 def add_lora(
     language: nn.Module, *, rank: int, alpha: float, dropout: float, targets: Sequence[str], seed: int
 ) -> None:
-    """Put LoRA into the layers of `language` that `targets` name; of its parameters, LoRA's alone learn.
+    """Put LoRA into the layers of `language` that `targets` name, and freeze its other parameters.
 
     Raises:
         UsageError: no layer has such a name.
@@ -34,16 +34,18 @@ def add_lora(
 
 
 def fold(model: nn.Module, language: nn.Module) -> int:
-    """Fold LoRA into the weights of `model`, in place, and take its modules out; how many layers had some. `language`
-    is what `add_lora` was given."""
+    """Fold LoRA into the weights of `model`, in place, and return how many layers had LoRA.
+
+    `language` is the module that `add_lora` was called with.
+    """
     from peft.tuners.lora import LoraLayer
 
-    found = [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
-    for name, layer in found:
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
+    for name, layer in layers:
         parent, _, attribute = name.rpartition(".")
         layer.to(torch.float32)
         layer.merge()
         setattr(model.get_submodule(parent), attribute, layer.get_base_layer())
     if hasattr(language, "peft_config"):
         del language.peft_config
-    return len(found)
+    return len(layers)

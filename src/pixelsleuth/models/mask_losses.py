@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SMOOTH = 1e-3
-"""Dice's smoothing, in places: the release divides both sums by 1000 and adds 1e-6, which comes to this."""
+"""Dice's smoothing in pixels; SIDA's release divides both sums by 1000 and adds 1e-6, which is the same."""
 
 
 def dice_loss(logits: Tensor, target: Tensor, *, smooth: float = SMOOTH) -> Tensor:
@@ -18,7 +18,7 @@ def dice_loss(logits: Tensor, target: Tensor, *, smooth: float = SMOOTH) -> Tens
 
 
 def masks_apart(logits: list[Tensor], targets: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Cross entropy and Dice of masks of different sizes, each mask counting the same; (H, W) each."""
+    """Cross entropy and Dice of masks (H, W) of different sizes, each mask with the same weight."""
     bce = [F.binary_cross_entropy_with_logits(a, b) for a, b in zip(logits, targets, strict=True)]
     dice = [dice_loss(a[None, None], b[None, None]) for a, b in zip(logits, targets, strict=True)]
     return torch.stack(bce).mean(), torch.stack(dice).mean()

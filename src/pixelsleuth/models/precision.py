@@ -25,10 +25,10 @@ WORKING = {"fp32": 3_000_000_000, "bf16": 1_500_000_000, "int8": 1_500_000_000, 
 
 
 def place(device: str, precision: str) -> tuple[str, str, torch.dtype]:
-    """Device, precision and dtype for what was asked: bf16 on a GPU and fp32 on a CPU where it is "auto".
+    """Device, precision and dtype; precision "auto" is bf16 on a GPU and fp32 on a CPU.
 
     Raises:
-        UsageError: no GPU where one is asked or needed, or bitsandbytes is missing.
+        UsageError: a GPU is needed and there is none, or bitsandbytes is missing.
     """
     import torch
 
@@ -46,7 +46,7 @@ def place(device: str, precision: str) -> tuple[str, str, torch.dtype]:
 
 
 def compress(layers: nn.Module, precision: str) -> None:
-    """Replace every linear layer inside `layers` by bitsandbytes' of 8 or 4 bits; they shrink when moved to the GPU."""
+    """Replace every linear layer in `layers` by bitsandbytes' of 8 or 4 bits; they shrink when moved to the GPU."""
     import torch
     from torch import nn
 
@@ -76,18 +76,18 @@ def compress(layers: nn.Module, precision: str) -> None:
 
 
 def needed(parameters: int, compressible: int, precision: str) -> int:
-    """Estimated bytes; what is not compressible stays in bf16 under int8 and int4.
+    """Estimated bytes of memory; parameters that are not compressible stay in bf16 under int8 and int4.
 
     >>> round(needed(7_700_000_000, 6_476_000_000, "bf16") / 1e9, 1)
     16.9
     """
-    rest = 4.0 if precision == "fp32" else 2.0
-    weights = compressible * BYTES[precision] + (parameters - compressible) * rest
+    plain = 4.0 if precision == "fp32" else 2.0
+    weights = compressible * BYTES[precision] + (parameters - compressible) * plain
     return int(weights + WORKING[precision] * min(1.0, parameters / 1e9))
 
 
 def free_main_memory() -> int | None:
-    """Bytes of main memory that can still be taken; None where the system does not tell."""
+    """Free bytes of main memory; None where the system does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as handle:
             lines = dict(line.split(":", 1) for line in handle)
@@ -110,8 +110,8 @@ def too_little(name: str, choices: Mapping[str, int], precision: str, free: int)
         advice = f"--precision {choice} (about {size / 1e9:.1f} GB) fits"
     else:
         advice = "no precision of it fits; a smaller model does, see 'pixelsleuth models'"
-    wanted = f"{name} needs about {choices[precision] / 1e9:.1f} GB at {precision}"
-    return f"{wanted} and {free / 1e9:.1f} GB are free: {advice}."
+    need = f"{name} needs about {choices[precision] / 1e9:.1f} GB at {precision}"
+    return f"{need} and {free / 1e9:.1f} GB are free: {advice}."
 
 
 def ensure_memory(name: str, parameters: int, compressible: int, precision: str, device: str) -> None:

@@ -1,7 +1,6 @@
-"""Vision-language models of transformers, from a folder or the hub, without torchvision.
+"""Models that transformers itself defines, from a folder or the hub, without torchvision.
 
-What SIDA's own layout needs stands in `models/sida`; this is for checkpoints that transformers itself defines: weights
-checked for completeness, tokenizer as its file says, processors that work on PIL images.
+Weights are checked for completeness, tokenizers are read as their files say, processors work on PIL images.
 """
 
 from __future__ import annotations
@@ -131,10 +130,10 @@ def _sizes(model: Any) -> tuple[int, int]:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer as tokenizer.json says it, else as transformers makes it of the older files.
+    """The tokenizer of tokenizer.json, else the one that transformers makes of the older files.
 
-    transformers 5 rebuilds LLaMA's tokenizer with other defaults than those of published checkpoints; the file is read
-    as it is instead.
+    transformers 5 rebuilds LLaMA's tokenizer with other defaults than those of published checkpoints, so the file is
+    read as it is.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -159,7 +158,7 @@ def load_image_processor(folder: Path) -> Any:
 
 
 def load_processor(folder: Path) -> Any:
-    """Processor of an image-text model. Qwen's is put together without the video part, which needs torchvision.
+    """Processor of an image-text model. Qwen's is built without the video part, which needs torchvision.
 
     Raises:
         UsageError: the processor is missing, or of a kind that needs torchvision, which is not installed.
@@ -183,7 +182,7 @@ def load_processor(folder: Path) -> Any:
 
 
 def pictures_only(image_processor: Any, tokenizer: Any, chat_template: str | None = None) -> Any:
-    """Qwen2.5-VL's processor for pictures and text alone: its video part cannot be made without torchvision."""
+    """Qwen2.5-VL's processor without its video part, which needs torchvision."""
     from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProcessor
     from transformers.processing_utils import ProcessorMixin
 
@@ -200,7 +199,7 @@ def pictures_only(image_processor: Any, tokenizer: Any, chat_template: str | Non
             self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
             ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 
-    QwenPictures.__name__ = "Qwen2_5_VLProcessor"  # what a saved folder tells transformers elsewhere
+    QwenPictures.__name__ = "Qwen2_5_VLProcessor"  # the class that a saved folder names
     return QwenPictures(image_processor, tokenizer, chat_template=chat_template or tokenizer.chat_template)
 
 

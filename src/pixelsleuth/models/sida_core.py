@@ -43,13 +43,13 @@ class SegmentationProjection(nn.Sequential):
 class DetectionFusion(nn.Module):
     """Fuse detection into the mask query by attention and a shortcut (equation 3) [sida_fc1, attention_layer].
 
-    `projection` says what the linear layer reads: the class logits (release) or the hidden state (paper). With a single
+    `projection` is the input of the linear layer: the class logits (release) or the hidden state (paper). With a single
     [SEG] the softmax runs over one key, so the query cannot change the result; it matters from two on.
 
-    `how` names the paper's ablations (section 5.4): `attention`; `none` leaves the mask query as it is; `linear` puts a
-    fully connected layer over detection and mask query in the place of the attention. `tokens` is ours: the detection
-    state attends over the picture, its dense features pooled to 8 x 8 tokens, and over the mask query, so that what was
-    detected can say where to look.
+    `how` names the paper's ablations (section 5.4): `attention`; `none` keeps the mask query as it is; `linear` puts a
+    fully connected layer over detection and mask query in place of the attention. `tokens` is ours: the detection state
+    attends over the mask query and over the picture, its dense features pooled to 8 x 8 tokens, so that the detection
+    can guide the mask.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ def picture_tokens(dense: Tensor) -> Tensor:
 
 
 class QueryMaskDecoder(nn.Module):
-    """The compact mask decoder: a query, added to a learned one, is compared with the dense features of every place."""
+    """The compact mask decoder: a query, added to a learned one, times the dense features of every place."""
 
     def __init__(self, out: int) -> None:
         super().__init__()
@@ -115,10 +115,10 @@ class QueryMaskDecoder(nn.Module):
 
 
 class SamMaskDecoder(nn.Module):
-    """SAM's mask decoder, asked with one fused query for each mask (transformers' own parts, single mask output)."""
+    """SAM's mask decoder (transformers' parts, single mask output) with a fused query for each mask [visual_model]."""
 
     def __init__(self, side: int = 64, image: int = 1024, decoder: dict | None = None) -> None:
-        """`side` is the embedding's (places), `image` the picture's (pixels); `decoder` sets SamMaskDecoderConfig."""
+        """`side` of the embedding, `image` side of the picture in pixels, `decoder` values of SamMaskDecoderConfig."""
         from transformers import SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
         from transformers.models.sam import modeling_sam
 
@@ -139,7 +139,7 @@ class SamMaskDecoder(nn.Module):
         return self.with_quality(query, dense)[0]
 
     def with_quality(self, query: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
-        """The mask logits, and for each mask the IoU that SAM expects of it, (B, S)."""
+        """The mask logits, and the IoU that SAM predicts for each mask, (B, S)."""
         weight = self.no_mask.weight
         middle = (torch.arange(self.side, device=dense.device, dtype=torch.float32) + 0.5) / self.side
         grid = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), dim=-1).to(dense.dtype)
@@ -156,8 +156,8 @@ class SamMaskDecoder(nn.Module):
 
 @dataclass(frozen=True)
 class SidaConfig:
-    """Dimensions. `language` is passed to LlamaConfig, `mask` to SamMaskDecoder; `token` is the width of the encoder's
-    tokens, `out` that of the mask query. Without `detection` there is no class head (LISA); `fusion` is then `none`."""
+    """Dimensions. `language` is passed to LlamaConfig, `mask` to SamMaskDecoder. `token` is the width of the encoder's
+    tokens, `out` that of the mask query. Without `detection` there is no class head (LISA), and `fusion` is `none`."""
 
     token: int
     out: int
@@ -181,18 +181,18 @@ class Answer:
 
 @dataclass
 class Context:
-    """What the language model has read: its keys and values, and which of these positions count, (B, S) bool."""
+    """Keys and values of what the language model has read, and which positions are valid, (B, S) bool."""
 
     cache: DynamicCache
     valid: Tensor
 
     @property
     def lengths(self) -> Tensor:
-        """Positions that count, (B,)."""
+        """Number of valid positions, (B,)."""
         return self.valid.sum(dim=1)
 
     def copy(self, rows: int) -> Context:
-        """The same context for `rows` rows; it must hold one row."""
+        """A context of one row, repeated for `rows` rows."""
         cache = DynamicCache()
         for index, layer in enumerate(self.cache.layers):
             keys, values = (part.expand(rows, -1, -1, -1) for part in (layer.keys, layer.values))
@@ -233,18 +233,19 @@ class Sida(nn.Module):
     def read(
         self, row: Tensor, valid: Tensor | None = None, context: Context | None = None
     ) -> tuple[Tensor, Context]:
-        """Read on: embeddings (B, T, hidden) behind `context` -> hidden states (B, T, hidden), longer context.
+        """Read embeddings (B, T, hidden) behind `context` -> hidden states (B, T, hidden) and the longer context.
 
-        `valid` (B, T) is False on padding, which may stand at the right of any row: later rows see through it.
+        `valid` (B, T) is False on padding, which may lie at the right of any row; what is read later does not attend to
+        it.
         """
         if valid is None:
             valid = torch.ones(row.shape[:2], dtype=torch.bool, device=row.device)
         before = context.lengths if context is not None else torch.zeros_like(valid[:, 0], dtype=torch.long)
         keys = torch.cat([context.valid, valid], dim=1) if context is not None else valid
         places = torch.arange(keys.shape[1], device=row.device)
-        seen = (places <= places[-row.shape[1] :, None]) & keys[:, None]
-        mask = torch.zeros(seen.shape, dtype=row.dtype, device=row.device)
-        mask = mask.masked_fill(~seen, torch.finfo(row.dtype).min)[:, None]
+        visible = (places <= places[-row.shape[1] :, None]) & keys[:, None]
+        mask = torch.zeros(visible.shape, dtype=row.dtype, device=row.device)
+        mask = mask.masked_fill(~visible, torch.finfo(row.dtype).min)[:, None]
         positions = before[:, None] + (valid.cumsum(dim=1) - 1).clamp_min(0)
         cache = context.cache if context is not None else DynamicCache()
         hidden = self.language.model(
@@ -259,7 +260,7 @@ class Sida(nn.Module):
     def hidden_states(self, tokens: Tensor, prefix: Tensor, ids: Tensor) -> Tensor:
         """Image tokens (B, N, token) between prefix (P,) and ids (B, T) -> hidden states of `ids` (B, T, hidden).
 
-        Without a cache: for training and export, whose tracer takes this form of the mask.
+        Without a cache, for training and export: the exporter's tracer accepts this form of the mask.
         """
         before = self.embed(prefix)[None].expand(tokens.shape[0], -1, -1)
         row = torch.cat([before, self.projector(tokens), self.embed(ids)], dim=1)
@@ -285,7 +286,7 @@ class Sida(nn.Module):
     def forward(
         self, tokens: Tensor, dense: Tensor, prefix: Tensor, ids: Tensor, cls_at: int, seg_at: Tensor
     ) -> Answer:
-        """Teacher-forced pass; `cls_at` and `seg_at` (B,) index the positions in `ids` that predict [CLS] and [SEG]."""
+        """Teacher-forced pass; `cls_at` and `seg_at` (B) are the positions in `ids` that predict [CLS] and [SEG]."""
         hidden = self.hidden_states(tokens, prefix, ids)
         detection = hidden[:, cls_at]
         segmentation = hidden[torch.arange(len(ids)), seg_at][:, None]

@@ -1,8 +1,8 @@
 """Tensors out of one file of unknown origin: nothing in it is executed, wrappers and prefixes come off.
 
-torch's restricted reader builds tensors and plain containers alone. Trainings leave other things beside them: settings,
-counters, paths. What is on the list here is read as an empty stand-in of ours; anything else, such as a network that
-was pickled whole, is refused by name.
+torch's restricted reader builds only tensors and plain containers. Trainings store other objects beside them: settings,
+counters, paths. Objects on the lists below are read as empty stand-ins; any other object, such as a whole network, is
+refused by name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pixelsleuth.models.precision import ensure_room
 
 
 class Inert:
-    """Stands in for an object whose value is not wanted: takes anything, does nothing."""
+    """Stands in for an object whose value is not needed: takes any arguments, does nothing."""
 
     def __init__(self, *arguments: object, **named: object) -> None:
         pass
@@ -36,7 +36,7 @@ class Inert:
 
 
 class InertMapping:
-    """Stands in for a mapping of a settings library: a plain one, of the only kinds that torch's reader fills."""
+    """Stands in for a settings library's mapping: an OrderedDict, which torch's reader can fill."""
 
     def __new__(cls, *arguments: object, **named: object) -> Any:
         return OrderedDict()
@@ -91,15 +91,15 @@ LIBRARIES = (
 WRAPPERS = (
     "model", "netC", "state_dict", "network", "model_state_dict", "model_dict", "net", "module", "params", "weights",
 )  # fmt: skip
-"""Names under which authors keep the weights, the likeliest first."""
+"""Names under which authors store the weights, the likeliest first."""
 LAYERS = re.compile(r"(?:^|\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
-"""What torch.compile, FSDP and activation checkpointing put into names."""
+"""Parts that torch.compile, FSDP and activation checkpointing put into names."""
 FOREIGN = re.compile(r"GLOBAL ([\w.]+)")
 LARGEST_FILE = 8_000_000_000
 """Bytes of a file that is read in one piece; the largest baseline, MVSS-Net, has 0.6 GB."""
 MOST_NAMED = 3
 DEEPEST = 5
-"""Wrappers in wrappers; a hostile file may hold a mapping that holds itself."""
+"""Wrappers within wrappers, at most; a hostile file may hold a mapping that contains itself."""
 
 
 def read_tensors(path: Path, files: Sequence[str] = ()) -> dict[str, Tensor]:
@@ -151,10 +151,10 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def load_pickle(path: Path) -> Any:
-    """What a pickle of torch holds, without executing anything in it; tensors are memory-mapped where that is possible.
+    """The content of a torch pickle; nothing in it is executed, and tensors are memory-mapped where possible.
 
     Raises:
-        UsageError: it is damaged, a pointer, an archive of code, too large, or holds objects that are not on the list.
+        UsageError: it is damaged, a pointer, an archive of code, too large, or holds objects that are not on the lists.
     """
     ensure_content(path)
     zipped = zipfile.is_zipfile(path)
@@ -164,7 +164,7 @@ def load_pickle(path: Path) -> Any:
     foreign = _foreign(path) if zipped else []
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_stand_ins(foreign)):
-            warnings.filterwarnings("ignore", "Detected pickle protocol")  # what fails is told below
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # a failure is reported below
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         unknown = [name for name in foreign if not _is_harmless(name)] or FOREIGN.findall(str(error))
@@ -178,40 +178,41 @@ def load_pickle(path: Path) -> Any:
         raise _damaged(path) from error
 
 
-def unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
-    """The tensors by name inside whatever wraps them; numbers, texts and settings beside them are left out. A tensor
-    alone (such as FreDect's mean) gets the file's name.
+def unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
+    """The tensors by name, without their wrappers and without numbers, texts and settings beside them.
+
+    A tensor alone (such as FreDect's mean) gets the file's name.
 
     Raises:
-        UsageError: there are none, or several sets of them and nothing says which is meant.
+        UsageError: there are no tensors, or several sets of them under unknown names.
     """
-    if isinstance(found, Tensor):
-        return {path.stem: found}
+    if isinstance(content, Tensor):
+        return {path.stem: content}
     for _ in range(DEEPEST):
-        if not isinstance(found, dict):
+        if not isinstance(content, dict):
             break
         # `dict.items`, since a hostile file may hide a mapping's own methods
-        items = {str(key): value for key, value in dict.items(found)}
+        items = {str(key): value for key, value in dict.items(content)}
         inside = next((items[name] for name in WRAPPERS if _leads_to_state(items.get(name))), None)
         if inside is None and any(isinstance(value, Tensor) for value in items.values()):
             return plain_keys({key: value for key, value in items.items() if isinstance(value, Tensor)}, path)
-        found = inside if inside is not None else _only_state(items, path)
+        content = inside if inside is not None else _only_state(items, path)
     raise UsageError(f"{path} holds no tensors by name: it is no checkpoint.")
 
 
 def _only_state(items: Mapping[str, Any], path: Path) -> Any:
-    """The one set of weights under a name that is not known; None where there is none."""
+    """The only set of weights under an unknown name; None where there is none."""
     sets = [name for name, value in items.items() if _leads_to_state(value)]
     if len(sets) > 1:
         raise UsageError(
-            f"{path} holds several sets of weights ({listed(sorted(sets))}): save the one that is meant in a file of "
-            "its own."
+            f"{path} holds several sets of weights ({listed(sorted(sets))}): save the right one in a file of its "
+            "own."
         )
     return items[sets[0]] if sets else None
 
 
 def _leads_to_state(value: object, depth: int = DEEPEST) -> bool:
-    """True for a mapping of names to tensors, also in known wrappers; an optimiser's states are numbered."""
+    """True for a mapping of names to tensors, also inside known wrappers; an optimiser's states have numbers."""
     if not isinstance(value, dict) or not depth:
         return False
     pairs = [(key, inner) for key, inner in dict.items(value) if isinstance(key, str)]
@@ -263,7 +264,7 @@ def ensure_unpacked_fits(path: Path) -> None:
 
 
 def _foreign(path: Path) -> list[str]:
-    """The objects that torch's reader does not know by itself."""
+    """Names of the objects that torch's reader does not build by itself."""
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except Exception as error:  # a damaged pickle: whatever it leads torch to
@@ -290,7 +291,7 @@ def _is_harmless(name: str) -> bool:
 
 
 def _is_stored(path: Path) -> bool:
-    """True where no member is compressed: a mapped tensor is read as it lies in the file."""
+    """True where no member is compressed, so that tensors can be memory-mapped."""
     with zipfile.ZipFile(path) as archive:
         return all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
 

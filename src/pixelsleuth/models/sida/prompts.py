@@ -1,6 +1,6 @@
-"""The words that SIDA was trained on: conversation templates, questions, answers.
+"""The texts that SIDA was trained on: conversation templates, questions, answers.
 
-The templates and sentences are facts of the published checkpoints: a model answers rightly to the prompt that it knows.
+They are facts of the published checkpoints: a model answers well only to the prompt of its training.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 MARKS = ("<im_start>", "<im_end>")
-"""What stands on both sides of the picture, unless config.json says `mm_use_im_start_end: false`."""
+"""The tokens on both sides of the picture, unless config.json says `mm_use_im_start_end: false`."""
 IMAGE = "<image>".join(MARKS)
 QUESTION = (
     "Can you identify if this image is real, full synthetic, or tampered image? Please mask the tampered regions if it "
@@ -32,7 +32,7 @@ CANNED = (
         "region is provided."
     ),
 )
-"""What the release prints in place of a stage 1 model's own words."""
+"""The sentences that the release prints in place of a stage 1 model's text."""
 
 
 @dataclass(frozen=True)
@@ -78,34 +78,31 @@ def plain(text: str) -> str:
 
 
 def described(text: str) -> str | None:
-    """What a description model says beyond the class: without the class sentence and the added tokens.
+    """A description model's text without the class sentence and the added tokens; None where nothing is left.
 
     >>> described("[CLS] The image is tampered [SEG] Areas: sky. [END] </s>")
     'Areas: sky.'
     >>> described("[CLS]  The image is real</s>") is None
     True
     """
-    said = plain(text)
-    for opening in map(plain, ANSWERS):
-        if said.startswith(opening):
-            said = said[len(opening) :].strip()
-            break
-    return said or None
+    description = plain(text)
+    opening = next((answer for answer in map(plain, ANSWERS) if description.startswith(answer)), "")
+    return description[len(opening) :].strip() or None
 
 
 def without_repeats(text: str) -> str:
-    """Drop `<tag>content` pairs that occurred before, as the release's description chat does.
+    """The text without repeated `<tag>content` pairs, as the release's description chat prints it.
 
     >>> without_repeats("a <x> 1.<x> 1.<y> 2.")
     'a <x> 1.<y> 2.'
     """
-    seen: set[tuple[str, str]] = set()
+    pairs: set[tuple[str, str]] = set()
 
     def once(match: re.Match[str]) -> str:
         pair = (match[1], match[2].strip())
-        if pair in seen:
+        if pair in pairs:
             return ""
-        seen.add(pair)
+        pairs.add(pair)
         return match[0]
 
     return re.sub(r"<([^<>]+)>([^<>]*)", once, text)

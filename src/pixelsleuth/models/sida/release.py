@@ -3,11 +3,10 @@
     config.json  model.safetensors (or shards)  tokenizer.model  tokenizer_config.json  special_tokens_map.json
     added_tokens.json  clip/config.json  clip/preprocessor_config.json  clip/model.safetensors
 
-`LlamaForCausalLM.from_pretrained(FOLDER)` takes the language model, `CLIPVisionModel.from_pretrained(FOLDER/clip)`
-the vision tower, `AutoTokenizer.from_pretrained(FOLDER, use_fast=False)` the tokenizer, and the authors'
-`SIDAForCausalLM` the whole (the first three tried with transformers 4.31). What SIDA never computes with, SAM's
-prompts of points and masks and CLIP's layers behind the one that is read, is not kept in our models: it comes from
-`unread`, or is zero.
+`LlamaForCausalLM.from_pretrained(FOLDER)` reads the language model, `CLIPVisionModel.from_pretrained(FOLDER/clip)` the
+vision tower, `AutoTokenizer.from_pretrained(FOLDER, use_fast=False)` the tokenizer, and the authors' `SIDAForCausalLM`
+the whole (the first three tried with transformers 4.31). Our models do not keep what SIDA never uses: SAM's encoder of
+points and masks, and CLIP's layers behind the one that is read. These come from `unread`, or are zero.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixelsleuth.core.io import write_text
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.sida.checkpoint import MODEL_TYPE
@@ -44,17 +44,17 @@ MODEL_MAX_LENGTH = 1024
 def save_published(
     model: LargeSida, processor: SidaProcessor, folder: Path, unread: Mapping[str, Tensor] | None = None
 ) -> None:
-    """Write everything that a download of the authors' checkpoint holds; `unread` is as `unread_of` gives it.
+    """Write everything that a download of the authors' checkpoint holds; `unread` is what `unread_of` returns.
 
     Raises:
-        UsageError: an ablation, for which the published layout has no place.
+        UsageError: the model is an ablation that the published layout cannot hold.
     """
     from huggingface_hub import save_torch_state_dict
 
-    now: dict[str, Any] = {"fusion": "attention", "decoder": "query"} | model.config.sida
-    if now["fusion"] != "attention" or now["decoder"] != "sam":
+    parts: dict[str, Any] = {"fusion": "attention", "decoder": "query"} | model.config.sida
+    if parts["fusion"] != "attention" or parts["decoder"] != "sam":
         raise UsageError(
-            "The published layout has a fusion by attention and SAM's mask decoder: write this model in our own layout."
+            "The published layout has fusion by attention and SAM's mask decoder: write this model in our own layout."
         )
     folder.mkdir(parents=True, exist_ok=True)
     decoder: Any = model.sida.decoder
@@ -85,7 +85,7 @@ def save_published(
 
 
 def save_tokenizer(tokenizer: LegacyTokenizer, folder: Path) -> None:
-    """Write the four files from which transformers' slow LLaMA tokenizer is made."""
+    """Write the four files that transformers' slow LLaMA tokenizer reads."""
     tokenizer.save(folder)
     flags = {"lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
     begin, end, unknown = ({"content": token, **flags} for token in ("<s>", "</s>", "<unk>"))
@@ -101,8 +101,10 @@ def save_tokenizer(tokenizer: LegacyTokenizer, folder: Path) -> None:
 
 
 def unread_of(name: str) -> dict[str, Tensor]:
-    """The tensors of a published checkpoint (folder or hub id) that SIDA does not read, by their names there and in its
-    vision tower; nothing for another layout, and for what is not at hand."""
+    """The tensors of a published checkpoint (folder or hub id) and its vision tower that SIDA does not read, by name.
+
+    Empty for another layout, and where the files are not at hand.
+    """
     try:
         folder = hub.resolve(name)
         config = read_json(folder / "config.json")
@@ -110,9 +112,9 @@ def unread_of(name: str) -> dict[str, Tensor]:
             return {}
         tower = str(config.get("mm_vision_tower") or config.get("vision_tower"))
         weights = Shards(folder).tensors(lambda key: UNUSED.match(clean(key)) is not None)
-        found = {clean(key): value.clone() for key, value in weights}
+        unread = {clean(key): value.clone() for key, value in weights}
         behind = Shards(hub.resolve(tower, beside=folder)).tensors(lambda key: BEHIND.match(key) is not None)
-        return found | {key: value.clone() for key, value in behind}
+        return unread | {key: value.clone() for key, value in behind}
     except UsageError:
         return {}
 
@@ -120,7 +122,7 @@ def unread_of(name: str) -> dict[str, Tensor]:
 def _filled(
     shapes: Mapping[str, tuple[int, ...]], kept: Mapping[str, Tensor], dtype: torch.dtype
 ) -> dict[str, Tensor]:
-    """Tensors of these shapes: what is kept where it fits, else zeros."""
+    """Tensors of these shapes: those in `kept` where they fit, else zeros."""
     return {
         name: kept[name].to(dtype).contiguous()
         if name in kept and tuple(kept[name].shape) == shape
@@ -130,7 +132,7 @@ def _filled(
 
 
 def _prompt_shapes(width: int) -> dict[str, tuple[int, ...]]:
-    """What SAM's prompt encoder holds for points and masks; `width` is that of its embeddings."""
+    """Shapes of SAM's prompt encoder for points and masks; `width` is that of its embeddings."""
     shapes: dict[str, tuple[int, ...]] = {f"point_embeddings.{i}.weight": (1, width) for i in range(4)}
     shapes["not_a_point_embed.weight"] = (1, width)
     convolutions = {0: (4, 1, 2, 2), 3: (16, 4, 2, 2), 6: (width, 16, 1, 1)}
@@ -145,7 +147,7 @@ def _prompt_shapes(width: int) -> dict[str, tuple[int, ...]]:
 
 
 def _behind_shapes(model: LargeSida, clip: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """CLIP's layers behind the one that is read, each shaped as the first, and its last norm."""
+    """Shapes of CLIP's layers behind the one that is read, each like the first, and of its last norm."""
     first = "vision_model.encoder.layers.0."
     layer = {
         key.removeprefix(first): tuple(value.shape) for key, value in clip.items() if key.startswith(first)
@@ -183,4 +185,4 @@ def _named(dtype: torch.dtype) -> str:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -1,8 +1,8 @@
-"""The tokenizer that the published checkpoints were trained with: SentencePiece in its slow, legacy manner.
+"""The tokenizer of the published checkpoints: LLaMA's slow SentencePiece tokenizer in its legacy mode.
 
-transformers 4.31's LlamaTokenizer cut the text at the added tokens, stripped the white space beside each of them, and
-gave every piece between two of them to SentencePiece, which puts a space before it. Today's fast tokenizer does none of
-this and gives other ids, that is, a prompt that the model never saw. Decoding joins the pieces as that version did.
+transformers 4.31's LlamaTokenizer cuts the text at the added tokens, strips the white space beside each of them, and
+gives every part in between to SentencePiece, which puts a space before it. Today's fast tokenizer does none of this and
+returns other ids, that is, a prompt that the model was not trained on. Decoding joins the parts as that version does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pixelsleuth.errors import UsageError
 LARGEST_MODEL = 64_000_000
 """Bytes; LLaMA's tokenizer.model has half a million."""
 ADDED_FILES = ("added_tokens.json", "tokenizer_config.json", "tokenizer.json")
-"""Where added tokens stand: in the first by versions of transformers before 4.34, in the others since."""
+"""Files with added tokens: transformers before 4.34 writes the first, later versions the others."""
 
 
 class LegacyTokenizer:
@@ -54,9 +54,9 @@ class LegacyTokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path) -> LegacyTokenizer:
-        """Read `tokenizer.model` and the added tokens, wherever they stand (`ADDED_FILES`).
+        """Read `tokenizer.model` and the added tokens of `ADDED_FILES`.
 
-        White space beside an added token is stripped whatever newer files say of it: the published checkpoints were
+        White space beside an added token is stripped, whatever newer files state: the published checkpoints were
         trained so.
 
         Raises:
@@ -66,20 +66,22 @@ class LegacyTokenizer:
         if not path.is_file():
             raise UsageError(f"{folder} lacks tokenizer.model: copy or download the whole checkpoint.")
         if path.stat().st_size > LARGEST_MODEL:
-            raise UsageError(f"{path} is no tokenizer: it has more than {LARGEST_MODEL // 10**6} MB.")
+            raise UsageError(
+                f"{path} has more than {LARGEST_MODEL // 10**6} MB, so it is no tokenizer: copy the checkpoint again."
+            )
         ensure_content(path)
-        plain = cls(path.read_bytes(), {})
+        bare = cls(path.read_bytes(), {})
         added: dict[str, int] = {}
         for name in ADDED_FILES:
             for token, index in _added_in(folder / name).items():
-                if plain.is_own(token, index):
+                if bare.is_own(token, index):
                     continue
                 if added.setdefault(token, index) != index:
                     raise UsageError(
                         f"{folder} gives {token} two ids ({added[token]}, and {index} in {name}): take the tokenizer "
                         "files of one checkpoint."
                     )
-        return cls(plain.model, added)
+        return cls(bare.model, added)
 
     def is_own(self, token: str, index: int) -> bool:
         """True for a piece of the SentencePiece model under its own id: newer files list `<s>` as an added token."""
@@ -101,12 +103,13 @@ class LegacyTokenizer:
         """
         if token not in self.added:
             raise UsageError(
-                f"The tokenizer has no {token}: SIDA's checkpoints add it; take the tokenizer files of the same folder."
+                f"The tokenizer has no {token}, which SIDA's checkpoints add: take the tokenizer files of the same "
+                "folder."
             )
         return self.added[token]
 
     def encode(self, text: str, *, bos: bool = True) -> list[int]:
-        """Ids of a text; white space beside an added token is lost (not beside `<s>`, `</s>`, `<unk>`)."""
+        """Ids of a text; white space beside an added token is dropped (not beside `<s>`, `</s>`, `<unk>`)."""
         parts = self._cut.split(text)
         ids = [self.bos] if bos else []
         for index, part in enumerate(parts):
@@ -121,7 +124,7 @@ class LegacyTokenizer:
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids, special tokens kept; added tokens stand between spaces."""
+        """Text of ids with the special tokens; added tokens are set off by spaces."""
         texts: list[str] = []
         run: list[int] = []
         for index in ids:
@@ -137,7 +140,7 @@ class LegacyTokenizer:
         return " ".join(texts)
 
     def _decode_run(self, ids: Sequence[int]) -> str:
-        """Pieces between added tokens: special tokens are not the pieces' business, a space stands before the first."""
+        """Text of ids without added tokens; special tokens by name, with a space before the first of a run."""
         text, after_special = "", False
         run: list[int] = []
         names = {index: token for token, index in self.special.items()}
@@ -154,7 +157,7 @@ class LegacyTokenizer:
 
 
 def _added_in(path: Path) -> dict[str, int]:
-    """Token to id, as one of the files of a folder tells them; nothing where there is no such file.
+    """Added tokens to ids in one of `ADDED_FILES`; empty where there is no such file.
 
     Raises:
         UsageError: it is damaged.
@@ -170,8 +173,8 @@ def _added_in(path: Path) -> dict[str, int]:
         if path.name == "added_tokens.json":
             return {str(token): int(index) for token, index in content.items()}
         if path.name == "tokenizer_config.json":
-            listed = content.get("added_tokens_decoder") or {}
-            return {str(one["content"]): int(index) for index, one in listed.items()}
-        return {str(one["content"]): int(one["id"]) for one in content.get("added_tokens") or []}
+            entries = content.get("added_tokens_decoder") or {}
+            return {str(entry["content"]): int(index) for index, entry in entries.items()}
+        return {str(entry["content"]): int(entry["id"]) for entry in content.get("added_tokens") or []}
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise UsageError(damaged) from None
