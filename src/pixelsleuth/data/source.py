@@ -17,7 +17,7 @@ from pixelsleuth.errors import UsageError
 from pixelsleuth.pictures.formats import SUFFIXES, sniff
 
 if TYPE_CHECKING:
-    from pixelsleuth.data.tables import Table
+    from pixelsleuth.data.tables import Row, Table
 
 USUAL_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".tif", ".bmp", ".PNG", ".JPG", ".JPEG", ".tiff", ".TIF", ".webp",
@@ -30,8 +30,8 @@ MOST_FOLDERS = 10_000
 class Source:
     """What one call of a reader reads: a folder (`root`), a file in it, or a table.
 
-    With `allow_outside` names may lead out of the folder, and links to folders are followed: for a set that the user
-    made, never for one that came from elsewhere.
+    With `allow_outside` names may lead out of the folder, and links to folders are followed. It is meant for sets that
+    the user made, not for those of others.
     """
 
     root: Path
@@ -49,12 +49,18 @@ class Source:
         self.splits.add(split)
         return self.split is None or self.split == split
 
+    def rows(self) -> Iterator[Row]:
+        """The rows of the table that belong to the split that is to be read."""
+        assert self.table is not None, "a reader of rows is chosen for tables alone"
+        return (row for row in self.table.rows() if self.takes(row.get("_split") or ""))
+
     def leave_out(self, reason: str, name: object = "", count: int = 1) -> None:
-        """Count pictures that are not yielded; `reason` is one of few, so that the count stays small."""
+        """Count pictures that are not yielded; `reason` is one of a few sentences."""
         self.left_out.add(reason, str(name), count)
 
     def within(self, name: str, folder: Path | None = None) -> Path | None:
-        """The file that an untrusted `name` (in a manifest, a JSON record) stands for, relative to `folder` (the root);
+        """The file that `name` in a manifest or a JSON record stands for, relative to `folder` (by default the root).
+
         None where it leads outside that folder, by itself or by links. `folder` itself is the user's choice.
         """
         folder = folder or self.root
@@ -67,14 +73,14 @@ class Source:
         return path if real == root or real.startswith(root.rstrip(os.sep) + os.sep) else None
 
     def inside(self, name: str, folder: Path | None = None) -> Path | None:
-        """As `within`, and counted where the name leads outside."""
+        """As `within`; a name that leads outside is counted."""
         path = self.within(name, folder)
         if path is None:
             self.leave_out(OUTSIDE, name)
         return path
 
     def existing(self, name: str, folder: Path | None = None) -> Path | None:
-        """As `inside`, and None, counted, where there is no such file."""
+        """As `inside`; None where there is no such file, which is counted."""
         path = self.inside(name, folder)
         if path is not None and not path.is_file():
             self.leave_out(ABSENT, name)
@@ -82,7 +88,7 @@ class Source:
         return path
 
     def _resolved(self, path: str) -> str:
-        """The real path; that of each folder is worked out once, since most files share one."""
+        """The real path. That of each folder is looked up once, since many files share a folder."""
         folder, name = os.path.split(path)
         if name in ("", ".", "..") or os.path.islink(path):
             return os.path.realpath(path)
@@ -109,13 +115,11 @@ class Source:
 
 
 def pictures(folder: Path, *, deep: bool = True, source: Source | None = None) -> Iterator[Path]:
-    """The picture files of a folder, sorted by name within each folder whatever order the disk keeps them in.
+    """The picture files of a folder, sorted by name within each folder.
 
-    A file counts by its suffix in any case, or by how its content begins: `.JPG` and JPEG bytes named `.png` are
-    pictures as well. Hidden names are left out. Links to folders are followed where `source` allows it, else counted.
-    Names of one folder are held at a time.
-
-    Raises UsageError where a folder may not be read.
+    A file is a picture by its suffix (`.JPG` too) or by its first bytes (JPEG named `.png` too). Hidden names are left
+    out. Links to folders are followed where `source` allows it, else counted. The names of one folder are held at a
+    time. Raises UsageError where a folder may not be read.
     """
     yield from _walk(folder, deep, source or Source(folder), ())
 

@@ -1,8 +1,7 @@
-"""Rows of CSV, JSON lines, Parquet shards and hub data sets, one after the other, never a whole table in memory.
+"""Tables: rows of CSV, JSON lines, Parquet shards and hub data sets, streamed, never a whole table in memory.
 
-A `Table` knows its columns and, where the file says them, the names behind integer labels; labels are read by name
-only. Parquet goes through pyarrow, the hub through `datasets` streaming; both give the same rows, so that a reader
-cannot tell them apart.
+A `Table` knows its columns and, where the file holds them, the names behind integer labels; labels are read by name
+only. Parquet is read by pyarrow, the hub by `datasets`; both give the same rows.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pixelsleuth.errors import MissingExtra, UsageError
 
 Row = dict[str, Any]
 """The cells of one row. `_where` names it (shard and row number), `_split` is its part of the set ("" unknown),
-`_names` are the names of integer labels in its own shard, where shards may differ."""
+`_names` are the names of the integer labels in its shard."""
 
 MAX_LINE = 16 << 20  # bytes of one line of JSON
 MAX_CELL = 1 << 20  # characters of one cell of CSV
@@ -31,7 +30,7 @@ _SHARD = re.compile(r"^(?P<split>.+?)[-_.]\d{3,6}(-of-\d{3,6})?$")
 
 @dataclass(frozen=True)
 class Table:
-    """Columns, names of integer labels ({"label": ["real", ...]}), and a way to go through the rows."""
+    """Columns, the rows, and the names of integer labels by column ({"label": ["real", ...]})."""
 
     columns: frozenset[str]
     rows: Callable[[], Iterator[Row]]
@@ -100,7 +99,7 @@ def json_lines(path: Path) -> Table:
 
 
 def parquet(shards: list[Path], root: Path, split: str | None = None) -> Table:
-    """The rows of Parquet shards in order of name; a shard that cannot be read is left out and named."""
+    """The rows of Parquet shards in order of name; a shard that cannot be read is named in `unreadable`."""
     pq = _import("pyarrow.parquet")
     columns: frozenset[str] | None = None
     names: Mapping[str, list[str]] = {}
@@ -125,7 +124,7 @@ def parquet(shards: list[Path], root: Path, split: str | None = None) -> Table:
 
 
 def split_of(shard: Path) -> str:
-    """The split that a shard's name tells (`train-00000-of-00002`); empty where it tells none."""
+    """The split in a shard's name (`train-00000-of-00002`); empty where it names none."""
     match = _SHARD.match(shard.stem)
     return match["split"] if match else ""
 
@@ -259,14 +258,14 @@ def picture_name(cell: Any) -> str:
     return cell if isinstance(cell, str) else ""
 
 
-def names_of(row: Row, table: Table) -> Mapping[str, list[str]]:
-    """The names of integer labels that hold for a row: its shard's own, where shards carry some, else the table's."""
-    names: Mapping[str, list[str]] = row.get("_names", table.names)
+def names_of(row: Row, table: Table | None) -> Mapping[str, list[str]]:
+    """The names of integer labels that hold for a row: those of its shard, where shards carry some, or of the table."""
+    names: Mapping[str, list[str]] = row.get("_names", table.names if table is not None else {})
     return names
 
 
-def label_text(row: Row, table: Table, column: str = "label") -> str:
-    """The name of a row's label: a string, or an integer whose names the table knows.
+def label_text(row: Row, table: Table | None, column: str = "label") -> str:
+    """The label of a row as a name: the text in its cell, or the name of its integer.
 
     Raises UsageError for an integer without names: the order of the labels differs between versions of the same set.
     """

@@ -1,7 +1,7 @@
 """AutoSplice: Authentic/ID.jpg, Forged_JPEG{100,90,75}/ID_K.jpg, Mask/ID_mask.png (one mask for all variants of an id).
 
-The authentic have JPEG quality 75: read with the 100 or 90 set, quality tells the class. Which pixels of a mask are
-forged was not verified on its bytes; the setting `marks` says it, white by default.
+The authentic pictures have JPEG quality 75: beside the forged of 90 or 100, quality gives the class away. Whether white
+or black is forged was not verified on the masks; the setting `marks` says it, white by default.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ def read(source: Source) -> Iterator[Sample]:
     source.takes("")
     for path in source.pictures(source.root / "Authentic"):
         yield Sample(path, Label.REAL, None, "AutoSplice", group=path.stem, extra=extras(id=path.stem))
-    wanted = source.settings["quality"]
+    chosen = source.settings["quality"]
     marks = Marks(source.settings["marks"])
     for quality in ("75", "90", "100"):
-        if wanted not in ("all", quality):
+        if chosen not in ("all", quality):
             continue
         for path in source.pictures(source.root / f"Forged_JPEG{quality}"):
             group = path.stem.rpartition("_")[0] or path.stem

@@ -1,9 +1,9 @@
 """CASIA v1 and v2: files named Au_* (authentic) and Sp_*, Tp_* (tampered), masks STEM_gt.png of namtpham's
 repositories.
 
-`_D` in a name is a splice of two pictures, `_S` a copy-move within one. The names also tell the pictures used, of which
-the first serves as the group. White is tampered; v1's masks come as RGB, RGBA and grey. One file of v2 is skipped, one
-of its masks is called _gt3.
+`_D` in a name is a splice of two pictures, `_S` a copy-move within one. A name also holds the pictures used; the first
+of them is the group. White is tampered; the masks of v1 are RGB, RGBA and grey. One file of v2 is skipped, and one of
+its masks is called _gt3.
 """
 
 from __future__ import annotations

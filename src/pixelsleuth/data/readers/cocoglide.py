@@ -38,15 +38,12 @@ def _folders(source: Source) -> Iterator[Sample]:
 
 
 def _id(path: Path) -> str:
-    found = _ID.search(path.stem)
-    return str(int(found["id"])) if found else path.stem
+    match = _ID.search(path.stem)
+    return str(int(match["id"])) if match else path.stem
 
 
 def _rows(source: Source) -> Iterator[Sample]:
-    assert source.table is not None
-    for row in source.table.rows():
-        if not source.takes(row["_split"]):
-            continue
+    for row in source.rows():
         data = picture_bytes(row["image"])
         text = label_text(row, source.table).lower()
         if text not in ("real", "fake", "tampered"):

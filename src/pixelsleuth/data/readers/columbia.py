@@ -1,8 +1,7 @@
 """Columbia uncompressed: 4cam_auth/*.tif, 4cam_splc/*.tif, 4cam_splc/edgemask/STEM_edgemask.jpg.
 
-The masks are coloured JPEGs: bright and regular red for one camera, bright and regular green for the other. Which of
-them was inserted is stated nowhere; the setting `inserted` says which hue counts as tampered, bright and regular
-together.
+The masks are coloured JPEGs: bright and regular red for one camera, bright and regular green for the other. Which
+camera was inserted is stated nowhere; the setting `inserted` says which hue, bright and regular, counts as tampered.
 """
 
 from __future__ import annotations

@@ -19,15 +19,15 @@ _NAME = re.compile(r"^(?P<id>\d+)(?P<tampered>t?)$")
 def read(source: Source) -> Iterator[Sample]:
     source.takes("")
     for path in source.pictures(source.root / "image", deep=False):
-        found = _NAME.match(path.stem)
-        if found is None:
+        match = _NAME.match(path.stem)
+        if match is None:
             source.leave_out("picture of an unknown name", path)
-        elif not found["tampered"]:
-            yield Sample(path, Label.REAL, None, "COVERAGE", group=found["id"], extra=extras(id=path.stem))
+        elif not match["tampered"]:
+            yield Sample(path, Label.REAL, None, "COVERAGE", group=match["id"], extra=extras(id=path.stem))
         else:
-            mask = picture_named(source.root / "mask", f"{found['id']}forged")
+            mask = picture_named(source.root / "mask", f"{match['id']}forged")
             extra = extras(id=path.stem)
-            yield Sample(path, Label.TAMPERED, mask, "COVERAGE", "", "copy-move", found["id"], extra=extra)
+            yield Sample(path, Label.TAMPERED, mask, "COVERAGE", "", "copy-move", match["id"], extra=extra)
 
 
 SPECS = (

@@ -56,32 +56,30 @@ def _sample(source: Source, split: str, folder: str, key: str, questions: Any) -
     if path is None:
         source.leave_out("face crop that is not there (the set ships none)")
         return None
-    asked = [one for one in questions.values() if isinstance(one, dict)]
-    answers = [str(a) for one in asked for a in _list(one.get("answer"))]
+    entries = [entry for entry in questions.values() if isinstance(entry, dict)]
+    answers = {str(entry.get("question")): _list(entry.get("answer")) for entry in entries}
     generator = METHODS[manipulation]
     label = Label.TAMPERED if generator else Label.REAL
-    told = next((fake for fake in map(is_fake, answers) if fake is not None), None)
-    if told is not None and told is (label is Label.REAL):
+    every_answer = (text for entry in entries for text in _list(entry.get("answer")))
+    claimed = next((fake for fake in map(is_fake, every_answer) if fake is not None), None)
+    if claimed is not None and claimed is (label is Label.REAL):
         source.leave_out("record whose label and answers disagree")
         return None
     return Sample(
         path, label, source="DD-VQA", generator=generator, tamper="face manipulation" if generator else "",
-        group="_".join(sorted(video.split("_"))), description=" ".join(_list(one.get("answer"))[0] for one in asked
-                                                                       if _list(one.get("answer"))),
-        extra=extras(split, id=key, questions={str(one.get("question")): _list(one.get("answer")) for one in asked}),
+        group="_".join(sorted(video.split("_"))),
+        description=" ".join(texts[0] for entry in entries if (texts := _list(entry.get("answer")))),
+        extra=extras(split, id=key, questions=answers),
     )  # fmt: skip
 
 
 def _list(value: Any) -> list[str]:
-    return [str(one) for one in value] if isinstance(value, list) else [str(value)] if value else []
+    return [str(text) for text in value] if isinstance(value, list) else [str(value)] if value else []
 
 
 def _rows(source: Source) -> Iterator[Sample]:
     """The hub's copy: image and text; the text opens with the class."""
-    assert source.table is not None
-    for row in source.table.rows():
-        if not source.takes(row["_split"]):
-            continue
+    for row in source.rows():
         data, text = picture_bytes(row.get("image")), str(row.get("text") or "")
         fake = is_fake(text)
         if data is None or fake is None:

@@ -1,9 +1,8 @@
 """DMimageDetection's test set: TestSet/GENERATOR/FILE and operations.csv (src, cropsize, x1, y1, jpegQF).
 
 Folders that begin with "real" are real (real_coco_valid, real_imagenet_val or _valid, real_ucid; not shipped), all
-others wholly generated. With the setting operations=apply each picture is cropped, resized to 200 x 200 (Lanczos
-where that shrinks, bicubic where it does not) and saved as JPEG as its row says; whether the published figures did is
-not known.
+others wholly generated. With the setting operations=apply each picture is cropped, resized to 200 x 200 (Lanczos where
+that shrinks, else bicubic) and saved as JPEG, as its row says. Whether the published figures did so is not known.
 """
 
 from __future__ import annotations
@@ -27,23 +26,24 @@ def read(source: Source) -> Iterator[Sample]:
     root = source.root / "TestSet" if (source.root / "TestSet").is_dir() else source.root
     source.takes("")
     if source.settings["operations"] == "ignore":
-        for folder in sorted(one for one in root.iterdir() if one.is_dir()):
+        for folder in sorted(path for path in root.iterdir() if path.is_dir()):
             for path in source.pictures(folder):
                 yield _sample(path, folder.name)
         return
-    file = next((f for f in (root / "operations.csv", source.root / "operations.csv") if f.is_file()), None)
-    if file is None:
+    tables = (root / "operations.csv", source.root / "operations.csv")
+    table = next((path for path in tables if path.is_file()), None)
+    if table is None:
         raise UsageError(f"{root} has no operations.csv; download it, or read with operations=ignore.")
-    for row in comma_separated(file).rows():
-        file_named = source.existing(str(row.get("src") or ""), root)
-        if file_named is None:
+    for row in comma_separated(table).rows():
+        picture = source.existing(str(row.get("src") or ""), root)
+        if picture is None:
             continue
         try:
-            data = processed(file_named, row)
+            data = processed(picture, row)
         except (PictureError, ValueError, TypeError, KeyError):
-            source.leave_out("picture to which operations.csv cannot be applied", file_named)
+            source.leave_out("picture to which operations.csv cannot be applied", picture)
             continue
-        yield _sample(file_named, file_named.parent.name, data)
+        yield _sample(picture, picture.parent.name, data)
 
 
 def _sample(path: Path, folder: str, data: bytes | None = None) -> Sample:
@@ -54,21 +54,18 @@ def _sample(path: Path, folder: str, data: bytes | None = None) -> Sample:
 
 
 def processed(path: Path, row: dict[str, Any]) -> bytes:
-    """The JPEG file that a row of operations.csv makes of a picture. Raises PictureError, or ValueError for the row."""
+    """The JPEG file that a row of operations.csv makes of a picture.
+
+    Raises PictureError, or ValueError where the row does not fit.
+    """
     from PIL import Image
 
     from pixelsleuth.pictures.images import open_picture
 
     size, x, y, quality = (int(float(row[key])) for key in ("cropsize", "x1", "y1", "jpegQF"))
     image = Image.fromarray(open_picture(path).pixels)
-    if (
-        size < 1
-        or x < 0
-        or y < 0
-        or x + size > image.width
-        or y + size > image.height
-        or not 1 <= quality <= 100
-    ):
+    inside = size >= 1 and 0 <= x <= image.width - size and 0 <= y <= image.height - size
+    if not inside or not 1 <= quality <= 100:
         raise ValueError("the row does not fit the picture")
     method = Image.Resampling.LANCZOS if size > SIDE else Image.Resampling.BICUBIC
     image = image.crop((x, y, x + size, y + size)).resize((SIDE, SIDE), method)

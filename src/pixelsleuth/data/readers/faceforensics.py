@@ -1,10 +1,10 @@
 """FaceForensics++: original_sequences/{youtube,actors}/C/ and manipulated_sequences/METHOD/C/, C a compression.
 
-Read are extracted frames (C/frames/VIDEO/FRAME.png, masks in C/masks/VIDEO/FRAME.png, as DeepfakeBench writes them);
-videos (C/videos/*.mp4) that have none give `frames` evenly spaced frames each, decoded with OpenCV. Fakes are called
+Extracted frames are read (C/frames/VIDEO/FRAME.png, masks in C/masks/VIDEO/FRAME.png, as DeepfakeBench writes them). A
+video (C/videos/*.mp4) without them gives `frames` evenly spaced frames, decoded with OpenCV. Fakes are called
 TARGET_SOURCE; both directions of a pair and both originals share a group. Splits come from JSON lists of pairs
-(splits/{train,val,test}.json) where they lie beside. Masks of Deepfakes are the blended rectangle, those of
-NeuralTextures the tracked region: neither is the exact edit.
+(splits/{train,val,test}.json) where there are any. Masks of Deepfakes are the blended rectangle, those of
+NeuralTextures the tracked region; neither is the exact edit.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from pixelsleuth.core.settings import Range
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.reader import ReaderSpec, Setting
 from pixelsleuth.data.sample import Sample
@@ -21,14 +22,15 @@ from pixelsleuth.data.source import Source, extras, picture_named
 from pixelsleuth.errors import MissingExtra, UsageError
 
 MAX_LIST = 4 << 20
+FRAMES = Range(1, 10_000)
 
 
 def read(source: Source) -> Iterator[Sample]:
     pairs = _pairs(source)
-    wanted = source.settings["compression"]
+    chosen = source.settings["compression"]
     for place in source.places("original_sequences/*/*", "manipulated_sequences/*/*"):
         kind, method, compression = place.parts[-3:]
-        if wanted not in ("all", compression):
+        if chosen not in ("all", compression):
             continue
         fake = kind == "manipulated_sequences"
         for video in _videos(place):
@@ -37,9 +39,8 @@ def read(source: Source) -> Iterator[Sample]:
             if not source.takes(split):
                 continue
             for path, data in _frames(video, place, source):
-                mask = (
-                    picture_named(place / "masks" / video.stem, path.stem) if fake and data is None else None
-                )
+                has_mask = fake and data is None
+                mask = picture_named(place / "masks" / video.stem, path.stem) if has_mask else None
                 yield Sample(
                     path, Label.TAMPERED if fake else Label.REAL, mask, "FaceForensics++", method if fake else "",
                     "face manipulation" if fake else "", group, "", data,
@@ -49,33 +50,33 @@ def read(source: Source) -> Iterator[Sample]:
 
 def _pairs(source: Source) -> dict[str, tuple[str, str]]:
     """Video id -> (group, split), from the split files, else from the names of the fakes; a thousand ids."""
-    found: dict[str, tuple[str, str]] = {}
+    groups: dict[str, tuple[str, str]] = {}
     for split in ("train", "val", "test"):
         for file in (source.root / "splits" / f"{split}.json", source.root / f"{split}.json"):
             if file.is_file() and file.stat().st_size <= MAX_LIST:
                 try:
-                    listed = [[str(one) for one in pair] for pair in json.loads(file.read_text("utf-8"))]
+                    listed = [[str(video) for video in pair] for pair in json.loads(file.read_text("utf-8"))]
                 except (ValueError, TypeError) as error:
                     raise UsageError(
                         f"{file} is no list of pairs of ids; download the splits again."
                     ) from error
-                found.update((one, ("_".join(sorted(pair)), split)) for pair in listed for one in pair)
+                groups.update((video, ("_".join(sorted(pair)), split)) for pair in listed for video in pair)
                 break
-    if not found:
+    if not groups:
         for place in source.places("manipulated_sequences/*/*"):
             for video in _videos(place):
                 ids = video.stem.split("_")
                 if len(ids) == 2:
-                    found.update((one, ("_".join(sorted(ids)), "")) for one in ids)
-    return found
+                    groups.update((name, ("_".join(sorted(ids)), "")) for name in ids)
+    return groups
 
 
 def _videos(place: Path) -> list[Path]:
     """One path a video: its folder of frames where there is one, else its file."""
-    found = {path.stem: path for path in sorted((place / "videos").glob("*.mp4"))}
+    videos = {path.stem: path for path in sorted((place / "videos").glob("*.mp4"))}
     if (place / "frames").is_dir():
-        found |= {path.name: path for path in (place / "frames").iterdir() if path.is_dir()}
-    return [found[name] for name in sorted(found)]
+        videos |= {path.name: path for path in (place / "frames").iterdir() if path.is_dir()}
+    return [videos[name] for name in sorted(videos)]
 
 
 def _frames(video: Path, place: Path, source: Source) -> Iterator[tuple[Path, bytes | None]]:
@@ -84,13 +85,13 @@ def _frames(video: Path, place: Path, source: Source) -> Iterator[tuple[Path, by
             yield path, None
         return
     count = source.settings["frames"]
-    if not count.isdigit() or not 0 < int(count) <= 10_000:
-        raise UsageError(f"frames is a number from 1 to 10000, not {count!r}.")
-    found = False
+    if not count.isdigit() or int(count) not in FRAMES:
+        raise UsageError(f"frames is {count!r}: it must be a whole number, {FRAMES}.")
+    decoded = False
     for number, data in _decode(video, int(count)):
-        found = True
+        decoded = True
         yield Path(f"{video}#{number}"), data
-    if not found:
+    if not decoded:
         source.leave_out("video that cannot be decoded", video)
 
 

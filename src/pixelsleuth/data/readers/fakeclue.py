@@ -39,15 +39,15 @@ def read(source: Source) -> Iterator[Sample]:
             path = source.existing(record["image"], folder)
             if path is None:
                 continue
-            sample = _sample(source, split, path, record)
-            if sample is not None:
+            if (sample := _sample(source, split, path, record)) is not None:
                 yield sample
 
 
 def _folder_of(source: Source, split: str, name: str) -> Path | None:
-    told = source.settings["images"]
-    candidates = [told] if told else [split, f"{split}/{split}", "images", f"images/{split}", "."]
-    return next((source.root / one for one in candidates if (source.root / one / name).is_file()), None)
+    chosen = source.settings["images"]
+    names = [chosen] if chosen else [split, f"{split}/{split}", "images", f"images/{split}", "."]
+    folders = (source.root / candidate for candidate in names)
+    return next((folder for folder in folders if (folder / name).is_file()), None)
 
 
 def _sample(source: Source, split: str, path: Path, record: dict[str, Any]) -> Sample | None:
@@ -58,8 +58,8 @@ def _sample(source: Source, split: str, path: Path, record: dict[str, Any]) -> S
         elif isinstance(turn, dict):
             question = question or str(turn.get("value") or "")
     fake = {0: True, 1: False, "0": True, "1": False}.get(record.get("label"))
-    told = is_fake(text) if text else fake
-    if fake is None or (told is not None and told is not fake):
+    claimed = is_fake(text) if text else fake
+    if fake is None or (claimed is not None and claimed is not fake):
         source.leave_out(UNCLEAR)
         return None
     category = str(record.get("cate") or "")

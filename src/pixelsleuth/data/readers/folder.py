@@ -23,7 +23,7 @@ def read(source: Source) -> Iterator[Sample]:
     parts = {place.parent for place in places}
     for part in sorted(parts):
         if source.takes("" if part == source.root else part.name):
-            _count_others(source, part, {*folders, *MASKS, *(one.name for one in parts if one != part)})
+            _count_others(source, part, {*folders, *MASKS, *(other.name for other in parts if other != part)})
     for place in places:
         part = place.parent
         split = "" if part == source.root else part.name
@@ -41,7 +41,7 @@ def read(source: Source) -> Iterator[Sample]:
 
 
 def _count_others(source: Source, part: Path, known: set[str]) -> None:
-    """Count the pictures in folders beside the classes: a mistyped name would lose a class without a word."""
+    """Count the pictures in folders of no known class: a mistyped name would lose a class unnoticed."""
     for folder in sorted(part.iterdir()):
         if folder.is_dir() and folder.name not in known and not folder.name.startswith("."):
             for path in source.pictures(folder):

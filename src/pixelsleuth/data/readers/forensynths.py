@@ -33,12 +33,11 @@ def _read(source: Source, name: str) -> Iterator[Sample]:
         split = parts[0] if parts and parts[0] in SPLITS else ""
         if not source.takes(split):
             continue
-        rest = parts[1:] if split else parts
-        generator, category = (rest[0] if rest else ""), "/".join(rest[1:])
+        generator, *category = (parts[1:] if split else parts) or ("",)
         label = CLASSES[place.name]
         made = generator if label is not Label.REAL else ""
         for path in source.pictures(place):
-            extra = extras(split, category=category, subset=generator)
+            extra = extras(split, category="/".join(category), subset=generator)
             yield Sample(path, label, None, f"{name} {generator}".strip(), made, extra=extra)
 
 

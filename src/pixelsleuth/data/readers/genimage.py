@@ -1,6 +1,6 @@
 """GenImage: GENERATOR/[inner folder of the archive]/{train,val}/{ai,nature}; folder names vary between mirrors.
 
-Generated pictures are PNG of one size, reals are ImageNet's JPEG: equalise before anything is measured.
+Generated pictures are PNG of one size, real ones are ImageNet's JPEG: equalise before anything is measured.
 """
 
 from __future__ import annotations

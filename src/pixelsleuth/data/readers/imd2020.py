@@ -1,7 +1,7 @@
 """IMD2020, real-life part: ID/X_orig.jpg, ID/X_K.{jpg,png}, ID/X_K_mask.png; white is tampered.
 
-A folder is one original and what was made of it: a group. Reals and fakes differ in container and size almost always;
-equalise before anything is measured.
+A folder holds an original and what was made of it: a group. Real and fake pictures almost always differ in container
+and size: equalise before anything is measured.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """LOKI's pictures: data_json/image/{true_or_false,open_ended_vqa}.json and media_data/image/.
 
-Every picture is asked of twice; it is yielded once, with the class that its question type names
-(`image_tf_image_{real|fake}_ask_...`). open_ended_vqa.json is UTF-16. Its listed problems become a description by the
-setting `reference_text`, since the benchmark's own recipe is not public, and boxes in `extra["regions"]` as x, y, w, h.
+There are two questions on every picture; it is yielded once, with the class that its question type names
+(`image_tf_image_{real|fake}_ask_...`). open_ended_vqa.json is UTF-16. Its problems become a description by the setting
+`reference_text`, since the benchmark's own recipe is not public, and boxes (x, y, w, h) in `extra["regions"]`.
 """
 
 from __future__ import annotations
@@ -23,28 +23,27 @@ _SPELLING = {"sence": "scene"}
 
 
 def read(source: Source) -> Iterator[Sample]:
-    folder = next(
-        p for p in (source.root / "data_json" / "image", source.root / "image", source.root) if p.is_dir()
-    )
+    folders = (source.root / "data_json" / "image", source.root / "image", source.root)
+    folder = next(path for path in folders if path.is_dir())
     problems = _problems(folder / "open_ended_vqa.json")
-    seen: set[str] = set()
+    yielded: set[str] = set()
     source.takes("")
     for record in big_json.items(folder / "true_or_false.json"):
         name = record.get("image_path")
         name = name[0] if isinstance(name, list) and name else name
-        found = _TYPE.match(str(record.get("question_type")))
-        if not isinstance(name, str) or found is None:
+        match = _TYPE.match(str(record.get("question_type")))
+        if not isinstance(name, str) or match is None:
             source.leave_out("record without a picture or of an unknown question type")
             continue
-        if name in seen:
+        if name in yielded:
             continue
-        seen.add(name)
+        yielded.add(name)
         path = source.existing(name)
         if path is None:
             continue
-        fake = found["label"] == "fake"
-        text, regions = _told(problems.get(name) or {}, source.settings["reference_text"])
-        category = _SPELLING.get(found["category"], found["category"])
+        fake = match["label"] == "fake"
+        text, regions = _description(problems.get(name) or {}, source.settings["reference_text"])
+        category = _SPELLING.get(match["category"], match["category"])
         yield Sample(
             Path(path), Label.FULL_SYNTHETIC if fake else Label.REAL, source=f"LOKI {category}", description=text,
             extra=extras(id=Path(name).stem, category=category, regions=regions),
@@ -55,24 +54,29 @@ def _problems(file: Path) -> dict[str, dict[str, Any]]:
     """By picture, what is wrong with it; 229 records."""
     if not file.is_file():
         return {}
-    found = {}
+    problems = {}
     for record in big_json.items(file):
-        name, told = record.get("image_path"), record.get("problems")
-        if isinstance(told, dict):
-            found[str(name[0] if isinstance(name, list) and name else name)] = told
-    return found
+        name, listed = record.get("image_path"), record.get("problems")
+        if isinstance(listed, dict):
+            problems[str(name[0] if isinstance(name, list) and name else name)] = listed
+    return problems
 
 
-def _told(problems: dict[str, Any], how: str) -> tuple[str, list[list[float]]]:
-    texts: list[str] = []
-    for kind in ("global", "regional"):
-        if kind in how.split("+"):
-            texts += [
-                str(one.get("desc", "")).strip() for one in problems.get(kind) or [] if isinstance(one, dict)
-            ]
-    regional = [one for one in problems.get("regional") or [] if isinstance(one, dict)]
-    boxes = [[float(v) for v in one["region"]] for one in regional if len(one.get("region") or []) == 4]
-    return " ".join(text for text in texts if text), boxes
+def _description(problems: dict[str, Any], how: str) -> tuple[str, list[list[float]]]:
+    """(the description that the setting `reference_text` asks for, the boxes) of the problems of one picture."""
+    entries = {
+        kind: [entry for entry in problems.get(kind) or [] if isinstance(entry, dict)]
+        for kind in ("global", "regional")
+    }
+    texts = [
+        str(entry.get("desc", "")).strip()
+        for kind in entries
+        if kind in how.split("+")
+        for entry in entries[kind]
+    ]
+    regions = [entry.get("region") or [] for entry in entries["regional"]]
+    boxes = [[float(number) for number in region] for region in regions if len(region) == 4]
+    return " ".join(filter(None, texts)), boxes
 
 
 SPECS = (

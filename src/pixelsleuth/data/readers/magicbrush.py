@@ -1,7 +1,7 @@
 """MagicBrush: shards with img_id, turn_index, source_img, mask_img, instruction, target_img.
 
-A row gives its target as tampered and, at the first turn, its source as real: the source of a later turn is itself an
-edit. The card speaks of a white region, but the mask is where alpha is 0; the colours under it are arbitrary.
+A row gives its target as tampered and, at the first turn, its source as real (the source of a later turn is an edit).
+The card speaks of a white region, but the mask is where alpha is 0; the colours there are arbitrary.
 """
 
 from __future__ import annotations

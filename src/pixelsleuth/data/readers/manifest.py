@@ -23,7 +23,7 @@ from pixelsleuth.errors import UsageError
 TEXTS = ("source", "generator", "tamper", "group", "description")
 USED = {*TEXTS, "path", "label", "mask", "image", "split", "_where", "_split", "_names"}
 NO_MASK = frozenset({"", "-", "none", "null", "nil", "nan", "na", "n/a", "negative", "no mask", "false"})
-"""What a mask cell says, in any case, where there is no mask: words of pandas, JSON, SQL and IMDL-BenCo."""
+"""Texts of a mask cell, in any case, that mean "no mask": words of pandas, JSON, SQL and IMDL-BenCo."""
 
 
 def read(source: Source) -> Iterator[Sample]:
@@ -65,7 +65,7 @@ def _label(source: Source, row: Row) -> Label:
 
 
 def _text(value: Any) -> str:
-    """A cell as text; empty for null and for NaN, which pandas writes into what it leaves empty."""
+    """A cell as text; empty for null and for NaN, which pandas writes into empty cells."""
     return "" if value is None or value != value else str(value)
 
 
@@ -75,11 +75,8 @@ def _mask(source: Source, row: Row) -> tuple[Path | bytes | Mask | None, bool]:
     stored: Path | bytes | None = picture_bytes(cell)
     if stored is None:
         name = picture_name(cell)
-        if (
-            not name
-            and isinstance(cell, list | dict)
-            and any(cell if isinstance(cell, list) else cell.values())
-        ):
+        parts = cell if isinstance(cell, list) else cell.values() if isinstance(cell, dict) else ()
+        if not name and any(parts):
             raise UsageError(
                 f"{row['_where']}: the mask is a {type(cell).__name__}; name a file, or give its bytes."
             )

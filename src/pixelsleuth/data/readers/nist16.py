@@ -26,27 +26,26 @@ def read(source: Source) -> Iterator[Sample]:
     masks = {kind: _by_id(source, source.root / "reference" / kind / "mask") for kind in order}
     source.takes("")
     for path in source.pictures(source.root / "probe"):
-        found = _ID.match(path.stem)
-        if found is None:
+        match = _ID.match(path.stem)
+        if match is None:
             source.leave_out("picture of an unknown name", path)
             continue
-        kinds = [kind for kind in order if found["id"] in masks[kind]]
-        extra = extras(id=found["id"], references=kinds)
+        kinds = [kind for kind in order if match["id"] in masks[kind]]
+        extra = extras(id=match["id"], references=kinds)
         if not kinds:
             yield Sample(path, Label.REAL, None, "NIST16", extra=extra)
             continue
-        mask = Mask(masks[kinds[0]][found["id"]], Marks.BLACK)
+        mask = Mask(masks[kinds[0]][match["id"]], Marks.BLACK)
         kind = next((kind for kind in kinds if kind != "manipulation"), "")
         yield Sample(path, Label.TAMPERED, mask, "NIST16", "", kind, extra=extra)
 
 
 def _by_id(source: Source, folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
     for path in source.pictures(folder):
-        match = _ID.match(path.stem)
-        if match:
-            found.setdefault(match["id"], path)
-    return found
+        if match := _ID.match(path.stem):
+            masks.setdefault(match["id"], path)
+    return masks
 
 
 SPECS = (

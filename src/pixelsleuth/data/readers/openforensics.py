@@ -1,7 +1,7 @@
 """OpenForensics: SPLIT_poly.json in COCO's form beside the pictures; a face is real or fake, with polygons.
 
-A picture with a fake face is tampered there, and its mask is the union of the fake faces. Which category is fake goes
-by its name. Annotations are not sorted by picture, so they pass through a temporary database on disk, not memory.
+A picture with a fake face is tampered; its mask is the union of the fake faces. Which category is fake goes by its
+name. Annotations are not sorted by picture, so they pass through a temporary database on disk, not through memory.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def read(source: Source) -> Iterator[Sample]:
 
 
 def _read(source: Source, split: str, file: Path) -> Iterator[Sample]:
-    names = {one["id"]: str(one["name"]).lower() for one in big_json.items(file, "categories.item")}
+    names = {entry["id"]: str(entry["name"]).lower() for entry in big_json.items(file, "categories.item")}
     if not set(names.values()) & {"real", "fake"}:
         raise UsageError(f"{file} does not name the categories real and fake; download it again.")
     database = sqlite3.connect("")  # on disk, and gone when closed
     try:
         database.execute("create table faces (image integer, fake integer, polygons text)")
         faces = (
-            (one["image_id"], names.get(one["category_id"]) == "fake", json.dumps(one.get("segmentation")))
-            for one in big_json.items(file, "annotations.item")
+            (face["image_id"], names.get(face["category_id"]) == "fake", json.dumps(face.get("segmentation")))
+            for face in big_json.items(file, "annotations.item")
         )
         database.executemany("insert into faces values (?, ?, ?)", faces)
         database.execute("create index by_image on faces (image)")
@@ -79,15 +79,15 @@ def _polygons(segmentation: Any) -> Iterator[tuple[float, ...]]:
             and len(polygon) >= 6
             and all(isinstance(v, int | float) for v in polygon)
         ):
-            yield tuple(float(v) for v in polygon)
+            yield tuple(map(float, polygon))
 
 
 def _find(source: Source, file: Path, split: str, name: str) -> Path | None:
     """Names read Images/Train/X.jpg, and the archives unpack into several forms."""
     if source.within(name) is None:
         return None
-    rest = Path(name.replace("\\", "/"))
-    tails = (rest, Path(*rest.parts[1:]) if len(rest.parts) > 1 else rest, Path(rest.name))
+    path = Path(name.replace("\\", "/"))
+    tails = (path, Path(*path.parts[1:]) if len(path.parts) > 1 else path, Path(path.name))
     bases = (
         source.root,
         file.parent,

@@ -1,8 +1,8 @@
 """OpenSDI: shards with key, image, mask, label (ClassLabel real, fake); keys such as partial/sd15/fake/000651821.jpg.
 
-A key that begins with "partial" is a local edit, any other fake is wholly generated; its null mask means, by this set's
-own convention, that every pixel is (setting synthetic_mask). The label is the one stored, never worked out from a mask:
-a crop that misses the edit is still a crop of a fake.
+A key that begins with "partial" is a local edit; any other fake is wholly generated, and its empty mask means, by this
+set's convention, that every pixel is (setting synthetic_mask). The stored label counts, not the mask: a crop that
+misses the edit is still a crop of a fake.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ from pixelsleuth.errors import UsageError
 
 
 def read(source: Source) -> Iterator[Sample]:
-    assert source.table is not None
-    for row in source.table.rows():
-        if not source.takes(row["_split"]):
-            continue
+    for row in source.rows():
         data = picture_bytes(row["image"])
         text = label_text(row, source.table).lower()
         if text not in ("real", "fake"):

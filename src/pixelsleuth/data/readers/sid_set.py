@@ -1,9 +1,9 @@
 """SID-Set: folders as on Google Drive, shards as on the hub, and the subset with descriptions.
 
 Folders: SPLIT/{real,full_synthetic,tampered}/NAME, SPLIT/masks/STEM_mask.png. The reference loader takes `.jpg` for
-reals and `.png` for the rest; here content counts. Hub: columns img_id, image, mask, width, height, label, the label
-a plain integer whose meaning the card states (0 real, 1 full_synthetic, 2 tampered); it is checked against the prefix
-of img_id. Descriptions: SPLIT/description/LABEL_GT.json, one object {file name: text}.
+real pictures and `.png` for others; here the content counts. Hub: columns img_id, image, mask, width, height, label.
+The label is a plain integer whose meaning the card states (0 real, 1 full_synthetic, 2 tampered); it is checked against
+the prefix of img_id. Descriptions: SPLIT/description/LABEL_GT.json, an object {file name: text}.
 """
 
 from __future__ import annotations
@@ -43,10 +43,7 @@ def _folders(source: Source) -> Iterator[Sample]:
 
 
 def _rows(source: Source) -> Iterator[Sample]:
-    assert source.table is not None
-    for row in source.table.rows():
-        if not source.takes(row["_split"]):
-            continue
+    for row in source.rows():
         data = picture_bytes(row["image"])
         if data is None:
             source.leave_out(NO_PICTURE, row["_where"])
@@ -60,14 +57,15 @@ def _rows(source: Source) -> Iterator[Sample]:
             yield Sample(Path(row["_where"]), label, mask, "SID-Set", data=data, extra=extra)
 
 
-def _label(row: Row, table: Table, name: str) -> Label:
+def _label(row: Row, table: Table | None, name: str) -> Label:
     value = row["label"]
     if "label" in names_of(row, table) or not isinstance(value, int):
         label = label_named(label_text(row, table))
     else:
         label = LABELS[value] if 0 <= value < len(LABELS) else None
-    told = next((one for one in (Label.FULL_SYNTHETIC, Label.TAMPERED) if name.startswith(one)), None)
-    if label is None or (told is not None and told is not label):
+    fakes = (Label.FULL_SYNTHETIC, Label.TAMPERED)
+    named = next((fake for fake in fakes if name.startswith(fake)), None)
+    if label is None or (named is not None and named is not label):
         raise UsageError(
             f"{row['_where']} has the label {value!r} and the id {name!r}, which do not agree with SID-Set's "
             "order (0 real, 1 full_synthetic, 2 tampered); is this another set or version?"
@@ -107,10 +105,7 @@ def read_described(source: Source) -> Iterator[Sample]:
 
 
 def _described_rows(source: Source) -> Iterator[Sample]:
-    assert source.table is not None
-    for row in source.table.rows():
-        if not source.takes(row["_split"]):
-            continue
+    for row in source.rows():
         data, label = picture_bytes(row["image"]), label_named(label_text(row, source.table))
         if data is None or label is None:
             source.leave_out(NO_PICTURE if data is None else "row with an unknown label", row["_where"])

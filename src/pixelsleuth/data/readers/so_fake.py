@@ -1,8 +1,8 @@
 """So-Fake-Set and So-Fake-OOD, versions 1 to 3: shards on the hub.
 
 The three versions of So-Fake-OOD number their labels in three orders, so labels are read by name (ClassLabel names, or
-the strings of version 3's `scope`), and a table without names is refused. Version 3 releases some rows as links only
-(`release_form`); they hold no picture and are counted, not yielded.
+the texts in version 3's `scope`); a table without names is refused. Version 3 releases some pictures as links only
+(`release_form`); their rows are counted, not yielded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pixelsleuth.data.source import Source, extras
 from pixelsleuth.data.tables import Row, label_text, picture_bytes
 from pixelsleuth.errors import UsageError
 
-_TOLD = ("authenticity", "source_type", "source_platform", "release_form", "version")
+_STATED = ("authenticity", "source_type", "source_platform", "release_form", "version")
 _MAKER = re.compile(r"^\d+_(?P<maker>[^_.]+)_", re.ASCII)
 
 
@@ -54,7 +54,7 @@ def _read(source: Source, name: str) -> Iterator[Sample]:
         if not keep:
             continue
         extra = extras(
-            split, id=row.get("id"), filename=row.get("filename"), **{k: row.get(k) for k in _TOLD}
+            split, id=row.get("id"), filename=row.get("filename"), **{k: row.get(k) for k in _STATED}
         )
         yield Sample(
             Path(row["_where"]), label, mask, source=str(row.get("source_name") or row.get("source") or name),
@@ -63,12 +63,12 @@ def _read(source: Source, name: str) -> Iterator[Sample]:
 
 
 def _maker(row: Row, label: Label) -> str:
-    """The generator or editor; version 1 tells it in names such as 06068_sd_tampered.png only."""
+    """The generator or editor; in version 1 it stands in file names alone, such as 06068_sd_tampered.png."""
     if label is Label.REAL:
         return ""
-    told = row.get("generator") or row.get("editor")
-    found = _MAKER.match(str(row.get("filename") or ""))
-    return str(told) if told else found["maker"] if found else ""
+    stated = row.get("generator") or row.get("editor")
+    match = _MAKER.match(str(row.get("filename") or ""))
+    return str(stated) if stated else match["maker"] if match else ""
 
 
 SPECS = (

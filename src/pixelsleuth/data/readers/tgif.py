@@ -1,8 +1,8 @@
 """TGIF: inpainted COCO pictures, pasted back (`sp`) or regenerated as a whole (`fr`), with originals and masks.
 
-The archives' inner layout is not published. What is: a picture is known by COCO id, kind of mask (bbox or segm) and
-variation. So a folder whose name holds the setting `originals` has originals, one that holds `masks` has masks, one
-with the word `sp` or `fr` has fakes; the id is the longest number in the name. Masks are found by id and kind.
+The layout inside the archives is not published; known is that a picture goes by COCO id, kind of mask (bbox or segm)
+and variation. So a folder whose name holds the setting `originals` has originals, one that holds `masks` has masks, and
+one with the word `sp` or `fr` has fakes. The id is the longest number in the name. Masks are found by id and kind.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def read(source: Source) -> Iterator[Sample]:
         if source.settings["originals"] in folder or "real" in words:
             yield Sample(path, Label.REAL, None, "TGIF", group=name, extra=extra)
             continue
-        paste = next((one for one in ("sp", "fr") if one in words), None)
+        paste = next((form for form in ("sp", "fr") if form in words), None)
         if paste is None:
             source.leave_out("picture in a folder that tells neither sp nor fr", path)
             continue
@@ -47,11 +47,11 @@ def read(source: Source) -> Iterator[Sample]:
 
 
 def _masks(source: Source) -> dict[tuple[str, str], Path]:
-    found: dict[tuple[str, str], Path] = {}
+    masks: dict[tuple[str, str], Path] = {}
     for folder in source.places(f"*{source.settings['masks']}*", f"*/*{source.settings['masks']}*"):
         for path in source.pictures(folder):
-            found.setdefault((_id(path), _kind(_words(source, path))), path)
-    return found
+            masks.setdefault((_id(path), _kind(_words(source, path))), path)
+    return masks
 
 
 def _words(source: Source, path: Path) -> set[str]:
