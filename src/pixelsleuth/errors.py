@@ -1,15 +1,15 @@
-"""Everything that can go wrong on purpose, each with one sentence that says what to do next.
+"""Every error class, each with a stable code. A message is one sentence that says what is wrong and what to do next.
 
-`PictureError` is about one picture (the others of a call are still judged: exit status 1), `UsageError` about
-the call itself (exit status 2). `code` is stable and is what JSON records carry; the sentence may change.
+`PictureError` is about one picture: the others are still judged (exit status 1). `UsageError` is about the call itself
+(exit status 2). JSON records carry `code`, which does not change; messages may.
 """
 
-# ruff: noqa: N818  (the names are what went wrong; "Error" in each would say it twice)
+# ruff: noqa: N818  (the names say what went wrong; "Error" in each would repeat it)
 from __future__ import annotations
 
 
 class PixelSleuthError(Exception):
-    """Base of every error that PixelSleuth raises on purpose; `str(error)` is one sentence for a person."""
+    """Base of every error that PixelSleuth raises on purpose; `str(error)` is its message."""
 
     code = "error"
 
@@ -25,7 +25,7 @@ class PictureError(PixelSleuthError):
 
 
 class PictureNotFound(PictureError):
-    """There is no such file, or it may not be read."""
+    """The file does not exist or may not be read."""
 
     code = "picture_not_found"
 
@@ -73,13 +73,13 @@ class UnknownModel(UsageError):
 
 
 class DamagedWeights(UsageError):
-    """Weights that were fetched once are no longer what they were."""
+    """Weights have changed since they were fetched."""
 
     code = "damaged_weights"
 
 
 class DownloadError(UsageError):
-    """Weights cannot be fetched, or are not what they should be; nothing of them is used."""
+    """Weights cannot be fetched, or are not what they should be; they are not used."""
 
     code = "download_error"
 
@@ -91,7 +91,7 @@ class Unreachable(DownloadError):
 
 
 class Interrupted(DownloadError):
-    """The server fell silent, broke off, or is busy: worth another try."""
+    """The server fell silent, broke off or is busy; another try may succeed."""
 
     code = "interrupted"
 
@@ -103,49 +103,49 @@ class NotThere(DownloadError):
 
 
 class OutputError(UsageError):
-    """A report, mask or record cannot be written where it was asked for."""
+    """A report, mask or record cannot be written."""
 
     code = "output_error"
 
 
 class OutputInUse(OutputError):
-    """Another run is writing the same file at this moment."""
+    """Another run is writing the same file."""
 
     code = "output_in_use"
 
 
 class NoPictures(UsageError):
-    """Nothing to judge: the folders given hold no picture."""
+    """The named folders hold no picture."""
 
     code = "no_pictures"
 
 
 class Unfinished(UsageError):
-    """Some lines of a stage could not be done; everything else is kept, and the same command goes on."""
+    """Some lines of a stage failed; the others are kept, and the same command goes on from there."""
 
     code = "unfinished"
 
 
 class InternalError(PixelSleuthError):
-    """The detector itself failed on a picture that could be read: recorded, so that the others are still judged."""
+    """The detector failed on a picture that could be read; recorded, and the other pictures are still judged."""
 
     code = "internal_error"
 
 
 class Unavailable(PixelSleuthError):
-    """Something outside failed that may work later (a network, a service): a rerun tries it again."""
+    """A network or a service failed that may work later; a rerun tries it again."""
 
     code = "unavailable"
 
 
 class Rejected(PixelSleuthError):
-    """A picture that the forge made, or could not make, and does not keep; the sentence says why."""
+    """A picture that the forge could not make or does not keep; the message says why."""
 
     code = "rejected"
 
 
 class TrainingError(PixelSleuthError):
-    """A training cannot go on; checkpoints written so far stand."""
+    """A training cannot go on; its checkpoints are kept."""
 
     code = "training_error"
 
@@ -157,7 +157,7 @@ class StageError(TrainingError):
 
 
 class EndpointError(PixelSleuthError):
-    """A served model did not answer, or answered with nonsense; a record of the picture that was asked about."""
+    """A served model did not answer, or its answer cannot be read; recorded for the picture."""
 
     code = "endpoint_error"
 
@@ -188,7 +188,7 @@ class MissingExtra(UsageError):
 
 
 def install_command(extra: str | None) -> str:
-    """The command that brings an extra (None: the core), run in a clone: no index of packages has it yet.
+    """The command that installs an extra (None: the core) in a clone; no package index has PixelSleuth yet.
 
     >>> install_command("heif")
     "pip install '.[heif]'"

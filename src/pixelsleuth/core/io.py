@@ -1,8 +1,8 @@
-"""The parts of writing safely: hidden names, locks, whole files, and sentences about what cannot be written.
+"""Writes files whole or not at all, and reads JSON lines; `core.outputs` builds the outputs of commands on it.
 
 A file is made under a hidden name beside its place (`.report.html.part`) and moved there when it is complete. It is
-locked while it is written: what a killed run left behind is known to be nobody's and used again or swept. Only the
-standard library.
+locked while it is written, so what a killed run left behind is known to be nobody's, and is used again or removed. Only
+the standard library.
 """
 
 from __future__ import annotations
@@ -30,36 +30,34 @@ SHOWN_START = 2048
 """Bytes of an existing file in which it must say who wrote it."""
 _NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 _OPEN: int = os.O_RDWR | os.O_CREAT | _NOFOLLOW | getattr(os, "O_BINARY", 0)
-NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)  # a file system that cannot
+NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)
+"""Errors of a file system that cannot sync."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
-"""What a disk says that takes no more."""
+"""Errors of a disk that takes no more."""
 
 
 def write_bytes(
     path: str | os.PathLike[str], data: bytes, *, kind: str = "file", ours: re.Pattern[bytes] | None = None
 ) -> None:
-    """Write a file that is there whole or not at all. Raises OutputError; nothing half made stays.
+    """Write a file whole or not at all; raise OutputError where that fails.
 
-    `ours` as for `AtomicFile`; without it the name itself is this command's own (a mask, a file of its folder).
+    `ours` matches how files of this kind begin: another file of that name is not replaced. Leave it out where the name
+    can only be the command's own (a mask, a file of its folder).
     """
     target = Path(os.path.realpath(path)) if ours is not None else Path(path)
     if ours is not None:
         refuse_foreign(Path(path), target, ours, kind)
     part = part_of(target)
     try:
-        handle = open_locked(part, wait=True)
-        open_still = [handle]
-        try:
-            os.ftruncate(handle, 0)
-            write_at(handle, data, 0)
-            settle(lambda: os.close(open_still.pop()), part, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise
-        finally:
-            for left in open_still:
-                os.close(left)
+        with os.fdopen(open_locked(part, wait=True), "wb", buffering=0) as stream:
+            try:
+                os.ftruncate(stream.fileno(), 0)
+                write_at(stream.fileno(), data, 0)
+                settle(stream.close, part, target)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise failed(Path(path), kind, error) from error
 
@@ -145,7 +143,7 @@ def _swept(path: str) -> bool:
 
 
 def refuse_foreign(path: Path, target: Path, ours: re.Pattern[bytes], kind: str) -> None:
-    """Raise OutputError where `target` is there and is not a writable file that begins as `ours` says."""
+    """Raise OutputError where `target` exists and is not a writable file that begins as `ours` says."""
     try:
         if not target.exists():
             return
@@ -167,7 +165,7 @@ def refuse_foreign(path: Path, target: Path, ours: re.Pattern[bytes], kind: str)
 
 
 def failed(path: Path, kind: str, error: OSError) -> OutputError:
-    """The error to raise where `path` cannot be written: one sentence that says why, and what to do."""
+    """The error for a `path` that cannot be written: why, and what to do."""
     if isinstance(error, BlockingIOError):
         return OutputInUse(f"Another run is writing the {kind} {path}; wait for it or choose another name.")
     if isinstance(error, FileNotFoundError) and not path.parent.exists():
@@ -180,7 +178,7 @@ def failed(path: Path, kind: str, error: OSError) -> OutputError:
 
 
 def part_of(target: Path) -> Path:
-    """The hidden name under which a file is made: always the same, so that a rerun takes over what a kill left.
+    """The hidden name under which `target` is made; always the same, so that a rerun reuses what a killed run left.
 
     >>> part_of(Path("out/report.html")).name
     '.report.html.part'
@@ -197,17 +195,17 @@ def whole_lines(handle: int) -> int:
     while end:
         step = min(1 << 16, end)
         os.lseek(handle, end - step, os.SEEK_SET)
-        found = os.read(handle, step).rfind(b"\n")
-        if found >= 0:
-            return end - step + found + 1
+        place = os.read(handle, step).rfind(b"\n")
+        if place >= 0:
+            return end - step + place + 1
         end -= step
     return 0
 
 
 def open_locked(path: Path, *, wait: bool) -> int:
-    """A descriptor of `path`, made where it is missing, that no other run holds.
+    """A descriptor of `path`, made where it is missing, and locked. A link is removed, not followed.
 
-    Raises BlockingIOError where one does and `wait` is False; OSError for the rest. A link is removed, never followed.
+    Raises BlockingIOError where another run holds it and `wait` is False, else OSError.
     """
     while True:
         if path.is_symlink():
@@ -241,7 +239,7 @@ def lock(handle: int, *, wait: bool) -> None:
 
 
 def settle(close: Callable[[], object], part: Path, target: Path) -> None:
-    """Move the part into its place: still locked, where a file may be moved while it is open."""
+    """Move the part into its place and close it; where the system allows, it is locked until it is moved."""
     if os.name == "nt":
         close()
         os.replace(part, target)

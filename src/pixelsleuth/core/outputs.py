@@ -1,7 +1,6 @@
-"""The files that commands leave behind: one that appears whole, one that grows by records, a folder of several.
+"""The outputs of commands: a file that appears whole, a file that grows by records, a folder of several files.
 
-A second run on the same name is refused, a full disk costs the last record and nothing else, and nothing that somebody
-else wrote is replaced. How it is done is in `core.io`.
+A second run on the same name is refused. A full disk costs only the last record. Files of others are not replaced.
 """
 
 from __future__ import annotations
@@ -33,11 +32,10 @@ from pixelsleuth.errors import OutputError
 
 
 class AtomicFile:
-    """A text file that appears under its name only when `commit` is called; until then it is a hidden neighbour.
+    """A text file that appears under its name when `commit` is called; until then it is a hidden neighbour.
 
-    Raises OutputError at once where the folder is missing or not writable, where another run writes the same file, or
-    where `path` names something that this command did not write (`ours` matches how its own files begin): a folder, a
-    device, a picture, somebody's notes.
+    `ours` matches how files of this kind begin. Raises OutputError at once where the folder is missing or not writable,
+    where another run writes the same file, or where `path` is anything else (a folder, a device, a picture, notes).
     """
 
     def __init__(self, path: str | os.PathLike[str], *, ours: re.Pattern[bytes], kind: str) -> None:
@@ -81,10 +79,9 @@ class AtomicFile:
 class RecordFile(io.TextIOBase):
     """A file that grows by whole records and can be read at any moment, also after a kill or on a full disk.
 
-    What is written waits until `commit` hands it to the system at once; where that fails, the file ends as it did
-    before. `tail` of `commit` is what closes the file (the end of a JSON array): the next record takes its place.
-    With `keep`, the whole lines that are there stay, and a last line that was cut off goes; else the first commit
-    replaces what is there. Raises OutputError as `AtomicFile` does.
+    `commit` writes at once what `write` collected; where that fails, the file ends with the record before. With `keep`
+    the whole lines of an existing file stay, without a last line that was cut off; else the first commit replaces it.
+    Raises OutputError as `AtomicFile` does.
     """
 
     encoding = "utf-8"
@@ -126,7 +123,10 @@ class RecordFile(io.TextIOBase):
                 place += len(line)
 
     def commit(self, tail: str = "") -> None:
-        """Append what was written, then `tail`. Raises OutputError; the file then ends with the record before."""
+        """Append what was written, then `tail`, the end of a JSON array, in whose place the next record goes.
+
+        Raises OutputError; the file then ends with the record before.
+        """
         if self._handle is None:
             return
         data, last = "".join(self._pending).encode("utf-8", "replace"), tail.encode()
@@ -145,7 +145,7 @@ class RecordFile(io.TextIOBase):
         self.end, self._tail = self.end + len(data), last
 
     def keep_only(self, places: set[int]) -> None:
-        """Drop every line that does not begin at one of `places`; the rest is copied and put in its place whole."""
+        """Drop every line that does not begin at one of `places`; the file is replaced by a copy of the others."""
         part = part_of(self._target)
         try:
             handle = open_locked(part, wait=False)
@@ -168,7 +168,7 @@ class RecordFile(io.TextIOBase):
         self._handle, self.end = handle, end
 
     def close(self) -> None:
-        """End the file. Raises OutputError where the system only now says that it could not be written."""
+        """End the file. Raises OutputError where the system reports a failed write only now."""
         try:
             if self._handle is not None and self._begun:
                 os.fsync(self._handle)
@@ -180,7 +180,7 @@ class RecordFile(io.TextIOBase):
             super().close()
 
     def discard(self) -> None:
-        """Give up before anything was written: what was there is as it was, and a new file goes."""
+        """Give up: where nothing was written yet, a new file is removed and an older one stays as it was."""
         if self._handle is not None and self._made and not self._begun:
             with contextlib.suppress(OSError):
                 self._target.unlink(missing_ok=True)
@@ -202,10 +202,10 @@ class RecordFile(io.TextIOBase):
 def whole_folder(
     out: str | os.PathLike[str], *, kind: str, ours: str, never: Path | None = None
 ) -> Iterator[Path]:
-    """A hidden folder beside `out` to fill; its files are moved to `out` when the block ends well, else it goes.
+    """Yield a hidden folder beside `out`; its files are moved to `out` where the block succeeds, else it is removed.
 
     Raises OutputError where `out` is a file, is `never` (what the files are made from), holds files but none called
-    `ours`, or cannot be written, and where another run fills it.
+    `ours`, cannot be written, or is being filled by another run.
     """
     target = Path(os.path.realpath(out))
     part = part_of(target)
@@ -213,14 +213,8 @@ def whole_folder(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         part.mkdir(exist_ok=True)
-        handle = os.open(part, os.O_RDONLY) if sys.platform != "win32" else None
+        handle = _locked_folder(part)
     except OSError as error:
-        raise failed(Path(out), kind, error) from error
-    try:
-        if handle is not None:
-            lock(handle, wait=False)
-    except OSError as error:
-        os.close(handle or 0)
         raise failed(Path(out), kind, error) from error
     try:
         for old in part.iterdir():
@@ -242,8 +236,21 @@ def whole_folder(
             os.close(handle)
 
 
+def _locked_folder(folder: Path) -> int | None:
+    """A descriptor of a folder that holds its lock; None where folders cannot be opened. Raises OSError."""
+    if sys.platform == "win32":
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        lock(handle, wait=False)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
 def refuse_folder(out: str | os.PathLike[str], *, kind: str, ours: str, never: Path | None = None) -> None:
-    """What `whole_folder` refuses, to be asked before hours of work. Raises OutputError."""
+    """Raise OutputError where `whole_folder` would refuse `out`: to be called before hours of work."""
     target, out = Path(os.path.realpath(out)), Path(out)
     try:
         if never is not None and target == Path(os.path.realpath(never)):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.errors import CorruptPicture
+from pixelsleuth.errors import CorruptPicture, UnsupportedFormat
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -113,6 +114,28 @@ def stream_of(data: memoryview, ranges: Sequence[Range] = ()) -> io.RawIOBase | 
     if len(data) > SMALL:
         return Parts(data, ranges)
     return io.BytesIO(b"".join(data[start:stop] for start, stop in ranges) if ranges else bytes(data))
+
+
+def pillow(plugin: str, name: str = "") -> Callable[[Any], ImageFile]:
+    """What opens a stream with Pillow's reader of this format ("Gif", "Jpeg", ...), which is imported only then.
+
+    A build of Pillow may lack the codec (WebP, AVIF): then UnsupportedFormat is raised, with `name` in its sentence.
+    """
+
+    def opener(stream: Any) -> ImageFile:
+        if plugin in ("WebP", "Avif"):
+            from PIL import features
+
+            if not features.check(plugin.lower()):
+                spelled = {"Avif": "AVIF"}.get(plugin, plugin)
+                raise UnsupportedFormat(
+                    f"{name} is {spelled}, which this build of Pillow cannot read; save it as JPEG or PNG."
+                )
+        module = importlib.import_module(f"PIL.{plugin}ImagePlugin")
+        image: ImageFile = getattr(module, f"{plugin}ImageFile")(stream)
+        return image
+
+    return opener
 
 
 def truncated(name: str) -> CorruptPicture:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING
-
 from pixelsleuth.errors import PictureTooLarge
-from pixelsleuth.pictures.formats.base import Header, corrupt, truncated
-
-if TYPE_CHECKING:
-    from PIL.ImageFile import ImageFile
+from pixelsleuth.pictures.formats.base import Header, corrupt, pillow, truncated
 
 # Pillow decodes run-length BMP in Python, byte by byte.
 MAX_RLE_PIXELS = 12_000_000
@@ -32,15 +26,9 @@ def read(data: memoryview, name: str) -> Header:
         compression = int.from_bytes(data[30:34], "little")
     if width <= 0 or height <= 0:
         raise corrupt(name, "its header says that it has no pixels")
-    header = Header("BMP", width, height, _open, metadata={"bit_depth": str(bits)})
+    header = Header("BMP", width, height, pillow("Bmp"), metadata={"bit_depth": str(bits)})
     if compression in (1, 2):
         if width * height > MAX_RLE_PIXELS or len(data) > MAX_RLE_BYTES:
             raise PictureTooLarge(f"{name} is a run-length BMP too large to decode; save it as PNG.")
         header.working = 2 * width * height
     return header
-
-
-def _open(stream: io.RawIOBase) -> ImageFile:
-    from PIL.BmpImagePlugin import BmpImageFile
-
-    return BmpImageFile(stream)  # type: ignore[arg-type]

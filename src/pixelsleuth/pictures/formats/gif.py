@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING
-
-from pixelsleuth.pictures.formats.base import Header, corrupt, truncated
-
-if TYPE_CHECKING:
-    from PIL.ImageFile import ImageFile
+from pixelsleuth.pictures.formats.base import Header, corrupt, pillow, truncated
 
 MAX_BLOCKS = 1_000_000  # sub-blocks of up to 255 bytes
 
@@ -35,19 +29,13 @@ def read(data: memoryview, name: str) -> Header:
         raise corrupt(name, "its header says that it has no pixels")
     local = 3 << (data[at + 9] & 7) + 1 if data[at + 9] & 0x80 else 0
     end = _skip_blocks(data, at + 11 + local)
-    header = Header("GIF", width, height, _open, parts=[*parts, (at, end or len(data))])
+    header = Header("GIF", width, height, pillow("Gif"), parts=[*parts, (at, end or len(data))])
     header.metadata["bit_depth"] = "8"
     if (left, top, left + w, top + h) != (0, 0, width, height):
         header.covered = (left, top, left + w, top + h)
     if end is not None and _next_frame(data, end)[0] is not None:
         header.warnings.append("An animation: only its first picture was judged.")
     return header
-
-
-def _open(stream: io.RawIOBase) -> ImageFile:
-    from PIL.GifImagePlugin import GifImageFile
-
-    return GifImageFile(stream)  # type: ignore[arg-type]
 
 
 def _next_frame(data: memoryview, at: int) -> tuple[int | None, tuple[int, int] | None]:

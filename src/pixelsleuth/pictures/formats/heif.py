@@ -6,14 +6,13 @@ sections 4.2, 8.11; ISO/IEC 23008-12, sections 6.5.5, 9.3; AV1 Image File Format
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pixelsleuth.errors import UnsupportedFormat, install_command
 from pixelsleuth.pictures.exif import claimed_bytes
-from pixelsleuth.pictures.formats.base import Header, corrupt
+from pixelsleuth.pictures.formats.base import Header, corrupt, pillow
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -31,18 +30,7 @@ def read_avif(data: memoryview, name: str) -> Header:
     """Return a header without a size: the decoder reads it from the boxes before any pixel is decoded."""
     _bound_exif(data, name)
 
-    def opener(stream: io.RawIOBase) -> ImageFile:
-        from PIL import features
-
-        if not features.check("avif"):
-            raise UnsupportedFormat(
-                f"{name} is AVIF, which this build of Pillow cannot read; save it as JPEG or PNG."
-            )
-        from PIL.AvifImagePlugin import AvifImageFile
-
-        return AvifImageFile(stream)  # type: ignore[arg-type]
-
-    return _header("AVIF", opener, colour_codes(data), *_av1_layout(data))
+    return _header("AVIF", pillow("Avif", name), colour_codes(data), *_av1_layout(data))
 
 
 def read_heif(data: memoryview, name: str) -> Header:
@@ -55,11 +43,7 @@ def read_heif(data: memoryview, name: str) -> Header:
             f"{name} is HEIC, which needs one more package; run in a clone of PixelSleuth: "
             f"{install_command('heif')}"
         ) from None
-
-    def opener(stream: io.RawIOBase) -> ImageFile:
-        return HeifImageFile(stream)
-
-    return _header("HEIF", opener, colour_codes(data), *_hevc_layout(data))
+    return _header("HEIF", HeifImageFile, colour_codes(data), *_hevc_layout(data))
 
 
 def _bound_exif(data: memoryview, name: str) -> None:
@@ -71,7 +55,7 @@ def _bound_exif(data: memoryview, name: str) -> None:
 
 def _header(
     kind: str,
-    opener: Callable[[io.RawIOBase], ImageFile],
+    opener: Callable[[Any], ImageFile],
     codes: tuple[int, int] | None,
     depth: int,
     samples: float,

@@ -6,16 +6,14 @@ Source: ITU-T T.81, annex B; Exif 2.32; CIPA DC-007 (MPO).
 from __future__ import annotations
 
 import functools
-import io
 import re
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelsleuth.errors import UnsupportedFormat
 from pixelsleuth.pictures.exif import read_blocks
-from pixelsleuth.pictures.formats.base import MAX_ICC, Header, corrupt, truncated
+from pixelsleuth.pictures.formats.base import MAX_ICC, Header, corrupt, pillow, truncated
 from pixelsleuth.pictures.formats.jpeg_scans import (
     DQT,
     EOI,
@@ -29,9 +27,6 @@ from pixelsleuth.pictures.formats.jpeg_scans import (
     quantisation_tables,
     segments,
 )  # fmt: skip
-
-if TYPE_CHECKING:
-    from PIL.ImageFile import ImageFile
 
 _SOF = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _PROGRESSIVE = {0xC2, 0xCA}
@@ -103,7 +98,7 @@ def read(data: memoryview, name: str) -> Header:
         format="MPO" if walk.mpo else "JPEG",
         width=width,
         height=height,
-        opener=_open,
+        opener=pillow("Jpeg"),
         parts=[*walk.parts, (walk.scan_start, len(data))],
         working=working,
         pixel_bytes=1 if len(components) == 1 else 4,
@@ -118,12 +113,6 @@ def read(data: memoryview, name: str) -> Header:
         header.opener = functools.partial(mended, frame=frame)
         header.warnings.append(MISSING)
     return header
-
-
-def _open(stream: io.RawIOBase) -> ImageFile:
-    from PIL.JpegImagePlugin import JpegImageFile
-
-    return JpegImageFile(stream)  # type: ignore[arg-type]
 
 
 def _walk(data: memoryview, name: str) -> _Walk:

@@ -7,7 +7,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from pixelsleuth.pictures.exif import MAX_XMP, read_blocks
-from pixelsleuth.pictures.formats.base import MAX_ICC, Header, corrupt, truncated
+from pixelsleuth.pictures.formats.base import MAX_ICC, Header, corrupt, pillow, truncated
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -31,23 +31,15 @@ def read(data: memoryview, name: str) -> Header:
     depth, colour = data[24], data[25]
     if not width or not height or colour not in _CHANNELS or depth not in (1, 2, 4, 8, 16):
         raise corrupt(name, "its header names an impossible picture")
-    header = Header("PNG", width, height, _open, metadata={"bit_depth": str(depth)})
+    header = Header("PNG", width, height, pillow("Png"), metadata={"bit_depth": str(depth)})
     header.pixel_bytes = {1: 1 if depth <= 8 else 2, 2: 4, 3: 4, 4: 4}[_CHANNELS[colour]]
     header.parts = _walk(data, name, header)
     return header
 
 
-def _open(stream: io.RawIOBase) -> ImageFile:
-    from PIL.PngImagePlugin import PngImageFile
-
-    return PngImageFile(stream)  # type: ignore[arg-type]
-
-
 def open_low_bytes(stream: io.RawIOBase) -> ImageFile:
     """An image of 16-bit colour whose lower bytes are decoded in place of the upper ones."""
-    from PIL.PngImagePlugin import PngImageFile
-
-    image: Any = PngImageFile(stream)  # type: ignore[arg-type]
+    image: Any = pillow("Png")(stream)
     image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
     return image
 

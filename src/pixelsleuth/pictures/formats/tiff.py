@@ -18,7 +18,7 @@ from pixelsleuth.pictures.exif import (
     read_directory,
     xmp_orientation,
 )
-from pixelsleuth.pictures.formats.base import MAX_ICC, Header, corrupt, truncated
+from pixelsleuth.pictures.formats.base import MAX_ICC, Header, corrupt, pillow, truncated
 from pixelsleuth.pictures.formats.tiff_layout import (
     EXTRA_IGNORED,
     MAX_PIECES,
@@ -31,28 +31,15 @@ from pixelsleuth.pictures.formats.tiff_samples import Samples, working_bytes
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_STRIPS, _SAMPLES, _ROWS, _STRIP_SIZES = 273, 277, 278, 279
-_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES = 322, 323, 324, 325
+_WIDTH, _HEIGHT, _BITS, _STRIPS, _TILES = 256, 257, 258, 273, 324
 _SUBFILE, _SUB_IFDS, _DNG, _ICC, _XMP = 254, 330, 50706, 34675, 700
-# What turns the file into pixels, and nothing else. Left out, among others: layers and XMP (megabytes), EXIF
-# and sub-directories (read by a naive reader), orientation (Pillow would turn the picture in a second copy).
-_SIZE_AND_LAYOUT = {
-    _WIDTH,
-    _HEIGHT,
-    _BITS,
-    _COMPRESSION,
-    _PHOTOMETRIC,
-    _STRIPS,
-    _SAMPLES,
-    _ROWS,
-    _STRIP_SIZES,
-}
-_TILING = {_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES}
-# Fill order, planes, fax options, predictor, palette, inks, extra samples, sample format, JPEG tables (the
-# new and the old way), YCbCr, LERC.
+# What turns the file into pixels, and nothing else. Left out, among others: layers and XMP (megabytes), EXIF and
+# sub-directories (read by a naive reader), orientation (Pillow would turn the picture in a second copy).
+_LAYOUT = {256, 257, 258, 259, 262, 273, 277, 278, 279, 322, 323, 324, 325}
+# Fill order, planes, fax options, predictor, palette, inks, extra samples, sample format, JPEG tables (the new and the
+# old way), YCbCr, LERC.
 _DECODING = {266, 284, 292, 293, 317, 320, 332, 338, 339, 347, *range(512, 522), *range(529, 533), 50674}
-_DECODER_NEEDS = frozenset(_SIZE_AND_LAYOUT | _TILING | _DECODING)
+_DECODER_NEEDS = frozenset(_LAYOUT | _DECODING)
 MAX_FIELD = 4 << 20
 
 
@@ -100,10 +87,8 @@ def read(data: memoryview, name: str) -> Header:
 
 
 def _open(stream: io.RawIOBase) -> ImageFile:
-    from PIL.TiffImagePlugin import TiffImageFile
-
     _silence_libtiff()
-    return TiffImageFile(stream)  # type: ignore[arg-type]
+    return pillow("Tiff")(stream)
 
 
 def _open_through_libtiff(stream: io.RawIOBase) -> ImageFile:

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pixelsleuth.pictures.formats.base import Header, corrupt, pillow, truncated
 
-from pixelsleuth.errors import UnsupportedFormat
-from pixelsleuth.pictures.formats.base import Header, corrupt, truncated
-
-if TYPE_CHECKING:
-    from PIL.ImageFile import ImageFile
-
-# Pillow decodes through libwebp's animation decoder: two canvases of four bytes a pixel, and a copy of the
-# first.
 WORKING_BYTES_PER_PIXEL = 12
+"""Pillow uses libwebp's animation decoder: two canvases of four bytes a pixel, and a copy of the first."""
 MAX_CHUNKS = 10_000
 
 
@@ -36,7 +27,7 @@ def read(data: memoryview, name: str) -> Header:
         raise corrupt(name, "its header is none of WebP's")
     if not width or not height:
         raise corrupt(name, "its header says that it has no pixels")
-    header = Header("WEBP", width, height, _opener(name), metadata={"bit_depth": "8"})
+    header = Header("WEBP", width, height, pillow("WebP", name), metadata={"bit_depth": "8"})
     header.working = WORKING_BYTES_PER_PIXEL * width * height + 2 * len(data)
     if animated:
         header.covered = _first_frame(data, width, height)
@@ -57,17 +48,3 @@ def _first_frame(data: memoryview, width: int, height: int) -> tuple[int, int, i
             return None if box == (0, 0, width, height) else box
         at += 8 + size + size % 2
     return None
-
-
-def _opener(name: str) -> Callable[[io.RawIOBase], ImageFile]:
-    def opener(stream: io.RawIOBase) -> ImageFile:
-        from PIL import features
-        from PIL.WebPImagePlugin import WebPImageFile
-
-        if not features.check("webp"):
-            raise UnsupportedFormat(
-                f"{name} is WebP, which this build of Pillow cannot read; save it as JPEG or PNG."
-            )
-        return WebPImageFile(stream)  # type: ignore[arg-type]
-
-    return opener

@@ -1,4 +1,4 @@
-"""Regions are the connected parts of the mask, told in pixels of the upright picture."""
+"""Regions are the connected parts of the mask, in pixels of the upright picture."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -13,12 +13,12 @@ from pixelsleuth.core.region import SMALLEST_SHARE, regions
 @settings(max_examples=200, deadline=None)
 def test_regions_agree_with_scikit_image(mask: np.ndarray) -> None:
     probability = np.full(mask.shape, 255, np.uint8)
-    found = {(r.box, r.area) for r in regions(mask, probability)}
+    boxes = {(r.box, r.area) for r in regions(mask, probability)}
     expected = {
         ((p.bbox[1], p.bbox[0], p.bbox[3], p.bbox[2]), int(p.area))
         for p in regionprops(label(mask, connectivity=1))
     }
-    assert found <= expected
+    assert boxes <= expected
     assert len(regions(mask, probability)) == min(16, int(label(mask, connectivity=1).max()))
 
 
