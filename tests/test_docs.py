@@ -1,4 +1,4 @@
-"""The pages say what the code does: links lead somewhere, commands exist, every field and code is told."""
+"""The pages say what the code does: links lead somewhere, commands exist, every field and code is listed."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_every_command_and_option_that_is_shown_exists(page: Path) -> None:
         commands = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
         known = {
             option
-            for one in commands
-            for parameter in one.params
+            for command in commands
+            for parameter in command.params
             for option in (*parameter.opts, *parameter.secondary_opts)
         }
         assert set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", words)) <= {*known, "--help"}, words
@@ -82,7 +82,7 @@ def test_every_page_that_the_code_sends_its_reader_to_exists() -> None:
     assert not {(name, where) for name, where in sent if not (ROOT / name).exists()}
 
 
-def test_the_page_of_check_tells_every_option_of_check() -> None:
+def test_the_page_of_check_lists_every_option_of_check() -> None:
     from pixelsleuth.cli.main import main
 
     command = main.get_command(click.Context(main), "check")
@@ -96,19 +96,19 @@ def test_the_page_of_check_tells_every_option_of_check() -> None:
         for line in (DOCS / "check.md").read_text(encoding="utf-8").splitlines()
         if line.startswith("| `--")
     ]
-    told = {name for row in rows for name in re.findall(r"--[a-z][a-z0-9-]*", row.split(" | ")[0])}
-    assert told == {name for name in known if name.startswith("--") and name != "--help"}
+    listed = {name for row in rows for name in re.findall(r"--[a-z][a-z0-9-]*", row.split(" | ")[0])}
+    assert listed == {name for name in known if name.startswith("--") and name != "--help"}
 
 
-def test_the_page_of_the_verdict_tells_every_field_of_the_schema() -> None:
+def test_the_page_of_the_verdict_lists_every_field_of_the_schema() -> None:
     schema = json.loads((DOCS / "verdict.schema.json").read_text(encoding="utf-8"))
     text = (DOCS / "verdict.md").read_text(encoding="utf-8")
     cells = re.findall(r"^\| (`[^|]+) \|", text, flags=re.MULTILINE)
-    told = {name for cell in cells for name in re.findall(r"`([a-z0-9_]+)`", cell)}
-    assert told == set(schema["properties"])
+    listed = {name for cell in cells for name in re.findall(r"`([a-z0-9_]+)`", cell)}
+    assert listed == set(schema["properties"])
 
 
-def test_the_page_of_bad_input_tells_every_error_code() -> None:
+def test_the_page_of_bad_input_lists_every_error_code() -> None:
     from pixelsleuth import errors
     from pixelsleuth.core import detector
 
@@ -119,8 +119,8 @@ def test_the_page_of_bad_input_tells_every_error_code() -> None:
     leaves = {c for c in family(errors.PixelSleuthError) if c.__module__ in ours}
     abstract = {errors.PixelSleuthError, errors.PictureError, errors.UsageError}
     text = (DOCS / "input.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"^\| `([a-z_]+)` \|", text, flags=re.MULTILINE))
-    assert told == {leaf.code for leaf in leaves - abstract}
+    listed = set(re.findall(r"^\| `([a-z_]+)` \|", text, flags=re.MULTILINE))
+    assert listed == {leaf.code for leaf in leaves - abstract}
 
 
 def test_the_detector_of_the_page_on_python_works(monkeypatch: pytest.MonkeyPatch) -> None:

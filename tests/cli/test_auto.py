@@ -1,4 +1,4 @@
-"""What `check --model auto` says of itself, and to whom."""
+"""The notices of `check --model auto`, and who sees them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ class Bundled(Detector):
         raise AssertionError("nothing is judged here")
 
 
-def said(monkeypatch: pytest.MonkeyPatch, detector: Detector, stream: io.StringIO, **options: object) -> str:
+def notices(
+    monkeypatch: pytest.MonkeyPatch, detector: Detector, stream: io.StringIO, **options: object
+) -> str:
     monkeypatch.setattr("sys.stderr", stream)
     Run(CheckOptions(**options)).announce(detector)  # type: ignore[arg-type]
     return stream.getvalue()
 
 
-def test_a_person_is_told_once_that_a_stronger_set_can_be_had(monkeypatch):
-    assert said(monkeypatch, Bundled(), Terminal()).count("pixelsleuth models get auto") == 1
+def test_a_person_sees_once_that_a_stronger_set_can_be_fetched(monkeypatch):
+    assert notices(monkeypatch, Bundled(), Terminal()).count("pixelsleuth models get auto") == 1
 
 
 @pytest.mark.parametrize(
@@ -41,12 +43,12 @@ def test_a_person_is_told_once_that_a_stronger_set_can_be_had(monkeypatch):
     ],
     ids=["no terminal", "quiet", "named"],
 )
-def test_programs_and_those_who_know_are_not_told(monkeypatch, stream, options):
-    assert said(monkeypatch, Bundled(), stream, **options) == ""
+def test_programs_and_people_who_named_a_model_see_no_hint(monkeypatch, stream, options):
+    assert notices(monkeypatch, Bundled(), stream, **options) == ""
 
 
-def test_what_a_panel_left_out_is_said_also_without_a_terminal(monkeypatch):
+def test_what_a_panel_left_out_is_printed_also_without_a_terminal(monkeypatch):
     detector = Bundled()
     detector.notices = ("commfor is left out: its weights are damaged.",)
-    assert said(monkeypatch, detector, io.StringIO()) == "commfor is left out: its weights are damaged.\n"
-    assert said(monkeypatch, detector, io.StringIO(), quiet=True) == ""
+    assert notices(monkeypatch, detector, io.StringIO()) == "commfor is left out: its weights are damaged.\n"
+    assert notices(monkeypatch, detector, io.StringIO(), quiet=True) == ""

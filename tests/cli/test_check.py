@@ -46,15 +46,15 @@ def test_many_pictures_are_told_in_a_line_or_two_each(cli, pictures):
 
 def test_json_is_one_array(cli, pictures):
     result = cli("check", pictures, "--format", "json")
-    found = {Path(one["source"]).stem: one["label"] for one in json.loads(result.stdout)}
-    assert found == {"fake": "full_synthetic", "real": "real", "tampered": "tampered", "thin": "real"}
+    labels = {Path(record["source"]).stem: record["label"] for record in json.loads(result.stdout)}
+    assert labels == {"fake": "full_synthetic", "real": "real", "tampered": "tampered", "thin": "real"}
 
 
 def test_jsonl_is_one_record_a_line_in_the_order_given(cli, pictures):
     names = ["thin.png", "real.png", "tampered.png"]
     result = cli("check", *(pictures / name for name in names), "--format", "jsonl")
-    assert [Path(one["source"]).name for one in records(result.stdout)] == names
-    assert all(one["schema"] == "pixelsleuth.verdict/1" for one in records(result.stdout))
+    assert [Path(record["source"]).name for record in records(result.stdout)] == names
+    assert all(record["schema"] == "pixelsleuth.verdict/1" for record in records(result.stdout))
 
 
 def test_paths_are_read_from_standard_input(cli, pictures):
@@ -73,10 +73,10 @@ def test_empty_standard_input_is_wrong_usage(cli):
 def test_every_file_of_a_folder_of_broken_pictures_is_answered_for(cli, shared):
     folder = shared / "samples" / "broken"
     result = cli("check", folder, "--format", "jsonl", "--quiet")
-    told = {Path(one["source"]).name: one for one in records(result.stdout)}
-    assert set(told) == {one.name for one in folder.iterdir()}
-    assert all((one["label"] is None) == (one["error"] is not None) for one in told.values())
-    assert told["hopper_bad.p7"]["error"]["code"] == "unsupported_format"
+    by_name = {Path(record["source"]).name: record for record in records(result.stdout)}
+    assert set(by_name) == {path.name for path in folder.iterdir()}
+    assert all((record["label"] is None) == (record["error"] is not None) for record in by_name.values())
+    assert by_name["hopper_bad.p7"]["error"]["code"] == "unsupported_format"
 
 
 def test_no_explain_leaves_the_reasons_out(cli, pictures):
@@ -100,7 +100,12 @@ def test_too_large_a_picture_is_refused_before_decoding(cli, pictures):
 @pytest.mark.parametrize("batch", [1, 3, 10])
 def test_batches_change_no_answer(cli, pictures, batch):
     result = cli("check", pictures, "--format", "jsonl", "--batch-size", str(batch))
-    assert [one["label"] for one in records(result.stdout)] == ["full_synthetic", "real", "tampered", "real"]
+    assert [record["label"] for record in records(result.stdout)] == [
+        "full_synthetic",
+        "real",
+        "tampered",
+        "real",
+    ]
 
 
 # bad input
@@ -112,8 +117,12 @@ def test_bad_pictures_are_records_and_the_others_are_judged(cli, pictures, tmp_p
     missing = tmp_path / "missing.jpg"
     result = cli("check", missing, pictures / "real.png", text, "--format", "jsonl")
     assert result.exit_code == 1
-    found = records(result.stdout)
-    assert [(one["error"] or {}).get("code") for one in found] == ["picture_not_found", None, "not_a_picture"]
+    judged = records(result.stdout)
+    assert [(record["error"] or {}).get("code") for record in judged] == [
+        "picture_not_found",
+        None,
+        "not_a_picture",
+    ]
     assert "Traceback" not in result.output
     assert "There is no file" in result.stderr
 
@@ -130,7 +139,7 @@ def test_an_empty_folder_beside_others_does_not_stop_them(cli, pictures, tmp_pat
     (tmp_path / "empty").mkdir()
     result = cli("check", tmp_path / "empty", pictures / "real.png", "--format", "jsonl")
     assert result.exit_code == 1
-    assert [one["label"] for one in records(result.stdout)] == [None, "real"]
+    assert [record["label"] for record in records(result.stdout)] == [None, "real"]
 
 
 def test_an_unknown_model_is_one_sentence_with_a_suggestion(cli, pictures, tmp_path):
@@ -165,11 +174,11 @@ def test_output_never_overwrites_a_picture(cli, pictures):
 
 
 def test_report_and_output_under_one_name_keep_the_records(cli, pictures, tmp_path):
-    one = tmp_path / "one"
-    result = cli("check", pictures / "real.png", "--format", "jsonl", "--report", one, "--output", one)
+    same = tmp_path / "same"
+    result = cli("check", pictures / "real.png", "--format", "jsonl", "--report", same, "--output", same)
     assert result.exit_code == 2
     assert "name the same file" in result.stderr
-    assert records(one.read_text())[0]["label"] == "real"
+    assert records(same.read_text())[0]["label"] == "real"
 
 
 def test_no_path_at_all_is_wrong_usage(cli):
@@ -184,8 +193,8 @@ def test_a_fault_of_the_detector_is_the_record_of_that_picture(cli, pictures):
     Image.fromarray(pixels).save(pictures / "poison.png")
     result = cli("check", pictures, "--format", "jsonl", "--batch-size", "8")
     assert result.exit_code == 1
-    failed = [one for one in records(result.stdout) if one["error"]]
-    assert [one["error"]["code"] for one in failed] == ["internal_error"]
+    failed = [record for record in records(result.stdout) if record["error"]]
+    assert [record["error"]["code"] for record in failed] == ["internal_error"]
     assert len(records(result.stdout)) == 5
 
 
@@ -213,7 +222,7 @@ def test_a_name_that_is_no_utf8_is_read_and_reported(cli, pictures, tmp_path):
 def test_masks_are_png_of_the_size_of_the_picture(cli, pictures, tmp_path):
     folder = tmp_path / "masks"
     result = cli("check", pictures, "--format", "jsonl", "--save-masks", folder)
-    named = [one["mask"]["file"] for one in records(result.stdout) if one["mask"]]
+    named = [record["mask"]["file"] for record in records(result.stdout) if record["mask"]]
     assert [Path(name).parent for name in named] == [folder]
     mask = np.asarray(Image.open(named[0]))
     assert mask.shape == (60, 80)

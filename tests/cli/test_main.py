@@ -68,7 +68,7 @@ def test_models_says_how_to_install_what_is_missing(cli):
 
 
 def test_models_as_json(cli):
-    known = {one["name"]: one for one in json.loads(cli("models", "--format", "json").stdout)}
+    known = {model["name"]: model for model in json.loads(cli("models", "--format", "json").stdout)}
     assert known["compact"]["capabilities"] == ["detect", "localize", "explain"]
     assert known["compact"]["download_bytes"] == 0
     assert set(known["fake"]) == {

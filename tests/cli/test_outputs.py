@@ -283,8 +283,8 @@ def test_a_killed_run_is_resumed_where_it_was(shell, cli, pictures, tmp_path):
     result = cli("check", pictures, "--format", "jsonl", "--output", out, "--resume")
     assert result.exit_code == 0, result.stderr
     assert out.read_bytes().startswith(done)
-    found = [Path(one["source"]).name for one in records(out.read_text())]
-    assert sorted(found) == sorted(path.name for path in pictures.iterdir())
+    names = [Path(record["source"]).name for record in records(out.read_text())]
+    assert sorted(names) == sorted(path.name for path in pictures.iterdir())
 
 
 # --resume
@@ -295,16 +295,16 @@ def test_resume_judges_only_what_is_new_changed_or_failed(cli, pictures, tmp_pat
     gone = tmp_path / "late.png"
     arguments = ("check", pictures, gone, "--format", "jsonl", "--output", out)
     assert cli(*arguments).exit_code == 1
-    before = {Path(one["source"]).name: one for one in records(out.read_text())}
+    before = {Path(record["source"]).name: record for record in records(out.read_text())}
     Image.open(pictures / "real.png").save(gone)  # was not there
     Image.open(pictures / "fake.png").save(pictures / "real.png")  # changed
     Image.open(pictures / "thin.png").save(pictures / "new.png")  # new
     result = cli(*arguments, "--resume", "--report", report)
     assert result.exit_code == 0, result.stderr
     assert "3 pictures had been judged before." in result.stderr
-    after = {Path(one["source"]).name: one for one in records(out.read_text())}
+    after = {Path(record["source"]).name: record for record in records(out.read_text())}
     assert len(records(out.read_text())) == len(after) == 6
-    assert {name: one["label"] for name, one in after.items()} == {
+    assert {name: record["label"] for name, record in after.items()} == {
         "fake.png": "full_synthetic", "real.png": "full_synthetic", "tampered.png": "tampered", "thin.png": "real",
         "new.png": "real", "late.png": "real",
     }  # fmt: skip
@@ -321,7 +321,7 @@ def test_resume_keeps_records_of_pictures_that_are_not_asked_for(cli, pictures, 
     out = tmp_path / "o.jsonl"
     cli("check", pictures / "real.png", "--format", "jsonl", "--output", out)
     cli("check", pictures / "fake.png", "--format", "jsonl", "--output", out, "--resume")
-    assert [Path(one["source"]).name for one in records(out.read_text())] == ["real.png", "fake.png"]
+    assert [Path(record["source"]).name for record in records(out.read_text())] == ["real.png", "fake.png"]
 
 
 def test_resume_begins_where_there_is_nothing_yet(cli, pictures, tmp_path):

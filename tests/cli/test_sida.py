@@ -123,7 +123,7 @@ def test_a_checkpoint_without_network_or_weights_is_one_sentence(
 def test_models_tells_memory_at_each_precision() -> None:
     status, out, _ = run("models", "--format", "json")
     assert status == 0
-    sida = {one["name"]: one for one in json.loads(out)}["sida-7b"]
+    sida = {model["name"]: model for model in json.loads(out)}["sida-7b"]
     assert list(sida["memory_bytes"]) == ["fp32", "bf16", "int8", "int4"]
     assert sida["memory_bytes"]["bf16"] > 2 * sida["parameters"] > sida["memory_bytes"]["int4"]
 

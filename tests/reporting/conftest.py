@@ -38,7 +38,7 @@ def verdict() -> Callable[..., Verdict]:
             "explanation": "A part was pasted.",
             "evidence": [{"kind": "noise", "statement": "Its noise is finer."}],
         } | more
-        share = {one: 0.9 if one == label else 0.05 for one in Label}
+        share = {each: 0.9 if each == label else 0.05 for each in Label}
         return Verdict.of(picture, share, **values)
 
     return make

@@ -94,9 +94,9 @@ def test_the_page_fits_its_width_and_works_without_script_or_network(tmp_path, r
         "utf-8",
     )
     dom = browse(tmp_path, "--virtual-time-budget=10000", "--dump-dom", outer.as_uri())
-    found = re.search(r"RESULT(.*?)END", dom)
-    assert found, dom[-500:]
-    result = json.loads(html.unescape(found.group(1)))
+    match = re.search(r"RESULT(.*?)END", dom)
+    assert match, dom[-500:]
+    result = json.loads(html.unescape(match.group(1)))
     assert result == {
         "overflow": 0,
         "wide": [],

@@ -111,15 +111,15 @@ def test_the_name_of_a_mask_never_leaves_its_folder(source, sha):
 
 
 def test_a_mask_never_follows_a_link_out_of_its_folder(tmp_path, verdict):
-    one = verdict("tampered", source="photo.jpg")
+    judged = verdict("tampered", source="photo.jpg")
     outside = tmp_path / "outside.png"
     outside.write_bytes(b"precious")
     folder = MaskFolder(tmp_path / "masks")
     try:
-        (tmp_path / "masks" / mask_name(one.source, one.sha256)).symlink_to(outside)
+        (tmp_path / "masks" / mask_name(judged.source, judged.sha256)).symlink_to(outside)
     except OSError:
         pytest.skip("no links on this system")
-    folder.save(one)
+    folder.save(judged)
     assert outside.read_bytes() == b"precious"
 
 

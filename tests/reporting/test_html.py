@@ -39,8 +39,8 @@ class Page(HTMLParser):
 
 def write(tmp_path, verdicts, *, interrupted=False, truths=None, **options) -> str:
     report = HtmlReport(tmp_path / "report.html", **({"total": len(verdicts)} | options))
-    for index, one in enumerate(verdicts):
-        report.add(one, truth=truths[index] if truths else None)
+    for index, judged in enumerate(verdicts):
+        report.add(judged, truth=truths[index] if truths else None)
     report.close(interrupted=interrupted)
     return (tmp_path / "report.html").read_text("utf-8")
 
@@ -79,13 +79,13 @@ def test_the_policy_allows_the_one_style_sheet_and_nothing_else(tmp_path, verdic
 
 def test_what_a_picture_carries_is_shown_and_never_run(tmp_path, verdict):
     evil = "</style><script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
-    one = verdict(
+    judged = verdict(
         "tampered", source=evil, explanation=evil, evidence=[{"statement": evil + "2"}], warnings=[evil]
     )
-    one.metadata = {evil: evil}
-    one.model = {"name": evil, "version": evil}
+    judged.metadata = {evil: evil}
+    judged.model = {"name": evil, "version": evil}
     truths = [Truth(Label.REAL, note=evil)]
-    text = write(tmp_path, [one, one], title=evil, truths=truths * 2, truth=True)
+    text = write(tmp_path, [judged, judged], title=evil, truths=truths * 2, truth=True)
     page = Page(text)
     assert "<script" not in text
     assert not [attributes for _, attributes in page.tags if "onerror" in attributes]
@@ -127,7 +127,7 @@ def test_page_is_well_wired(tmp_path, every_kind):
 
 
 def test_tampered_pictures_open_with_the_heat_map_and_others_with_the_picture(tmp_path, every_kind):
-    chosen = [one["id"] for one in Page(write(tmp_path, every_kind)).all("input") if "checked" in one]
+    chosen = [entry["id"] for entry in Page(write(tmp_path, every_kind)).all("input") if "checked" in entry]
     assert chosen == ["show-all", "v1-heat", "v2-plain", "v3-plain", "v4-plain"]
 
 
@@ -162,9 +162,9 @@ def test_a_mask_stands_in_for_a_missing_heat_map(tmp_path, verdict):
 
 
 def test_a_verdict_whose_pixels_are_gone_still_gets_its_card(tmp_path, verdict):
-    one = verdict("tampered")
-    one.forget_picture()
-    text = write(tmp_path, [one])
+    judged = verdict("tampered")
+    judged.forget_picture()
+    text = write(tmp_path, [judged])
     assert "pixels of this picture were not kept" in text
     assert "A part was pasted." in text
 
@@ -175,9 +175,9 @@ def test_a_tampered_verdict_without_a_mask_says_so(tmp_path, verdict):
 
 
 def test_truth_stands_beside_the_verdict_with_overlap_and_outcome(tmp_path, verdict):
-    one = verdict("tampered")
-    truths = [Truth(Label.TAMPERED, "A cup was pasted.", one.mask), Truth(Label.TAMPERED)]
-    text = write(tmp_path, [one, verdict("real")], truths=truths, truth=True)
+    judged = verdict("tampered")
+    truths = [Truth(Label.TAMPERED, "A cup was pasted.", judged.mask), Truth(Label.TAMPERED)]
+    text = write(tmp_path, [judged, verdict("real")], truths=truths, truth=True)
     assert "(IoU): 100%" in text
     assert "A cup was pasted." in text
     assert "✓ right" in text
@@ -199,10 +199,10 @@ def test_the_date_is_that_of_the_run(tmp_path, verdict):
 
 def test_pictures_are_let_go_one_by_one(tmp_path, verdict):
     report = HtmlReport(tmp_path / "report.html", total=2)
-    one = verdict("tampered")
-    pixels = weakref.ref(one.picture)
-    report.add(one)
-    del one
+    judged = verdict("tampered")
+    pixels = weakref.ref(judged.picture)
+    report.add(judged)
+    del judged
     gc.collect()
     assert pixels() is None
     report.discard()
@@ -251,8 +251,8 @@ def test_text_has_the_contrast_that_wcag_asks_for(tmp_path, verdict, theme):
     colours = {name: c if len(c) == 7 else "#" + "".join(2 * x for x in c[1:]) for name, c in colours.items()}
     for front in ("ink", "soft", "tampered", "full_synthetic", "real", "inconclusive", "failed"):
         for back in ("paper", "card", "well"):
-            one, two = sorted((luminance(colours[front]), luminance(colours[back])))
-            assert (two + 0.05) / (one + 0.05) >= 4.5, (front, back)
+            darker, lighter = sorted((luminance(colours[front]), luminance(colours[back])))
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (front, back)
 
 
 def test_a_map_that_is_no_finding_is_weaker_and_called_where_to_look(tmp_path, verdict):
@@ -264,8 +264,8 @@ def test_a_map_that_is_no_finding_is_weaker_and_called_where_to_look(tmp_path, v
         "wrong": {},
         "sentence": "Inconclusive: x.",
     }
-    one = verdict("tampered", inconclusive=True, mask=None, regions=[], heatmap=heat, decision=decision)
-    text = write(tmp_path, [one])
+    judged = verdict("tampered", inconclusive=True, mask=None, regions=[], heatmap=heat, decision=decision)
+    text = write(tmp_path, [judged])
     assert "Where to look" in text
     assert "probability of tampering" not in text
     assert 'id="v1-plain" checked' in text
@@ -279,15 +279,15 @@ def test_a_map_that_is_no_finding_is_weaker_and_called_where_to_look(tmp_path, v
 
 
 def test_a_forgery_named_at_the_wrong_place_is_not_right(tmp_path, verdict):
-    one = verdict("tampered")
-    elsewhere = np.zeros_like(one.mask)
+    judged = verdict("tampered")
+    elsewhere = np.zeros_like(judged.mask)
     elsewhere[:20, -30:] = True
-    assert outcome(one, Truth(Label.TAMPERED, mask=one.mask)) == "right"
-    assert outcome(one, Truth(Label.TAMPERED, mask=elsewhere)) == "wrong place"
+    assert outcome(judged, Truth(Label.TAMPERED, mask=judged.mask)) == "right"
+    assert outcome(judged, Truth(Label.TAMPERED, mask=elsewhere)) == "wrong place"
     assert (
         outcome(verdict("tampered", mask=None, regions=[]), Truth(Label.TAMPERED, mask=elsewhere))
         == "wrong place"
     )
     assert "✗ wrong place" in write(
-        tmp_path, [one], truths=[Truth(Label.TAMPERED, mask=elsewhere)], truth=True
+        tmp_path, [judged], truths=[Truth(Label.TAMPERED, mask=elsewhere)], truth=True
     )

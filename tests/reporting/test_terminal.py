@@ -17,8 +17,8 @@ from pixelsleuth.reporting.terminal import TerminalText, console_for
 def text_of(*verdicts, total=1, width=100) -> str:
     stream = io.StringIO()
     printer = TerminalText(Console(file=stream, width=width, highlight=False), total=total)
-    for one in verdicts:
-        printer.add(one)
+    for judged in verdicts:
+        printer.add(judged)
     return stream.getvalue()
 
 
@@ -36,9 +36,9 @@ def test_a_failure_is_its_sentence(failure):
 
 
 def test_a_statement_that_the_explanation_holds_is_not_repeated(verdict):
-    one = verdict(explanation="Its noise is finer. So it was pasted.")
-    assert text_of(one).count("Its noise is finer.") == 1
-    assert words.statements(one) == []
+    judged = verdict(explanation="Its noise is finer. So it was pasted.")
+    assert text_of(judged).count("Its noise is finer.") == 1
+    assert words.statements(judged) == []
 
 
 def test_colour_only_on_a_terminal_and_never_against_no_color(monkeypatch, verdict):
@@ -67,8 +67,8 @@ def test_records_survive_what_json_cannot_hold(verdict):
     stream = io.StringIO()
     records = JsonRecords(stream, lines=True)
     records.add(verdict(evidence=evidence))
-    found = json.loads(stream.getvalue())["evidence"][0]
-    assert found == {"kind": "x", "value": 0.5, "list": [0, 1], "nan": None}
+    evidence = json.loads(stream.getvalue())["evidence"][0]
+    assert evidence == {"kind": "x", "value": 0.5, "list": [0, 1], "nan": None}
 
 
 def test_an_array_that_is_cut_short_can_still_be_closed(verdict):
@@ -108,18 +108,22 @@ def test_the_error_record_and_both_bounds_stand_with_a_verdict(verdict):
 
 
 def test_a_model_without_measured_errors_says_so_and_keeps_its_mask(verdict):
-    one = verdict("tampered")
-    assert "No error rate was measured for this model." in text_of(one)
-    assert one.located
+    judged = verdict("tampered")
+    assert "No error rate was measured for this model." in text_of(judged)
+    assert judged.located
 
 
 def test_an_inconclusive_verdict_of_a_measured_model_leans_nowhere(verdict):
-    told = DECISION | {"conclusive": False, "wrong": {}, "sentence": "Inconclusive: its score is too low."}
-    one = verdict("tampered", inconclusive=True, decision=told, mask=None, regions=[])
+    decision = DECISION | {
+        "conclusive": False,
+        "wrong": {},
+        "sentence": "Inconclusive: its score is too low.",
+    }
+    judged = verdict("tampered", inconclusive=True, decision=decision, mask=None, regions=[])
     for total in (1, 100):
-        text = text_of(one, total=total)
+        text = text_of(judged, total=total)
         assert "leans" not in text
         assert "its score is too low." in text
         assert "90%" not in text.replace("at least 90%", "") or "Raw scores of the model" in text
-    assert words.headline(one) == "Inconclusive"
-    assert not one.located
+    assert words.headline(judged) == "Inconclusive"
+    assert not judged.located

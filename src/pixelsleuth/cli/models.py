@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixelsleuth.cli.model_commands import calibrate, convert, get, remove
 from pixelsleuth.cli.options import style_option
-from pixelsleuth.cli.weights import calibrate, convert, get, remove
 from pixelsleuth.reporting.words import short_bytes, short_number
 
 if TYPE_CHECKING:
