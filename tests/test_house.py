@@ -40,11 +40,9 @@ ABSENT_IN_CORE = [
 RUNTIME_ROOMS = ("checking", "cli", "compact", "core", "pictures", "reporting")
 LIGHT_MODELS = (
     "catalogue",
-    "choices",
     "facts",
     "factories",
     "precision",
-    "origins",
     "registry",
     "store",
 )

@@ -51,8 +51,7 @@ class CheckOptions:
 
 def run_check(paths: list[str], options: CheckOptions) -> int:
     """Judge `paths` and return the exit status. Raises UsageError where nothing can be judged."""
-    from pixelsleuth.models.choices import options_of
-    from pixelsleuth.models.registry import load
+    from pixelsleuth.models.registry import load, options_of
 
     if options.resume and (options.style != "jsonl" or options.output is None):
         raise UsageError(

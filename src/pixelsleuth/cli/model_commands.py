@@ -40,8 +40,8 @@ def get(name: str, source: str | None, accept_licence: bool, force: bool, own: b
     """
     from pixelsleuth.core.names import suggestion
     from pixelsleuth.errors import UnknownModel
+    from pixelsleuth.models.catalogue import AUTO
     from pixelsleuth.models.fetching.fetch import fetch
-    from pixelsleuth.models.origins import AUTO
     from pixelsleuth.models.registry import specs
 
     known = {spec.name: spec for spec in specs()}
@@ -120,9 +120,9 @@ def convert(
     """
     from pixelsleuth.core.names import suggestion
     from pixelsleuth.errors import MissingExtra, OutputError, UsageError
-    from pixelsleuth.models.choices import chosen, options_of
     from pixelsleuth.models.facts import FACTS
-    from pixelsleuth.models.light.form import NOT
+    from pixelsleuth.models.light.form import ensure_convertible
+    from pixelsleuth.models.registry import options_of, spec_named, weights_at
 
     if not onnx:
         raise UsageError(f"Name the format: pixelsleuth models convert {name} --onnx")
@@ -134,17 +134,14 @@ def convert(
     if name not in FACTS:
         raise UsageError(f"There is no baseline {name!r}{suggestion(name, FACTS)}")
     facts = FACTS[name]
-    if name in NOT:
-        raise UsageError(f"{facts.title} cannot become an ONNX graph: {NOT[name]}.")
-    variant = chosen(facts, options_of([name], options)[name])
+    ensure_convertible(facts)
+    variant = facts.variant(options_of([name], options)[name])
     folder = _target(name, out)
     try:
         from pixelsleuth.models.convert import convert as to_onnx
         from pixelsleuth.models.convert import load_for_conversion
-        from pixelsleuth.models.registry import specs, weights_at
 
-        spec = next(spec for spec in specs() if spec.name == name)
-        published = weights_at(facts, weights, spec)
+        published = weights_at(facts, weights, spec_named(name))
         network = load_for_conversion(name, published, variant)
         detector = to_onnx(network, name, folder, weights=_digests(Path(published), facts))
         click.echo(f"{folder}: {facts.title} in fp32, equal to torch.")
@@ -166,7 +163,7 @@ def _target(name: str, out: Path | None) -> Path:
     """The folder to write. Raises OutputError where it holds anything but a converted detector."""
     from pixelsleuth.errors import OutputError
     from pixelsleuth.models import store
-    from pixelsleuth.models.light.choice import CONVERTED
+    from pixelsleuth.models.light.detector import CONVERTED
     from pixelsleuth.models.light.form import SETTINGS
 
     if out is None:

@@ -122,8 +122,7 @@ def _status(result: Mapping[str, Any], pictures: Pictures) -> int:
 
 def load_all(options: EvaluateOptions) -> tuple[list[Detector], dict[str, str]]:
     """The detectors, and why each of a table's others could not be loaded. Raises UsageError where none could."""
-    from pixelsleuth.models.choices import options_of, weights_of
-    from pixelsleuth.models.registry import load
+    from pixelsleuth.models.registry import load, options_of, weights_of
 
     weights = weights_of(options.models, options.weights)
     variants = options_of(options.models, options.variants)

@@ -25,8 +25,7 @@ from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.names import suggestion
 from pixelsleuth.core.verdict import Verdict
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.choices import chosen
-from pixelsleuth.models.facts import FACTS, Facts
+from pixelsleuth.models.facts import FACTS, Facts, module_of
 from pixelsleuth.models.precision import place
 from pixelsleuth.models.preparation import Steps, prepared
 from pixelsleuth.models.tensor_files import read_tensors
@@ -58,7 +57,7 @@ class Baseline(nn.Module):
 
     def __init__(self, **options: str) -> None:
         super().__init__()
-        self.options = chosen(self.facts, options)
+        self.options = self.facts.variant(options)
 
     @classmethod
     def fresh(cls, **options: str) -> Self:
@@ -79,6 +78,12 @@ class Baseline(nn.Module):
         network = cls(**options)
         load_strict(network, read_tensors(Path(weights), cls.facts.files), name=str(weights))
         return network.eval()
+
+    @classmethod
+    def loaded(cls, weights: str | Path, device: str, precision: str, **options: str) -> Self:
+        """The same for a device and a precision, where a baseline is too large to be loaded in full first."""
+        del device, precision
+        return cls.load(weights, **options)
 
     def steps(self) -> Steps:
         """How a picture becomes the network's input, see `models.preparation`; or `prepare` is written instead."""
@@ -220,20 +225,21 @@ class BaselineDetector(Detector):
 
 
 def load(
-    module: str,
+    name: str,
     device: str = "auto",
     *,
     weights: str,
     options: Mapping[str, str] | None = None,
-    precision: str = "fp32",
+    precision: str = "auto",
 ) -> BaselineDetector:
-    """The detector of a baseline's file in this folder, with its weights.
+    """The detector of a baseline, by the name that `baseline_class` takes, with its weights.
 
     Raises:
         UsageError: the weights are missing, damaged or another network's; no such option or device.
     """
     where, _, _ = place(device, precision)
-    return BaselineDetector(baseline_class(module).load(weights, **options or {}), device=where)
+    network = baseline_class(name).loaded(weights, device, precision, **options or {})
+    return BaselineDetector(network, device=where)
 
 
 def load_folder(folder: str, device: str = "auto", precision: str = "fp32") -> BaselineDetector:
@@ -258,7 +264,7 @@ def store_folder(network: Baseline, name: str, folder: Path) -> None:
 
 
 def baseline_class(name: str) -> type[Baseline]:
-    """The class of a baseline: by its file in this folder, or "module:Class" for one of somebody's own.
+    """The class of a baseline: by its name, or "module:Class" for one of somebody's own.
 
     Raises:
         UsageError: there is none of this name.
@@ -267,13 +273,13 @@ def baseline_class(name: str) -> type[Baseline]:
     if not mark and name not in FACTS:
         raise UsageError(f"There is no baseline {name!r}{suggestion(name, FACTS)}")
     try:
-        members = vars(import_module(module if mark else f"pixelsleuth.models.baselines.{name}"))
+        members = vars(import_module(module if mark else module_of(name)))
     except ModuleNotFoundError as error:
         raise UsageError(f"There is no baseline {name!r}: {error}.") from error
     wanted = [members.get(attribute)] if mark else members.values()
     for one in wanted:
         if isinstance(one, type) and issubclass(one, Baseline):
             facts = getattr(one, "facts", None)
-            if facts is not None and (mark or facts is FACTS[name]):
+            if facts is not None and (mark or facts == FACTS[name]):
                 return one
     raise UsageError(f"{name} is no Baseline with facts.")

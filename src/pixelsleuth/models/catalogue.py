@@ -1,4 +1,4 @@
-"""What detectors there are, without importing any of them."""
+"""The detectors that ship, what they need and what they can do; none is imported to list them."""
 
 from __future__ import annotations
 
@@ -6,36 +6,30 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from pixelsleuth.core.detector import Capability
-from pixelsleuth.models.facts import FACTS, Facts
-from pixelsleuth.models.origins import ORIGINS, PERMISSIVE, Origin
+from pixelsleuth.models.facts import CLIP_TOWER, FACTS, Facts, Origin
 from pixelsleuth.models.precision import needed
-
-
-def importable(package: str) -> bool:
-    """True where a package is there (it is not imported to find out)."""
-    try:
-        return find_spec(package) is not None
-    except (ImportError, ValueError):
-        return False
-
 
 VLM_PACKAGES = ("torch", "transformers", "accelerate", "sentencepiece", "safetensors")
 PRECISE = ("fp32", "bf16", "int8", "int4")
 SIDA = "pixelsleuth.models.sida.detector:load"
 FAKEVLM = "pixelsleuth.models.fakevlm.detector:load"
 SO_FAKE = "pixelsleuth.models.so_fake_r1.detector:load"
-LISA = "pixelsleuth.models.sida.lisa:load_detector"
+PERMISSIVE = ("Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT")
+"""Licences under which weights are fetched without a question."""
+AUTO = ("commfor", "pscc_net")
+"""What `pixelsleuth models get auto` fetches: small, under permissive licences, one for either kind of fake."""
 
 
 @dataclass(frozen=True)
 class ModelSpec:
     """What is known of a detector without loading it.
 
-    `factory` is "module:callable"; the callable takes `arguments`, `device` ("auto", "cpu" or "cuda") and, where
-    `precisions` names some, `precision`, and returns a Detector. `parameters` counts weights, `compressible` those
-    that int8 and int4 make smaller (the language model's layers); `download_bytes` is what the first use fetches
-    (0: it ships inside the package); `extra` is the pip extra it needs, `packages` the modules that tell whether that
-    extra is installed. `facts` are a baseline's: with them the factory also takes `weights` and `options`.
+    `factory` is "module:callable". The callable returns a Detector; it takes `arguments`, `device` ("auto", "cpu" or
+    "cuda") and, where `precisions` is not empty, `precision`. `parameters` counts weights, `compressible` those that
+    int8 and int4 make smaller (the language model's layers). `download_bytes` is what the first use fetches (0: it
+    ships inside the package). `extra` is the pip extra that it needs, `packages` the modules that show whether that
+    extra is installed. `origins`: where `pixelsleuth models get` fetches the weights (none: by hand, or at first use).
+    `facts` are a baseline's: its factory also takes `weights` and `options`.
     """
 
     name: str
@@ -51,15 +45,11 @@ class ModelSpec:
     precisions: tuple[str, ...] = ()
     compressible: int = 0
     facts: Facts | None = None
-
-    @property
-    def origins(self) -> tuple[Origin, ...]:
-        """Where `pixelsleuth models get` fetches the weights from; nowhere where they are fetched by hand."""
-        return ORIGINS.get(self.name, ())
+    origins: tuple[Origin, ...] = ()
 
     @property
     def permissive(self) -> bool:
-        """True where the licence is one of those that ask nobody's consent."""
+        """True where the licence lets anybody use the weights without a question."""
         return self.licence in PERMISSIVE
 
     @property
@@ -76,42 +66,51 @@ class ModelSpec:
         return {name: needed(self.parameters, self.compressible, name) for name in known}
 
 
-def _sida(name: str, hub_id: str, parameters: int, compressible: int, *, describes: bool) -> ModelSpec:
-    can = frozenset(Capability) if describes else frozenset(Capability) - {Capability.EXPLAIN}
-    clip = 290_581_504
+def importable(package: str) -> bool:
+    """True where a package is installed; it is not imported to find out."""
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _sida(published: str, parameters: int, compressible: int, size: int, *, describes: bool) -> ModelSpec:
+    """One of SIDA's published checkpoints; `size` is the bytes of its repository."""
+    hub_id, without_clip = f"saberzl/{published}", parameters - 290_581_504
     return ModelSpec(
-        name=name,
+        name=published.lower(),
         factory=SIDA,
         arguments=(hub_id,),
         summary=f"SIDA as its authors published it ({hub_id}){', with descriptions' if describes else ''}.",
         parameters=parameters,
-        download_bytes=2 * (parameters - clip) + 1_710_000_000,
+        download_bytes=2 * without_clip + 1_710_000_000,
         extra="vlm",
-        capabilities=can,
+        capabilities=frozenset(Capability) - (set() if describes else {Capability.EXPLAIN}),
         licence="see its page on the hub",
         packages=VLM_PACKAGES,
         precisions=PRECISE,
         compressible=compressible,
+        origins=(Origin(hub_id, size=size), CLIP_TOWER),
     )
 
 
-def _baseline(facts: Facts) -> ModelSpec:
-    large = facts.name == "lisa"
-    can = {Capability.DETECT} | ({Capability.LOCALIZE} if facts.localizes else set())
+def baseline(facts: Facts) -> ModelSpec:
+    """A baseline, by its facts."""
     return ModelSpec(
         name=facts.name,
-        factory=LISA if large else "pixelsleuth.models.baseline:load",
-        arguments=() if large else (facts.name,),
+        factory="pixelsleuth.models.baseline:load",
+        arguments=(facts.name,),
         summary=f"Baseline: {facts.title} ({facts.paper}).",
         parameters=facts.parameters,
-        download_bytes=sum(origin.bytes for origin in ORIGINS.get(facts.name, ())) or None,
+        download_bytes=sum(origin.bytes for origin in facts.origins) or None,
         extra="vlm",
-        capabilities=frozenset(can),
+        capabilities=frozenset({Capability.DETECT} | ({Capability.LOCALIZE} if facts.localizes else set())),
         licence=facts.licence,
         packages=VLM_PACKAGES,
-        precisions=PRECISE if large else (),
-        compressible=6_476_267_520 if large else 0,
+        precisions=PRECISE if facts.compressible else (),
+        compressible=facts.compressible,
         facts=facts,
+        origins=facts.origins,
     )
 
 
@@ -133,12 +132,10 @@ SPECS = (
         capabilities=frozenset(Capability),
         licence="Apache-2.0",
     ),
-    _sida("sida-7b", "saberzl/SIDA-7B", 7_700_812_519, 6_476_267_520, describes=False),
-    _sida("sida-7b-description", "saberzl/SIDA-7B-description", 7_700_812_519, 6_476_267_520, describes=True),
-    _sida("sida-13b", "saberzl/SIDA-13B", 13_993_742_055, 12_688_179_200, describes=False),
-    _sida(
-        "sida-13b-description", "saberzl/SIDA-13B-description", 13_993_742_055, 12_688_179_200, describes=True
-    ),
+    _sida("SIDA-7B", 7_700_812_519, 6_476_267_520, 14_820_000_000, describes=False),
+    _sida("SIDA-7B-description", 7_700_812_519, 6_476_267_520, 14_820_000_000, describes=True),
+    _sida("SIDA-13B", 13_993_742_055, 12_688_179_200, 27_410_000_000, describes=False),
+    _sida("SIDA-13B-description", 13_993_742_055, 12_688_179_200, 27_410_000_000, describes=True),
     ModelSpec(
         name="fakevlm",
         factory=FAKEVLM,
@@ -152,6 +149,7 @@ SPECS = (
         packages=VLM_PACKAGES,
         precisions=PRECISE,
         compressible=6_476_267_520,
+        origins=(Origin("lingcco/fakeVLM", size=14_130_000_000),),
     ),
     ModelSpec(
         name="qwen2.5-vl-7b",
@@ -167,8 +165,21 @@ SPECS = (
         precisions=PRECISE,
         compressible=6_525_618_176,
     ),
-    *map(_baseline, FACTS.values()),
 )
+"""All but the baselines."""
+
+
+def spec_of(name: str) -> ModelSpec | None:
+    """The detector that ships under a name; only that baseline's facts are read. None: there is none."""
+    if name in FACTS:
+        return baseline(FACTS[name])
+    return next((spec for spec in SPECS if spec.name == name), None)
+
+
+def shipped_specs() -> list[ModelSpec]:
+    """Every detector that ships: the systems first, then the baselines."""
+    return [*SPECS, *map(baseline, FACTS.values())]
+
 
 CHECKPOINTS = {
     "baseline": "pixelsleuth.models.baseline:load_folder",
@@ -179,7 +190,7 @@ CHECKPOINTS = {
     "Qwen2VLForConditionalGeneration": SO_FAKE,
     "Qwen2_5_VLForConditionalGeneration": SO_FAKE,
 }
-"""Who loads a checkpoint, by `pixelsleuth`, `model_type` or `architectures` of its config.json, in this order."""
+"""The factory for a checkpoint, by `pixelsleuth`, `model_type` or `architectures` of its config.json, in this order."""
 
 SERVED = ModelSpec(
     "openai:URL#NAME",
@@ -188,7 +199,7 @@ SERVED = ModelSpec(
     extra="api",
     packages=("openai",),
 )
-"""What `openai:...` needs: no torch."""
+"""A served model needs no torch."""
 
 HUB = ModelSpec(
     "a checkpoint",
@@ -197,4 +208,4 @@ HUB = ModelSpec(
     extra="vlm",
     packages=VLM_PACKAGES,
 )
-"""What any checkpoint needs; an owner/name that is no folder goes to its factory."""
+"""What any checkpoint needs; its factory takes a hub id (owner/name)."""

@@ -26,7 +26,7 @@ from pixelsleuth.models.baseline import Baseline, baseline_class
 from pixelsleuth.models.baselines.commfor import CommFor
 from pixelsleuth.models.facts import FACTS
 from pixelsleuth.models.light.detector import OUTPUTS, LightDetector, session_options
-from pixelsleuth.models.light.form import GRAPH, NOT, SETTINGS, STRETCH, Form, Part
+from pixelsleuth.models.light.form import GRAPH, SETTINGS, STRETCH, Form, Part, ensure_convertible
 from pixelsleuth.models.preparation import prepared
 
 OPSET = 18
@@ -66,7 +66,7 @@ def convert(
         UsageError: this baseline, or this variant of it, cannot become a graph (the sentence says why).
         MissingExtra: the exporter's packages are missing. OSError: the folder cannot be written.
     """
-    _may_convert(network, name)
+    _ensure_graph(network)
     out.mkdir(parents=True, exist_ok=True)
     graph, partial = out / GRAPH, out / f"{GRAPH}.part"
     try:
@@ -130,9 +130,9 @@ def compare(network: Baseline, detector: LightDetector) -> None:
                 )
 
 
-def _may_convert(network: Baseline, name: str) -> None:
-    if name in NOT:
-        raise UsageError(f"{network.facts.title} cannot become an ONNX graph: {NOT[name]}.")
+def _ensure_graph(network: Baseline) -> None:
+    """Raise UsageError where this variant cannot become a graph."""
+    ensure_convertible(network.facts)
     example = torch.from_numpy(prepared(np.zeros((300, 420, 3), np.uint8), network.steps()))
     if network.prepare(np.zeros((300, 420, 3), np.uint8)).shape != example.shape:
         raise UsageError(
@@ -225,8 +225,7 @@ def load_for_conversion(name: str, weights: str, options: Mapping[str, str]) -> 
     """A baseline with its weights, on the processor. Raises UsageError."""
     if name not in FACTS:
         raise UsageError(f"There is no baseline {name!r}: `pixelsleuth models` lists them.")
-    if name in NOT:
-        raise UsageError(f"{FACTS[name].title} cannot become an ONNX graph: {NOT[name]}.")
+    ensure_convertible(FACTS[name])
     return baseline_class(name).load(weights, **options)
 
 

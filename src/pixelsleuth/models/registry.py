@@ -1,23 +1,25 @@
-"""Detectors by name, imported only when asked for: a registry entry is a string, "module:callable"."""
+"""Load a detector by its name, by a checkpoint, by an endpoint, or by "module:callable".
+
+What there is stands in `models.catalogue`; nothing is imported before it is loaded.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelsleuth.core.content import ensure_regular
 from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.names import nearest
-from pixelsleuth.errors import MissingExtra, UnknownModel, UsageError
+from pixelsleuth.errors import UnknownModel, UsageError
 from pixelsleuth.models import store
-from pixelsleuth.models.catalogue import CHECKPOINTS, HUB, SERVED, SPECS, ModelSpec, importable
-from pixelsleuth.models.choices import chosen
-from pixelsleuth.models.factories import ensure_detector, ensure_makes_detector
-from pixelsleuth.models.facts import Facts
+from pixelsleuth.models.catalogue import CHECKPOINTS, HUB, SERVED, ModelSpec, shipped_specs, spec_of
+from pixelsleuth.models.factories import facts_of_class, import_factory, make
+from pixelsleuth.models.facts import FACTS, Facts
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Source
@@ -25,12 +27,11 @@ if TYPE_CHECKING:
 
 EXPORTED = "compact.json"
 CONVERTED = ("detector.json", "model.onnx")
-LIGHT = "pixelsleuth.models.light"
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16", "int8", "int4")
 
-
 _SPECS: dict[str, ModelSpec] = {}
+"""Detectors that were registered, by name; they go before those that ship."""
 
 
 def register(spec: ModelSpec) -> None:
@@ -41,13 +42,18 @@ def register(spec: ModelSpec) -> None:
 
 
 def unregister(name: str) -> None:
-    """Take a detector out again (tests, notebooks); an unknown name is no error."""
+    """Remove a registered detector (tests, notebooks); an unknown name is no error."""
     _SPECS.pop(name, None)
 
 
 def specs() -> list[ModelSpec]:
-    """Return the known detectors in the order in which they were registered."""
-    return list(_SPECS.values())
+    """The detectors that ship, then those that were registered, in that order."""
+    return list(({spec.name: spec for spec in shipped_specs()} | _SPECS).values())
+
+
+def spec_named(name: str) -> ModelSpec | None:
+    """The detector that was registered under a name, or ships under it; only its own facts are read."""
+    return _SPECS.get(name) or spec_of(name)
 
 
 def load(
@@ -58,14 +64,16 @@ def load(
     weights: str | None = None,
     options: Mapping[str, str] | None = None,
 ) -> Detector:
-    """Return the detector called `name`, that a checkpoint (a folder or a hub id, owner/name) holds, that an endpoint
-    serves (`openai:URL#name`), or that "module:callable" makes.
+    """Return a detector.
 
-    `precision` is that of the weights: "auto" (bf16 on a GPU, fp32 on a CPU), "fp32", "bf16", "int8" or "int4".
-    `weights` (a file or a folder) and `options` are for baselines alone, see `models.facts`.
+    `name` is a detector's name (`specs()` lists them), a checkpoint (a folder, or a hub id, owner/name), an endpoint
+    (`openai:URL#name`), or "module:callable". `precision` is that of the weights: "auto" (bf16 on a GPU, fp32 on a
+    CPU), "fp32", "bf16", "int8" or "int4". `weights` (a file or a folder) and `options` are for baselines alone, see
+    `models.facts`.
 
-    Raises UnknownModel (with a suggestion), MissingExtra, or UsageError for an unknown device or precision, and for
-    weights that are missing, damaged or too large.
+    Raises:
+        UnknownModel: no such detector (with a suggestion). MissingExtra: a package is not installed. UsageError: no
+            such device or precision; weights that are missing, damaged or too large.
     """
     if not isinstance(name, str | os.PathLike):
         raise UsageError(
@@ -75,60 +83,73 @@ def load(
     for what, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
         if value not in known:
             raise UsageError(f"Unknown {what} {value!r}; choose one of {', '.join(known)}.")
-    switches: dict[str, Any] = {"device": device} | ({"precision": precision} if precision != "auto" else {})
-    spec = _SPECS.get(name)
+    spec = spec_named(name)
     for place in (None if spec is not None else name, weights):
         if place is not None and os.path.exists(place):
             ensure_regular(place)
-    facts = spec.facts if spec is not None else _facts_of(name)
-    if facts is not None and spec is not None and precision in ("auto", "fp32"):
-        light = _light(facts, spec, device, weights, options or {}, torch=spec.installed)
-        if light is not None:
-            return light
+    facts = spec.facts if spec is not None else facts_of_class(name)
+    switches: dict[str, Any] = {"device": device} | ({"precision": precision} if precision != "auto" else {})
     if facts is not None:
-        switches |= {"weights": weights_at(facts, weights, spec), "options": chosen(facts, options or {})}
-    elif weights is not None or options:
+        return _load_baseline(name, facts, spec, weights, options or {}, switches)
+    if weights is not None or options:
         if spec is None and ":" not in name and not os.path.exists(name):
             raise UnknownModel(_unknown(name))
         raise UsageError(f"The model {name!r} takes no --weights and no --option: these are for baselines.")
-    entry = store.ready(name) if spec is not None and spec.origins and facts is None else None
-    if spec is not None:
-        if precision != "auto" and precision not in spec.precisions:
-            raise UsageError(f"The model {name!r} has one precision: leave --precision out.")
-        arguments = spec.arguments if entry is None else (str(entry.folder), *spec.arguments[1:])
-        return _make(spec.factory, spec, *arguments, **switches)
+    if spec is None:
+        return _load_unlisted(name, switches)
+    entry = store.ready(name) if spec.origins else None
+    _ensure_precision(spec, precision)
+    arguments = spec.arguments if entry is None else (str(entry.folder), *spec.arguments[1:])
+    return make(spec.factory, spec, *arguments, **switches)
+
+
+def _load_baseline(
+    name: str,
+    facts: Facts,
+    spec: ModelSpec | None,
+    weights: str | None,
+    options: Mapping[str, str],
+    switches: Mapping[str, Any],
+) -> Detector:
+    """A baseline, through ONNX Runtime where that form is ready, else through torch; `spec` None: somebody's own."""
+    precision = switches.get("precision", "auto")
+    if spec is not None and precision in ("auto", "fp32"):
+        light = _light(facts, spec, switches["device"], weights, options, torch=spec.installed)
+        if light is not None:
+            return light
+    choices = {"weights": weights_at(facts, weights, spec), "options": facts.variant(options)}
+    if spec is None:
+        return make("pixelsleuth.models.baseline:load", None, name, **switches, **choices)
+    _ensure_precision(spec, precision)
+    return make(spec.factory, spec, *spec.arguments, **switches, **choices)
+
+
+def _load_unlisted(name: str, switches: Mapping[str, Any]) -> Detector:
+    """The detector of an endpoint, a folder, a hub id, or somebody's own module. Raises UnknownModel."""
     if name.startswith("openai:"):
-        return _make(SERVED.factory, SERVED, name, **switches)
+        return make(SERVED.factory, SERVED, name, **switches)
+    device = switches["device"]
     if all(os.path.isfile(os.path.join(name, file)) for file in CONVERTED):
-        return _make(f"{LIGHT}.detector:load_folder", None, name, device=device)
+        return make("pixelsleuth.models.light.detector:load_folder", None, name, device=device)
     if os.path.isfile(os.path.join(name, EXPORTED)):
-        return _make("pixelsleuth.compact.detector:load_folder", None, name, device=device)
+        return make("pixelsleuth.compact.detector:load_folder", None, name, device=device)
     factory = _checkpoint(name)
     if factory is not None:
-        return _make(factory, HUB, name, **switches)
-    if facts is not None:
-        return _make("pixelsleuth.models.baseline:load", None, name, **switches)
+        return make(factory, HUB, name, **switches)
     if ":" in name and not os.path.exists(name):
-        return _make(name, None, **switches)
+        return make(name, None, **switches)
     raise UnknownModel(_unknown(name))
 
 
-def _facts_of(name: str) -> Facts | None:
-    """What is known of somebody's own baseline, "module:Class"; None for all else, and for what cannot be imported."""
-    module, mark, attribute = name.partition(":")
-    if not mark or not all(part.isidentifier() for part in [*module.split("."), attribute]):
-        return None
-    try:
-        facts = getattr(getattr(import_module(module), attribute, None), "facts", None)
-    except Exception:  # whatever a module raises when it is imported is told where it is called for
-        return None
-    return facts if isinstance(facts, Facts) else None
+def _ensure_precision(spec: ModelSpec, precision: str) -> None:
+    if precision != "auto" and precision not in spec.precisions:
+        raise UsageError(f"The model {spec.name!r} has one precision: leave --precision out.")
 
 
 def load_light_first(name: str, device: str = "auto") -> Detector:
-    """A baseline with the weights in the store, without torch wherever that is possible: what a panel is made of, and
-    what its errors are measured on. Raises as `load` does."""
-    spec = _SPECS.get(name)
+    """A baseline with the weights in the store, without torch where that is possible: a panel's members are loaded and
+    measured in this form. Raises as `load` does."""
+    spec = spec_named(name)
     if spec is not None and spec.facts is not None and device != "cuda":
         light = _light(spec.facts, spec, device, None, {}, torch=False)
         if light is not None:
@@ -145,10 +166,10 @@ def _light(
     *,
     torch: bool,
 ) -> Detector | None:
-    """The baseline through ONNX Runtime; None: torch is to run it, or no such form is there."""
+    """The baseline through ONNX Runtime; None where torch is to run it (`torch`) or where there is no such form."""
     if not facts.light and not (store.folder(facts.name) / "onnx").is_dir():
         return None  # nothing is imported to find that out
-    choose: Callable[..., Detector | None] = _factory(f"{LIGHT}.choice:light", spec)
+    choose: Callable[..., Detector | None] = import_factory("pixelsleuth.models.light.detector:light")
     return choose(
         facts,
         device,
@@ -159,26 +180,27 @@ def _light(
     )
 
 
-def weights_at(facts: Facts, given: str | None, spec: ModelSpec | None) -> str:
-    """The file, folder or hub id; it may be left out where the store has the weights, and a hub id always."""
-    if given is None:
-        entry = store.ready(spec.name) if spec is not None and spec.origins else None
-        if entry is not None:
-            return str(entry.weights)
-        if "/" in facts.files[0]:
-            return facts.files[0]
-        what = facts.files[0] if len(facts.files) == 1 else f"a folder with {', '.join(facts.files)}"
-        if spec is not None and spec.origins:
+def weights_at(facts: Facts, weights: str | None, spec: ModelSpec | None) -> str:
+    """The file, folder or hub id of a baseline's weights: `weights`, else what the store has, else the hub id that the
+    facts name. Raises UsageError where there is none."""
+    expected = facts.files[0] if len(facts.files) == 1 else f"a folder with {', '.join(facts.files)}"
+    if weights is not None:
+        if not os.path.exists(weights) and "/" not in facts.files[0]:
             raise UsageError(
-                f"{facts.title} needs its weights: run `pixelsleuth models get {spec.name}`, or name them with "
-                f"--weights ({what})."
+                f"There is nothing at {weights}: name {facts.title}'s {facts.files[0]} with --weights."
             )
-        raise UsageError(f"{facts.title} needs --weights ({what}); where to get them: {facts.where}.")
-    if not os.path.exists(given) and "/" not in facts.files[0]:
+        return weights
+    entry = store.ready(spec.name) if spec is not None and spec.origins else None
+    if entry is not None:
+        return str(entry.weights)
+    if "/" in facts.files[0]:
+        return facts.files[0]
+    if spec is not None and spec.origins:
         raise UsageError(
-            f"There is nothing at {given}: name {facts.title}'s {facts.files[0]} with --weights."
+            f"{facts.title} needs its weights: run `pixelsleuth models get {spec.name}`, or name them with "
+            f"--weights ({expected})."
         )
-    return given
+    raise UsageError(f"{facts.title} needs --weights ({expected}); where to get them: {facts.where}.")
 
 
 def _checkpoint(name: str) -> str | None:
@@ -204,64 +226,8 @@ def _kinds(folder: str) -> list[str]:
     return [kind for kind in found if isinstance(kind, str)]
 
 
-def _make(target: str, spec: ModelSpec | None, *arguments: str, **options: Any) -> Detector:
-    """Import and call a factory; what it lacks on this machine is told in one sentence."""
-    if spec is not None:
-        missing = next((package for package in spec.packages if not importable(package)), None)
-        if missing is not None and spec.extra is not None:
-            raise MissingExtra(missing, spec.extra)
-    name = spec.name if spec is not None else arguments[0] if arguments else target
-    own = spec is None and not arguments  # "module:callable" as somebody wrote it
-    try:
-        factory = _factory(target, spec)
-        if own:
-            ensure_makes_detector(factory, target)
-        made = factory(*arguments, **options)
-        if own:
-            ensure_detector(made, target)
-        return made
-    except ModuleNotFoundError as error:
-        raise _missing(error, target, spec) from error
-    except ImportError as error:
-        raise UsageError(f"The model {name!r} cannot be imported ({error}); install it again.") from error
-    except OSError as error:
-        raise UsageError(
-            f"The model {name!r} cannot be read ({error.strerror or error}); check that its files are there."
-        ) from error
-
-
-def _missing(error: ModuleNotFoundError, target: str, spec: ModelSpec | None) -> UsageError:
-    module, missing = target.partition(":")[0], error.name or ""
-    if missing and f"{module}.".startswith(f"{missing}."):
-        return UnknownModel(f"There is no model {target!r}: {error}.")
-    package = missing.partition(".")[0]
-    if spec is None and not module.startswith("pixelsleuth."):
-        return UsageError(f"The model {target!r} needs {package}, which is not installed; install it.")
-    return MissingExtra(package, spec.extra if spec is not None else None)
-
-
-def _factory(target: str, spec: ModelSpec | None) -> Callable[..., Detector]:
-    module_name, _, attribute = target.partition(":")
-    try:
-        factory: Any = getattr(import_module(module_name), attribute)
-    except (AttributeError, ValueError) as error:
-        if spec is None:
-            raise UnknownModel(f"There is no model {target!r}: {error}.") from error
-        raise
-    except (ImportError, OSError):
-        raise
-    except Exception as error:
-        if spec is not None:
-            raise
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UsageError(
-            f"The module of {target!r} fails when it is imported ({reason}); mend it."
-        ) from error
-    return factory
-
-
 def _unknown(name: str) -> str:
-    names = list(_SPECS)
+    names = [spec.name for spec in specs()]
     known = f"known models: {', '.join(names)}"
     if os.path.isdir(name):
         if _kinds(name) == ["pixelsleuth_compact"]:
@@ -287,5 +253,60 @@ def check(
     return _cached(model, device).check(source, explain=explain)
 
 
-for _spec in SPECS:
-    register(_spec)
+def weights_of(models: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
+    """The weights of each model, from --weights: FILE where there is one model; where there are several, NAME=FILE, or
+    a folder that holds NAME/ or the expected file of each.
+
+    >>> weights_of(["npr"], ["npr.pth"])
+    {'npr': 'npr.pth'}
+    >>> weights_of(["npr", "rine"], ["rine=r.pth", "npr=n.pth"])
+    {'rine': 'r.pth', 'npr': 'n.pth'}
+    """
+    places: dict[str, str] = {}
+    for text in texts:
+        name, equals, file = text.partition("=")
+        if equals and name in models:
+            places[name] = file
+        elif len(models) == 1:
+            places[models[0]] = text
+        elif Path(text).is_dir():
+            places = _weights_inside(Path(text), models) | places
+        else:
+            raise UsageError(
+                f"--weights {text}: with several models name a folder, or say whose it is, as {models[0]}={text}."
+            )
+    return places
+
+
+def _weights_inside(folder: Path, models: Sequence[str]) -> dict[str, str]:
+    """The weights of each model that a folder holds."""
+    places = {}
+    for name in models:
+        files = FACTS[name].files if name in FACTS else ()
+        candidates = [
+            path for path in (folder / name, *(folder / file for file in files[:1])) if path.exists()
+        ]
+        if candidates:
+            single = candidates[0] / files[0] if len(files) == 1 else candidates[0]
+            places[name] = str(single if candidates[0].is_dir() and single.is_file() else candidates[0])
+    return places
+
+
+def options_of(models: Sequence[str], texts: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The options of each model, from --option: KEY=VALUE for all models, NAME:KEY=VALUE for one.
+
+    >>> options_of(["npr", "rine"], ["size=native", "rine:size=224"])
+    {'npr': {'size': 'native'}, 'rine': {'size': '224'}}
+    """
+    options: dict[str, dict[str, str]] = {name: {} for name in models}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--option {text}: write KEY=VALUE.")
+        name, _, own_key = key.partition(":")
+        if own_key and name in models:
+            options[name][own_key] = value
+        else:
+            for model in models:
+                options[model][key] = value
+    return options

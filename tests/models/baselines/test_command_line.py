@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.baselines.dinov2 import Dinov2
 from pixelsleuth.models.baselines.pscc_net import PsccNet
-from pixelsleuth.models.choices import options_of, weights_of
 from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.registry import options_of, weights_of
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_lisas_folder_is_its_weights(cli: Callable[..., Result], shared: Path) -
         (("--model", "mvss_net"), r"needs --weights \(mvssnet_casia.pt\); where to get them"),
         (("--model", "pscc_net"), r"models get pscc_net`, or .* \(a folder with HRNet.pth, NLCDetection.pth"),
         (("--model", "trufor", "--weights", "nowhere.pth"), "There is nothing at nowhere.pth"),
-        (("--model", "pscc_net", "--weights", "{pscc}", "--option", "inputs=x"), "did you mean 'input'"),
+        (("--model", "pscc_net", "--weights", "{pscc}", "--option", "inputs=x"), "did you mean input"),
         (("--model", "pscc_net", "--weights", "{pscc}", "--option", "input"), "write KEY=VALUE"),
         (
             ("--model", "hifi_net", "--weights", "{pscc}"),

@@ -189,9 +189,9 @@ def test_a_checkpoint_of_another_network_is_refused(networks: Callable[[str], Ba
 
 
 def test_an_unknown_option_is_named_with_what_there_is() -> None:
-    with pytest.raises(UsageError, match="did you mean 'planes'"):
+    with pytest.raises(UsageError, match="did you mean planes"):
         mvss_net.MvssNet(plane="rgb")
-    with pytest.raises(UsageError, match="did you mean 'resize256'"):
+    with pytest.raises(UsageError, match="did you mean resize256"):
         pscc_net.PsccNet(input="resize25")
 
 

@@ -1,9 +1,12 @@
-"""The example of docs/add_a_detector.md is a detector: it trains, checks, and stands in an evaluation."""
+"""The example of docs/add_a_detector.md is a detector: one file, which trains, checks, and stands in an evaluation."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +18,14 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = "residue:Residue"
+SETTINGS = ("equalise=off", "batch=6", "steps=40", "optimiser.learning_rate=2e-2")
+
+
+def page_code() -> str:
+    """The page's Python block."""
+    page = (ROOT / "docs" / "add_a_detector.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    return code
 
 
 @pytest.fixture
@@ -27,9 +38,7 @@ def cli() -> Callable[..., Result]:
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The page's Python block as a file that can be imported."""
-    page = (ROOT / "docs" / "add_a_detector.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
-    (tmp_path / "residue.py").write_text(code, encoding="utf-8")
+    (tmp_path / "residue.py").write_text(page_code(), encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
     sys.modules.pop("residue", None)
@@ -57,8 +66,7 @@ def test_the_page_trains_checks_and_evaluates(
 ) -> None:
     out = tmp_path / "run"
     recipe = ROOT / "recipes" / "baselines" / "common.yaml"
-    settings = ["equalise=off", "batch=6", "steps=40", "optimiser.learning_rate=2e-2"]
-    trained = cli("train", recipe, f"baseline={NAME}", f"data={data}", f"out={out}", *settings)
+    trained = cli("train", recipe, f"baseline={NAME}", f"data={data}", f"out={out}", *SETTINGS)
     assert trained.exit_code == 0, trained.output
     losses = [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
     assert losses[-1] < 0.3 < losses[0]
@@ -93,6 +101,36 @@ def test_the_page_trains_checks_and_evaluates(
     (model,) = json.loads((tmp_path / "e" / "metrics.json").read_text())["models"]
     assert model["name"] == "residue"
     assert model["conditions"]["clean"]["figures"]["auroc"]["value"] == 1.0
+
+
+def test_one_file_in_the_package_is_all_that_a_new_baseline_needs(data: Path, tmp_path: Path) -> None:
+    """In a copy of the package: listed without torch, trained, and loaded with its weights."""
+    package = tmp_path / "copy" / "pixelsleuth"
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "src" / "pixelsleuth", package, ignore=ignore, copy_function=os.symlink)
+    (package / "models" / "baselines" / "residue.py").write_text(page_code(), encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(package.parent), "PIXELSLEUTH_HOME": str(tmp_path / "home")}
+
+    def run(*arguments: object) -> str:
+        command = [sys.executable, "-m", "pixelsleuth", *map(str, arguments)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=600
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    (listed,) = (
+        model for model in json.loads(run("models", "--format", "json")) if model["name"] == "residue"
+    )
+    assert listed["parameters"] == 2_493
+    recipe = ROOT / "recipes" / "baselines" / "common.yaml"
+    run("train", recipe, "baseline=residue", f"data={data}", "out=run", *SETTINGS)
+    weights = tmp_path / "run" / "model" / "weights.safetensors"
+    records = run("check", "12.png", "13.png", "--model", "residue", "--weights", weights, "--format", "json")
+    assert [record["label"] for record in json.loads(records)] == ["real", "full_synthetic"]
+    assert (
+        json.loads(run("check", "13.png", "--model", "run/model", "--format", "json"))[0]["label"] != "real"
+    )
 
 
 def test_its_size_is_what_its_facts_say(module: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from pixelsleuth.models import catalogue, registry
+from pixelsleuth.models.facts import Origin, Remote
 from pixelsleuth.models.fetching import transfer, web
-from pixelsleuth.models.origins import ORIGINS, Origin, Remote
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "owner/detector"
@@ -178,8 +180,15 @@ def origins(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Origin, ...]]:
         "lisa": (Origin(REPOSITORY),),
     }
     for name, origin in own.items():
-        monkeypatch.setitem(ORIGINS, name, origin)  # type: ignore[misc]
+        publish(monkeypatch, name, *origin)
     return own
+
+
+def publish(monkeypatch: pytest.MonkeyPatch, name: str, *origins: Origin) -> None:
+    """Let a detector's weights come from these origins."""
+    spec = catalogue.spec_of(name)
+    assert spec is not None
+    monkeypatch.setitem(registry._SPECS, name, replace(spec, origins=origins))
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import registry, store
-from pixelsleuth.models.origins import ORIGINS, Origin, Remote
+from pixelsleuth.models.facts import Origin, Remote
 
-from .conftest import COMMIT, PINNED, REPOSITORY, WEIGHTS, Hub
+from .conftest import COMMIT, PINNED, REPOSITORY, WEIGHTS, Hub, publish
 
 Get = Callable[..., Result]
 
@@ -60,7 +60,7 @@ def test_files_of_a_repository_s_folders_are_kept_without_them(
     tmp_path: Path, get: Get, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = Remote("checkpoint/a/weights.bin", PINNED.sha256, PINNED.size)
-    monkeypatch.setitem(ORIGINS, "commfor", (Origin(REPOSITORY, COMMIT, (file,), host="github"),))  # type: ignore[misc]
+    publish(monkeypatch, "commfor", Origin(REPOSITORY, COMMIT, (file,), host="github"))
     put(tmp_path / "usb" / REPOSITORY / file.path)
     assert get("commfor", "--from", tmp_path / "usb").exit_code == 0
     assert (store.folder("commfor") / "weights.bin").is_file()
@@ -109,7 +109,7 @@ def test_a_whole_checkpoint_comes_out_of_a_folder_with_what_it_stands_on(
     tmp_path: Path, get: Get, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tower = Origin("owner/tower", folder="owner/tower")
-    monkeypatch.setitem(ORIGINS, "lisa", (Origin(REPOSITORY), tower))  # type: ignore[misc]
+    publish(monkeypatch, "lisa", Origin(REPOSITORY), tower)
     for place in (REPOSITORY, "owner/tower"):
         for name in ("config.json", "model.safetensors", "model.py", "notes.md"):
             put(tmp_path / "mirror" / place / name, name.encode())
@@ -150,21 +150,20 @@ def test_a_plain_web_page_will_do_as_a_mirror(hub: Hub, get: Get, name: str, pla
 
 def test_fetching_needs_no_extra(tmp_path: Path, hub: Hub) -> None:
     """Not even numpy: the standard library, click and nothing else."""
+    origins = (Origin(REPOSITORY, COMMIT, (PINNED,)),)
     code = (
-        (
-            "import sys\n"
-            "class Blocked:\n"
-            "    def find_spec(self, name, path=None, target=None):\n"
-            "        if name.split('.')[0] in {'torch', 'numpy', 'huggingface_hub', 'requests', 'onnxruntime'}:\n"
-            "            raise ImportError(name)\n"
-            "sys.meta_path.insert(0, Blocked())\n"
-            "from pixelsleuth.models import origins\n"
-            f"origins.ORIGINS['commfor'] = {ORIGINS['commfor']!r}\n"
-            "from pixelsleuth.cli.main import main\n"
-            "main(['models', 'get', 'commfor'])\n"
-        )
-        .replace("(Origin(", "(origins.Origin(")
-        .replace("(Remote(", "(origins.Remote(")
+        "import sys\n"
+        "class Blocked:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in {'torch', 'numpy', 'huggingface_hub', 'requests', 'onnxruntime'}:\n"
+        "            raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Blocked())\n"
+        "from dataclasses import replace\n"
+        "from pixelsleuth.models import catalogue, registry\n"
+        "from pixelsleuth.models.facts import Origin, Remote\n"
+        f"registry.register(replace(catalogue.spec_of('commfor'), origins={origins!r}))\n"
+        "from pixelsleuth.cli.main import main\n"
+        "main(['models', 'get', 'commfor'])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
@@ -186,12 +185,17 @@ def test_a_large_model_is_loaded_from_the_store_where_it_is_there(
     hub: Hub, get: Get, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.files["model.safetensors"] = WEIGHTS
-    monkeypatch.setitem(ORIGINS, "big", (Origin(REPOSITORY),))  # type: ignore[misc]
     monkeypatch.setattr(registry, "_SPECS", dict(registry._SPECS))
     stand_in = ModuleType("tests_stand_in")
     stand_in.load = lambda name, device: name  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tests_stand_in", stand_in)
-    spec = registry.ModelSpec("big", "tests_stand_in:load", "For tests.", arguments=("owner/detector",))
+    spec = registry.ModelSpec(
+        "big",
+        "tests_stand_in:load",
+        "For tests.",
+        arguments=("owner/detector",),
+        origins=(Origin(REPOSITORY),),
+    )
     registry.register(spec)
     assert registry.load("big") == "owner/detector"  # the hub's, at first use
     assert get("big", "--accept-licence").exit_code == 0

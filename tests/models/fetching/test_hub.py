@@ -17,10 +17,10 @@ import pytest
 from click.testing import Result
 
 from pixelsleuth.models import store
+from pixelsleuth.models.facts import Origin, Remote
 from pixelsleuth.models.fetching import fetch, transfer, web
-from pixelsleuth.models.origins import ORIGINS, Origin, Remote
 
-from .conftest import COMMIT, PINNED, REPOSITORY, WEIGHTS, Hub
+from .conftest import COMMIT, PINNED, REPOSITORY, WEIGHTS, Hub, publish
 
 Get = Callable[..., Result]
 
@@ -355,7 +355,7 @@ def test_weights_of_the_true_size_come_whole_over_a_bad_line(
     content = WEIGHTS * (size // len(WEIGHTS)) + WEIGHTS[: size % len(WEIGHTS)]
     hub.files = {"model.safetensors": content}
     file = Remote("model.safetensors", hashlib.sha256(content).hexdigest(), size)
-    monkeypatch.setitem(ORIGINS, "commfor", (Origin(REPOSITORY, COMMIT, (file,)),))  # type: ignore[misc]
+    publish(monkeypatch, "commfor", Origin(REPOSITORY, COMMIT, (file,)))
     hub.cuts = [30_000_001, 999, 40_000_000]
     result = get("commfor")
     assert result.exit_code == 0, result.output

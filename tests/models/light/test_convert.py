@@ -18,8 +18,8 @@ from pixelsleuth.errors import UsageError  # noqa: E402
 from pixelsleuth.models import registry  # noqa: E402
 from pixelsleuth.models.baseline import Baseline, BaselineDetector, baseline_class  # noqa: E402
 from pixelsleuth.models.convert import convert  # noqa: E402
+from pixelsleuth.models.facts import FACTS  # noqa: E402
 from pixelsleuth.models.light.detector import bilinear  # noqa: E402
-from pixelsleuth.models.light.form import NOT  # noqa: E402
 
 
 def clip() -> Any:
@@ -144,10 +144,12 @@ def test_a_folder_that_was_changed_is_refused(
 
 
 def test_what_cannot_become_a_graph_says_why(tmp_path: Path) -> None:
-    for name, reason in NOT.items():
-        if name in ("lisa", "antifake_prompt"):
-            continue  # no network of theirs is small
-        with pytest.raises(UsageError, match=reason[:20]):
+    for name in (
+        "fusing",
+        "lgrad",
+        "lnp",
+    ):  # the networks of lisa and antifake_prompt are too large to be made here
+        with pytest.raises(UsageError, match=FACTS[name].no_graph[:20]):
             convert(baseline_class(name)(), name, tmp_path / name)
     tencrop = baseline_class("rine")(clip(), projection=16, depth=2, input="synthbuster_tencrop")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="several crops"):

@@ -18,10 +18,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.baseline import Baseline, Output
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import ANYTHING, Facts
 from pixelsleuth.models.inputs import centre_crop, normalised, random_crop, short_side, unit
 from pixelsleuth.models.pretrained import load_model, load_tokenizer
 from pixelsleuth.models.weights import read_config
@@ -69,7 +70,23 @@ class Widened(nn.Module):
 class AntifakePrompt(Baseline):
     """One logit. Options: `statistics`, of the pixels, by checkpoint; `backbone`, a folder or hub id."""
 
-    facts = FACTS["antifake_prompt"]
+    facts = Facts(
+        name="antifake_prompt",
+        title="AntifakePrompt",
+        paper="Chang, Yeh, Chiu, Yu: AntifakePrompt, ECCV 2024",
+        source="nctu-eva-lab/AntifakePrompt@957c1e1",
+        licence="BSD-3 (code); the language model's weights under LLaMA's and Vicuna's terms",
+        where="linked from the authors' repository; the backbone is Salesforce/instructblip-vicuna-7b on the hub",
+        files=("COCO_150k_SD2_SD2IP.pth",),
+        made_for=Label.FULL_SYNTHETIC,
+        options={
+            "statistics": ("coco_sd2_sd2ip", "coco_sd2_sd2ip_lama"),
+            "backbone": ("Salesforce/instructblip-vicuna-7b", ANYTHING),
+        },
+        parameters=7_913_215_488,
+        known_by="Qformer.bert.embeddings.train_word_embeddings.weight",
+        no_graph="it generates with a language model",
+    )
     frozen = ("model",)
 
     asked: Tensor

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.resnet import ours, resnet50
 from pixelsleuth.models.baseline import Baseline, Output, by_shape
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import Facts
 from pixelsleuth.models.inputs import (
     IMAGENET,
     blur_jpeg,
@@ -31,7 +32,27 @@ AUGMENT = 0.1
 class CnnSpot(Baseline):
     """One logit. Options: `input`, how a picture comes to the network; `width`, of all its channels."""
 
-    facts = FACTS["cnnspot"]
+    facts = Facts(
+        name="cnnspot",
+        title="CnnSpot",
+        paper="Wang, Wang, Zhang, Owens, Efros: CNN-generated images are surprisingly easy to spot, CVPR 2020",
+        source="PeterWang512/CNNDetection@ea0b562; default input: Ekko-zn/AIGCDetectBenchmark@5cd41a6",
+        licence="CC BY-NC-SA 4.0",
+        where="linked from the page of the authors' repository",
+        files=("blur_jpg_prob0.1.pth",),
+        made_for=Label.FULL_SYNTHETIC,
+        options={
+            "input": (
+                "benchmark_resize256_crop224",
+                "official_crop224",
+                "native",
+                "square256_crop224",
+            ),
+            "width": ("full", "quarter"),
+        },
+        parameters=23_510_081,
+        published="published: mean accuracy 0.708 on the 16 sets of AIGCDetectBenchmark",
+    )
 
     def __init__(self, **options: str) -> None:
         super().__init__(**options)

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.baseline import Baseline, Output, by_shape
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import Facts, Origin, Remote
 from pixelsleuth.models.inputs import IMAGENET, imagenet, jpeg, random_crop, short_side
 from pixelsleuth.models.preparation import Steps
 
@@ -31,7 +32,35 @@ INSIDE = {"norm1.": "layernorm_before.", "norm2.": "layernorm_after.", "attn.pro
 class CommFor(Baseline):
     """One logit of the class token. Option: `size`, of the network's picture."""
 
-    facts = FACTS["commfor"]
+    facts = Facts(
+        name="commfor",
+        title="Community-Forensics",
+        paper="Park, Owens: Community Forensics, CVPR 2025",
+        source="JeongsooP/Community-Forensics@5ec815f",
+        licence="MIT",
+        where="on the hub as OwensLab/commfor-model-384 and -224",
+        files=("model.safetensors",),
+        made_for=Label.FULL_SYNTHETIC,
+        options={"size": ("384", "224")},
+        parameters=21_811_969,
+        published="published by others: balanced accuracy 0.76 on clean pictures, 0.66 "
+        "as the web serves them, 0.57 on hard ones",
+        known_by="vit.blocks.0.attn.qkv.weight",
+        light=True,
+        origins=(
+            Origin(
+                "OwensLab/commfor-model-384",
+                "6076002bf0d9dd37537f965ee2f06f826c333b61",
+                (
+                    Remote(
+                        "model.safetensors",
+                        "b89f36275f3bf5e2b040eee36597a8f19db051bff9a473a9cf7b2466284fb387",
+                        87_262_324,
+                    ),
+                ),
+            ),
+        ),
+    )
 
     def __init__(self, **options: str) -> None:
         from transformers import ViTConfig, ViTModel

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.baseline import Baseline, Output, by_shape
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import Facts, Origin, Remote
 from pixelsleuth.models.inputs import (
     CLIP,
     CLIP_MEAN,
@@ -65,7 +66,36 @@ INSIDE = (
 class Dda(Baseline):
     """One logit of DINOv2's class token. Options: `input`, the side of the crop; `backbone`, DINOv2's size."""
 
-    facts = FACTS["dda"]
+    facts = Facts(
+        name="dda",
+        title="DDA",
+        paper="Chen, Xi, Yan, Zhang, Wu and others: Dual data alignment, NeurIPS 2025",
+        source="roy-ch/Dual-Data-Alignment@80f2789",
+        licence="Apache-2.0",
+        where="on the hub as Junwei-Xi/Dual-Data-Alignment",
+        files=("DDA_ckpt.pth",),
+        made_for=Label.FULL_SYNTHETIC,
+        options={
+            "input": ("official_crop336", "first_crop224"),
+            "backbone": ("vitl14", "vitb14", "vits14"),
+        },
+        parameters=303_557_633,
+        known_by="base_model.model.blocks.0.attn.qkv.lora.lora_A",
+        published="its authors: mean accuracy 0.907 over eleven sets",
+        origins=(
+            Origin(
+                "Junwei-Xi/Dual-Data-Alignment",
+                "4390d9023899196b437480bb6a441915ef5d816c",
+                (
+                    Remote(
+                        "DDA_ckpt.pth",
+                        "b27a31d39374803ddeff02bfabb2be76e190b04300490cddfafb24f683f37e3e",
+                        1_255_621_296,
+                    ),
+                ),
+            ),
+        ),
+    )
 
     def __init__(self, **options: str) -> None:
         from transformers import Dinov2Config, Dinov2Model

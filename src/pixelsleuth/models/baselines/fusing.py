@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.resnet import ours, resnet50
 from pixelsleuth.models.baseline import Baseline, Output
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import Facts
 from pixelsleuth.models.inputs import (
     MOST_PIXELS,
     at_most,
@@ -54,7 +55,23 @@ class Attention(nn.Module):
 class Fusing(Baseline):
     """One logit, of the last of seven tokens. Option: `input`, of the global view."""
 
-    facts = FACTS["fusing"]
+    facts = Facts(
+        name="fusing",
+        title="Fusing (PSM)",
+        paper="Ju, Jia, Ke, Xue, Nagano, Lyu: Fusing global and local features, ICIP 2022",
+        source="littlejuyan/FusingGlobalandLocal@0cb3d26; Ekko-zn/AIGCDetectBenchmark@5cd41a6 has the same",
+        licence="CC BY-NC-SA 4.0",
+        where="linked from the page of the authors' repository; in dkarageo/sidbench on the hub, folder fusing",
+        files=("PSM.pth",),
+        made_for=Label.FULL_SYNTHETIC,
+        options={
+            "input": ("resize224_crop224", "sidbench_crop_only_no_resize", "sidbench_resize256_crop224")
+        },
+        parameters=26_118_185,
+        published="published: mean accuracy 0.684 on the 16 sets of AIGCDetectBenchmark",
+        known_by="mha_list.0.mha.in_proj_weight",
+        no_graph="it cuts patches of each picture at places that it finds on the way, in numpy",
+    )
 
     def __init__(self, **options: str) -> None:
         super().__init__(**options)

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.resnet import ResNet, ours
 from pixelsleuth.models.baseline import Baseline, Output, by_shape
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import Facts
 from pixelsleuth.models.inputs import (
     IMAGENET,
     blur_jpeg,
@@ -51,7 +52,28 @@ class Scale(nn.Module):
 class GramNet(Baseline):
     """One logit, or two log probabilities for the original's inputs. Option: `input`."""
 
-    facts = FACTS["gramnet"]
+    facts = Facts(
+        name="gramnet",
+        title="Gram-Net",
+        paper="Liu, Qi, Torr: Global texture enhancement for fake face detection in the wild, CVPR 2020",
+        source="the paper's repository by liuzhengzhe @a416145; default: Ekko-zn/AIGCDetectBenchmark@5cd41a6",
+        licence="no licence file",
+        where="the port in dkarageo/sidbench on the hub, folder gramnet; the original file is a pickle, and not read",
+        files=("Gram.pth",),
+        made_for=Label.FULL_SYNTHETIC,
+        options={
+            "input": (
+                "port_resize256_crop224",
+                "port_crop224",
+                "original_512",
+                "original_64_512",
+                "original_native",
+            )
+        },
+        parameters=11_734_210,
+        published="published: mean accuracy 0.687 on the 16 sets of AIGCDetectBenchmark",
+        known_by="scale.scale",
+    )
 
     def __init__(self, **options: str) -> None:
         super().__init__(**options)

@@ -19,10 +19,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.backbones.hrnet import CHANNELS, MOMENTUM, HRNet, NonLocal, conv_bn, resized
 from pixelsleuth.models.baseline import Output, by_shape
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import Facts
 from pixelsleuth.models.inputs import unit
 from pixelsleuth.models.localizing import (
     Localizer,
@@ -215,7 +216,25 @@ class Pyramid(nn.Module):
 class HifiNet(Localizer):
     """Options: `head`, which of the two was published for what; `mask`, the rule; `loss`, how the parts are weighed."""
 
-    facts = FACTS["hifi_net"]
+    facts = Facts(
+        name="hifi_net",
+        title="HiFi-Net",
+        paper="Guo, Liu, Ren, Grosz, Masi, Liu: HiFi-Net, CVPR 2023",
+        source="CHELSEA234/HiFi_IFDL@2266804",
+        licence="MIT",
+        where="HRNet and NLCDetection are linked from the page of the authors' repository (750001 for api, 225000 for "
+        "loc, renamed); radius_center.pth lies in it (folders center and center_loc)",
+        files=("HRNet.pth", "NLCDetection.pth", "radius_center.pth"),
+        made_for=Label.TAMPERED,
+        options={
+            "head": ("api", "loc", "loc256"),
+            "mask": ("probability", "distance"),
+            "loss": ("full", "local"),
+        },
+        parameters=6_890_320,
+        localizes=True,
+        known_by="laplacian.conv_1x1.0.weight",
+    )
 
     def __init__(self, **options: str) -> None:
         super().__init__(**options)

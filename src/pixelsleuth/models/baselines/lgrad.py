@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.resnet import ours, resnet50
 from pixelsleuth.models.baseline import Baseline, Output, by_shape
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import Facts
 from pixelsleuth.models.inputs import centre_crop, normalised, square, unit
 
 SIDE, FRAME = 224, 256
@@ -101,7 +102,29 @@ class Discriminator(nn.Module):
 class LGrad(Baseline):
     """One logit. Option: `input`, how the gradient picture comes to the classifier."""
 
-    facts = FACTS["lgrad"]
+    facts = Facts(
+        name="lgrad",
+        title="LGrad",
+        paper="Tan, Zhao, Wei, Gu, Wei: Learning on gradients, CVPR 2023",
+        source="chuangchuangtan/LGrad@7cb5973; default: Ekko-zn/AIGCDetectBenchmark@5cd41a6",
+        licence="no licence file; the discriminator CC BY-NC 4.0",
+        where="both in dkarageo/sidbench on the hub, folders lgrad and preprocessing",
+        files=("LGrad.pth", "karras2019stylegan-bedrooms-256x256_discriminator.pth"),
+        made_for=Label.FULL_SYNTHETIC,
+        options={
+            "input": (
+                "benchmark_bgr_crop224",
+                "original_rgb_256",
+                "rgb_crop224",
+                "bgr_256",
+                "sidbench_centercrop256_bgr",
+            )
+        },
+        parameters=46_562_434,
+        published="published: mean accuracy 0.753 on the 16 sets of AIGCDetectBenchmark",
+        known_by="layer14.weight",
+        no_graph="it differentiates a network with respect to its input",
+    )
 
     def __init__(self, **options: str) -> None:
         super().__init__(**options)

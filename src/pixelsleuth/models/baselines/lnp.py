@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.resnet import ours, resnet50
 from pixelsleuth.models.baseline import Baseline, Output
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import Facts
 from pixelsleuth.models.inputs import MOST_PIXELS, at_most, centre_crop, imagenet, short_side
 
 SIDE, LOAD = 224, 256
@@ -121,7 +122,28 @@ def spectrum(x: Tensor) -> Tensor:
 class Lnp(Baseline):
     """One logit. Option `input`: the benchmark's three channels, or the original's five (with a spectrum)."""
 
-    facts = FACTS["lnp"]
+    facts = Facts(
+        name="lnp",
+        title="LNP",
+        paper="Liu, Yang, Bi, Xiao, Li, Gao: Detecting generated images by real images, ECCV 2022",
+        source="Tangsenghenshou, the paper's repository, @bba18a2; default: Ekko-zn/AIGCDetectBenchmark@5cd41a6",
+        licence="no licence file; the denoiser (CycleISP) for academic use",
+        where="the denoiser is linked from CycleISP's page; the unified benchmark links a classifier",
+        files=("LNP.pth", "sidd_rgb.pth"),
+        made_for=Label.FULL_SYNTHETIC,
+        options={
+            "input": (
+                "benchmark_3ch",
+                "rgb_3ch",
+                "original_5ch_crop224",
+                "original_5ch_resize256_crop224",
+            )
+        },
+        parameters=26_345_028,
+        published="published: mean accuracy 0.838 on the 16 sets of AIGCDetectBenchmark",
+        known_by="body.0.body.0.conv1x1.weight",
+        no_graph="it rounds a denoiser's output to whole levels in numpy on the way to the classifier",
+    )
 
     def __init__(self, **options: str) -> None:
         super().__init__(**options)

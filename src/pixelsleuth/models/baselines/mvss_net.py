@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.hrnet import Bottleneck, resized
 from pixelsleuth.models.baseline import Output, by_shape
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import Facts
 from pixelsleuth.models.inputs import IMAGENET, bilinear_8bit, blur_jpeg
 from pixelsleuth.models.localizing import Localizer, Mask, mirrored, resized_mask, targets
 from pixelsleuth.models.preparation import Steps
@@ -178,7 +179,20 @@ class Maps(NamedTuple):
 class MvssNet(Localizer):
     """Mask and edges at 512 x 512. Options: `planes`, the order in which the network sees the colours; `loss`."""
 
-    facts = FACTS["mvss_net"]
+    facts = Facts(
+        name="mvss_net",
+        title="MVSS-Net",
+        paper="Chen, Dong, Ji, Cao, Li: MVSS-Net, ICCV 2021; Dong, Chen, Hu, Cao, Li: MVSS-Net, TPAMI 2022",
+        source="dong03/MVSS-Net@cc2aed7; loss: scu-zjz/IMDLBenCo@3efef9b",
+        licence="no licence file",
+        where="linked from the page of the authors' repository (trained on CASIA v2, or on DEFACTO)",
+        files=("mvssnet_casia.pt",),
+        made_for=Label.TAMPERED,
+        options={"planes": ("bgr", "rgb"), "loss": ("imdlbenco", "paper")},
+        parameters=146_880_335,
+        localizes=True,
+        known_by="constrain_conv.kernel",
+    )
 
     def __init__(self, **options: str) -> None:
         super().__init__(**options)

@@ -19,9 +19,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.hrnet import CHANNELS, Bottleneck, HRNet, NonLocal, conv_bn, resized
 from pixelsleuth.models.baseline import Output, by_shape
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import Facts, Origin, Remote
 from pixelsleuth.models.inputs import IMAGENET, imagenet, unit
 from pixelsleuth.models.localizing import Localizer, Mask, dihedral, logits_of, targets
 from pixelsleuth.models.preparation import Steps
@@ -104,7 +105,44 @@ class ClassHead(nn.Module):
 class PsccNet(Localizer):
     """HRNet, four masks, two classes. Option `input`: how a picture is brought to the network."""
 
-    facts = FACTS["pscc_net"]
+    facts = Facts(
+        name="pscc_net",
+        title="PSCC-Net",
+        paper="Liu, Liu, Chen, Liu: PSCC-Net, IEEE TCSVT 2022",
+        source="proteus1991/PSCC-Net@53e5ff7",
+        licence="MIT",
+        where="in the authors' repository, folder checkpoint",
+        files=("HRNet.pth", "NLCDetection.pth", "DetectionHead.pth"),
+        made_for=Label.TAMPERED,
+        options={"input": ("native", "resize256", "imdlbenco256")},
+        parameters=3_667_942,
+        localizes=True,
+        known_by="getmask4.W_c.weight",
+        origins=(
+            Origin(
+                "proteus1991/PSCC-Net",
+                "53e5ff77d8dc5feddda060cd085f9b765761f816",
+                (
+                    Remote(
+                        "checkpoint/HRNet_checkpoint/HRNet.pth",
+                        "d3b21edc4930187a6801cc818bd7b999fb5d8078d8f2e2193572e91ea5160096",
+                        8_305_545,
+                    ),
+                    Remote(
+                        "checkpoint/NLCDetection_checkpoint/NLCDetection.pth",
+                        "11ea3461253cf059b299ad4b6b89008485f94a2d2b2da83ec28c2282a095b00b",
+                        2_900_709,
+                    ),
+                    Remote(
+                        "checkpoint/DetectionHead_checkpoint/DetectionHead.pth",
+                        "a17581e8a3489a360257a266ca9b2db1b7c9b43337fbcc4aeb8d751f593f66f5",
+                        3_739_969,
+                    ),
+                ),
+                host="github",
+            ),
+        ),
+    )
 
     def __init__(self, **options: str) -> None:
         super().__init__(**options)

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.clip import load_encoder
 from pixelsleuth.models.baseline import Baseline, Output, by_shape
 from pixelsleuth.models.baselines.univfd import clip_pixels
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import ANYTHING, Facts
 from pixelsleuth.models.inputs import CLIP, blur_jpeg, centre_crop, random_crop, short_side
 from pixelsleuth.models.preparation import Steps
 from pixelsleuth.models.tensor_files import read_tensors
@@ -32,7 +33,22 @@ XI, TEMPERATURE = 0.2, 0.07
 class Rine(Baseline):
     """One logit. Options: `input` (`synthbuster_tencrop` is the mean logit of ten crops); `encoder`, as UnivFD's."""
 
-    facts = FACTS["rine"]
+    facts = Facts(
+        name="rine",
+        title="RINE",
+        paper="Koutlis, Papadopoulos: Leveraging representations from intermediate encoder-blocks, ECCV 2024",
+        source="mever-team/rine@9b7fd58",
+        licence="Apache-2.0 (the head); the encoder under CLIP's",
+        where="ckpt/ in the authors' repository; the encoder is openai/clip-vit-large-patch14 on the hub",
+        files=("model_2class_trainable.pth",),
+        made_for=Label.FULL_SYNTHETIC,
+        options={
+            "input": ("official_crop224", "synthbuster_tencrop", "square256_crop224"),
+            "encoder": ("openai/clip-vit-large-patch14", ANYTHING),
+        },
+        parameters=304_249_217,
+        known_by="proj1.1.weight",
+    )
     frozen = ("encoder",)
 
     def __init__(self, encoder: Any = None, *, projection: int = 128, depth: int = 4, **options: str) -> None:

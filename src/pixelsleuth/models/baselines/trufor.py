@@ -18,9 +18,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.mit import WIDTHS, DualEncoder, map_of, tokens_of
 from pixelsleuth.models.baseline import Output, by_shape
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import Facts
 from pixelsleuth.models.inputs import jpeg, normalised, unit
 from pixelsleuth.models.localizing import Localizer, Mask, cropped, targets
 from pixelsleuth.models.preparation import Steps
@@ -88,7 +89,20 @@ class TruFor(Localizer):
     in the training repository (no checkpoint says it); `phase`, which losses are trained.
     """
 
-    facts = FACTS["trufor"]
+    facts = Facts(
+        name="trufor",
+        title="TruFor",
+        paper="Guillaro, Cozzolino, Sud, Dufour, Verdoliva: TruFor, CVPR 2023",
+        source="grip-unina/TruFor@ae54475",
+        licence="non-profit research and teaching only",
+        where="the archive of weights that the authors' page on TruFor links",
+        files=("trufor.pth.tar",),
+        made_for=Label.TAMPERED,
+        options={"confidence_eps": ("1e-5", "1e-3"), "phase": ("localization", "detection")},
+        parameters=68_697_421,
+        localizes=True,
+        known_by="dncnn.47.weight",
+    )
 
     def __init__(self, **options: str) -> None:
         super().__init__(**options)

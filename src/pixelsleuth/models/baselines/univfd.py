@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.clip import encoder_of, from_openai, load_encoder
 from pixelsleuth.models.baseline import Baseline, Output, by_shape
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.facts import ANYTHING, Facts
 from pixelsleuth.models.inputs import (
     CLIP,
     CLIP_MEAN,
@@ -37,7 +38,22 @@ AUGMENT = 0.5
 class UnivFd(Baseline):
     """One logit. Options: `input`; `encoder`, a CLIP folder or hub id, for checkpoints that hold the head alone."""
 
-    facts = FACTS["univfd"]
+    facts = Facts(
+        name="univfd",
+        title="UnivFD",
+        paper="Ojha, Li, Lee: Towards universal fake image detectors, CVPR 2023",
+        source="WisconsinAIVision/UniversalFakeDetect@76a0e3e",
+        licence="MIT (the head); the encoder under CLIP's",
+        where="fc_weights.pth in the authors' repository; the encoder is openai/clip-vit-large-patch14 on the hub",
+        files=("fc_weights.pth",),
+        made_for=Label.FULL_SYNTHETIC,
+        options={
+            "input": ("benchmark_resize256_crop224", "official_crop224", "square256_crop224"),
+            "encoder": ("openai/clip-vit-large-patch14", ANYTHING),
+        },
+        parameters=303_966_977,
+        published="published: mean accuracy 0.784 on the 16 sets of AIGCDetectBenchmark",
+    )
     frozen = ("encoder",)
 
     def __init__(self, encoder: Any = None, **options: str) -> None:

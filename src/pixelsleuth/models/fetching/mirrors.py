@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from pixelsleuth.errors import DamagedWeights, DownloadError, NotThere
 from pixelsleuth.models import store
+from pixelsleuth.models.facts import Origin, Remote, of_checkpoint
 from pixelsleuth.models.fetching import web
 from pixelsleuth.models.fetching.transfer import Wanted
-from pixelsleuth.models.origins import Origin, Remote, of_checkpoint
 
 HUB = "https://huggingface.co"
 RAW = "https://raw.githubusercontent.com"

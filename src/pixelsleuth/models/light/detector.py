@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.finite import ensure_finite_graph
 from pixelsleuth.core.verdict import Verdict
 from pixelsleuth.errors import UsageError
+from pixelsleuth.models import store
+from pixelsleuth.models.facts import Facts
 from pixelsleuth.models.light import tensors
 from pixelsleuth.models.light.form import GRAPH, SETTINGS, STRETCH, Form, read, shipped
 from pixelsleuth.models.preparation import prepared
@@ -27,6 +29,8 @@ from pixelsleuth.models.resize import window
 from pixelsleuth.models.verdicts import Answer, verdict_of
 from pixelsleuth.pictures.images import Picture
 
+CONVERTED = "onnx"
+"""Inside a baseline's folder of the store: its converted form."""
 OUTSIDE = -20.0
 """The logit of pixels outside the centre crop: nothing was seen there."""
 OUTPUTS = ("logit", "mask", "classes")
@@ -101,6 +105,32 @@ def _neighbours(length: int, wanted: int) -> tuple[NDArray[np.intp], NDArray[np.
     place = np.maximum((np.arange(wanted, dtype=np.float32) + 0.5) * np.float32(length / wanted) - 0.5, 0)
     first = np.minimum(place.astype(np.intp), length - 1)
     return first, np.minimum(first + 1, length - 1), (place - first).astype(np.float32)
+
+
+def light(
+    facts: Facts,
+    device: str,
+    options: Mapping[str, str],
+    *,
+    own_weights: bool,
+    torch: bool,
+    weights: Callable[[], str],
+) -> LightDetector | None:
+    """A baseline in the form that runs without torch, or None where torch has to run it.
+
+    The converted form is taken where the store has it and no weights are named (`own_weights`). Else, where torch is
+    not to be used, the published file (`weights` gives its place) is taken with the graph that ships.
+
+    Raises UsageError.
+    """
+    converted = store.folder(facts.name) / CONVERTED
+    usable = not own_weights and device != "cuda" and (converted / SETTINGS).is_file()
+    variant = facts.variant(options)
+    if usable and (not options or read(converted / SETTINGS).options == variant):
+        return load_folder(str(converted), device)
+    if torch or not facts.light or shipped(facts.name, variant) is None:
+        return None
+    return load_published(facts.name, device, weights=weights(), options=variant)
 
 
 def load_folder(folder: str, device: str = "auto") -> LightDetector:

@@ -22,14 +22,6 @@ SETTINGS, GRAPH = "detector.json", "model.onnx"
 SCHEMA = "pixelsleuth.onnx/1"
 LARGEST_SETTINGS = 1_000_000
 PRECISIONS = ("fp32", "int8")
-NOT = {
-    "fusing": "it cuts patches of each picture at places that it finds on the way, in numpy",
-    "lgrad": "it differentiates a network with respect to its input",
-    "lnp": "it rounds a denoiser's output to whole levels in numpy on the way to the classifier",
-    "antifake_prompt": "it generates with a language model",
-    "lisa": "it generates with a language model",
-}
-"""Why a baseline cannot become a graph."""
 STRETCH = 0
 """Placement of a mask that covers the whole picture."""
 
@@ -133,6 +125,12 @@ def _part(key: Any, start: Any, stop: Any, shape: Any) -> Part:
     if not isinstance(key, str) or not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError("no tensor")
     return Part(key, start, stop, tuple(shape))
+
+
+def ensure_convertible(facts: Facts) -> None:
+    """Raise UsageError where a baseline cannot become a graph."""
+    if facts.no_graph:
+        raise UsageError(f"{facts.title} cannot become an ONNX graph: {facts.no_graph}.")
 
 
 def shipped(name: str, options: Mapping[str, str]) -> Path | None:

@@ -14,7 +14,7 @@ from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.errors import DamagedWeights, PixelSleuthError
 from pixelsleuth.models import store
 from pixelsleuth.models.facts import FACTS
-from pixelsleuth.models.light.choice import CONVERTED
+from pixelsleuth.models.light.detector import CONVERTED
 from pixelsleuth.models.light.form import SETTINGS
 from pixelsleuth.models.panel.measured import decision_file, measured_decision
 from pixelsleuth.models.panel.rule import NAMES, SPECIALISTS, Resolution, Voice, accusers, grounds, resolve
@@ -117,11 +117,10 @@ def load(device: str = "auto") -> Detector:
 def _specialist(made_for: Label, names: Sequence[str], device: str, notices: list[str]) -> Specialist | None:
     """The first of `names` that is ready and loads, a measured one before others; `notices` gets a sentence for each
     that is there and does not load."""
-    from pixelsleuth.models.registry import load_light_first, specs
+    from pixelsleuth.models.registry import load_light_first
 
-    known = {spec.name for spec in specs()}
     ready: list[str] = []
-    for name in (name for name in names if name in known):
+    for name in names:
         try:
             entry = store.ready(name)
             if entry is not None or (store.folder(name) / CONVERTED / SETTINGS).is_file():

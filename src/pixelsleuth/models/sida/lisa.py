@@ -8,7 +8,7 @@ the largest value of its mask. An answer without [SEG] means no mask.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, cast
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from pixelsleuth.core.verdict import Label
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.baseline import BaselineDetector, Output
-from pixelsleuth.models.choices import chosen
-from pixelsleuth.models.facts import FACTS
+from pixelsleuth.models.baseline import Output
+from pixelsleuth.models.facts import CLIP_TOWER, Facts, Origin
 from pixelsleuth.models.localizing import Localizer
 from pixelsleuth.models.lora import add_lora, fold
 from pixelsleuth.models.mask_losses import masks_apart
@@ -89,7 +89,26 @@ class LisaEngine(SidaEngine):
 class Lisa(Localizer):
     """LISA over a loaded checkpoint; only the checkpoint says how large the model is."""
 
-    facts = FACTS["lisa"]
+    facts = Facts(
+        name="lisa",
+        title="LISA-7B-v1",
+        paper="Lai, Tian, Chen, Li, Yuan, Liu, Jia: LISA, CVPR 2024",
+        source="dvlab-research/LISA@3cb2d43",
+        licence="Apache-2.0; the language model's weights under LLaMA's and Vicuna's terms",
+        where="on the hub as xinlai/LISA-7B-v1",
+        files=("xinlai/LISA-7B-v1",),
+        made_for=Label.TAMPERED,
+        options={},
+        parameters=7_692_135_140,
+        localizes=True,
+        known_by="model.text_hidden_fcs.0.0.weight",
+        no_graph="it generates with a language model",
+        compressible=6_476_267_520,
+        origins=(
+            Origin("xinlai/LISA-7B-v1", "43c754eef75871fcc11c84d3930a402f7b0a754f", size=16_120_000_000),
+            CLIP_TOWER,
+        ),
+    )
     frozen = ("large.clip", "large.sam")
 
     def __init__(self, model: LargeSida, processor: SidaProcessor) -> None:
@@ -107,16 +126,18 @@ class Lisa(Localizer):
     @classmethod
     def load(cls, weights: str | Path, **options: str) -> Self:
         """From a folder or a hub id in the published layout, in full precision on the CPU."""
-        chosen(cls.facts, options)
-        return cls.loaded(weights)
+        return cls.loaded(weights, **options)
 
     @classmethod
-    def loaded(cls, weights: str | Path, device: str = "cpu", precision: str = "auto") -> Self:
+    def loaded(
+        cls, weights: str | Path, device: str = "cpu", precision: str = "auto", **options: str
+    ) -> Self:
         """From a folder or a hub id, on any device and in any precision that SIDA takes.
 
         Raises:
             UsageError: the checkpoint is missing, damaged or not LISA's; no such device; too little memory.
         """
+        cls.facts.variant(options)
         where, kind, dtype = place(device, precision)
         model, processor = load_large(
             str(weights), dtype=dtype, device=where, precision=kind, detection=False
@@ -221,12 +242,3 @@ def _drawn(
         drawn.append(processor.mask_logits(low[0], *picture.shape[:2])[0])
         truths.append(mask.to(hidden.device).float())
     return drawn, truths
-
-
-def load_detector(
-    weights: str, device: str = "auto", precision: str = "auto", options: Mapping[str, str] | None = None
-) -> BaselineDetector:
-    """LISA as a detector; `weights` is a folder or a hub id."""
-    chosen(Lisa.facts, options or {})
-    where, _, _ = place(device, precision)
-    return BaselineDetector(Lisa.loaded(weights, device, precision), device=where)
