@@ -1,7 +1,7 @@
-"""`LeftOut`: what of a data set is not used, by reason, told in the same words by every command that reads one.
+"""`LeftOut` counts what of a data set is not used, by reason; every command that reads data reports it in these words.
 
-A reader counts what it does not yield, a command adds the pictures that it cannot decode. The tally travels with the
-samples (`Data.left_out`, `Listing.left_out`), so that no row is lost without a word.
+A reader counts what it does not yield; a command adds the pictures that it cannot decode. The tally travels with the
+samples (`Data.left_out`, `Listing.left_out`), so that no row is lost silently.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WAYS_OUT = {
     LINK: "--allow-outside follows them",
     EMPTY_MASK: "left out of localization alone",
 }
-"""What to do about a reason, where the command itself has a way."""
+"""What to do about a reason, where an option of the command helps."""
 EXAMPLES = 5
 """Names that are kept of each reason; all are counted."""
 LONGEST = 200
@@ -48,7 +48,7 @@ class LeftOut(Counter[str]):
         self.names: dict[str, list[str]] = {}
 
     def add(self, reason: str, name: str = "", count: int = 1) -> None:
-        """Count what is not used; `reason` is one of few, so that the tally stays small."""
+        """Count what is not used; `reason` is one of a few sentences."""
         self[reason] += count
         kept = self.names.setdefault(reason, [])
         if name and len(kept) < EXAMPLES:
@@ -62,7 +62,7 @@ class LeftOut(Counter[str]):
             kept += other.names.get(reason, [])[: EXAMPLES - len(kept)]
 
     def copied(self) -> LeftOut:
-        """A tally of its own that goes on from this one."""
+        """A copy that counts on by itself."""
         copy = LeftOut()
         copy.join(self)
         return copy
@@ -82,7 +82,7 @@ class LeftOut(Counter[str]):
         return sentence_of(self.to_dict(), what)
 
     def tell(self, what: str = "Left out") -> None:
-        """Say it on standard error, where there is something to say."""
+        """Print the sentence on standard error; nothing where nothing was left out."""
         if self:
             print(self.sentence(what), file=sys.stderr, flush=True)
 
@@ -90,17 +90,17 @@ class LeftOut(Counter[str]):
 def sentence_of(record: dict[str, Any], what: str = "Left out") -> str:
     """The sentence of a tally as JSON keeps it (`LeftOut.to_dict`); empty where nothing was left out.
 
-    Names come out of untrusted files: what does not print, terminal escapes above all, is replaced.
+    Names come out of untrusted files, so what does not print (terminal escapes) is replaced.
     """
     parts = []
     for reason, count in record["reasons"].items():
         text = f"{count:,} x {reason}"
         names = record["examples"].get(reason)
         text += f", such as {names[0]}" if names else ""
-        way = WAYS_OUT.get(reason)
-        parts.append(text + (f" ({way})" if way else ""))
+        advice = WAYS_OUT.get(reason)
+        parts.append(text + (f" ({advice})" if advice else ""))
     text = f"{what}: {'; '.join(parts)}." if parts else ""
-    return "".join(one if one.isprintable() else "?" for one in text)
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def reason_of(error: PictureError) -> str:

@@ -1,7 +1,7 @@
-"""`Listing`: the samples of a data set, gone through as often as wanted, without holding a picture in memory.
+"""`Listing`: the samples of a data set, to be gone through more than once, with no picture in memory.
 
-Sets that keep pictures inside shards yield samples with bytes. Of these a listing keeps names, labels and the like;
-each pass over it streams the shards again. What the reader left out is in `left_out`.
+Sets that keep pictures inside shards yield samples with bytes. Of these a listing keeps all but the bytes and the mask;
+each pass streams the shards again. `left_out` holds what the reader left out.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Listing:
         if not self.sharded:
             yield from self.light
             return
-        wanted = {index for index, _ in self.light}
+        listed = {index for index, _ in self.light}
         data = open_data(
             self.spec, self.reader, self.split, allow_outside=self.allow_outside, **self.settings
         )
         for index, sample in enumerate(data):
-            if index in wanted:
+            if index in listed:
                 yield index, sample
 
     def __len__(self) -> int:

@@ -1,9 +1,8 @@
-"""What a stored mask says, as levels 0..255: of any bit depth, with or without transparency; in doubt it is refused.
+"""The file of a mask as levels 0..255: of any bit depth, with or without transparency; in doubt it is refused.
 
 Masks come as 0 and 255, as 0 and 1, in 1, 8, 16 or 32 bits, as floats, in a palette, in the alpha channel, as class
-ids. Where the levels leave open what is marked (nothing reaches half, colours and transparency disagree), reading them
-by a threshold would give an empty mask, or the whole picture: `UnsupportedFormat` names what was met, and the setting
-`marks` that reads it.
+ids. Where a threshold would give an empty mask or the whole picture (no level reaches half, colours and transparency
+disagree), `UnsupportedFormat` names what is stored and the setting `marks` that reads it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 Levels = NDArray[np.uint8]
 MAX_MASK_PIXELS = 100_000_000
 LEVEL = 128
-"""The grey level from which a pixel counts as marked, where nothing else is said."""
+"""The grey level from which a pixel counts as marked, unless a protocol sets another (`Protocol.mask_level`)."""
 NEARLY_WHITE = 240
 FEW = 32
 """Up to so many levels, none of them nearly white, are class ids rather than a soft edge."""
@@ -88,8 +87,8 @@ def open_stored(file: Path | bytes | None) -> tuple[Image.Image, Header, str]:
 def levels_of(image: Image.Image, header: Header, name: str, marks: Marks) -> Levels:
     """(h, w) uint8, 255 where the stored mask fully marks a pixel.
 
-    Raises UnsupportedFormat where what is stored can be understood in more than one way, CorruptPicture where `marks`
-    asks for a transparency that is not there.
+    Raises UnsupportedFormat where the file can be understood in more than one way, CorruptPicture where `marks` is a
+    transparency and there is none.
     """
     alpha = _alpha(image)
     if marks in (Marks.ALPHA, Marks.OPAQUE):

@@ -1,10 +1,10 @@
-"""Ground-truth masks as published sets store them, brought into one form: (H, W) bool, True where tampered, upright.
+"""Ground-truth masks of published sets in one form: (H, W) bool, upright, True where tampered.
 
-Public masks differ in what marks the forgery (white, black, a transparent hole, a hue, polygons), in size, in
-compression and in orientation. `Mask` says what is stored, `read_mask` reads it: threshold at half (never `> 0`,
-which a JPEG mask floods), nearest-neighbour resize, the picture's EXIF orientation followed, and every correction
-told in `MaskReading` so that `pixelsleuth datasets verify` can count it. What is stored (`mask_levels`) is either clear
-or refused by name: a mask is never empty because it was not understood.
+Public masks differ in what marks the forgery (white, black, a transparent hole, a hue, polygons), in size, compression
+and orientation. `Mask` says what is stored. `read_mask` reads it: threshold at half (never `> 0`, which JPEG noise
+exceeds), resized to the picture with nearest neighbour, turned with its EXIF orientation. `MaskReading` reports every
+correction, so that `pixelsleuth datasets verify` can count it. A mask that can be understood in two ways is refused
+(`mask_levels`): a mask is never empty because it was not understood.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ class Mask:
 class MaskReading:
     """A mask as read.
 
-    `pixels` is (H, W) bool in the upright picture's size. `stored` is the (width, height) it was stored in, `resized`
-    tells that this was not the picture's, `swapped` that it was the picture's with the sides exchanged (the mask is
-    then most likely transposed, and wrong), `turned` that the picture's EXIF orientation was applied to it.
-    `grey_levels` counts levels other than the two ends; where it is not 0, `over_zero` and `over_half` (pixels as
-    stored above 0, and from the threshold on) say how much the threshold matters.
+    pixels: (H, W) bool, in the size of the upright picture.
+    stored: the (width, height) of the mask's file.
+    resized: that size was not the picture's.
+    swapped: it was the picture's with width and height exchanged; the mask is most likely transposed, and wrong.
+    turned: an EXIF orientation was applied.
+    grey_levels: levels other than the two ends. Where there are any, `over_zero` (stored pixels above 0) and
+        `over_half` (from the threshold on) show how much the threshold matters.
     """
 
     pixels: NDArray[np.bool_] = field(repr=False)
@@ -61,11 +63,8 @@ def read_mask(
 ) -> MaskReading:
     """Read `mask` for an upright picture of `size` (width, height) whose file has EXIF `orientation` (1..8).
 
-    Pixels from the grey `level` (1..255) on are marked, however the mask is stored.
-    A mask that carries no orientation of its own is taken to lie as the picture's file stores it, and is turned with
-    the picture, unless its size says that it is upright already.
-
-    Raises PictureError where the mask cannot be read.
+    Pixels from the grey `level` (1..255) on are marked. A mask without an orientation of its own is turned with the
+    picture, unless its size says that it is upright already. Raises PictureError where the mask cannot be read.
     """
     mask = mask if isinstance(mask, Mask) else Mask(mask)
     if mask.marks in (Marks.ALL, Marks.NONE):

@@ -1,11 +1,11 @@
-"""`open_data`: the one way to labelled pictures, for training, evaluation and audit alike.
+"""`open_data` opens labelled pictures: for training, evaluation and audit.
 
     from pixelsleuth.data.readers import open_data
     for sample in open_data("SID_Set/", split="validation"):
         picture, mask = sample.load()
 
-The data are named by a manifest (CSV, JSON lines, Parquet), a folder in a known layout (`pixelsleuth datasets` lists
-them), a folder of Parquet shards, or `hf:owner/name`.
+The data are a manifest (CSV, JSON lines, Parquet), a folder in a known layout (`pixelsleuth datasets` lists them), a
+folder of Parquet or WebDataset shards, or `hf:owner/name`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ PACKED = frozenset((".zip", ".gz", ".tgz", ".7z", ".rar", ".z01", ".bz2", ".xz",
 
 
 class Data(Iterator[Sample]):
-    """The samples of one data set, one after the other; it can be gone through once.
+    """The samples of one data set, one after the other; an iterator, so they come once.
 
-    `spec` says which reader reads it, `left_out` counts what was not yielded and why (links without a picture, names
-    that lead outside the folder, ...), and is complete when the iteration is.
+    `spec` is the reader. `left_out` counts what was not yielded and why (links without a picture, names that lead
+    outside the folder); it is complete when the iteration is.
     """
 
     def __init__(self, name: str, spec: ReaderSpec, source: Source) -> None:
@@ -74,11 +74,14 @@ def open_data(
 ) -> Data:
     """Open labelled pictures and return an iterator of samples.
 
-    `spec` is a manifest file, a folder, or `hf:owner/name[@revision]`; `reader` a name out of `pixelsleuth datasets`,
-    where the layout shall not be detected; `split` one part of the set as the set names it; `settings` what the reader
-    leaves open (`pixelsleuth datasets show NAME`), such as `synthetic_mask="zeros"`. With `allow_outside` names in a
-    manifest may lead anywhere (absolute paths, `..`, links): for sets that you made yourself. Nothing but names and
-    headers is held in memory; pictures are decoded when `Sample.open` or `Sample.load` is called.
+    Nothing but names and headers is held in memory; `Sample.open` and `Sample.load` decode pictures.
+
+    Args:
+        spec: a manifest file, a folder, or `hf:owner/name[@revision]`.
+        reader: a name out of `pixelsleuth datasets`; without it the layout decides.
+        split: one part of the set, as the set names it.
+        allow_outside: names in a manifest may lead anywhere (absolute paths, `..`, links); for sets that you made.
+        settings: what the reader leaves open (`pixelsleuth datasets show NAME`), such as `synthetic_mask="zeros"`.
 
     Raises:
         UsageError: nothing is there, the layout or the reader is unknown, a setting or a label is wrong.
@@ -106,11 +109,11 @@ def open_data(
 
 
 def _of_hub(name: str, split: str | None) -> Source:
-    rest = name[len(HUB) :]
-    if not rest.strip("/"):
+    place = name[len(HUB) :]
+    if not place.strip("/"):
         raise UsageError("hf: wants the name of a data set, such as hf:saberzl/SID_Set.")
-    local = Path(rest)
-    return Source(root=local if local.is_dir() else Path(), table=tables.hub(rest, split), split=split)
+    local = Path(place)
+    return Source(root=local if local.is_dir() else Path(), table=tables.hub(place, split), split=split)
 
 
 def _of_path(path: Path, chosen: ReaderSpec | None, split: str | None) -> tuple[ReaderSpec, Source]:
@@ -119,20 +122,17 @@ def _of_path(path: Path, chosen: ReaderSpec | None, split: str | None) -> tuple[
             table = webdataset.open_shards([path], path.parent, split)
             return chosen or layouts.get(webdataset.READER), Source(path.parent, path, table, split)
         if path.suffix.lower() not in (".csv", ".jsonl", ".ndjson", ".parquet", ".pq"):
-            packed = path.suffix.lower() in PACKED
-            way = (
-                "unpack it and name the folder"
-                if packed
-                else "name a CSV, JSON lines or Parquet file, or a folder"
-            )
-            raise UsageError(f"{path} is no manifest; {way}.")
+            advice = "name a CSV, JSON lines or Parquet file, or a folder"
+            if path.suffix.lower() in PACKED:
+                advice = "unpack it and name the folder"
+            raise UsageError(f"{path} is no manifest; {advice}.")
         table = tables.open_table(path, split)
         chosen = chosen or layouts.of_table(table, str(path))
         return chosen, Source(root=path.parent, file=path, table=table, split=split)
     if chosen is None:
-        found = layouts.of_folder(path)
-        if found is not None:
-            return found[0], Source(root=found[1], split=split)
+        match = layouts.of_folder(path)
+        if match is not None:
+            return match[0], Source(root=match[1], split=split)
     if next(path.rglob("*.parquet"), None) is not None and (chosen is None or chosen.columns):
         table = tables.open_table(path, split)
         return chosen or layouts.of_table(table, str(path)), Source(root=path, table=table, split=split)

@@ -1,7 +1,7 @@
-"""`Sample`, one labelled picture of a data set: where its bytes are, what it is, and what else its set knows of it.
+"""`Sample`: one labelled picture of a data set, with its mask, its source and what else the set says of it.
 
-Every reader (`pixelsleuth.data.readers`) yields samples, and training, evaluation and audit take nothing else. A sample
-holds no pixels: `open()` decodes the picture, `load()` the picture and its mask.
+Every reader (`pixelsleuth.data.readers`) yields samples; training, evaluation and audit read them. A sample holds no
+pixels: `open()` decodes the picture, `load()` the picture and its mask.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _CLASS_WORD = re.compile(r"\b(real|fake|authentic|synthetic|tampered)\b", re.IGN
 class Sample:
     """One labelled picture.
 
-    `data` is the picture file's bytes where the set keeps pictures inside shards; `path` is then a name (shard and
-    row). Otherwise `path` is the file. `mask` is a file, its bytes, or a `Mask` that says how it is to be read; None
-    where the set tells nothing of the place of a forgery. `group` names the scene, product or prompt that several
-    files share. `extra` is what else the layout gives (`id`, `split`, `category`, `instruction`, ...).
+    `path` is the picture file. Where the set keeps pictures inside shards, `data` is the file's bytes and `path` a name
+    (shard and row). `mask` is a file, its bytes, or a `Mask` that says how to read it; None where the set has none.
+    `group` names the scene, product or prompt that several files share. `extra` holds what else the layout gives (`id`,
+    `split`, `category`, `instruction`, ...).
     """
 
     path: Path
@@ -61,8 +61,9 @@ class Sample:
         return open_picture(self.path if self.data is None else self.data, name=name)
 
     def load(self, *, mask_level: int = 128) -> tuple[Picture, MaskReading | None]:
-        """Decode the picture and its mask, which gets the picture's size and orientation; pixels from the grey
-        `mask_level` on are marked. Raises PictureError.
+        """Decode the picture and its mask, brought to the picture's size and orientation. Raises PictureError.
+
+        Pixels of the mask from the grey level `mask_level` on are marked.
         """
         if self.mask is None:
             return self.open(), None
@@ -110,9 +111,10 @@ def is_fake(answer: str) -> bool | None:
 def hold_out(
     samples: Iterable[Sample], *, share: float = 0.12, salt: str = "pixelsleuth", root: Path | None = None
 ) -> tuple[list[Sample], list[Sample]]:
-    """Split into (training, validation) by group: a stable hash of the group decides, so no group is ever split.
+    """Split into (training, validation) by group: a hash of the group's name decides, so no group is ever split.
 
-    A sample without a group is known by its path relative to `root`, and so wherever the set lies.
+    Of a sample without a group, the path relative to `root` decides, so that the split does not depend on where the set
+    lies.
 
     >>> a, b = hold_out([Sample(Path(f"{i}.png"), Label.REAL, group=str(i % 7)) for i in range(70)], share=0.3)
     >>> {s.group for s in a} & {s.group for s in b}
@@ -130,17 +132,16 @@ def hold_out(
 
 
 def without_groups_of(samples: Iterable[Sample], others: Iterable[Sample]) -> list[Sample]:
-    """`samples` less every one whose group also occurs among `others`: training never sees evaluation groups."""
+    """`samples` without those whose group also occurs among `others`, such as the groups of an evaluation."""
     taken = {sample.group for sample in others if sample.group}
     return [sample for sample in samples if sample.group not in taken]
 
 
 def for_training(samples: Iterable[Sample]) -> list[Sample]:
-    """What a training may see where no split was named: the split `train` if there is one among others, less the groups
-    that another split has, too.
+    """What a training uses where no split is named: all, or of several splits `train`, less the groups of the others.
 
     >>> rows = [Sample(Path("a"), Label.REAL, extra={"split": part}) for part in ("train", "eval")]
-    >>> [one.split for one in for_training(rows)], len(for_training(rows[1:]))
+    >>> [sample.split for sample in for_training(rows)], len(for_training(rows[1:]))
     (['train'], 1)
     """
     every = list(samples)

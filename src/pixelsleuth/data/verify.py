@@ -1,7 +1,7 @@
-"""`verify`: go through a data set once and tell what is in it, what is broken, what is doubled, what is missing.
+"""`verify` reports what a data set holds, what is broken, what is there twice, and what is missing.
 
-Every picture is decoded and every mask read, as training would. Digests of pictures go to a temporary database on
-disk, so that memory stays flat whatever the size of the set. `pixelsleuth datasets verify DIR` is the command.
+Every picture is decoded and every mask read, as training would. Digests of pictures go to a temporary database on disk,
+so that memory does not grow with the set. The command is `pixelsleuth datasets verify DIR`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pixelsleuth.errors import PictureError
 
 SCHEMA = "pixelsleuth.datasets.verify/1"
 EXAMPLES = 10
-"""How many files are named for each kind of finding; all are counted."""
+"""Files that are named for each finding; all are counted."""
 
 ERRORS = {
     "unreadable_picture": "pictures that cannot be read",
@@ -47,7 +47,7 @@ WARNINGS = {
 
 @dataclass
 class Report:
-    """What `verify` found. `counts` is {(split, label): pictures}; `findings` and `examples` go by the keys of ERRORS
+    """What `verify` reports. `counts` is {(split, label): pictures}; `findings` and `examples` have the keys of ERRORS
     and WARNINGS. `over_zero` and `over_half` are the marked pixels of grey masks at the thresholds 0 and 127.
     """
 
@@ -73,7 +73,7 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """True where every picture and mask that was read can be used as it is said to be."""
+        """True where every picture and mask that was read can be used."""
         broken = any(reason.startswith("shard that") for reason in self.left_out)
         return self.samples > 0 and not broken and not any(self.findings[key] for key in ERRORS)
 
@@ -86,10 +86,10 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """True where that holds, and nothing was left out."""
+        """True where the set is sound and nothing was left out."""
         return self.sound and not self.left_out
 
-    def found(self, key: str, sample: Sample, why: object = "") -> None:
+    def note(self, key: str, sample: Sample, why: object = "") -> None:
         """Count a finding and keep its first examples."""
         self.findings[key] += 1
         kept = self.examples.setdefault(key, [])
@@ -126,15 +126,16 @@ class Report:
 def verify(
     data: Data, *, limit: int | None = None, step: Callable[[], None] = lambda: None
 ) -> Iterator[Report]:
-    """Go through `data`, at most `limit` samples, calling `step` after each; yield the report after every sample (the
-    same object, so that an interrupted run still has it) and once more when it is complete.
+    """Go through at most `limit` samples of `data`; yield the report after every sample, and again when it is complete.
+
+    It is the same object each time, so that an interrupted run still has it. `step` is called after each sample.
     """
     report = Report(data.name, data.spec, dict(data.source.settings))
-    with closing(sqlite3.connect("")) as seen:  # on disk, and gone when closed
-        seen.execute("create table seen (digest blob primary key, label text, split text) without rowid")
-        seen.execute("create table groups (name text primary key, split text) without rowid")
+    with closing(sqlite3.connect("")) as known:  # on disk, and gone when closed
+        known.execute("create table pictures (digest blob primary key, label text, split text) without rowid")
+        known.execute("create table groups (name text primary key, split text) without rowid")
         for sample in data:
-            _look(report, sample, seen)
+            _look(report, sample, known)
             step()
             report.left_out = data.left_out
             yield report
@@ -147,27 +148,27 @@ def verify(
     yield report
 
 
-def _look(report: Report, sample: Sample, seen: sqlite3.Connection) -> None:
+def _look(report: Report, sample: Sample, known: sqlite3.Connection) -> None:
     report.counts[sample.split, str(sample.label)] += 1
     if sample.generator:
         report.generators[sample.generator] += 1
     report.descriptions += bool(sample.description)
     report.masks += sample.mask is not None
-    _grouped(report, sample, seen)
+    _grouped(report, sample, known)
     try:
         picture, mask = sample.load()
     except PictureError as error:
         try:
             picture, mask = sample.open(), None  # the picture or its mask: which, is worth a second look
         except PictureError:
-            report.found("unreadable_picture", sample, f"{sample.path}: {error}")
+            report.note("unreadable_picture", sample, f"{sample.path}: {error}")
             report.unread.add(reason_of(error), sample.path.as_posix())
             return
-        report.found("unreadable_mask", sample, f"{sample.path}: {error}")
+        report.note("unreadable_mask", sample, f"{sample.path}: {error}")
         report.unread.add(BAD_MASK, sample.path.as_posix())
-    _doubled(report, sample, picture.sha256, seen)
+    _doubled(report, sample, picture.sha256, known)
     if sample.mask is None and sample.label is Label.TAMPERED:
-        report.found("tampered_without_mask", sample)
+        report.note("tampered_without_mask", sample)
     if mask is not None:
         _mask(report, sample, mask)
 
@@ -175,61 +176,61 @@ def _look(report: Report, sample: Sample, seen: sqlite3.Connection) -> None:
 def _mask(report: Report, sample: Sample, mask: MaskReading) -> None:
     share = mask.share
     if sample.label is Label.TAMPERED and share == 0.0:
-        report.found("empty_mask", sample)
+        report.note("empty_mask", sample)
         report.unread.add(EMPTY_MASK, sample.path.as_posix())
     if sample.label is Label.REAL and share > 0.0:
-        report.found("mask_on_real", sample)
+        report.note("mask_on_real", sample)
     if sample.label is Label.TAMPERED and share > 0.5:
-        report.found("mask_over_half", sample)
+        report.note("mask_over_half", sample)
     if mask.swapped:
-        report.found("swapped_mask", sample)
+        report.note("swapped_mask", sample)
     elif mask.resized:
-        report.found("mask_of_other_size", sample)
+        report.note("mask_of_other_size", sample)
     if mask.turned:
-        report.found("mask_turned", sample)
+        report.note("mask_turned", sample)
     if mask.grey_levels:
-        report.found("mask_with_greys", sample)
+        report.note("mask_with_greys", sample)
         report.over_zero += mask.over_zero
         report.over_half += mask.over_half
 
 
-def _grouped(report: Report, sample: Sample, seen: sqlite3.Connection) -> None:
+def _grouped(report: Report, sample: Sample, known: sqlite3.Connection) -> None:
     if not sample.group or not sample.split:
         return
-    row = seen.execute("select split from groups where name = ?", (sample.group,)).fetchone()
+    row = known.execute("select split from groups where name = ?", (sample.group,)).fetchone()
     if row is None:
-        seen.execute("insert into groups values (?, ?)", (sample.group, sample.split))
+        known.execute("insert into groups values (?, ?)", (sample.group, sample.split))
     elif row[0] != sample.split:
-        report.found("group_in_two_splits", sample)
+        report.note("group_in_two_splits", sample)
 
 
-def _doubled(report: Report, sample: Sample, sha256: str, seen: sqlite3.Connection) -> None:
+def _doubled(report: Report, sample: Sample, sha256: str, known: sqlite3.Connection) -> None:
     digest = bytes.fromhex(sha256)
-    row = seen.execute("select label, split from seen where digest = ?", (digest,)).fetchone()
+    row = known.execute("select label, split from pictures where digest = ?", (digest,)).fetchone()
     if row is None:
-        seen.execute("insert into seen values (?, ?, ?)", (digest, str(sample.label), sample.split))
+        known.execute("insert into pictures values (?, ?, ?)", (digest, str(sample.label), sample.split))
         return
-    report.found("duplicate", sample)
+    report.note("duplicate", sample)
     if row[0] != sample.label:
-        report.found("same_under_two_labels", sample)
+        report.note("same_under_two_labels", sample)
     if row[1] != sample.split:
-        report.found("same_in_two_splits", sample)
+        report.note("same_in_two_splits", sample)
 
 
 def _missing(report: Report, split: str | None) -> Iterator[str]:
     """What should be there and is not, in sentences."""
     spec = report.spec
     if not report.samples:
-        yield f"Nothing was found in the layout {spec.name}; see: pixelsleuth datasets show {spec.name}"
+        yield f"Nothing was counts in the layout {spec.name}; see: pixelsleuth datasets show {spec.name}"
         return
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for (part, _), count in report.counts.items():
-        found[part] += count
-        found[""] += count if part else 0
+        counts[part] += count
+        counts[""] += count if part else 0
     for part, expected in spec.expects.items():
-        if report.complete and (split is None or part == split) and found[part] != expected:
+        if report.complete and (split is None or part == split) and counts[part] != expected:
             name = f"The split {part}" if part else "The set"
-            yield f"{name} has {found[part]:,} pictures; its publisher states {expected:,}."
+            yield f"{name} has {counts[part]:,} pictures; its publisher states {expected:,}."
     present = {label for _, label in report.counts}
     for label in Label:
         if label in spec.classes and label not in present and spec.licence != "yours":

@@ -22,9 +22,9 @@ from pixelsleuth.pictures.formats import SUFFIXES
 
 SUFFIX = ".tar"
 READER = "shards"
-"""Whose columns these are; other sets that share some of them are not published in this form."""
+"""The reader of these columns; sets that share some of them are not published in this form."""
 LOOKED_AT = 50
-"""Rows that tell the columns."""
+"""Rows from which the columns are known."""
 MASKS = ("mask", "seg", "segmentation")
 TEXTS = {"cls": "label", "label": "label", "txt": "description", "caption": "description"}
 """Columns of members that hold a text."""

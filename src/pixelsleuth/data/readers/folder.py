@@ -58,8 +58,8 @@ SPECS = (
         classes="real, full_synthetic, tampered",
         get="sort pictures into real/ and fake/ (or full_synthetic/, tampered/), masks into masks/",
         folders=(
-            *((one, other) for one in ("real", "*/real") for other in ("fake", "*/fake")),
-            *((one,) for one in ("full_synthetic", "tampered", "*/full_synthetic", "*/tampered")),
+            *((real, fake) for real in ("real", "*/real") for fake in ("fake", "*/fake")),
+            *((name,) for name in ("full_synthetic", "tampered", "*/full_synthetic", "*/tampered")),
         ),
         settings={
             "fake": Setting("full_synthetic", "what the folder fake/ holds", ("full_synthetic", "tampered")),
