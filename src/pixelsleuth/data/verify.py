@@ -221,7 +221,7 @@ def _missing(report: Report, split: str | None) -> Iterator[str]:
     """What should be there and is not, in sentences."""
     spec = report.spec
     if not report.samples:
-        yield f"Nothing was counts in the layout {spec.name}; see: pixelsleuth datasets show {spec.name}"
+        yield f"Nothing was found in the layout {spec.name}; see: pixelsleuth datasets show {spec.name}"
         return
     counts: Counter[str] = Counter()
     for (part, _), count in report.counts.items():
