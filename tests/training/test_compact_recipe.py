@@ -1,7 +1,5 @@
-"""The recipe of the bundled weights, shortened: every stage runs, and what comes out is a detector."""
+"""The recipe of the bundled weights: stages run in order, skip what is done, stop at a failure, and make a detector."""
 
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +9,24 @@ from PIL import Image
 
 import pixelsleuth
 from pixelsleuth.core.settings import read_yaml
+from pixelsleuth.errors import StageError, UsageError
 from pixelsleuth.forge.autoencoders import FILES, Autoencoder
 from pixelsleuth.models.backbones.efficientnet import Lite
-from pixelsleuth.training.compact.pipeline import stages_of
+from pixelsleuth.training.compact.all_stages import plan, run, stages_of
+from pixelsleuth.training.compact.settings import read_recipe
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes/compact.yaml"
 SHORT = {
-    "aligned_count": 2,
-    "local_steps": 2,
-    "repeat_steps": 2,
-    "draws": 2,
-    "features_count": 16,
-    "mask_steps": 2,
-    "fold_steps": 2,
-    "steps": 2,
-    "judged": 2,
-    "forged": 6,
+    "aligned.count": 2,
+    "local.steps": 2,
+    "repeat.steps": 2,
+    "whole.draws": 2,
+    "features.count": 16,
+    "masks.steps": 2,
+    "folds.steps": 2,
+    "language.steps": 2,
+    "scores.pictures": 2,
+    "scores.forged": 6,
 }
 
 
@@ -52,33 +52,65 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "manifest.csv"
 
 
-def run_as_command(module: str) -> None:
-    """`python -m module`, in this process: sixteen interpreters that import torch would take minutes."""
-    try:
-        runpy.run_module(module, run_name="__main__", alter_sys=False)
-    except SystemExit as end:
-        if end.code:
-            raise AssertionError(f"{module} ended with status {end.code}") from end
+@pytest.fixture(scope="module")
+def overrides(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What a shortened recipe needs: the corpus, weights drawn at random, few steps."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    torch.save(Lite().state_dict(), folder / "lite.pth")
+    model = Autoencoder()
+    for name, part in zip(FILES, (model.encoder, model.decoder), strict=True):
+        torch.save(part.state_dict(), folder / name)
+    paths = {"data": f"[{corpus}]", "lite": folder / "lite.pth", "taef2": folder}
+    settings = paths | {"start": "none", "sources": "none"} | SHORT
+    return [f"{key}={value}" for key, value in settings.items()]
 
 
 @pytest.mark.slow
 def test_the_recipe_makes_a_detector_from_pictures_alone(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Path, overrides: list[str], tmp_path: Path
 ) -> None:
-    torch.manual_seed(0)
-    torch.save(Lite().state_dict(), tmp_path / "lite.pth")
-    model = Autoencoder()
-    for name, part in zip(FILES, (model.encoder, model.decoder), strict=True):
-        torch.save(part.state_dict(), tmp_path / name)
-    given = {"data": f"[{corpus}]", "lite": tmp_path / "lite.pth", "taef2": tmp_path, "out": tmp_path / "run"}
-    given |= {"start": "none", "sources": "none"}
-    content = read_yaml(RECIPE, [f"{key}={value}" for key, value in (given | SHORT).items()])
-    for stage in stages_of(content):
-        monkeypatch.setattr(sys, "argv", [stage.module, *stage.arguments])
-        run_as_command(stage.module)
-        assert stage.makes.exists(), stage.title
+    content = read_yaml(RECIPE, [*overrides, f"out={tmp_path / 'run'}"])
+    assert run(content) == tmp_path / "run/onnx"
+    assert all(stage.makes.exists() for stage in stages_of(read_recipe(content)))
     detector = pixelsleuth.load(str(tmp_path / "run/onnx"), device="cpu")
     verdict = detector.check(corpus.parent / "4.png")
     assert verdict.ok
     assert verdict.heatmap is not None
     assert (tmp_path / "run/onnx/decision.json").is_file()
+
+
+def test_done_stages_are_skipped_and_a_failure_stops(
+    overrides: list[str], tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    content = read_yaml(RECIPE, [*overrides, f"out={tmp_path}", f"taef2={tmp_path / 'nowhere'}"])
+    for _ in range(2):
+        with pytest.raises(StageError, match=r"Stage 2 \(aligned\) failed: .* lacks taef2_encoder.pth"):
+            run(content)
+    assert capfd.readouterr().err.splitlines() == [
+        "[1/16] cache",
+        "[2/16] aligned",
+        "[1/16] cache: done before",
+        "[2/16] aligned",
+    ]
+    assert plan(content).splitlines()[:2] == ["done   cache", "to do  aligned"]
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local/finished").touch()
+    assert "done   local" in plan(content)
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("dtaa=x", "no setting dtaa; did you mean data"),
+        ("local.stpes=3", "no setting local.stpes; did you mean local.steps"),
+        ("local.steps=many", "local.steps is 'many'"),
+        ("data=", "names no data: add data=... to the command"),
+        ("fusion=glue", "fusion is 'glue'"),
+    ],
+)
+def test_settings_that_are_wrong_or_lacking_are_refused(tmp_path: Path, override: str, message: str) -> None:
+    paths = ("data=[m.csv, n.csv]", "lite=lite0.pth", "taef2=taef2", "start=none", f"out={tmp_path}")
+    assert read_recipe(read_yaml(RECIPE, paths)).data == ("m.csv", "n.csv")
+    with pytest.raises(UsageError, match=message):
+        plan(read_yaml(RECIPE, [*paths, override]))

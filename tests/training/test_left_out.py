@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from pixelsleuth.training.compact.calibrate import fit_mask_threshold, fit_temperature, softened
-from pixelsleuth.training.compact.scores import KINDS, THRESHOLDS, fit, source_weights
-from pixelsleuth.training.compact.whole import Described, WholeHead, left_out
-from pixelsleuth.training.compact.whole import fit as fit_heads
+from pixelsleuth.training.compact.fit_decision import (
+    fit_decision,
+    fit_mask_threshold,
+    fit_temperature,
+    softened,
+    source_weights,
+)
+from pixelsleuth.training.compact.left_out_scores import KINDS, THRESHOLDS
+from pixelsleuth.training.compact.whole_head import Described, WholeHead, fit_heads, logits_left_out
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +30,7 @@ def described() -> Described:
 
 def test_a_fold_is_judged_by_the_head_that_never_saw_it(described: Described) -> None:
     everyone, without = fit_heads(described, 1.0, {0, 1})
-    logits = left_out(without, described.values, described.folds, everyone)
+    logits = logits_left_out(without, described.values, described.folds, everyone)
     for fold, other in ((0, 1), (1, 0)):
         rows = described.folds == fold
         expected = without[fold](torch.from_numpy(described.values[rows]))[:, 0].detach().numpy()
@@ -34,14 +39,14 @@ def test_a_fold_is_judged_by_the_head_that_never_saw_it(described: Described) ->
             logits[rows], without[other](torch.from_numpy(described.values[rows]))[:, 0].detach()
         )
     right = ((logits > 0) == (described.labels == 1)).mean()
-    seen = everyone(torch.from_numpy(described.values))[:, 0].detach().numpy()
-    assert right < ((seen > 0) == (described.labels == 1)).mean()
+    by_all = everyone(torch.from_numpy(described.values))[:, 0].detach().numpy()
+    assert right < ((by_all > 0) == (described.labels == 1)).mean()
 
 
 def test_a_source_of_no_fold_is_judged_by_the_head_of_all() -> None:
     head = WholeHead(2)
     values = np.ones((3, 2), np.float32)
-    logits = left_out({}, values, np.array([-1, -1, -1]), head)
+    logits = logits_left_out({}, values, np.array([-1, -1, -1]), head)
     np.testing.assert_allclose(logits, head(torch.from_numpy(values))[:, 0].detach().numpy())
 
 
@@ -86,7 +91,7 @@ def test_what_the_decision_is_fitted_on_holds_every_picture_and_view() -> None:
                 "size": [False] * len(THRESHOLDS),
             }
         rows.append(row)
-    calibration, decision = fit(rows)
+    calibration, decision = fit_decision(rows)
     assert calibration["calibration"]["pictures"] == 30
     assert len(decision["rows"]["scores"]) == 60
     assert all(

@@ -27,7 +27,7 @@ def train(recipe: Path, overrides: tuple[str, ...], resume: bool, allow_outside:
     pixelsleuth train recipes/sida/7b_stage1.yaml data=SID_Set/ out=runs/7b --dry-run
     torchrun --nproc-per-node 2 -m pixelsleuth train recipes/sida/7b_stage1.yaml data=SID_Set/ out=runs/7b
     pixelsleuth train recipes/so_fake_r1/tiny.yaml data=MANIFEST.csv out=runs/r1
-    pixelsleuth train recipes/compact.yaml data=MANIFEST.csv out=runs/compact parts=hash
+    pixelsleuth train recipes/compact.yaml data=MANIFEST.csv lite=LITE0.pth taef2=TAEF2 start=none out=runs/compact
 
     Writes out/log.jsonl (a line a step), out/checkpoints, plots, and out/model for 'pixelsleuth check --model'.
     """

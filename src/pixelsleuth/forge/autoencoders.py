@@ -5,16 +5,12 @@ a generator's autoencoder, without denoising, leaves content alone and adds what
 upsampling (arXiv 2410.11835; local regeneration as a tampered class: arXiv 2412.17671).
 
 The autoencoder is TAEF2, the public tiny autoencoder of FLUX.2's latent space (MIT): `taef2_encoder.pth` and
-`taef2_decoder.pth` in one folder. Its trace is related to that of FLUX.2's own decoder, not equal to it.
-
-Run: `python -m pixelsleuth.forge.autoencoders --weights FOLDER --cache runs/cache --out runs/aligned --count 500`
-passes training photographs through it and keeps the results (about a second and a half each on one core); resumable.
+`taef2_decoder.pth` in one folder. Its trace is related to that of FLUX.2's own decoder, not equal to it. A photograph
+takes about a second and a half on one core.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.io import replaced
+from pixelsleuth.core.progress import progress
 from pixelsleuth.data.equalise import random_for
 from pixelsleuth.errors import UsageError
 
@@ -132,37 +130,16 @@ def regenerate(model: nn.Module, picture: np.ndarray) -> np.ndarray:
 def write_aligned(model: nn.Module, pictures: list[Any], out: Path, *, count: int) -> None:
     """Regenerate `count` cached photographs, drawn by name, as `out/NUMBER.npy`; what is there is kept.
 
-    `pictures` are `data.cache.CachedPicture`; the number is the picture's place in the cache.
+    `pictures` are `data.picture_cache.CachedPicture`; the number is the picture's place in the cache.
     """
     out.mkdir(parents=True, exist_ok=True)
     numbers = [n for n, picture in enumerate(pictures) if picture.label == 0]
     numbers.sort(key=lambda n: random_for(pictures[n].name).random())
-    for done, number in enumerate(numbers[:count]):
-        path = out / f"{number}.npy"
-        if not path.is_file():
-            with (partial := out / "partial").open("wb") as handle:
-                np.save(handle, regenerate(model, pictures[number].pixels))
-            os.replace(partial, path)
-        if done % 50 == 0:
-            print(f"{done} of {min(count, len(numbers))}", flush=True)
+    with progress("aligned", min(count, len(numbers))) as bar:
+        for number in numbers[:count]:
+            path = out / f"{number}.npy"
+            if not path.is_file():
+                with replaced(path) as part, part.open("wb") as handle:
+                    np.save(handle, regenerate(model, pictures[number].pixels))
+            bar()
     (out / "finished").touch()
-
-
-def main() -> None:
-    from pixelsleuth.data.cache import load_cache
-
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    for name in ("weights", "cache", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=500)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    write_aligned(
-        load_autoencoder(options.weights), load_cache(options.cache), options.out, count=options.count
-    )
-
-
-if __name__ == "__main__":
-    main()

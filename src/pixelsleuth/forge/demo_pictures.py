@@ -1,25 +1,26 @@
-"""The demonstration set: photographs that come with scikit-image, and forgeries made of them while the user looks on.
+"""The demonstration set: photographs that come with scikit-image, and forgeries made of them before the
+user's eyes.
 
-Crude on purpose, a few lines of NumPy and Pillow each; `edits` makes training data. Every forgery carries its true mask
-and a sentence that says what was done. All pictures of the set go through the same resize and JPEG compression, so that
-neither container nor compression tells originals from forgeries.
+Small, self-contained numpy and Pillow code; the workshop that makes training data is elsewhere in this
+room. Every forgery carries its true mask and a sentence that says what was done. All pictures of the set go
+through one and the same resize and JPEG compression, so that neither container nor compression tells
+originals from forgeries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from os import PathLike
-from pathlib import Path
-from typing import BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from typing import TYPE_CHECKING, BinaryIO
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.errors import MissingExtra
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
 
 JPEG_QUALITY = 93
 
@@ -29,7 +30,9 @@ PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.pn
 
 @dataclass(frozen=True)
 class DemoPicture:
-    """One picture of the set: `image` is RGB, `mask` (H, W) bool is True where it was altered (None: nowhere)."""
+    """One picture of the set: `image` is RGB, `mask` (H, W) bool is True where it was altered (None:
+    nowhere).
+    """
 
     name: str
     image: Image.Image
@@ -43,19 +46,25 @@ class DemoPicture:
 
 
 def photographs() -> dict[str, Image.Image]:
-    """Return the photographs by stem. Raises MissingExtra where scikit-image or one of its pictures is missing."""
+    """Return the photographs by stem. Raises MissingExtra where scikit-image, or one of its pictures, is
+    not there.
+    """
+    from importlib.util import find_spec
+    from pathlib import Path
 
-    spec = find_spec("skimage")  # not imported: only its pictures are needed
+    from PIL import Image
+
+    spec = find_spec("skimage")  # found, not imported: only its pictures are wanted
     if spec is None or spec.origin is None:
         raise MissingExtra("scikit-image", "demo")
     folder = Path(spec.origin).parent / "data"
-    pictures = {}
+    found = {}
     for file in PHOTOGRAPHS:
         if not (folder / file).is_file():
             raise MissingExtra(f"{file} of scikit-image", "demo")
         with Image.open(folder / file) as image:
-            pictures[file.partition(".")[0].partition("_")[0]] = image.convert("RGB")
-    return pictures
+            found[file.partition(".")[0].partition("_")[0]] = image.convert("RGB")
+    return found
 
 
 def demo_pictures() -> Iterator[DemoPicture]:
@@ -68,8 +77,8 @@ def demo_pictures() -> Iterator[DemoPicture]:
             yield DemoPicture(f"{name}.jpg", forged, Label.TAMPERED, note, mask)
 
 
-Forged = tuple[Image.Image, NDArray[np.bool_]]
-Photos = dict[str, Image.Image]
+Forged = tuple["Image.Image", "NDArray[np.bool_]"]
+Photos = dict[str, "Image.Image"]
 
 
 def cat_in_visor(photos: Photos) -> Forged:
@@ -87,6 +96,7 @@ def vanished_shuttle(photos: Photos) -> Forged:
 
 def smoothed_whiskers(photos: Photos) -> Forged:
     """Retouching: whiskers and fur on the cat's left cheek smoothed away."""
+    from PIL import ImageFilter
 
     photo = photos["chelsea"]
     mask = ellipses(photo.size, [(105, 222, 92, 58)])
@@ -108,6 +118,8 @@ def coffee_in_garage(photos: Photos) -> Forged:
 
 def second_rocket(photos: Photos) -> Forged:
     """Copy-move: the rocket a second time, beside itself."""
+    import numpy as np
+    from PIL import Image
 
     photo = photos["rocket"]
     width = photo.size[0]
@@ -137,7 +149,10 @@ FORGERIES: dict[str, tuple[tuple[str, Callable[[Photos], Forged], str], ...]] = 
 
 
 def ellipses(size: tuple[int, int], shapes: list[tuple[float, float, float, float]]) -> NDArray[np.bool_]:
-    """Return a mask of `size` (width, height): the union of ellipses (centre x, centre y, radius x, radius y)."""
+    """Return a mask of `size` (width, height): the union of ellipses (centre x, centre y, radius x, radius
+    y).
+    """
+    import numpy as np
 
     y, x = np.mgrid[: size[1], : size[0]]
     mask = np.zeros((size[1], size[0]), dtype=bool)
@@ -148,6 +163,7 @@ def ellipses(size: tuple[int, int], shapes: list[tuple[float, float, float, floa
 
 def rectangle(size: tuple[int, int], box: tuple[int, int, int, int]) -> NDArray[np.bool_]:
     """Return a mask of `size` (width, height) that is True inside `box` (x0, y0, x1, y1), half open."""
+    import numpy as np
 
     mask = np.zeros((size[1], size[0]), dtype=bool)
     mask[box[1] : box[3], box[0] : box[2]] = True
@@ -155,11 +171,15 @@ def rectangle(size: tuple[int, int], box: tuple[int, int, int, int]) -> NDArray[
 
 
 def blend(under: Image.Image, over: Image.Image, mask: NDArray[np.bool_], *, feather: float) -> Image.Image:
-    """Lay `over` on `under` inside `mask`, its border softened inwards by a Gaussian of `feather` pixels."""
+    """Lay `over` on `under` inside `mask`, its border softened by a Gaussian of `feather` pixels (inwards
+    only).
+    """
+    import numpy as np
+    from PIL import Image, ImageFilter
 
     alpha = Image.fromarray(mask).convert("L")
     if feather:
-        # Twice the blurred mask less one: the soft border lies inside, and nothing changes outside the mask.
+        # Twice the blurred mask less one: the soft border lies inside, and the mask stays the whole truth.
         soft = np.asarray(alpha.filter(ImageFilter.GaussianBlur(feather)), dtype=np.float32)
         alpha = Image.fromarray((np.clip(2 * soft - 255, 0, 255) * mask).astype(np.uint8))
     return Image.composite(over, under, alpha)
@@ -174,7 +194,11 @@ def splice(
     centre: tuple[int, int],
     feather: float,
 ) -> Forged:
-    """Cut `cut` out of `donor`, shrink it by `scale` and paste it into `target` with its middle at `centre`."""
+    """Cut `cut` out of `donor`, shrink it by `scale` and paste it into `target` with its middle at
+    `centre`.
+    """
+    import numpy as np
+    from PIL import Image
 
     ys, xs = np.nonzero(cut)
     box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
@@ -191,6 +215,8 @@ def splice(
 
 def fill_rows(photo: Image.Image, mask: NDArray[np.bool_], *, margin: int = 6) -> Image.Image:
     """Fill each row of a rectangular `mask` from the colour left of it to the colour right of it."""
+    import numpy as np
+    from PIL import Image
 
     pixels = np.asarray(photo).astype(np.float32)
     ys, xs = np.nonzero(mask)
@@ -203,7 +229,11 @@ def fill_rows(photo: Image.Image, mask: NDArray[np.bool_], *, margin: int = 6) -
 
 
 def fill_smoothly(photo: Image.Image, mask: NDArray[np.bool_], *, rounds: int = 1200) -> Image.Image:
-    """Fill `mask` with the harmonic function that its border determines (Jacobi iteration on the Laplace equation)."""
+    """Fill `mask` with the harmonic function that its border determines (Jacobi iteration on the Laplace
+    equation).
+    """
+    import numpy as np
+    from PIL import Image
 
     pixels = np.asarray(photo).astype(np.float32)
     ys, xs = np.nonzero(mask)

@@ -19,7 +19,7 @@ from pixelsleuth.errors import OutputError, UsageError
 
 KINDS = {
     "sida": "pixelsleuth.training.sida",
-    "stages": "pixelsleuth.training.compact.pipeline",
+    "compact": "pixelsleuth.training.compact.all_stages",
     "baseline": "pixelsleuth.training.baselines",
     "fakevlm": "pixelsleuth.training.vlm.fakevlm",
     "so_fake_r1": "pixelsleuth.training.vlm.so_fake",

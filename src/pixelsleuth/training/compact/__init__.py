@@ -1,1 +1,1 @@
-"""Training of the bundled detector (`kind: stages`): branches, features, heads, scores; each stage resumable."""
+"""Training of the bundled detector (`kind: compact`): branches, features, heads, scores; each stage resumes."""

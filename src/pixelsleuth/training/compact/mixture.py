@@ -16,8 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pixelsleuth.data.cache import CachedPicture
 from pixelsleuth.data.equalise import Draw, draw, equalise, jpeg
+from pixelsleuth.data.picture_cache import CachedPicture
 from pixelsleuth.forge import edits
 from pixelsleuth.forge.edits import Forgery, Random, bounding_box, outline_shape
 from pixelsleuth.forge.hard import hard_case
@@ -104,15 +104,15 @@ class Mixture:
 
     def canvas(self, label: int, *, aligned: float = 0.0, how: Draw | None = None) -> Canvas:
         """One canvas of a class; `aligned` is the share of autoencoder fakes among the synthetic ones."""
-        how = how or self._draw()
+        how = how or self.draw()
         if label == TAMPERED:
             forgery, base = self._tampered(how)
-            return self._finish(forgery, how, TAMPERED, base)
+            return self.finish(forgery, how, TAMPERED, base)
         is_aligned = bool(label == SYNTHETIC and self.copied[0] and self.random.random() < aligned)
         picture = self._drawn(self.copied) if is_aligned else self.pick(label)
         pixels = self.aligned[picture.name] if is_aligned else picture.pixels
-        cut = self._cut(pixels, self._need(how))
-        result = self._finish(Forgery(cut, np.zeros(cut.shape[:2], np.uint8), ""), how, label, picture)
+        cut = self.cut(pixels, self.side_before(how))
+        result = self.finish(Forgery(cut, np.zeros(cut.shape[:2], np.uint8), ""), how, label, picture)
         result.aligned = is_aligned
         return result
 
@@ -120,12 +120,13 @@ class Mixture:
         members = sources[0][self.random.choice(len(sources[0]), p=sources[1])]
         return members[self.random.integers(len(members))]
 
-    def _draw(self) -> Draw:
-        """The last step of a canvas; what is reduced must still fill it."""
+    def draw(self) -> Draw:
+        """Draw how a canvas is equalised; a reduced picture must still fill the canvas."""
         how = draw(self.random, resize=0.25)
         return dataclasses.replace(how, scale=max(how.scale, min(1.0, self.size / 300)))
 
-    def _need(self, how: Draw) -> int:
+    def side_before(self, how: Draw) -> int:
+        """The side in pixels that a canvas needs before `how` resizes it."""
         return int(np.ceil(self.size / how.scale)) + 1
 
     def _window(self, shape: tuple[int, ...], size: int, random: Random) -> tuple[slice, slice]:
@@ -133,7 +134,8 @@ class Mixture:
         starts = [int(random.integers(max(length - size, 0) // grid + 1)) * grid for length in shape[:2]]
         return slice(starts[0], starts[0] + size), slice(starts[1], starts[1] + size)
 
-    def _cut(self, pixels: np.ndarray, size: int) -> np.ndarray:
+    def cut(self, pixels: np.ndarray, size: int) -> np.ndarray:
+        """A window of `size` pixels, mirrored or not, of a picture with a history."""
         return self._cuts([pixels], size)[0]
 
     def _cuts(self, pictures: list[np.ndarray], size: int) -> list[np.ndarray]:
@@ -150,7 +152,7 @@ class Mixture:
         return [prior.apply(cut) for cut in cuts]
 
     def _tampered(self, how: Draw) -> tuple[Forgery, CachedPicture]:
-        random, need = self.random, self._need(how)
+        random, need = self.random, self.side_before(how)
         names = list(self.operations)
         shares = np.array([self.operations[name] for name in names])
         operation = names[random.choice(len(names), p=shares / shares.sum())]
@@ -161,7 +163,7 @@ class Mixture:
             canvas, copy = self._cuts([np.asarray(base.pixels), self.aligned[base.name]], need)
             return edits.generative_edit(canvas, copy, edits.shape_in(canvas, random), random), base
         base = self.pick(REAL if random.random() < 0.85 else SYNTHETIC)
-        canvas = self._cut(base.pixels, need)
+        canvas = self.cut(base.pixels, need)
         if operation == "splice":
             donor, mask, synthetic = self._donor(need)
             return edits.splice(canvas, donor, mask, random, synthetic=synthetic), base
@@ -196,10 +198,11 @@ class Mixture:
             if bounding_box(mask) is not None and (mask > 0).mean() > 0.003:
                 prior = dataclasses.replace(Prior.draw(self.random), scale=1.0)
                 return prior.apply(np.array(donor.pixels)), mask, synthetic
-        cut = self._cut(donor.pixels, max(need, 128))
+        cut = self.cut(donor.pixels, max(need, 128))
         return cut, edits.shape_in(cut, self.random), synthetic
 
-    def _finish(self, forgery: Forgery, how: Draw, label: int, picture: CachedPicture) -> Canvas:
+    def finish(self, forgery: Forgery, how: Draw, label: int, picture: CachedPicture) -> Canvas:
+        """Make some canvases hard, equalise them as `how` says, and cut or pad them to the canvas' size."""
         pixels = forgery.pixels
         if self.random.random() < HARD:
             pixels = hard_case(pixels, self.random)

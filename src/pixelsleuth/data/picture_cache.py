@@ -1,38 +1,34 @@
-"""Decode data sets once: pictures and masks in one memory-mapped file, so that training never waits for a decoder.
+"""Decoded pictures and masks of data sets in one memory-mapped file, so that training never waits for a decoder.
 
 The cache holds the split `train` of every manifest; groups that also occur in an evaluation split are dropped. Sources
 belong to *folds*: related sources (the same photographs, the same generator) lie in one fold, so that a fold
 can be left out and stand for pictures of unknown origin.
-
-Run: `python -m pixelsleuth.data.cache --manifest corpus/manifest.csv corpus2/manifest.csv --out runs/cache
---sources recipes/compact/sources.yaml`
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pixelsleuth.core.io import write_text
 from pixelsleuth.core.settings import read_yaml
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.left_out import EMPTY_MASK, LeftOut, reason_of
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.sample import Sample, without_groups_of
-from pixelsleuth.errors import PictureError, PixelSleuthError, UsageError
+from pixelsleuth.errors import PictureError, UsageError
 
 
 @dataclass(frozen=True)
 class Sources:
     """Which sources train together.
 
-    `folds`: lists of sources. `measured`: sources that no gradient sees; they serve to measure alone. `unseen`: real
-    sources that the branches never see, so that what the branches know by heart can be measured.
+    `folds`: lists of sources. `measured`: sources that are only measured on; no gradient sees them. `unseen`: real
+    sources that the branches never see, so that it can be measured what the branches know by heart.
     """
 
     folds: list[list[str]] = field(default_factory=list)
@@ -40,7 +36,7 @@ class Sources:
     unseen: list[str] = field(default_factory=list)
 
     def fold(self, source: str) -> int:
-        """The number of a source's fold; -1 for a source that serves to measure alone.
+        """The number of a source's fold; -1 for a source that is only measured on.
 
         Raises:
             UsageError: the file names no such source.
@@ -54,7 +50,7 @@ class Sources:
 
     @classmethod
     def read(cls, path: Path | None, names: set[str]) -> Sources:
-        """What the file says; without one, five folds of the names in turn."""
+        """The sources in the file `path`; without one, five folds that the `names` are dealt to in turn."""
         if path is None:
             ordered = sorted(names)
             return cls([ordered[start::5] for start in range(min(5, len(ordered)))])
@@ -78,7 +74,7 @@ class CachedPicture:
 
 
 def training_samples(manifest: Path, left_out: LeftOut, *, allow_outside: bool = False) -> list[Sample]:
-    """The split `train` of a manifest, less the groups of `eval`; what the reader leaves out goes into `left_out`."""
+    """The split `train` of a manifest without the groups of `eval`; what the reader drops is counted in `left_out`."""
     data = open_data(manifest, allow_outside=allow_outside)
     members = list(data)
     left_out.join(data.left_out)
@@ -87,7 +83,7 @@ def training_samples(manifest: Path, left_out: LeftOut, *, allow_outside: bool =
 
 
 def name_of(sample: Sample, root: Path) -> str:
-    """The sample's path relative to `root`, whole where it lies elsewhere."""
+    """The sample's path relative to `root`; the whole path where it lies elsewhere."""
     path = sample.path
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
@@ -95,8 +91,7 @@ def name_of(sample: Sample, root: Path) -> str:
 def build_cache(
     manifests: list[Path], out: Path, sources: Path | None = None, *, allow_outside: bool = False
 ) -> LeftOut:
-    """Write `out/pictures.bin` and `out/index.json` for the training splits of the manifests; returns what could not be
-    used.
+    """Write `out/pictures.bin` and `out/index.json` for the training splits; returns what was left out.
 
     Raises:
         UsageError: a source belongs to no fold.
@@ -123,16 +118,14 @@ def build_cache(
                 index.append({"offset": offset, **row})
                 store.write(blob)
                 offset += len(blob)
-    partial = out / "index.partial"
-    partial.write_text(json.dumps(index))
-    os.replace(partial, out / "index.json")
+    write_text(out / "index.json", json.dumps(index))
     return left_out
 
 
 def _entry(
     sample: Sample, root: Path, objects: dict[str, Any], left_out: LeftOut
 ) -> tuple[dict[str, Any], bytes] | None:
-    """Row and bytes of a picture and its mask; None, counted, where they cannot be read."""
+    """The index row and the bytes of a picture and its mask; None where they cannot be read, which is counted."""
     try:
         picture, mask = sample.load()
     except PictureError as error:
@@ -164,34 +157,3 @@ def load_cache(folder: Path) -> list[CachedPicture]:
         facts = {key: row[key] for key in ("name", "label", "source", "generator", "fold", "unseen")}
         pictures.append(CachedPicture(pixels=pixels, mask=mask, polygons=polygons, **facts))
     return pictures
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--manifest", type=Path, nargs="+", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--sources", default="none", help="YAML file of folds, or none: the sources in turn, five folds"
-    )
-    parser.add_argument(
-        "--allow-outside",
-        nargs="?",
-        const="true",
-        default="false",
-        type=str.lower,
-        choices=("true", "false"),
-        help="also take paths that lead out of the manifest's folder",
-    )
-    options = parser.parse_args()
-    sources = None if options.sources == "none" else Path(options.sources)
-    try:
-        allowed = options.allow_outside == "true"
-        build_cache(options.manifest, options.out, sources, allow_outside=allowed).tell()
-    except PixelSleuthError as error:
-        parser.exit(2, f"{error}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,5 +1,6 @@
 """Groups are never split, evaluation groups are never trained on, and every class gets the same treatment."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,14 +10,15 @@ import torch
 from PIL import Image
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.data.cache import build_cache, load_cache
+from pixelsleuth.data.picture_cache import build_cache, load_cache
 from pixelsleuth.data.readers import open_data
 from pixelsleuth.data.sample import Sample, hold_out, without_groups_of
 from pixelsleuth.errors import UsageError
 from pixelsleuth.forge.autoencoders import FILES, Autoencoder, load_autoencoder, regenerate, write_aligned
 from pixelsleuth.forge.hard import HARD
-from pixelsleuth.training.compact.branches import Schedule, batch_of, train_branch
 from pixelsleuth.training.compact.mixture import REAL, SYNTHETIC, TAMPERED, Canvas, Mixture, load_aligned
+from pixelsleuth.training.compact.settings import Steps
+from pixelsleuth.training.compact.train_branches import batch_of, train_branch
 
 
 @pytest.fixture(scope="module")
@@ -87,17 +89,17 @@ def test_a_manifest_that_cannot_be_used_is_refused(tmp_path: Path, text: str) ->
 
 
 def test_every_canvas_has_its_size_and_only_tampered_ones_a_mask(mixture: Mixture) -> None:
-    seen = set()
+    kinds = set()
     for index in range(90):
         canvas = mixture.canvas(index % 3, aligned=0.5)
         assert canvas.pixels.shape == (64, 64, 3)
         assert canvas.mask.shape == (64, 64)
         assert (canvas.label == TAMPERED) == bool(canvas.mask.any())
         assert (canvas.operation != "") or canvas.label != TAMPERED
-        seen.add((canvas.label, canvas.aligned))
-    assert (SYNTHETIC, True) in seen
-    assert (SYNTHETIC, False) in seen
-    assert (REAL, True) not in seen
+        kinds.add((canvas.label, canvas.aligned))
+    assert (SYNTHETIC, True) in kinds
+    assert (SYNTHETIC, False) in kinds
+    assert (REAL, True) not in kinds
 
 
 def test_a_canvas_depends_on_its_generator_alone(mixture: Mixture) -> None:
@@ -147,20 +149,22 @@ def test_weights_of_another_autoencoder_are_refused(tmp_path: Path) -> None:
 def test_a_branch_that_was_stopped_goes_on_to_the_same_weights(
     name: str, mixture: Mixture, tmp_path: Path
 ) -> None:
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "broken").mkdir()
-    train_branch(name, mixture, tmp_path / "whole", Schedule(4, 2))
+    whole, broken = tmp_path / "whole/checkpoint.pt", tmp_path / "broken/checkpoint.pt"
+    for path in (whole, broken):
+        path.parent.mkdir()
+    train_branch(name, mixture, whole, Steps(4, 2), every=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pixelsleuth.training.compact.branches.EVERY", 2)
-        patch.setattr("pixelsleuth.training.compact.branches.batch_of", _stops_at(3))
+        patch.setattr("pixelsleuth.training.compact.train_branches.batch_of", _stops_at(3))
         with pytest.raises(KeyboardInterrupt):
-            train_branch(name, mixture, tmp_path / "broken", Schedule(4, 2))
-    train_branch(name, mixture, tmp_path / "broken", Schedule(4, 2))
-    states = [
-        torch.load(tmp_path / run / "checkpoint.pt", weights_only=True)["model"]
-        for run in ("whole", "broken")
-    ]
+            train_branch(name, mixture, broken, Steps(4, 2), every=2)
+    with (broken.parent / "log.jsonl").open("a") as log:  # as if it had been killed before the checkpoint
+        log.write('{"stage": "checkpoint", "step": 3, "loss": 9}\n{"st')
+    train_branch(name, mixture, broken, Steps(4, 2), every=1)
+    states = [torch.load(path, weights_only=True)["model"] for path in (whole, broken)]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    lines = [json.loads(line) for line in (broken.parent / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 3, 4]
+    assert lines[-1]["loss"] < 9
 
 
 def _stops_at(number: int) -> Callable[..., list[Canvas]]:

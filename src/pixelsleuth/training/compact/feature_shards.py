@@ -1,54 +1,62 @@
-"""Stage 2: run what is frozen once over a fixed set of canvases, and keep what it saw.
+"""Stored features: what the frozen views see of a fixed set of canvases, computed once.
 
-Masks and language then train on these features for many epochs at a fraction of the cost. A shard is a folder of .npy
-files and `records.json`; every canvas depends on the shard's seed and its number alone, so that shards may be made by
-separate processes, and one that was cut off goes on.
-
-Run: `python -m pixelsleuth.training.compact.features views --cache runs/cache --aligned runs/aligned --lite LITE0.pth
---branches runs --out runs/features/0 --seed 0`, then, when the local branch is trained, the same with `local` in the
-place of `views`.
+Masks and language train on these for many epochs at a fraction of the cost. A shard is a folder of .npy files and
+journals; every canvas depends on the shard's seed and its number alone, so that a shard that was cut off is completed.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pixelsleuth.compact import grammar
+from pixelsleuth.core.io import read_json_lines, write_text
+from pixelsleuth.core.progress import progress
 from pixelsleuth.core.verdict import LABELS
-from pixelsleuth.data.cache import load_cache
+from pixelsleuth.data.picture_cache import load_cache
 from pixelsleuth.models.backbones.efficientnet import load_lite
 from pixelsleuth.models.compact.compact_sida import CompactSida
 from pixelsleuth.models.compact.forensic import ForensicEncoder
 from pixelsleuth.models.compact.onnx_graphs import export_graphs
-from pixelsleuth.training.compact.branches import BRANCHES
 from pixelsleuth.training.compact.mixture import TAMPERED, Canvas, Mixture, load_aligned
+from pixelsleuth.training.compact.settings import CompactRecipe
+from pixelsleuth.training.compact.train_branches import BRANCHES
 
 SIZE = 224
 SHARES = (0.32, 0.33, 0.35)
+"""Of real, synthetic and tampered canvases."""
 ALIGNED = 0.15
 """Share of autoencoder fakes among synthetic canvases."""
 CHUNK = 64
-GRAPHS = ("repeats", "look", "statistics")
-VIEWS = ("repeats", "map4", "map8", "map16", "description", "mask")
-ARRAYS = ("local", *VIEWS)
+GRAPHS = {"views": ("repeats", "look", "statistics"), "local": ("traces",)}
+"""The graphs that each part of a shard needs."""
+ARRAYS = ("local", "repeats", "map4", "map8", "map16", "description", "mask")
 
 
-def load_encoder(branches: Path, lite: Path, names: tuple[str, ...] = tuple(BRANCHES)) -> ForensicEncoder:
-    """An encoder with EfficientNet-Lite0's weights and the named branches of stage 1; the rest is untrained."""
+def shard_stage(recipe: CompactRecipe, what: Literal["views", "local"], seed: int) -> None:
+    """Store one part of the shard number `seed`: `views`, or the trained `local` view."""
+    pictures = load_cache(recipe.folder("cache"))
+    used = [picture for picture in pictures if picture.fold >= 0]
+    mixture = Mixture(used, load_aligned(recipe.folder("aligned"), pictures), size=SIZE)
+    branch = "repeat" if what == "views" else "local"
+    views = Views(load_encoder(recipe, (branch,)), GRAPHS[what])
+    write_shard(views, mixture, recipe.shards[seed], what, seed=seed, count=recipe.features.count)
+
+
+def load_encoder(recipe: CompactRecipe, branches: Collection[str] = tuple(BRANCHES)) -> ForensicEncoder:
+    """An encoder with EfficientNet-Lite0's weights and the trained `branches`; everything else is untrained."""
     encoder = ForensicEncoder()
-    encoder.lite = load_lite(lite)
-    for name in names:
-        state = torch.load(branches / name / "checkpoint.pt", weights_only=True)
+    encoder.lite = load_lite(Path(recipe.lite))
+    for name in branches:
+        state = torch.load(recipe.folder(name) / "checkpoint.pt", weights_only=True)
         getattr(encoder, name).load_state_dict(state["model"])
     return encoder.eval()
 
@@ -116,38 +124,34 @@ def write_shard(views: Views, mixture: Mixture, out: Path, what: str, *, seed: i
         shapes["mask"] = (count, 1, SIZE // 4, SIZE // 4)
     stores = _stores(out, shapes)
     journal = out / f"{what}.jsonl"
-    done = _whole_chunks(journal)
-    for first, canvases in _chunks(mixture, seed, done, count):
-        for number, canvas in enumerate(canvases, first):
-            for name, value in see(canvas.pixels[None]).items():
-                stores[name][number] = value[0]
-            if what == "views":
-                stores["mask"][number, 0] = (
-                    canvas.mask.reshape(SIZE // 4, 4, SIZE // 4, 4).mean(axis=(1, 3)) / 255
-                )
-        for store in stores.values():
-            store.flush()
-        lines = "".join(json.dumps(_record(canvas)) + "\n" for canvas in canvases)
-        with journal.open("a") as handle:
-            handle.write(lines)
-        if first % (10 * CHUNK) == 0:
-            print(f"{what}: {first} of {count}", flush=True)
+    done = keep_whole_lines(journal, CHUNK)
+    with progress(f"{what} {seed}", count, done=done) as bar:
+        for first in range(done, count, CHUNK):
+            records = []
+            for number in range(first, min(first + CHUNK, count)):
+                canvas = canvas_of(mixture, seed, number)
+                for name, value in see(canvas.pixels[None]).items():
+                    stores[name][number] = value[0]
+                if what == "views":
+                    shares = canvas.mask.reshape(SIZE // 4, 4, SIZE // 4, 4).mean(axis=(1, 3)) / 255
+                    stores["mask"][number, 0] = shares
+                records.append(json.dumps(_record(canvas)) + "\n")
+                bar()
+            for store in stores.values():
+                store.flush()
+            with journal.open("a") as handle:
+                handle.write("".join(records))
     (out / f"{what}.finished").touch()
 
 
-def _whole_chunks(journal: Path) -> int:
-    """How many canvases are stored; what a killed run wrote of a chunk is cut off the journal."""
+def keep_whole_lines(journal: Path, chunk: int = 1) -> int:
+    """Cut a journal to whole chunks of lines, as a killed run may have left less, and return how many lines it has."""
     if not journal.is_file():
         return 0
-    lines = journal.read_text().splitlines(keepends=True)
-    done = len(lines) // CHUNK * CHUNK
-    journal.write_text("".join(lines[:done]))
+    lines = [json.dumps(line) + "\n" for _, line in read_json_lines(journal)]
+    done = len(lines) // chunk * chunk
+    write_text(journal, "".join(lines[:done]))
     return done
-
-
-def _chunks(mixture: Mixture, seed: int, done: int, count: int) -> Iterator[tuple[int, list[Canvas]]]:
-    for first in range(done, count, CHUNK):
-        yield first, [canvas_of(mixture, seed, number) for number in range(first, min(first + CHUNK, count))]
 
 
 def _stores(out: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.memmap]:
@@ -208,30 +212,7 @@ def load_features(folders: list[Path]) -> Features:
     """Shards, one behind the other; the large arrays stay on disk."""
     shards, records = [], []
     for folder in folders:
-        lines = (folder / "views.jsonl").read_text().splitlines()
+        lines = [record for _, record in read_json_lines(folder / "views.jsonl")]
         shards.append({name: np.load(folder / f"{name}.npy", mmap_mode="r")[: len(lines)] for name in ARRAYS})
-        records += [json.loads(line) for line in lines]
+        records += lines
     return Features(shards, records, {})
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", choices=("views", "local"))
-    for name in ("cache", "aligned", "lite", "branches", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=3500)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    cached = load_cache(options.cache)
-    used = [picture for picture in cached if picture.fold >= 0]
-    mixture = Mixture(used, load_aligned(options.aligned, cached), size=SIZE)
-    branch, graphs = ("repeat", GRAPHS) if options.what == "views" else ("local", ("traces",))
-    views = Views(load_encoder(options.branches, options.lite, (branch,)), graphs)
-    write_shard(views, mixture, options.out, options.what, seed=options.seed, count=options.count)
-
-
-if __name__ == "__main__":
-    main()
