@@ -15,7 +15,7 @@ from pixelsleuth.forge.editing import changed_pixels, paste_back
 from pixelsleuth.forge.locating import png
 from pixelsleuth.forge.recipe import EditConfig, ForgeConfig
 from pixelsleuth.forge.sources import Context
-from pixelsleuth.forge.stages import write_bytes
+from pixelsleuth.forge.stages import write_file
 
 
 def pictures() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -104,8 +104,8 @@ def test_the_second_attempt_may_succeed_and_is_recorded(
 
 
 def prepared(before: np.ndarray, given: np.ndarray, folder: Path) -> tuple[dict[str, Any], Context]:
-    write_bytes(folder / "photos" / "a.png", png(before))
-    write_bytes(folder / "masks" / "a.png", png(given))
+    write_file(folder / "photos" / "a.png", png(before))
+    write_file(folder / "masks" / "a.png", png(given))
     config = ForgeConfig(out=str(folder), photographs=str(folder / "photos"))
     config = dataclasses.replace(config, edit=EditConfig(method="inpaint", model="m"))
     row = {

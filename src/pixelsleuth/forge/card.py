@@ -1,4 +1,4 @@
-"""The data card: what is in the set, how it was made, what it must not be used to claim."""
+"""The data card of a forged set: its content, how it was made, and what it cannot show."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from pixelsleuth.forge.recipe import ForgeConfig
 from pixelsleuth.forge.stages import read_rows
 
 
-def data_card(lines: Path, config: ForgeConfig, counts: dict[str, int], told: dict[str, Any]) -> str:
-    """The card as Markdown with the hub's YAML head; the same for the same lines and settings."""
+def data_card(lines: Path, config: ForgeConfig, counts: dict[str, int], facts: dict[str, Any]) -> str:
+    """The card as Markdown with the hub's YAML head; the same for the same lines, settings and facts.
+
+    `counts`: pictures by "split/class". `facts`: `rejected`, `unreadable`, `left_out`, `versions` of the run.
+    """
     rows = list(read_rows(lines))
     operations = Counter(_operation(row) for row in rows if row["label"] == "tampered")
     pairs = Counter((row["object"], row["replacement"]) for row in rows if row.get("replacement"))
@@ -31,8 +34,8 @@ def data_card(lines: Path, config: ForgeConfig, counts: dict[str, int], told: di
         f"Edits: {_edits(config)}. Masks: {config.masks.method}.",
         f"Full synthesis: {config.synthesis.method}.",
         f"Descriptions: {config.descriptions.method}, style {config.descriptions.style}.",
-        f"Without a result: {told.get('rejected', 0)} edits, {told.get('unreadable', 0)} photographs.",
-        *([told["left_out"]] if told.get("left_out") else []),
+        f"Without a result: {facts.get('rejected', 0)} edits, {facts.get('unreadable', 0)} photographs.",
+        *([facts["left_out"]] if facts.get("left_out") else []),
     ]
     parts = [
         _head(counts, len(rows)),
@@ -51,17 +54,19 @@ def data_card(lines: Path, config: ForgeConfig, counts: dict[str, int], told: di
     if pairs:
         replaced = [(f"{a} -> {b}", n) for (a, b), n in pairs.most_common(15)]
         parts.append(_table(("most frequent replacements", "pictures"), replaced))
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(told.get("versions", {}).items()))
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(facts.get("versions", {}).items()))
     parts += [
         _table(("licence of the photograph", "pictures"), licences.most_common()),
         "## What it cannot show\n",
         LIMITS,
-        f"## Settings\n\n```json\n{json.dumps(_told(config), indent=1, sort_keys=True)}\n```\n",
+        f"## Settings\n\n```json\n{json.dumps(_settings(config), indent=1, sort_keys=True)}\n```\n",
         f"Versions: {versions}.\n",
     ]
     return "\n".join(parts)
 
 
+SIZES = ((1000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+"""The hub's size categories."""
 LIMITS = """Masks mark what was changed on purpose. Where paste-back is `none`, all pixels went through the decoder.
 Descriptions from the record are true but plain; those by models were written knowing the label. Audit the set with
 `pixelsleuth audit` before reporting a score on it.
@@ -77,16 +82,8 @@ def _edits(config: ForgeConfig) -> str:
 
 def _head(counts: dict[str, int], total: int) -> str:
     splits = sorted({name.split("/")[0] for name in counts})
-    files = "".join(f"  - split: {one}\n    path: data/{one}-*.parquet\n" for one in splits)
-    size = (
-        "n<1K"
-        if total < 1000
-        else "1K<n<10K"
-        if total < 10_000
-        else "10K<n<100K"
-        if total < 100_000
-        else "100K<n<1M"
-    )
+    files = "".join(f"  - split: {split}\n    path: data/{split}-*.parquet\n" for split in splits)
+    size = next((name for most, name in SIZES if total < most), "100K<n<1M")
     return (
         "---\ntask_categories:\n- image-classification\n- image-segmentation\ntags:\n- image-forensics\n"
         f"size_categories:\n- {size}\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n"
@@ -105,20 +102,15 @@ def _range(sizes: list[tuple[int, int]], axis: int) -> str:
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     if not rows:
         return ""
-    line = "|---" * (len(head) - 1) + "|---:|\n"
-    return (
-        "| "
-        + " | ".join(head)
-        + " |\n"
-        + line
-        + "".join("| " + " | ".join(map(str, row)) + " |\n" for row in rows)
-    )
+    lines = [f"| {' | '.join(map(str, row))} |\n" for row in (head, *rows)]
+    lines.insert(1, "|---" * (len(head) - 1) + "|---:|\n")
+    return "".join(lines)
 
 
-def _told(config: ForgeConfig) -> dict[str, Any]:
+def _settings(config: ForgeConfig) -> dict[str, Any]:
     """The settings that decide what is in the set: not where it lies and how many processes made it."""
-    found = asdict(config)
-    del found["out"], found["workers"], found["allow_outside"]
+    settings = asdict(config)
+    del settings["out"], settings["workers"], settings["allow_outside"]
     for key in ("photographs", "captions", "instances"):
-        found[key] = Path(found[key]).name
-    return found
+        settings[key] = Path(settings[key]).name
+    return settings

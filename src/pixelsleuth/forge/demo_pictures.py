@@ -1,26 +1,25 @@
-"""The demonstration set: photographs that come with scikit-image, and forgeries made of them before the
-user's eyes.
+"""The demonstration set: photographs that come with scikit-image, and forgeries made of them while the user looks on.
 
-Small, self-contained numpy and Pillow code; the workshop that makes training data is elsewhere in this
-room. Every forgery carries its true mask and a sentence that says what was done. All pictures of the set go
-through one and the same resize and JPEG compression, so that neither container nor compression tells
-originals from forgeries.
+Crude on purpose, a few lines of NumPy and Pillow each; `edits` makes training data. Every forgery carries its true mask
+and a sentence that says what was done. All pictures of the set go through the same resize and JPEG compression, so that
+neither container nor compression tells originals from forgeries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from os import PathLike
-from typing import TYPE_CHECKING, BinaryIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.errors import MissingExtra
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL import Image
 
 JPEG_QUALITY = 93
 
@@ -30,9 +29,7 @@ PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.pn
 
 @dataclass(frozen=True)
 class DemoPicture:
-    """One picture of the set: `image` is RGB, `mask` (H, W) bool is True where it was altered (None:
-    nowhere).
-    """
+    """One picture of the set: `image` is RGB, `mask` (H, W) bool is True where it was altered (None: nowhere)."""
 
     name: str
     image: Image.Image
@@ -46,25 +43,19 @@ class DemoPicture:
 
 
 def photographs() -> dict[str, Image.Image]:
-    """Return the photographs by stem. Raises MissingExtra where scikit-image, or one of its pictures, is
-    not there.
-    """
-    from importlib.util import find_spec
-    from pathlib import Path
+    """Return the photographs by stem. Raises MissingExtra where scikit-image or one of its pictures is missing."""
 
-    from PIL import Image
-
-    spec = find_spec("skimage")  # found, not imported: only its pictures are wanted
+    spec = find_spec("skimage")  # not imported: only its pictures are needed
     if spec is None or spec.origin is None:
         raise MissingExtra("scikit-image", "demo")
     folder = Path(spec.origin).parent / "data"
-    found = {}
+    pictures = {}
     for file in PHOTOGRAPHS:
         if not (folder / file).is_file():
             raise MissingExtra(f"{file} of scikit-image", "demo")
         with Image.open(folder / file) as image:
-            found[file.partition(".")[0].partition("_")[0]] = image.convert("RGB")
-    return found
+            pictures[file.partition(".")[0].partition("_")[0]] = image.convert("RGB")
+    return pictures
 
 
 def demo_pictures() -> Iterator[DemoPicture]:
@@ -77,8 +68,8 @@ def demo_pictures() -> Iterator[DemoPicture]:
             yield DemoPicture(f"{name}.jpg", forged, Label.TAMPERED, note, mask)
 
 
-Forged = tuple["Image.Image", "NDArray[np.bool_]"]
-Photos = dict[str, "Image.Image"]
+Forged = tuple[Image.Image, NDArray[np.bool_]]
+Photos = dict[str, Image.Image]
 
 
 def cat_in_visor(photos: Photos) -> Forged:
@@ -96,7 +87,6 @@ def vanished_shuttle(photos: Photos) -> Forged:
 
 def smoothed_whiskers(photos: Photos) -> Forged:
     """Retouching: whiskers and fur on the cat's left cheek smoothed away."""
-    from PIL import ImageFilter
 
     photo = photos["chelsea"]
     mask = ellipses(photo.size, [(105, 222, 92, 58)])
@@ -118,8 +108,6 @@ def coffee_in_garage(photos: Photos) -> Forged:
 
 def second_rocket(photos: Photos) -> Forged:
     """Copy-move: the rocket a second time, beside itself."""
-    import numpy as np
-    from PIL import Image
 
     photo = photos["rocket"]
     width = photo.size[0]
@@ -149,10 +137,7 @@ FORGERIES: dict[str, tuple[tuple[str, Callable[[Photos], Forged], str], ...]] = 
 
 
 def ellipses(size: tuple[int, int], shapes: list[tuple[float, float, float, float]]) -> NDArray[np.bool_]:
-    """Return a mask of `size` (width, height): the union of ellipses (centre x, centre y, radius x, radius
-    y).
-    """
-    import numpy as np
+    """Return a mask of `size` (width, height): the union of ellipses (centre x, centre y, radius x, radius y)."""
 
     y, x = np.mgrid[: size[1], : size[0]]
     mask = np.zeros((size[1], size[0]), dtype=bool)
@@ -163,7 +148,6 @@ def ellipses(size: tuple[int, int], shapes: list[tuple[float, float, float, floa
 
 def rectangle(size: tuple[int, int], box: tuple[int, int, int, int]) -> NDArray[np.bool_]:
     """Return a mask of `size` (width, height) that is True inside `box` (x0, y0, x1, y1), half open."""
-    import numpy as np
 
     mask = np.zeros((size[1], size[0]), dtype=bool)
     mask[box[1] : box[3], box[0] : box[2]] = True
@@ -171,15 +155,11 @@ def rectangle(size: tuple[int, int], box: tuple[int, int, int, int]) -> NDArray[
 
 
 def blend(under: Image.Image, over: Image.Image, mask: NDArray[np.bool_], *, feather: float) -> Image.Image:
-    """Lay `over` on `under` inside `mask`, its border softened by a Gaussian of `feather` pixels (inwards
-    only).
-    """
-    import numpy as np
-    from PIL import Image, ImageFilter
+    """Lay `over` on `under` inside `mask`, its border softened inwards by a Gaussian of `feather` pixels."""
 
     alpha = Image.fromarray(mask).convert("L")
     if feather:
-        # Twice the blurred mask less one: the soft border lies inside, and the mask stays the whole truth.
+        # Twice the blurred mask less one: the soft border lies inside, and nothing changes outside the mask.
         soft = np.asarray(alpha.filter(ImageFilter.GaussianBlur(feather)), dtype=np.float32)
         alpha = Image.fromarray((np.clip(2 * soft - 255, 0, 255) * mask).astype(np.uint8))
     return Image.composite(over, under, alpha)
@@ -194,11 +174,7 @@ def splice(
     centre: tuple[int, int],
     feather: float,
 ) -> Forged:
-    """Cut `cut` out of `donor`, shrink it by `scale` and paste it into `target` with its middle at
-    `centre`.
-    """
-    import numpy as np
-    from PIL import Image
+    """Cut `cut` out of `donor`, shrink it by `scale` and paste it into `target` with its middle at `centre`."""
 
     ys, xs = np.nonzero(cut)
     box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
@@ -215,8 +191,6 @@ def splice(
 
 def fill_rows(photo: Image.Image, mask: NDArray[np.bool_], *, margin: int = 6) -> Image.Image:
     """Fill each row of a rectangular `mask` from the colour left of it to the colour right of it."""
-    import numpy as np
-    from PIL import Image
 
     pixels = np.asarray(photo).astype(np.float32)
     ys, xs = np.nonzero(mask)
@@ -229,11 +203,7 @@ def fill_rows(photo: Image.Image, mask: NDArray[np.bool_], *, margin: int = 6) -
 
 
 def fill_smoothly(photo: Image.Image, mask: NDArray[np.bool_], *, rounds: int = 1200) -> Image.Image:
-    """Fill `mask` with the harmonic function that its border determines (Jacobi iteration on the Laplace
-    equation).
-    """
-    import numpy as np
-    from PIL import Image
+    """Fill `mask` with the harmonic function that its border determines (Jacobi iteration on the Laplace equation)."""
 
     pixels = np.asarray(photo).astype(np.float32)
     ys, xs = np.nonzero(mask)

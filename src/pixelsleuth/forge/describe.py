@@ -1,9 +1,9 @@
-"""Stage 6: what is said about each picture.
+"""Stage 6: the description of each picture.
 
 `record` writes only what the forge did or measured, so every claim is true by construction, in SIDA's structured form,
-in FakeClue's form, or as prose. `llm` lets a chat model fill SIDA's sections from the picture and the record;
-`annotators` has several models list points and another merge them (points that two or more name stay). Models see the
-true label, so their words are explanations after the fact; the record says who wrote them.
+in FakeClue's form, or as prose. `llm` lets a chat model fill SIDA's sections from the picture and the record.
+`annotators` has several models list points and another one merge them (points that two or more name stay). The models
+see the true label, so their texts are explanations after the fact; the record names their authors.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 from typing import Any
 
 from pixelsleuth.compact import grammar
+from pixelsleuth.core.settings import fill
 from pixelsleuth.data.equalise import Draw, SizePolicy, encode, resized
 from pixelsleuth.errors import PixelSleuthError, UsageError
 from pixelsleuth.forge.assemble import finished
@@ -65,7 +66,7 @@ def claims_of(row: Row, context: Context) -> dict[str, Any]:
 
 
 def from_record(claims: dict[str, Any], style: str) -> str:
-    """A true text in one of the three styles."""
+    """The description that the claims alone give, in one of the three styles."""
     points = _points(claims)
     if style == "prose":
         return " ".join(f"{point[0].upper()}{point[1:]}." for point in points)
@@ -84,16 +85,12 @@ def from_record(claims: dict[str, Any], style: str) -> str:
 
 def sida_text(claims: dict[str, Any], sections: dict[str, str]) -> str:
     """SIDA's structured form on one line; sections that say nothing are left out."""
-    told = " ".join(f"{name}: {' '.join(text.split())}" for name, text in sections.items() if text.strip())
+    body = " ".join(f"{name}: {' '.join(text.split())}" for name, text in sections.items() if text.strip())
     if claims["label"] == "tampered":
-        kind = (
-            "part tampered"
-            if claims["mode"] == "part" or claims["operation"] == "local edit"
-            else "object tampered"
-        )
-        return f"Type: {kind} {told} [end]"
+        part = claims["mode"] == "part" or claims["operation"] == "local edit"
+        return f"Type: {'part' if part else 'object'} tampered {body} [end]"
     name = "real" if claims["label"] == "real" else "synthetic"
-    return f"Type: {name} {told} Final Assessment: The given image is {{{name}}} based on above analysis."
+    return f"Type: {name} {body} Final Assessment: The given image is {{{name}}} based on above analysis."
 
 
 def _points(claims: dict[str, Any]) -> list[str]:
@@ -112,7 +109,7 @@ def _points(claims: dict[str, Any]) -> list[str]:
 
 
 def _traces(claims: dict[str, Any]) -> list[str]:
-    return [grammar.TRACES[one] for one in claims["traces"]]
+    return [grammar.TRACES[trace] for trace in claims["traces"]]
 
 
 def _content(claims: dict[str, Any]) -> str:
@@ -170,39 +167,37 @@ POINTS = {
 
 
 def _merged(row: Row, claims: dict[str, Any], context: Context) -> tuple[str, list[str]]:
-    """FakeClue's way: every annotator lists points, the merging model keeps those that at least two name."""
+    """FakeClue's way: every annotator lists points, the merging model keeps those that at least two of them name.
+
+    Returns the description and the names of all models.
+    """
     config, image = context.config.descriptions, _image(row, context)
     system = (
         "You list the visible signs that support what is known of a picture. Answer with one JSON object: "
         '{"points": [short statements about this picture]}.'
     )
     lists, by = [], []
-    for one in annotators_of(config.annotators, config.llm):
+    for annotator in annotators_of(config.annotators, config.llm):
         prompt = f"Known: this picture is {claims['label'].replace('_', ' ')}. Record: {json.dumps(claims)}"
-        lists.append(_ask_points(one, system, prompt, image, row))
-        by.append(one.model)
+        lists.append(_ask_points(annotator, system, prompt, image, row))
+        by.append(annotator.model)
     merge = (
         "Several examiners described the same picture. Keep every point that at least two of them make, once; drop "
         'what only one says. Order them from the whole to details. Answer with one JSON object: {"points": [...]}.'
     )
     points = _ask_points(config.llm, merge, json.dumps(lists), None, row)
     opening = FAKECLUE_OPENINGS[claims["label"] == "real"]
-    return f"{opening} " + "; ".join(point.strip().rstrip(".;") for point in points) + ".", [
-        *by,
-        config.llm.model,
-    ]
+    text = "; ".join(point.strip().rstrip(".;") for point in points)
+    return f"{opening} {text}.", [*by, config.llm.model]
 
 
 def _ask_points(config: LlmConfig, system: str, prompt: str, image: bytes | None, row: Row) -> list[str]:
     def check(answer: Any) -> list[str]:
         points = answer.get("points") if isinstance(answer, dict) else None
-        if (
-            not isinstance(points, list)
-            or not points
-            or not all(isinstance(p, str) and p.strip() for p in points)
-        ):
+        texts = points if isinstance(points, list) else []
+        if not texts or not all(isinstance(point, str) and point.strip() for point in texts):
             raise Malformed("the answer lists no points")
-        return [point[:400] for point in points[:40]]
+        return [point[:400] for point in texts[:40]]
 
     try:
         return client_for(config).ask(system, prompt, schema=POINTS, check=check, image=image)
@@ -210,17 +205,14 @@ def _ask_points(config: LlmConfig, system: str, prompt: str, image: bytes | None
         raise PixelSleuthError(f"{row['id']}: {config.model} gave no usable points ({error}).") from None
 
 
-def annotators_of(given: list[dict[str, Any]], default: LlmConfig) -> list[LlmConfig]:
-    """The annotators' settings: each names what differs from `descriptions.llm`, its model at least."""
-    if len(given) < 2:
+def annotators_of(annotators: list[dict[str, Any]], default: LlmConfig) -> list[LlmConfig]:
+    """The settings of each annotator: `default` (descriptions.llm) with what the entry changes, its model at least."""
+    if len(annotators) < 2 or not all("model" in entry for entry in annotators):
         raise UsageError("descriptions.annotators needs two models or more, each with at least `model`.")
-    known = {one.name for one in dataclasses.fields(LlmConfig)}
-    for one in given:
-        if "model" not in one or set(one) - known:
-            raise UsageError(
-                f"descriptions.annotators: {one} must name a model; known are {', '.join(sorted(known))}."
-            )
-    return [dataclasses.replace(default, **one) for one in given]
+    return [
+        fill(LlmConfig, dataclasses.asdict(default) | entry, "descriptions.annotators.")
+        for entry in annotators
+    ]
 
 
 def _image(row: Row, context: Context) -> bytes:

@@ -20,26 +20,26 @@ from pixelsleuth.errors import MissingExtra, UsageError
 from pixelsleuth.forge.recipe import EditConfig
 
 
-def device_of(wanted: str) -> str:
+def device_of(setting: str) -> str:
     """The device that `auto`, `cpu` or `cuda` stands for. Raises UsageError where there is no such device."""
     import torch
 
-    if wanted == "cuda" and not torch.cuda.is_available():
+    if setting == "cuda" and not torch.cuda.is_available():
         raise UsageError("device=cuda: there is no CUDA device; use device=auto or device=cpu.")
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+    return "cuda" if setting != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 @contextlib.contextmanager
 def loading(name: str, package: str) -> Iterator[None]:
-    """Turn what goes wrong while a model is loaded into one sentence."""
+    """Turn errors while the model `name` is loaded into UsageError, or MissingExtra for `package`."""
     try:
         yield
     except ImportError as error:
         raise MissingExtra(getattr(error, "name", None) or package, "forge") from error
     except (OSError, ValueError, KeyError) as error:
-        told = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"{name} cannot be loaded ({told}); name a folder or a hub id that you have access to."
+            f"{name} cannot be loaded ({reason}); name a folder or a hub id that you have access to."
         ) from error
 
 
@@ -67,16 +67,16 @@ def diffusion_pipeline(kind: str, model: str, revision: str | None, dtype: str, 
     return pipe.to(device)
 
 
-def accepted(call: Any, values: dict[str, Any], told: str) -> dict[str, Any]:
-    """`values` without those that are None. Raises UsageError where the pipeline does not know one of the rest."""
+def accepted(call: Any, values: dict[str, Any], pipeline: str) -> dict[str, Any]:
+    """`values` without those that are None. Raises UsageError where `pipeline` does not take one of them."""
     import inspect
 
     known = inspect.signature(call).parameters
-    wanted = {key: value for key, value in values.items() if value is not None}
-    unknown = [key for key in wanted if key not in known]
+    chosen = {key: value for key, value in values.items() if value is not None}
+    unknown = [key for key in chosen if key not in known]
     if unknown:
-        raise UsageError(f"{told} does not take {', '.join(unknown)}; leave that setting empty.")
-    return wanted
+        raise UsageError(f"{pipeline} does not take {', '.join(unknown)}; leave that setting empty.")
+    return chosen
 
 
 def inpaint(

@@ -17,15 +17,15 @@ import numpy as np
 from pixelsleuth.data.equalise import random_for
 from pixelsleuth.errors import Rejected
 from pixelsleuth.forge import edits
-from pixelsleuth.forge.edits import Random, bounding_box, free_shape, outline_shape
-from pixelsleuth.forge.locating import load_mask, png
-from pixelsleuth.forge.sources import Context, photograph, photographs
+from pixelsleuth.forge.edits import Random, bounding_box, free_shape
+from pixelsleuth.forge.locating import drawn, load_mask, png
+from pixelsleuth.forge.sources import CARRIED, Context, photograph, photographs
 from pixelsleuth.forge.stages import Row, write_file
 
 
 @dataclass
 class Edited:
-    """An edited picture, the mask that the operation was given, and what the record tells of it."""
+    """An edited picture, the mask that the operation was given, and the operation's part of the record."""
 
     pixels: np.ndarray
     given: np.ndarray
@@ -40,9 +40,10 @@ def edit(row: Row, context: Context) -> list[Row]:
     why = ""
     for attempt in range(config.attempts):
         random = random_for(f"edit/{row['id']}/{attempt}", context.config.seed)
-        made = _classical(row, pixels, requested, random, context) if row["mode"] == "operation" else _inpainted(
-            row, pixels, requested, attempt, context
-        )  # fmt: skip
+        if row["mode"] == "operation":
+            made = _classical(row, pixels, requested, random, context)
+        else:
+            made = _inpainted(row, pixels, requested, attempt, context)
         changed = changed_pixels(pixels, made.pixels, config.changed_above)
         why = _fault(made, changed, context)
         if not why:
@@ -53,9 +54,8 @@ def edit(row: Row, context: Context) -> list[Row]:
 def changed_pixels(before: np.ndarray, after: np.ndarray, above: int) -> np.ndarray:
     """(H, W) uint8 0/255: where any channel differs by more than `above` levels."""
     apart = cv2.absdiff(before, after)
-    most = np.maximum(
-        np.maximum(apart[..., 0], apart[..., 1]), apart[..., 2]
-    )  # three times as fast as max(axis=2)
+    # Three times as fast as max(axis=2).
+    most = np.maximum(np.maximum(apart[..., 0], apart[..., 1]), apart[..., 2])
     return ((most > above) * np.uint8(255)).astype(np.uint8)
 
 
@@ -136,19 +136,14 @@ def _classical(row: Row, pixels: np.ndarray, mask: np.ndarray, random: Random, c
 
 
 def _donor(row: Row, random: Random, context: Context) -> tuple[Row, np.ndarray, np.ndarray]:
-    """Another photograph of the same side of the split (and another group, where there is one), and a region of it."""
-    same_side = photographs(context.folder)[row["split"]]
-    others = [one for one in same_side if one["group"] != row["group"]] or same_side
+    """A photograph of the same split, of another group where there is one; its pixels, and a region of it."""
+    same_split = photographs(context.folder)[row["split"]]
+    others = [other for other in same_split if other["group"] != row["group"]] or same_split
     donor = others[int(random.integers(len(others)))]
     pixels = photograph(donor, context)
     outlines = donor.get("objects") or []
     if outlines and context.config.size == "native":
-        one = outlines[int(random.integers(len(outlines)))]
-        region = np.zeros(pixels.shape[:2], np.uint8)
-        for polygon in one.get("polygons", []):
-            if len(polygon) >= 6:
-                points = np.array(polygon[: len(polygon) // 2 * 2], np.float32).reshape(-1, 2)
-                region |= outline_shape(points, *pixels.shape[:2])
+        region = drawn(outlines[int(random.integers(len(outlines)))], *pixels.shape[:2])
         if bounding_box(region) is not None and (region > 0).mean() > context.config.masks.smallest:
             return donor, pixels, region
     return donor, pixels, free_shape(pixels.shape[0], pixels.shape[1], random)
@@ -163,7 +158,7 @@ def _inpainted(row: Row, pixels: np.ndarray, mask: np.ndarray, attempt: int, con
     pasted, truth = paste_back(pixels, made, given, config.paste_back, config.feather)
     record |= {"paste_back": config.paste_back, "inpaint_seed": number}
     if int(made.max()) <= 2:
-        pasted = made  # black: told as such, not pasted into the photograph
+        pasted = made  # black: reported as such, not pasted into the photograph
     return Edited(pasted, truth, ["generator"], record)
 
 
@@ -185,5 +180,4 @@ def _control(row: Row, pixels: np.ndarray, context: Context) -> list[Row]:
         "file": f"pictures/{name}.png",
         "generator": context.config.edit.model,
     }
-    kept = ("photograph", "path", "sha256", "group", "split", "licence", "caption", "source")
-    return [{**{key: row[key] for key in kept if key in row}, "id": name, **record}]
+    return [{**{key: row[key] for key in CARRIED if key in row}, "id": name, **record}]

@@ -1,7 +1,7 @@
-"""Stage 5: whole pictures by generators, and a registry of those that the So-Fake tables name.
+"""Stage 5: whole pictures by generators, and a registry of the methods that the So-Fake tables name.
 
-The tables name methods, not checkpoints. Where a public checkpoint of that name is usual it stands here as `model`;
-`synthesis.model` names another. Where diffusers runs none, `model` is empty and asking for it says so.
+The tables name methods, not checkpoints. `model` is the public checkpoint that is usual for a method;
+`synthesis.model` names another. It is empty where diffusers runs none, and `note` then says why.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pixelsleuth.errors import Rejected, UsageError
 from pixelsleuth.forge.diffusion import accepted, device_of, diffusion_pipeline
 from pixelsleuth.forge.locating import png
 from pixelsleuth.forge.recipe import SynthesisConfig
-from pixelsleuth.forge.sources import Context, photograph
+from pixelsleuth.forge.sources import CARRIED, Context, photograph
 from pixelsleuth.forge.stages import Row, write_file
 
 
@@ -41,19 +41,19 @@ class Generator:
 _OWN = "a GAN or class-conditional model; run its own code and add the pictures to a manifest"
 _API = "only behind its maker's service; add pictures to a manifest"
 REGISTRY: dict[str, Generator] = {
-    one.name: one
-    for one in (
-        Generator("Absolute_Reality", "diffusion", "Set", "F", "Lykon/AbsoluteReality", note="version not told"),
+    generator.name: generator
+    for generator in (
+        Generator("Absolute_Reality", "diffusion", "Set", "F", "Lykon/AbsoluteReality", note="version not stated"),
         Generator("Kandinsky3", "diffusion", "Set", "F", "kandinsky-community/kandinsky-3"),
         Generator("FLUX.1-dev", "diffusion", "Set", "F&T", "black-forest-labs/FLUX.1-dev", "FluxPipeline", 28, 3.5,
                   "gated, non-commercial"),
         Generator("Latent diffusion", "diffusion", "Set", "F&T", "CompVis/ldm-text2im-large-256", "DiffusionPipeline"),
         Generator("playground", "diffusion", "Set", "F", "playgroundai/playground-v2.5-1024px-aesthetic",
-                  note="version not told"),
+                  note="version not stated"),
         Generator("SD-3.5", "diffusion", "Set", "F", "stabilityai/stable-diffusion-3.5-large", note="gated"),
         Generator("SD-XL", "diffusion", "Set", "F&T", "stabilityai/stable-diffusion-xl-base-1.0"),
         Generator("Realistic Vision", "diffusion", "Set", "F", "SG161222/Realistic_Vision_V5.1_noVAE",
-                  note="version not told"),
+                  note="version not stated"),
         Generator("Qwen-image", "diffusion", "Set", "F", "Qwen/Qwen-Image", "DiffusionPipeline"),
         Generator("FLUX.1-Kontext-dev", "diffusion", "Set", "F", "black-forest-labs/FLUX.1-Kontext-dev",
                   "FluxKontextPipeline", note="edits pictures; gated, non-commercial"),
@@ -77,20 +77,19 @@ def find_generator(name: str) -> Generator:
     """A method of the registry that can be run. Raises UsageError with the nearest name, or with what to do instead."""
     if name not in REGISTRY:
         close = nearest(name, REGISTRY, cutoff=0.4)
-        runnable = ", ".join(one.name for one in REGISTRY.values() if one.model)
-        raise UsageError(f"{name!r} is no generator of the registry; {f'did you mean {close!r}? ' if close else ''}"
-                         f"Those that can be run: {runnable}.")  # fmt: skip
-    found = REGISTRY[name]
-    if not found.model:
-        raise UsageError(f"{name} cannot be run here: {found.note}.")
-    return found
+        runnable = ", ".join(generator.name for generator in REGISTRY.values() if generator.model)
+        hint = f"; did you mean {close}?" if close else "."
+        raise UsageError(f"{name!r} is no generator of the registry{hint} Those that can be run: {runnable}.")
+    generator = REGISTRY[name]
+    if not generator.model:
+        raise UsageError(f"{name} cannot be run here: {generator.note}.")
+    return generator
 
 
 def synthesise(row: Row, context: Context) -> list[Row]:
     """Whole pictures for one photograph: from its caption, or from itself through an autoencoder. Raises Rejected."""
     config = context.config.synthesis
-    kept = ("photograph", "path", "sha256", "group", "split", "licence", "caption", "source")
-    base = {key: value for key, value in (row | {"photograph": row["id"]}).items() if key in kept}
+    base = {key: value for key, value in (row | {"photograph": row["id"]}).items() if key in CARRIED}
     made = []
     for number in range(config.per_photograph):
         name = f"{row['id']}-s{number}"
@@ -132,7 +131,7 @@ def _generated(row: Row, name: str, number: int, context: Context) -> tuple[np.n
         raise Rejected(f"{row['id']}: the picture came back black, as from a safety checker.")
     record = {"generator": chosen.name, "model": chosen.model, "pipeline": chosen.pipeline, "prompt": prompt}
     return pixels, record | {
-        "settings": {k: v for k, v in settings.items() if v is not None},
+        "settings": {key: value for key, value in settings.items() if value is not None},
         "synthesis_seed": seed,
     }
 

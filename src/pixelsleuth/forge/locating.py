@@ -31,18 +31,19 @@ def find_mask(row: Row, context: Context) -> list[Row]:
     """Add `mask` (a path in the run's folder), `mask_from`, `mask_area` (share). Raises Rejected."""
     config = context.config.masks
     random = random_for(f"mask/{row['id']}", context.config.seed)
-    told: Row = {}
+    record: Row = {}
     if config.method == "polygons":
         mask = _outline(row, context, random)
     elif config.method == "grounded":
-        from pixelsleuth.forge.locating import grounded_mask
-
         if not row.get("object"):
             raise Rejected(f"{row['id']}: no object is known that could be looked for.")
-        mask, told = grounded_mask(photograph(row, context), row["object"], config, context.config.device)
+        mask, record = grounded_mask(photograph(row, context), row["object"], config, context.config.device)
     else:
         height, width = photograph(row, context).shape[:2]
-        mask = _fitting(lambda: free_shape(height, width, random), config.smallest, config.largest)
+        for _ in range(20):
+            mask = free_shape(height, width, random)
+            if config.smallest <= (mask > 0).mean() <= config.largest:
+                break
     area = float((mask > 0).mean())
     if not config.smallest <= area <= config.largest:
         raise Rejected(
@@ -51,34 +52,32 @@ def find_mask(row: Row, context: Context) -> list[Row]:
         )
     name = f"masks/{row['id']}.png"
     write_file(context.folder / name, png(mask))
-    return [{**row, "mask": name, "mask_from": config.method, "mask_area": round(area, 5), **told}]
-
-
-def _fitting(make: object, smallest: float, largest: float) -> np.ndarray:
-    for _ in range(20):
-        mask: np.ndarray = make()  # type: ignore[operator]
-        if smallest <= (mask > 0).mean() <= largest:
-            break
-    return mask
+    return [{**row, "mask": name, "mask_from": config.method, "mask_area": round(area, 5), **record}]
 
 
 def _outline(row: Row, context: Context, random: Random) -> np.ndarray:
-    """The mask of one given object: of the class that the caption named where there is one, else of any."""
+    """The mask of an outlined object: of the class that the caption names where there is one, else of any."""
     config = context.config.masks
-    named = [one for one in row["objects"] if one.get("category") == row.get("coco_class")]
-    found = []
-    for one in named or row["objects"]:
-        mask = np.zeros((row["height"], row["width"]), np.uint8)
-        for polygon in one.get("polygons", []):
-            if len(polygon) >= 6:
-                points = np.array(polygon[: len(polygon) // 2 * 2], np.float32).reshape(-1, 2)
-                mask |= outline_shape(points, row["height"], row["width"])
+    named = [outline for outline in row["objects"] if outline.get("category") == row.get("coco_class")]
+    masks = []
+    for outline in named or row["objects"]:
+        mask = drawn(outline, row["height"], row["width"])
         mask = resized(mask, size_policy(context.config), mask=True)[0]
         if config.smallest <= (mask > 0).mean() <= config.largest:
-            found.append(mask)
-    if not found:
-        raise Rejected(f"{row['id']}: no outline of a sensible size is given for it.")
-    return found[int(random.integers(len(found)))]
+            masks.append(mask)
+    if not masks:
+        raise Rejected(f"{row['id']}: it has no outline of a sensible size.")
+    return masks[int(random.integers(len(masks)))]
+
+
+def drawn(outline: Row, height: int, width: int) -> np.ndarray:
+    """The union of an outline's `polygons` (flat lists of x, y in pixels), (H, W) uint8 0/255."""
+    mask = np.zeros((height, width), np.uint8)
+    for polygon in outline.get("polygons", []):
+        if len(polygon) >= 6:
+            points = np.array(polygon[: len(polygon) // 2 * 2], np.float32).reshape(-1, 2)
+            mask |= outline_shape(points, height, width)
+    return mask
 
 
 def load_mask(context: Context, name: str) -> np.ndarray:
@@ -138,16 +137,16 @@ def find_boxes(
     inputs = processor(images=Image.fromarray(pixels), text=text, return_tensors="pt").to(device)
     with torch.inference_mode():
         outputs = model(**inputs)
-    found = processor.post_process_grounded_object_detection(
+    detected = processor.post_process_grounded_object_detection(
         outputs,
         inputs["input_ids"],
         threshold=config.box_threshold,
         text_threshold=config.text_threshold,
         target_sizes=[pixels.shape[:2]],
     )[0]
-    boxes = found["boxes"].float().cpu().numpy().reshape(-1, 4)
+    boxes = detected["boxes"].float().cpu().numpy().reshape(-1, 4)
     height, width = pixels.shape[:2]
-    return boxes.clip(0, [width, height, width, height]), found["scores"].float().cpu().numpy()
+    return boxes.clip(0, [width, height, width, height]), detected["scores"].float().cpu().numpy()
 
 
 def segment(pixels: np.ndarray, boxes: np.ndarray, name: str, device: str) -> np.ndarray:
@@ -166,7 +165,7 @@ def segment(pixels: np.ndarray, boxes: np.ndarray, name: str, device: str) -> np
             masks = processor.post_process_masks(
                 outputs.pred_masks.cpu(), inputs["original_sizes"].cpu(), inputs["reshaped_input_sizes"].cpu()
             )[0]
-            found = masks.numpy().reshape(-1, *pixels.shape[:2]).any(axis=0)
+            inside = masks.numpy().reshape(-1, *pixels.shape[:2]).any(axis=0)
         else:
             height, width = pixels.shape[:2]
             small = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
@@ -177,8 +176,8 @@ def segment(pixels: np.ndarray, boxes: np.ndarray, name: str, device: str) -> np
             full = torch.nn.functional.interpolate(
                 logits[0].float().cpu(), (height, width), mode="bilinear", align_corners=False
             )
-            found = (full > 0).numpy().reshape(-1, height, width).any(axis=0)
-    return (found * np.uint8(255)).astype(np.uint8)
+            inside = (full > 0).numpy().reshape(-1, height, width).any(axis=0)
+    return (inside * np.uint8(255)).astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=1)

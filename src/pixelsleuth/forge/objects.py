@@ -133,8 +133,8 @@ def find_object(caption: str) -> tuple[str, str] | None:
     >>> find_object("Mist over the hills") is None
     True
     """
-    found = _PATTERN.search(caption.lower())
-    return (caption[found.start() : found.end()], _BY_WORD[found[0]]) if found else None
+    match = _PATTERN.search(caption.lower())
+    return (caption[match.start() : match.end()], _BY_WORD[match[0]]) if match else None
 
 
 SYSTEM = (
@@ -156,15 +156,14 @@ def name_object(row: Row, context: Context) -> list[Row]:
     if context.config.objects.method == "llm" and caption:
         word, kind = _ask(row, context)
         return [{**row, "object": word, "coco_class": kind, "object_from": "llm"}]
-    found = find_object(caption)
-    if found is not None:
-        return [{**row, "object": found[0], "coco_class": found[1], "object_from": "caption"}]
+    match = find_object(caption)
+    if match is not None:
+        return [{**row, "object": match[0], "coco_class": match[1], "object_from": "caption"}]
     if outlines:
         random = random_for(f"object/{row['id']}", context.config.seed)
-        kind = str(outlines[int(random.integers(len(outlines)))].get("category") or "")
-        return [
-            {**row, "object": kind, "coco_class": kind if kind in COCO else None, "object_from": "outline"}
-        ]
+        name = str(outlines[int(random.integers(len(outlines)))].get("category") or "")
+        kind = name if name in COCO else None
+        return [{**row, "object": name, "coco_class": kind, "object_from": "outline"}]
     return [{**row, "object": "", "coco_class": None, "object_from": "none"}]
 
 
@@ -213,15 +212,15 @@ def _operation(name: str, context: Context) -> dict[str, str]:
     shares = context.config.choices.operations
     random = random_for(f"operation/{name}", context.config.seed)
     names = sorted(shares)
-    total = sum(shares[one] for one in names)
-    drawn = names[int(random.choice(len(names), p=[shares[one] / total for one in names]))]
+    total = sum(shares[operation] for operation in names)
+    drawn = names[int(random.choice(len(names), p=[shares[operation] / total for operation in names]))]
     return {"mode": "operation", "operation": drawn, "replacement": "", "prompt": ""}
 
 
 def _replacement(row: Row, name: str, context: Context) -> dict[str, str]:
     random = random_for(f"replacement/{name}", context.config.seed)
     kind = row.get("coco_class") or ""
-    others = [one for one in SUPERCATEGORIES.get(SUPERCATEGORY.get(kind, ""), ()) if one != kind]
+    others = [other for other in SUPERCATEGORIES.get(SUPERCATEGORY.get(kind, ""), ()) if other != kind]
     word = row["object"]
     if others and random.random() < context.config.choices.object_share:
         mode, new = "object", others[int(random.integers(len(others)))]
@@ -246,11 +245,11 @@ def new_caption(row: Row, new: str) -> str:
         return f"{article or ('an ' if bare[0] in 'aeiou' else 'a ')}{bare}"
     pattern = re.compile(rf"(\b(?:an?|the|one)\s+)?\b{re.escape(row['object'])}\b", re.IGNORECASE)
 
-    def put(found: re.Match[str]) -> str:
-        before = found[1] or ""
+    def put(match: re.Match[str]) -> str:
+        before = match[1] or ""
         if article or before.strip().lower() in ("a", "an", "one"):
             before = article or ("an " if bare[0].lower() in "aeiou" else "a ")
         text = before + bare
-        return text[0].upper() + text[1:] if found.start() == 0 else text
+        return text[0].upper() + text[1:] if match.start() == 0 else text
 
     return pattern.sub(put, row["caption"], count=1)

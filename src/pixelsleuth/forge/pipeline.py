@@ -1,4 +1,4 @@
-"""The forge from end to end: which stages there are, what each of them depends on, and in which order they run.
+"""The forge from end to end: the stages, what each depends on, and their order.
 
     photographs -> objects -> masks -> choices -> edits -+
                           `-> synthesis -----------------+-> pictures -> descriptions -> review -> data set
@@ -8,6 +8,8 @@ Each arrow is a JSONL file in `out/`; pictures lie beside them until the data se
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from importlib import metadata
@@ -23,6 +25,8 @@ from pixelsleuth.forge.sources import Context
 from pixelsleuth.forge.stages import Processes, Row, Stage, locked, read_rows, run_stage, write_rows
 
 Say = Callable[[str], None]
+PACKAGES = ("pixelsleuth", "numpy", "opencv-python-headless", "pillow", "torch", "diffusers", "transformers")
+"""Whose versions the data card names."""
 
 
 def run_forge(config: ForgeConfig, *, say: Say = print, quiet: bool = False) -> dict[str, int]:
@@ -42,9 +46,9 @@ def _run(context: Context, say: Say, quiet: bool, processes: Processes) -> dict[
     config, folder = context.config, context.folder
 
     def carry_out(stage: Stage, source: Path) -> Path:
-        serial = stage.kind == "serial"
-        threads = config.objects.llm.parallel if stage.name == "objects" else config.descriptions.llm.parallel
-        workers = 1 if serial else threads if stage.kind == "thread" else config.workers
+        workers = config.workers
+        if stage.kind == "thread":
+            workers = (config.objects if stage.name == "objects" else config.descriptions).llm.parallel
         return run_stage(
             stage, source, folder, context, workers=workers, say=say, quiet=quiet, processes=processes
         )
@@ -57,113 +61,96 @@ def _run(context: Context, say: Say, quiet: bool, processes: Processes) -> dict[
     photographs = sources.without_doubles(inspected, folder / "photographs.jsonl")
     sources.count_unusable(inspected, left_out)
     left_out.tell()
-    _tell_cost(config, photographs, say)
+    _announce_cost(config, photographs, say)
     plan = stages(config, common)
     edits = photographs
     for stage in plan["edits"]:
         edits = carry_out(stage, edits)
-    made: list[Iterable[Row]] = (
-        [_reals(photographs), _good(edits)] if plan["edits"] else [_reals(photographs)]
-    )
-    if plan["synthesis"]:
-        made.append(_good(carry_out(plan["synthesis"][0], photographs)))
-    pictures = _join(made, folder / "pictures.jsonl")
+    made: list[Iterable[Row]] = [_reals(photographs)]
+    if plan["edits"]:
+        made.append(_without_errors(edits))
+    for stage in plan["synthesis"]:
+        made.append(_without_errors(carry_out(stage, photographs)))
+    rows = ({key: row[key] for key in row if key != "objects"} for row in itertools.chain(*made))
+    pictures = write_rows(folder / "pictures.jsonl", rows)
     described = carry_out(plan["descriptions"][0], pictures)
     reviewed = apply_decisions(described, folder)
     chosen = assemble.balanced(reviewed, folder / "chosen.jsonl", config)
     finished = carry_out(plan["finish"][0], chosen)
-    told = {
+    facts = {
         "rejected": _errors(edits) - _errors(photographs) if plan["edits"] else 0,
         "unreadable": _errors(photographs),
         "left_out": left_out.sentence(),
         "versions": _versions(),
     }
-    counts = assemble.write_data_set(finished, context, told)
+    counts = assemble.write_data_set(finished, context, facts)
     say(f"data set: {', '.join(f'{n} {name}' for name, n in sorted(counts.items()))} in {folder / 'dataset'}")
     return counts
 
 
 def stages(config: ForgeConfig, common: dict[str, Any]) -> dict[str, list[Stage]]:
-    """The stages of these settings with what each depends on, and how it may run beside itself."""
-    all_of = asdict(config)
-    models = "serial" if config.edit.method == "inpaint" else "process"
+    """The stages of these settings, each with what it depends on and how its lines may run beside each other."""
+    every = asdict(config)
     with_model = common | {"device": config.device}
     edits = [
-        Stage("objects", objects.name_object, {"objects": all_of["objects"], "seed": config.seed},
+        Stage("objects", objects.name_object, {"objects": every["objects"], "seed": config.seed},
               "thread" if config.objects.method == "llm" else "process"),
-        Stage("masks", locating.find_mask, with_model | {"masks": all_of["masks"]},
+        Stage("masks", locating.find_mask, with_model | {"masks": every["masks"]},
               "serial" if config.masks.method == "grounded" else "process"),
-        Stage("choices", objects.choose, common | {"choices": all_of["choices"], "edit": config.edit.method}),
-        Stage("edits", editing.edit, with_model | {"edit": all_of["edit"], "masks": all_of["masks"]}, models),
+        Stage("choices", objects.choose, common | {"choices": every["choices"], "edit": config.edit.method}),
+        Stage("edits", editing.edit, with_model | {"edit": every["edit"], "masks": every["masks"]},
+              "serial" if config.edit.method == "inpaint" else "process"),
     ]  # fmt: skip
     synthesis = []
     if config.synthesis.method != "none":
         from pixelsleuth.forge.generators import synthesise
 
-        synthesis = [
-            Stage("synthesis", synthesise, with_model | {"synthesis": all_of["synthesis"]}, "serial")
-        ]
-    told = common | {"descriptions": all_of["descriptions"], "quality": config.output.quality}
+        synthesis = [Stage("synthesis", synthesise, with_model | {"synthesis": every["synthesis"]}, "serial")]
+    describing = common | {"descriptions": every["descriptions"], "quality": config.output.quality}
     kind = "process" if config.descriptions.method == "record" else "thread"
     finish = common | {"quality": config.output.quality, "names": config.output.names}
     return {
         "edits": [] if config.edit.method == "none" else edits,
         "synthesis": synthesis,
-        "descriptions": [Stage("descriptions", describe.describe, told, kind)],
+        "descriptions": [Stage("descriptions", describe.describe, describing, kind)],
         "finish": [Stage("finished", assemble.finish_picture, finish)],
     }
 
 
 def _reals(photographs: Path) -> Iterable[Row]:
-    for row in read_rows(photographs):
-        if "error" not in row:
-            yield {**row, "label": "real", "photograph": row["id"]}
+    for row in _without_errors(photographs):
+        yield {**row, "label": "real", "photograph": row["id"]}
 
 
-def _good(lines: Path) -> Iterable[Row]:
+def _without_errors(lines: Path) -> Iterable[Row]:
     return (row for row in read_rows(lines) if "error" not in row)
-
-
-def _join(parts: list[Iterable[Row]], target: Path) -> Path:
-    rows = (row for part in parts for row in part)
-    return write_rows(target, ({key: row[key] for key in row if key != "objects"} for row in rows))
 
 
 def _errors(lines: Path) -> int:
     return sum("error" in row for row in read_rows(lines))
 
 
-def _tell_cost(config: ForgeConfig, photographs: Path, say: Say) -> None:
-    """Say what the language model will cost before anything is asked. Raises UsageError beyond `max_cost`."""
-    rows = [row for row in read_rows(photographs) if "error" not in row]
+def _announce_cost(config: ForgeConfig, photographs: Path, say: Say) -> None:
+    """Say what the language models will cost before a question is sent. Raises UsageError beyond `max_cost`."""
+    rows = list(_without_errors(photographs))
     if config.objects.method == "llm":
-        asked = [row for row in rows if row.get("caption")]
-        text = len(objects.SYSTEM) + sum(len(row["caption"]) for row in asked) // max(len(asked), 1)
-        say(f"objects: {estimate(config.objects.llm, len(asked), text, images=False)}")
+        captions = [row["caption"] for row in rows if row.get("caption")]
+        characters = len(objects.SYSTEM) + sum(map(len, captions)) // max(len(captions), 1)
+        say(f"objects: {estimate(config.objects.llm, len(captions), characters, images=False)}")
     pictures = len(rows) * (1 + config.choices.edits_per_photograph * (config.edit.method != "none"))
     pictures += len(rows) * config.synthesis.per_photograph * (config.synthesis.method != "none")
-    told = config.descriptions
-    if told.method == "llm":
-        say(f"descriptions: {estimate(told.llm, pictures, 900, images=True)}")
-    elif told.method == "annotators":
-        for one in describe.annotators_of(told.annotators, told.llm):
-            say(f"descriptions: {estimate(one, pictures, 700, images=True)}")
-        say(f"descriptions: {estimate(told.llm, pictures, 3000, images=False)}")
+    writing = config.descriptions
+    if writing.method == "llm":
+        say(f"descriptions: {estimate(writing.llm, pictures, 900, images=True)}")
+    elif writing.method == "annotators":
+        for annotator in describe.annotators_of(writing.annotators, writing.llm):
+            say(f"descriptions: {estimate(annotator, pictures, 700, images=True)}")
+        say(f"descriptions: {estimate(writing.llm, pictures, 3000, images=False)}")
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for name in (
-        "pixelsleuth",
-        "numpy",
-        "opencv-python-headless",
-        "pillow",
-        "torch",
-        "diffusers",
-        "transformers",
-    ):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    versions = {}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions

@@ -1,7 +1,7 @@
-"""Stage 0: which photographs there are, with captions, outlines, licences and the side of the split they stand on.
+"""Stage 0: the photographs, with captions, outlines, licences and their split.
 
-The split goes by a hash of the group, before anything is made, so that a splice takes its donor from its own side and
-no scene stands on both. The same bytes twice are one photograph.
+The split follows a hash of the group, before anything is made: a splice takes its donor from its own split, and no
+scene stands in two. The same bytes twice are one photograph.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ from pixelsleuth.forge.stages import Row, read_rows, sha256_of, write_rows
 from pixelsleuth.pictures.files import find_pictures
 from pixelsleuth.pictures.images import open_picture
 
+CARRIED = ("photograph", "path", "sha256", "group", "split", "licence", "caption", "source")
+"""What the line of a made picture takes over from its photograph's."""
+
 
 @dataclass(frozen=True)
 class Context:
-    """What every stage knows: the settings and the folder of the run."""
+    """The settings and the folder of the run, as every stage gets them."""
 
     config: ForgeConfig
     folder: Path
@@ -38,24 +41,23 @@ class Context:
     @property
     def root(self) -> Path:
         """The folder that the photographs' paths are relative to."""
-        place = Path(self.config.photographs)
-        return place if place.is_dir() else place.parent
+        photographs = Path(self.config.photographs)
+        return photographs if photographs.is_dir() else photographs.parent
 
 
 def list_photographs(config: ForgeConfig, target: Path) -> tuple[int, LeftOut]:
-    """Write `target`, a line a photograph (path, caption, licence, group, objects), and return how many, and what was
-    left out.
+    """Write `target`, a line a photograph (path, caption, licence, group, objects); returns (lines, what was left out).
 
     Raises UsageError where there are none.
     """
     left_out = LeftOut()
-    place = Path(config.photographs)
-    if place.is_dir():
-        rows: list[Row] = [{"path": os.path.relpath(file, place)} for file in find_pictures([place])]
-    elif place.is_file():
-        rows = _manifest(place, config, left_out)
+    where = Path(config.photographs)
+    if where.is_dir():
+        rows: list[Row] = [{"path": os.path.relpath(file, where)} for file in find_pictures([where])]
+    elif where.is_file():
+        rows = _manifest(where, config, left_out)
     else:
-        raise UsageError(f"photographs={place}: there is no such folder or manifest.")
+        raise UsageError(f"photographs={where}: there is no such folder or manifest.")
     captions = _captions(Path(config.captions)) if config.captions else {}
     objects = _instances(Path(config.instances)) if config.instances else {}
     for row in rows:
@@ -70,7 +72,7 @@ def list_photographs(config: ForgeConfig, target: Path) -> tuple[int, LeftOut]:
     rows = list(reversed(single.values()))[: config.limit or None]
     if not rows:
         why = f" {left_out.sentence()}" if left_out else ""
-        raise UsageError(f"photographs={place} holds no photograph.{why}")
+        raise UsageError(f"photographs={where} holds no photograph.{why}")
     write_rows(target, rows, ascii=True)
     return len(rows), left_out
 
@@ -91,14 +93,14 @@ def inspect(row: Row, context: Context) -> list[Row]:
 
 def count_unusable(inspected: Path, left_out: LeftOut) -> None:
     """Add the photographs that cannot be read, and those whose bytes another one has, to the tally."""
-    seen: set[str] = set()
+    digests: set[str] = set()
     for row in read_rows(inspected):
         if "error" in row:
             missing = row["error"]["code"] == PictureNotFound.code
             left_out.add(ABSENT if missing else UNREADABLE, row["path"])
-        elif row["sha256"] in seen:
+        elif row["sha256"] in digests:
             left_out.add(DOUBLE, row["path"])
-        seen.add(row.get("sha256", ""))
+        digests.add(row.get("sha256", ""))
 
 
 def without_doubles(source: Path, target: Path) -> Path:
@@ -123,11 +125,11 @@ def size_policy(config: ForgeConfig) -> SizePolicy:
 @functools.lru_cache(maxsize=2)
 def photographs(folder: Path) -> dict[str, list[Row]]:
     """The photographs of a run by split, for donors."""
-    found: dict[str, list[Row]] = {}
+    by_split: dict[str, list[Row]] = {}
     for row in read_rows(folder / "photographs.jsonl"):
         if "error" not in row:
-            found.setdefault(row["split"], []).append(row)
-    return found
+            by_split.setdefault(row["split"], []).append(row)
+    return by_split
 
 
 def _manifest(path: Path, config: ForgeConfig, left_out: LeftOut) -> list[Row]:
@@ -136,7 +138,7 @@ def _manifest(path: Path, config: ForgeConfig, left_out: LeftOut) -> list[Row]:
     if "path" not in table.columns:
         raise UsageError(f"{path} lacks the column path; a manifest of photographs needs it.")
     source = Source(path.parent, path, table, left_out=left_out, allow_outside=config.allow_outside)
-    keep = ("caption", "licence", "group", "source")
+    columns = ("caption", "licence", "group", "source")
     rows = []
     for row in table.rows():
         if str(row.get("label") or "real") != "real" or (config.split and row.get("split") != config.split):
@@ -145,38 +147,39 @@ def _manifest(path: Path, config: ForgeConfig, left_out: LeftOut) -> list[Row]:
         if not name:
             source.leave_out(NO_PICTURE, row["_where"])
         elif source.inside(name) is not None:
-            rows.append({"path": name} | {key: str(row[key]) for key in keep if row.get(key)})
+            rows.append({"path": name} | {key: str(row[key]) for key in columns if row.get(key)})
     return rows
 
 
 def _captions(path: Path) -> dict[str, str]:
     """Captions by file name: COCO's annotation file, or JSON lines with `image` and `caption`."""
     content = _json(path)
-    found: dict[str, str] = {}
+    captions: dict[str, str] = {}
     if isinstance(content, dict):
-        names = {one["id"]: one["file_name"] for one in content.get("images", [])}
-        pairs = [(names.get(one["image_id"]), one["caption"]) for one in content.get("annotations", [])]
+        names = {image["id"]: image["file_name"] for image in content.get("images", [])}
+        pairs = [(names.get(note["image_id"]), note["caption"]) for note in content.get("annotations", [])]
     else:
-        pairs = [(one.get("image"), one.get("caption")) for one in content]
+        pairs = [(line.get("image"), line.get("caption")) for line in content]
     for name, caption in pairs:
         if isinstance(name, str) and isinstance(caption, str):
-            found.setdefault(name, " ".join(caption.split())[:1000])
-    return found
+            captions.setdefault(name, " ".join(caption.split())[:1000])
+    return captions
 
 
 def _instances(path: Path) -> dict[str, list[dict[str, Any]]]:
     """Outlines by file name: COCO's instances file, or `{name: {"objs": [{"category", "polygons"}]}}`."""
     content = _json(path)
-    found: dict[str, list[dict[str, Any]]] = {}
     if "annotations" not in content:
-        return {name: list(one.get("objs", [])) for name, one in content.items()}
-    names = {one["id"]: one["file_name"] for one in content["images"]}
-    kinds = {one["id"]: one["name"] for one in content["categories"]}
-    for one in content["annotations"]:
-        if isinstance(one.get("segmentation"), list) and one["image_id"] in names:
-            item = {"category": kinds.get(one["category_id"], ""), "polygons": one["segmentation"]}
-            found.setdefault(names[one["image_id"]], []).append(item)
-    return found
+        return {name: list(image.get("objs", [])) for name, image in content.items()}
+    outlines: dict[str, list[dict[str, Any]]] = {}
+    names = {image["id"]: image["file_name"] for image in content["images"]}
+    kinds = {category["id"]: category["name"] for category in content["categories"]}
+    for instance in content["annotations"]:
+        if isinstance(instance.get("segmentation"), list) and instance["image_id"] in names:
+            kind = kinds.get(instance["category_id"], "")
+            outline = {"category": kind, "polygons": instance["segmentation"]}
+            outlines.setdefault(names[instance["image_id"]], []).append(outline)
+    return outlines
 
 
 def _json(path: Path) -> Any:

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote
 
 import numpy as np
 
@@ -41,12 +42,14 @@ from pixelsleuth.forge.stages import Row, read_rows, write_file, write_rows
 
 LARGEST_BODY = 32 << 20
 REVIEWER = re.compile(r"[\w .@-]{1,40}")
-
-
+POLICY = (
+    "default-src 'none'; img-src 'self' data: blob:; connect-src 'self'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 SHOWN = (
     "id", "label", "operation", "mode", "object", "replacement", "prompt", "generator", "changed_share", "split",
 )  # fmt: skip
-"""What the page is told of a picture, beside its files and its description."""
+"""What the page shows of a picture's record, beside its files and its description."""
 
 
 class Review:
@@ -67,15 +70,15 @@ class Review:
         }
 
     def pictures(self, reviewer: str) -> list[dict[str, Any]]:
-        """One entry a picture for the list: what it is, what this reviewer said, and the outcome so far.
+        """The list of the page: what each picture is, what this reviewer decided, and the outcome so far.
 
-        Others' decisions are not shown before one's own is made, so that agreement means something.
+        Others' decisions are hidden until the reviewer has decided, so that agreement means something.
         """
         decisions = read_decisions(self.context.folder)
-        found = []
+        entries = []
         for name, row in self.rows.items():
-            said = decisions.get(name, {})
-            own = said.get(reviewer)
+            of_picture = decisions.get(name, {})
+            own = of_picture.get(reviewer)
             entry: dict[str, Any] = {key: row.get(key) for key in SHOWN}
             entry["description"] = own.description if own and own.description else row["description"]
             entry |= {
@@ -85,10 +88,10 @@ class Review:
             }
             entry["corrected"] = bool(own and own.mask)
             entry["original"] = row["label"] == "tampered"
-            entry["outcome"] = outcome(said.values()) if own else ""
-            entry["reviewers"] = len(said) if own else 0
-            found.append(entry)
-        return found
+            entry["outcome"] = outcome(of_picture.values()) if own else ""
+            entry["reviewers"] = len(of_picture) if own else 0
+            entries.append(entry)
+        return entries
 
     def file(self, name: str, kind: str, reviewer: str) -> tuple[bytes, str]:
         """(bytes, media type) of a picture's file: `picture`, `original`, `mask` or `changed`."""
@@ -100,17 +103,15 @@ class Review:
             return png(pixels_of(self.originals[row["photograph"]], self.context)), "image/png"
         if kind in ("mask", "changed") and row.get("masks"):
             own = read_decisions(self.context.folder).get(name, {}).get(reviewer)
-            place = (
-                own.mask
-                if own and own.mask and kind == "mask"
-                else row["masks"]["given" if kind == "mask" else kind]
-            )
-            return png(load_mask(self.context, place)), "image/png"
+            path = row["masks"]["given" if kind == "mask" else kind]
+            if own and own.mask and kind == "mask":
+                path = own.mask
+            return png(load_mask(self.context, path)), "image/png"
         raise UsageError("There is no such file.")
 
-    def decide(self, told: dict[str, Any]) -> dict[str, Any]:
-        """Keep a decision: `id`, `reviewer`, `decision`, optionally `description`, `note`, `mask` (base64 of a PNG)."""
-        values = {key: told.get(key) or "" for key in ("id", "reviewer", "decision", "description", "note")}
+    def decide(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Keep an answer: `id`, `reviewer`, `decision`; optionally `description`, `note`, `mask` (base64 of a PNG)."""
+        values = {key: answer.get(key) or "" for key in ("id", "reviewer", "decision", "description", "note")}
         if not all(isinstance(value, str) and _is_text(value) for value in values.values()):
             raise UsageError("A decision is made of texts: valid Unicode, without control characters.")
         row = self._row(values["id"])
@@ -122,8 +123,8 @@ class Review:
             **{**values, "description": values["description"][:5000], "note": values["note"][:2000]}
         )
         before = read_decisions(self.context.folder).get(row["id"], {}).get(decision.reviewer)
-        if told.get("mask"):
-            decision = replace(decision, mask=self._keep_mask(row, decision.reviewer, told["mask"]))
+        if answer.get("mask"):
+            decision = replace(decision, mask=self._keep_mask(row, decision.reviewer, answer["mask"]))
         elif before is not None and before.mask:
             decision = replace(decision, mask=before.mask)
         append_decision(self.context.folder, decision)
@@ -134,10 +135,10 @@ class Review:
         folder = self.context.folder
         reviewed = apply_decisions(folder / "descriptions.jsonl", folder)
         rows = [row for row in read_rows(reviewed) if row.get("review") == "accepted"]
-        told = agreement(folder)
+        figures = agreement(folder)
         write_rows(folder / "accepted.jsonl", rows, ascii=True)
-        write_file(folder / "agreement.json", json.dumps(told, indent=1) + "\n")
-        return {"accepted": len(rows), "file": "accepted.jsonl", "agreement": told}
+        write_file(folder / "agreement.json", json.dumps(figures, indent=1) + "\n")
+        return {"accepted": len(rows), "file": "accepted.jsonl", "agreement": figures}
 
     def _row(self, name: str) -> Row:
         if name not in self.rows:
@@ -150,24 +151,24 @@ class Review:
 
         if not row.get("masks"):
             raise UsageError("This picture has no mask to correct.")
-        wanted = load_mask(self.context, row["masks"]["given"]).shape
+        height, width = load_mask(self.context, row["masks"]["given"]).shape
         try:
             data = base64.b64decode(str(text).partition(",")[2] or str(text), validate=True)
             with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-                if image.size != (wanted[1], wanted[0]):
-                    raise UsageError(f"The mask must have {wanted[1]} x {wanted[0]} pixels.")
+                if image.size != (width, height):
+                    raise UsageError(f"The mask must have {width} x {height} pixels.")
                 pixels = np.asarray(image.convert("L"))
         except (ValueError, OSError, SyntaxError) as error:
             raise UsageError("The mask is no PNG.") from error
-        who = hashlib.sha256(reviewer.encode()).hexdigest()[:8]
+        by = hashlib.sha256(reviewer.encode()).hexdigest()[:8]
         mask = ((pixels > 127) * np.uint8(255)).astype(np.uint8)
-        place = f"masks/{row['id']}.{who}-{hashlib.sha256(mask.tobytes()).hexdigest()[:8]}.corrected.png"
-        write_file(self.context.folder / place, png(mask))
-        return place
+        path = f"masks/{row['id']}.{by}-{hashlib.sha256(mask.tobytes()).hexdigest()[:8]}.corrected.png"
+        write_file(self.context.folder / path, png(mask))
+        return path
 
 
 def make_server(config: ForgeConfig, *, port: int = 0) -> ThreadingHTTPServer:
-    """The server, bound but not running; `server_port` tells its port. Raises UsageError and OutputError."""
+    """The server, bound but not running; `server_port` is its port. Raises UsageError and OutputError."""
     review = Review(config)
     page = files("pixelsleuth.forge.review").joinpath("page.html").read_bytes()
 
@@ -190,9 +191,8 @@ def serve_review(config: ForgeConfig, *, port: int, say: Callable[[str], None]) 
     try:
         server.serve_forever()
     except KeyboardInterrupt:
-        say(
-            f"Decisions are in {Path(config.out) / 'review.jsonl'}; the same command without --review applies them."
-        )
+        path = Path(config.out) / "review.jsonl"
+        say(f"Decisions are in {path}; the same command without --review applies them.")
     finally:
         server.server_close()
 
@@ -208,7 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         path, _, query = self.path.partition("?")
         reviewer = _reviewer(query)
-        parts = [_unquote(part) for part in path.strip("/").split("/")]
+        parts = [unquote(part) for part in path.strip("/").split("/")]
         if path == "/":
             self._send(200, self.page, "text/html; charset=utf-8")
         elif parts == ["api", "pictures"]:
@@ -229,26 +229,25 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(413, b"Too much.", "text/plain")
             return
         body = self.rfile.read(int(length))
-        if (
-            self.headers.get_content_type() != "application/json"
-        ):  # a form on another site can only send others
+        # A form on another site can only send other types.
+        if self.headers.get_content_type() != "application/json":
             self._send(415, b"Send JSON.", "text/plain")
             return
         try:
-            told = json.loads(body)
+            answer = json.loads(body)
         except (ValueError, RecursionError):
-            told = None
-        if not isinstance(told, dict):
+            answer = None
+        if not isinstance(answer, dict):
             self._send(400, b"Send a JSON object.", "text/plain")
         elif self.path == "/api/decide":
-            self._answer(lambda: self.review.decide(told))
+            self._answer(lambda: self.review.decide(answer))
         elif self.path == "/api/export":
             self._answer(self.review.export)
         else:
             self._send(404, b"There is no such page.", "text/plain")
 
     def _addressed(self) -> bool:
-        """Whether the request was made to this machine by name; a page that had its own name led here is refused."""
+        """Whether the request names this machine; one from a page whose own name was led here is refused."""
         known = (self.headers.get("Host") or "").rpartition(":")[0] in ("127.0.0.1", "localhost")
         if not known:
             self._send(403, b"Open this page as 127.0.0.1.", "text/plain")
@@ -274,11 +273,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
-        policy = (
-            "default-src 'none'; img-src 'self' data: blob:; connect-src 'self'; style-src 'unsafe-inline'"
-        )
-        policy += "; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        self.send_header("Content-Security-Policy", policy)
+        self.send_header("Content-Security-Policy", POLICY)
         self.send_header("X-Frame-Options", "DENY")
         self.end_headers()
         self.wfile.write(data)
@@ -296,14 +291,6 @@ def _is_text(value: str) -> bool:
     return not any(ord(character) < 32 and character not in "\n\r\t" for character in value)
 
 
-def _unquote(text: str) -> str:
-    from urllib.parse import unquote
-
-    return unquote(text)
-
-
 def _reviewer(query: str) -> str:
-    from urllib.parse import parse_qs
-
     name = parse_qs(query).get("reviewer", [""])[0]
     return name if REVIEWER.fullmatch(name) else ""
