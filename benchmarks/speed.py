@@ -4,10 +4,10 @@
     python benchmarks/speed.py --json speed.json    # the same figures for a program
     python benchmarks/speed.py --skip-install       # leave out the fresh environment (it fetches packages)
 
-Every measurement runs in a process of its own, so that none profits from what another has loaded, and a
-median of several runs is told beside the slowest. Nothing is warmed up in secret: the first check after
-loading is reported beside the later ones. The picture is a JPEG of 1024 x 768 put together from photographs
-inside scikit-image's wheel (`--picture FILE` takes another); the table goes into docs/benchmarks.md.
+Every measurement runs in a process of its own, so that none profits from what another has loaded. The table holds the
+median and the slowest of several runs, and the first check after loading apart from the later ones. The picture is a
+JPEG of 1024 x 768 made from photographs inside scikit-image's wheel (`--picture FILE` names another). The table goes
+into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class Run:
 
 
 def run(command: Sequence[str]) -> Run:
-    """Run a command to its end; wall time, peak resident memory of that process, standard output.
+    """Run a command; wall time, peak resident memory of that process, standard output.
 
-    Ends the script with the last line of its standard error where its status is not 0.
+    Raises RuntimeError with the end of its standard error if its status is not 0.
     """
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         begin = time.perf_counter()
@@ -115,7 +115,7 @@ def write_pictures(folder: Path) -> None:
 def make_pictures(folder: Path) -> tuple[Path, Path, Path]:
     """`write_pictures` in a process of its own; (1024 x 768, 4000 x 3000, folder of many).
 
-    The kernel counts the memory that a parent held at the fork to its child's peak, so this process must stay
+    The kernel adds the memory that a parent held at the fork to its child's peak, so this process must stay
     small: it imports neither numpy nor Pillow.
     """
     writer = multiprocessing.get_context("spawn").Process(target=write_pictures, args=(folder,))
@@ -134,12 +134,12 @@ def measure_start(cli: list[str], repeats: int) -> Figure:
 def measure_check(model: str, picture: Path, repeats: int) -> list[Figure]:
     """Load, first check and later checks with mask and explanation, inside one Python process."""
     done = run([sys.executable, "-c", WORKER, model, str(picture), str(repeats + 1)])
-    told = json.loads(done.output)
-    first, *later = told["checks"]
-    said = f"{told['label']}, explanation of {told['words']} words"
+    measured = json.loads(done.output)
+    first, *later = measured["checks"]
+    answer = f"{measured['label']}, explanation of {measured['words']} words"
     return [
-        Figure("import and load", told["load"], "s"),
-        Figure("first check after loading", first, "s", goal=1.5, note=said),
+        Figure("import and load", measured["load"], "s"),
+        Figure("first check after loading", first, "s", goal=1.5, note=answer),
         Figure("later checks", statistics.median(later), "s", max(later), 1.5),
         Figure("peak memory of that process", done.peak_mb, "MB", goal=700),
     ]
@@ -171,7 +171,7 @@ def size_of(folder: Path) -> float:
 
 
 def measure_install(folder: Path) -> list[Figure]:
-    """Install the core without extras into an empty environment, and weigh what it brought."""
+    """Installed size of the core without extras, in a fresh environment."""
     env = folder / "env"
     subprocess.run([sys.executable, "-m", "venv", str(env)], check=True)
     (site,) = env.glob("lib/python*/site-packages")
@@ -186,19 +186,19 @@ def measure_install(folder: Path) -> list[Figure]:
 
 
 def machine(cores: int) -> dict[str, str]:
-    """What the figures depend on, beside the code."""
+    """What the figures depend on besides the code."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         model = names[0].split(":", 1)[1].strip() if names else model
-    told = {"processor": model, "cores used": str(cores), "system": platform.system()}
-    told["python"] = platform.python_version()
+    facts = {"processor": model, "cores used": str(cores), "system": platform.system()}
+    facts["python"] = platform.python_version()
     for name in ("pixelsleuth", "numpy", "pillow", "onnxruntime"):
-        told[name] = metadata.version(name)
+        facts[name] = metadata.version(name)
     if hasattr(os, "getloadavg"):
-        told["load before"] = f"{os.getloadavg()[0]:.1f}"
-    return told
+        facts["load before"] = f"{os.getloadavg()[0]:.1f}"
+    return facts
 
 
 def table(figures: list[Figure]) -> str:
@@ -218,13 +218,13 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="compact", help="name of the detector (default: compact)")
-    parser.add_argument("--picture", type=Path, help="the picture to judge, in place of the made one")
+    parser.add_argument("--picture", type=Path, help="the picture to judge instead of the generated one")
     parser.add_argument(
         "--cores", type=int, default=2, help="cores to run on, where the system allows it (2)"
     )
     parser.add_argument("--repeats", type=int, default=5, help="runs of each measurement (5)")
-    parser.add_argument("--skip-install", action="store_true", help="do not weigh a fresh environment")
-    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+    parser.add_argument("--skip-install", action="store_true", help="do not measure the installed size")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     return parser.parse_args()
 
 
@@ -235,7 +235,7 @@ def main() -> None:
         allowed = sorted(os.sched_getaffinity(0))[: options.cores]
         os.sched_setaffinity(0, allowed)  # inherited by every child
         cores = len(allowed)
-    told = machine(cores)
+    facts = machine(cores)
     cli = [sys.executable, "-m", "pixelsleuth"]
     script = Path(sys.executable).with_name("pixelsleuth")
     if script.exists():
@@ -256,11 +256,11 @@ def main() -> None:
             figures += measure_command(cli, model, [many], "16 of 512 x 384", 1, (None, 700))
         if not options.skip_install:
             figures += measure_install(folder)
-    print(", ".join(f"{key} {value}" for key, value in told.items()), end="\n\n")
+    print(", ".join(f"{key} {value}" for key, value in facts.items()), end="\n\n")
     print(table(figures))
     if options.json:
         rows = [{**asdict(f), "met": f.met} for f in figures]
-        record = {"machine": told, "model": model, "figures": rows}
+        record = {"machine": facts, "model": model, "figures": rows}
         options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     if any(figure.met is False for figure in figures):
         print("\nSome goals were not met.", file=sys.stderr)

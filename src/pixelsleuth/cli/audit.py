@@ -50,7 +50,7 @@ from pixelsleuth.cli.options import allow_outside, reader_option, set_option, se
     metavar="N",
     help="Audit N pictures, evenly over the classes.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of folds, draws and --limit.")
 @click.option(
     "--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Threads that read pictures."
 )

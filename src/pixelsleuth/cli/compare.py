@@ -21,7 +21,9 @@ from pixelsleuth.cli.options import style_option
 @click.option(
     "--resamples", type=click.IntRange(10, 100_000), default=1000, show_default=True, help="Bootstrap draws."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the bootstrap."
+)
 def compare(first: Path, second: Path, condition: str, style: str, resamples: int, seed: int) -> None:
     """Compare the models of folder B with those of folder A, picture by picture.
 

@@ -35,7 +35,7 @@ def datasets(ctx: click.Context, style: str) -> None:
     _print_list(layouts.specs())
 
 
-@datasets.command()
+@datasets.command(short_help="Show one data set and the settings of its reader.")
 @click.argument("name")
 @style_option
 def show(name: str, style: str) -> None:
@@ -57,7 +57,7 @@ def show(name: str, style: str) -> None:
         click.echo(f"{'Setting:':<10}{key}={default}{choices}: {setting.meaning}")
 
 
-@datasets.command()
+@datasets.command(short_help="Check a data set: count, masks, duplicates, broken files.")
 @click.argument("data", metavar="DIR")
 @reader_option
 @click.option("--split", metavar="NAME", help="Only this split.")

@@ -15,14 +15,18 @@ style_option: Option = click.option(
     "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
 device_option: Option = click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the detector runs.",
 )
 precision_option: Option = click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "int8", "int4"]),
     default="auto",
     show_default=True,
-    help="Of the weights of large models.",
+    help="Precision of the weights of large models.",
 )
 
 # Labelled data
@@ -67,13 +71,13 @@ def bounds_options(command: Command) -> Command:
             "--right-at-least",
             type=float,
             metavar="SHARE",
-            help="At least this share of conclusive verdicts is right (0.90).",
+            help="At least this share of conclusive verdicts is right (default 0.90).",
         ),
         click.option(
             "--accuse-at-most",
             type=float,
             metavar="SHARE",
-            help="At most this share of authentic pictures is called synthetic or tampered (0.03).",
+            help="At most this share of authentic pictures is called synthetic or tampered (default 0.03).",
         ),
     ):
         command = option(command)
@@ -90,3 +94,6 @@ class FiniteFloat(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number; give one such as 100.", param, ctx)
         return number
+
+    def _describe_range(self) -> str:
+        return "" if self.min is None and self.max is None else super()._describe_range()
