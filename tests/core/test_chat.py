@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from pixelsleuth.core.chat import ChatClient
-from pixelsleuth.errors import EndpointRefused, UsageError
+from pixelsleuth.errors import EndpointError, EndpointRefused, UsageError
 
 pytest.importorskip("openai", reason="needs the extra api")
+QUESTION: dict = {"model": "m", "messages": []}
 ANSWER = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}
 
 
@@ -54,10 +58,10 @@ def test_only_the_one_key_of_the_environment_is_sent(server: Server, monkeypatch
         monkeypatch.setenv(name, f"secret-{name}")
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Custom: secret-custom\nAuthorization: Bearer secret-other")
     monkeypatch.setenv("MY_KEY", "mine")
-    assert ChatClient(server.url, key_from="MY_KEY").complete({"model": "m", "messages": []}).text == "yes"
+    assert ChatClient(server.url, key_from="MY_KEY").complete(QUESTION).text == "yes"
     assert server.headers[0]["authorization"] == "Bearer mine"
     monkeypatch.delenv("MY_KEY")
-    ChatClient(server.url, key_from="MY_KEY").complete({"model": "m", "messages": []})
+    ChatClient(server.url, key_from="MY_KEY").complete(QUESTION)
     assert "authorization" not in server.headers[1]
     assert not [text for headers in server.headers for text in headers.values() if "secret" in text]
     assert not [name for headers in server.headers for name in headers if name.startswith("x-")]
@@ -66,7 +70,7 @@ def test_only_the_one_key_of_the_environment_is_sent(server: Server, monkeypatch
 def test_a_redirect_is_refused_and_not_followed(server: Server) -> None:
     server.status, server.answer_headers = 307, {"Location": f"{server.url}/elsewhere"}
     with pytest.raises(EndpointRefused, match="status 307"):
-        ChatClient(server.url).complete({"model": "m", "messages": []})
+        ChatClient(server.url).complete(QUESTION)
     assert len(server.headers) == 1
 
 
@@ -81,3 +85,46 @@ def test_a_key_that_cannot_be_sent_is_not_shown(monkeypatch: pytest.MonkeyPatch)
 def test_what_is_no_address_is_wrong_usage(url: str) -> None:
     with pytest.raises(UsageError, match="no address of an API"):
         ChatClient(url)
+
+
+class Drip:
+    """A server that never falls silent and never ends: a byte at a time, of the headers or of the body."""
+
+    def __init__(self, start: bytes) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.start, self.ended = start, threading.Event()
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}/v1"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        while not self.ended.is_set():
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
+
+    def answer(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(1 << 20)
+            connection.sendall(self.start)
+            while not self.ended.wait(0.05):
+                connection.sendall(b"x")
+
+    def close(self) -> None:
+        self.ended.set()
+        self.socket.close()
+
+
+@pytest.mark.parametrize(
+    "start", [b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"]
+)
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(start: bytes) -> None:
+    drip = Drip(start)
+    try:
+        began = time.monotonic()
+        with pytest.raises(EndpointError, match=r"did not finish its answer within 0\.6 seconds"):
+            ChatClient(drip.url, total=0.6, timeout=5.0).complete(QUESTION)
+        assert time.monotonic() - began < 4
+    finally:
+        drip.close()

@@ -56,7 +56,7 @@ def _clip_text(folder: Path) -> tuple[Any, Any]:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     letters = [*"abcdefghijklmnopqrstuvwxyz.,-", *(f"{c}</w>" for c in "abcdefghijklmnopqrstuvwxyz.,-")]
-    vocabulary = {one: i for i, one in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
+    vocabulary = {letter: i for i, letter in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
     folder.mkdir(parents=True)
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     (folder / "merges.txt").write_text("#version: 0.2\n")

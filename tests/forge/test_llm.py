@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -162,7 +163,7 @@ def test_a_run_whose_service_fails_for_some_goes_on_later_and_asks_only_for_thos
 
     def behave(body: dict[str, Any], _: int) -> tuple[int, Any, dict[str, str], float]:
         caption = body["messages"][1]["content"]
-        word = next(one for one in ("dog", "cat", "horse") if one in caption or one == "horse")
+        word = next(name for name in ("dog", "cat", "horse") if name in caption or name == "horse")
         if down["now"] and word == "cat":
             return 503, b"", {"Retry-After": "0"}, 0.0
         if word == "horse" and "horse" not in caption:
@@ -194,12 +195,8 @@ def test_sidas_sections_by_a_model_and_fakeclues_points_by_several(
             lists = json.loads(body["messages"][1]["content"])
             both = [point for point in lists[0] if point in lists[1]]
             return 200, json.dumps({"points": both}), {}, 0.0
-        return (
-            200,
-            json.dumps({"points": ["the border is sharp", f"only {body['model']} saw this."]}),
-            {},
-            0.0,
-        )
+        points = ["the border is sharp", f"only {body['model']} saw this."]
+        return 200, json.dumps({"points": points}), {}, 0.0
 
     chat_server.behave = behave
     writer = LlmConfig(base_url=chat_server.url, model="writer")
@@ -211,10 +208,8 @@ def test_sidas_sections_by_a_model_and_fakeclues_points_by_several(
     assert {row["description"].split()[1] for row in rows} <= {"real", "object", "part"}
     assert all("Something about" in row["description"] for row in rows)
     merger = LlmConfig(base_url=chat_server.url, model="merger")
-    from dataclasses import replace
-
-    told = DescriptionsConfig("annotators", "fakeclue", merger, [{"model": "one"}, {"model": "two"}])
-    run_forge(replace(base, out=str(tmp_path / "clue"), descriptions=told), **quiet)
+    several = DescriptionsConfig("annotators", "fakeclue", merger, [{"model": "one"}, {"model": "two"}])
+    run_forge(replace(base, out=str(tmp_path / "clue"), descriptions=several), **quiet)
     records = list(read_rows(tmp_path / "clue" / "dataset" / "records.jsonl"))
     for row in records:
         opening = "This is a real image." if row["label"] == "real" else "This is a fake image."
@@ -246,10 +241,10 @@ def test_texts_from_the_record_in_three_styles() -> None:
 
 @given(st.text(max_size=80))
 def test_any_caption_is_safe_to_look_through(caption: str) -> None:
-    found = find_object(caption)
-    if found is not None:
-        assert found[0].lower() in caption.lower()
-        assert found[1] in COCO
+    match = find_object(caption)
+    if match is not None:
+        assert match[0].lower() in caption.lower()
+        assert match[1] in COCO
 
 
 def test_replacements_stay_in_the_supercategory_and_keep_the_share(tmp_path: Path) -> None:

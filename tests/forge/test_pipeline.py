@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelsleuth.errors import PixelSleuthError, Unavailable, Unfinished, UsageError
+from pixelsleuth.errors import UsageError
 from pixelsleuth.forge.pipeline import run_forge
 from pixelsleuth.forge.recipe import ForgeConfig, read_config
-from pixelsleuth.forge.stages import Journal, Stage, locked, read_rows, run_stage
+from pixelsleuth.forge.stages import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "recipes" / "forge" / "local.yaml"
@@ -149,10 +149,10 @@ def test_headers_tell_nothing_of_the_label(whole: Path) -> None:
 
 def test_a_second_run_does_nothing_and_changes_nothing(whole: Path, photos: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in (whole / "dataset").rglob("*") if file.is_file()}
-    told: list[str] = []
+    lines: list[str] = []
     settings = read_config(RECIPE, [f"photographs={photos}", f"out={whole}", "workers=1"])
-    run_forge(settings, say=told.append, quiet=True)
-    assert sum("done before" in line for line in told) == 7
+    run_forge(settings, say=lines.append, quiet=True)
+    assert sum("done before" in line for line in lines) == 7
     assert {
         file: file.stat().st_mtime_ns for file in (whole / "dataset").rglob("*") if file.is_file()
     } == before
@@ -190,7 +190,7 @@ def test_killed_at_random_moments_and_resumed_it_gives_the_same_files(
         # From the first line of work on (python itself takes a while to start), wherever it stands then.
         start = time.time()
         while process.poll() is None and not any(
-            newest(one) > start for one in (tmp_path / "run").rglob("*")
+            newest(file) > start for file in (tmp_path / "run").rglob("*")
         ):
             time.sleep(0.01)
         time.sleep(moment.uniform(0.0, 0.6))
@@ -202,55 +202,6 @@ def test_killed_at_random_moments_and_resumed_it_gives_the_same_files(
     assert done.returncode == 0, done.stderr
     assert killed
     assert files_of(tmp_path / "run" / "dataset") == files_of(whole / "dataset")
-
-
-def double(row: dict, _: object) -> list[dict]:
-    if row["id"] == "later" and not os.environ.get("FORGE_TEST_READY"):
-        raise Unavailable("the service sleeps")
-    if row["id"] == "bad":
-        raise PixelSleuthError("this one cannot be done")
-    return [{**row, "double": 2 * row["number"]}]
-
-
-def lines(path: Path, *names: str) -> Path:
-    path.write_text("".join(json.dumps({"id": name, "number": i}) + "\n" for i, name in enumerate(names)))
-    return path
-
-
-def test_a_torn_journal_goes_on_and_another_fingerprint_starts_anew(tmp_path: Path) -> None:
-    source, stage = lines(tmp_path / "in.jsonl", "a", "b", "c"), Stage("twice", double)
-    from pixelsleuth.forge.stages import fingerprint
-
-    journal = Journal(tmp_path / "twice.part.jsonl", fingerprint(stage, source))
-    journal.add("b", [{"id": "b", "double": "kept"}])
-    journal.close()
-    with (tmp_path / "twice.part.jsonl").open("ab") as stream:
-        stream.write(b'{"id": "a", "rows": [{"id"')  # a kill in the middle of a line
-    result = run_stage(stage, source, tmp_path, None, workers=1, **quiet)
-    assert [row["double"] for row in read_rows(result)] == [0, "kept", 4]
-    changed = Stage("twice", double, {"setting": 1})
-    result = run_stage(changed, source, tmp_path, None, workers=1, **quiet)
-    assert [row["double"] for row in read_rows(result)] == [0, 2, 4]
-
-
-def test_one_bad_line_is_a_record_and_a_service_that_fails_is_asked_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, stage = (
-        lines(tmp_path / "in.jsonl", "a", "bad", "later", "d"),
-        Stage("twice", double, kind="thread"),
-    )
-    with pytest.raises(Unfinished, match="1 of 4 could not be done"):
-        run_stage(stage, source, tmp_path, None, workers=2, **quiet)
-    monkeypatch.setenv("FORGE_TEST_READY", "1")
-    rows = list(read_rows(run_stage(stage, source, tmp_path, None, workers=2, **quiet)))
-    assert [row["id"] for row in rows] == ["a", "bad", "later", "d"]
-    assert rows[1]["error"] == {"code": "error", "message": "this one cannot be done"}
-
-
-def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(UsageError, match="Another run works in"), locked(tmp_path):
-        pass
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,9 @@ def talk(config: ForgeConfig) -> Iterator[Any]:
         kind = {"Content-Type": "application/json"} if data is not None else {}
         connection.request(method, path, data, {**kind, **headers})
         answer = connection.getresponse()
-        found = answer.status, answer.read(), answer.headers
+        status, content, received = answer.status, answer.read(), answer.headers
         connection.close()
-        return found
+        return status, content, received
 
     yield ask
     server.shutdown()
@@ -75,7 +75,7 @@ def test_the_page_its_pictures_and_its_masks_are_served(talk: Any, config: Forge
     assert b"<title>Review" in page
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     pictures = json.loads(talk("GET", "/api/pictures?reviewer=Ann")[1])
-    tampered = next(one for one in pictures if one["label"] == "tampered")
+    tampered = next(entry for entry in pictures if entry["label"] == "tampered")
     for kind in ("picture", "original", "mask", "changed"):
         status, data, _ = talk("GET", f"/file/{tampered['id']}/{kind}?reviewer=Ann")
         assert status == 200
@@ -134,16 +134,22 @@ def test_accepted_corrected_and_rejected_pictures_in_the_data_set(talk: Any, con
     stream = io.BytesIO()
     Image.fromarray(mask).save(stream, "PNG")
     url = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-    told = {"id": good["id"], "reviewer": "Ann", "decision": "accept", "description": "By hand.", "mask": url}
-    assert talk("POST", "/api/decide", told)[0] == 200
+    answer = {
+        "id": good["id"],
+        "reviewer": "Ann",
+        "decision": "accept",
+        "description": "By hand.",
+        "mask": url,
+    }
+    assert talk("POST", "/api/decide", answer)[0] == 200
     assert talk("POST", "/api/decide", {"id": bad["id"], "reviewer": "Ann", "decision": "reject"})[0] == 200
     exported = json.loads(talk("POST", "/api/export", {})[1])
     assert exported["accepted"] == 1
     run_forge(config, **quiet)
-    found = {row["id"]: row for row in read_rows(Path(config.out) / "dataset" / "records.jsonl")}
-    assert bad["id"] not in found
-    assert found[good["id"]]["description"] == "By hand."
-    kept = np.asarray(Image.open(Path(config.out) / "dataset" / found[good["id"]]["mask_path"]))
+    records = {row["id"]: row for row in read_rows(Path(config.out) / "dataset" / "records.jsonl")}
+    assert bad["id"] not in records
+    assert records[good["id"]]["description"] == "By hand."
+    kept = np.asarray(Image.open(Path(config.out) / "dataset" / records[good["id"]]["mask_path"]))
     assert np.array_equal(kept, mask)
     assert not (Path(config.out) / "dataset" / f"{bad['split']}/tampered/{bad['id']}.jpg").exists()
     only = dataclasses.replace(config, output=OutputConfig(parquet=False, balance=False, reviewed_only=True))
@@ -191,10 +197,10 @@ def test_others_decisions_are_shown_only_after_ones_own(config: ForgeConfig) -> 
     review = Review(config)
     name = next(iter(review.rows))
     review.decide({"id": name, "reviewer": "Ann", "decision": "accept"})
-    before = next(one for one in review.pictures("Ben") if one["id"] == name)
+    before = next(entry for entry in review.pictures("Ben") if entry["id"] == name)
     assert (before["outcome"], before["reviewers"]) == ("", 0)
     review.decide({"id": name, "reviewer": "Ben", "decision": "reject"})
-    after = next(one for one in review.pictures("Ben") if one["id"] == name)
+    after = next(entry for entry in review.pictures("Ben") if entry["id"] == name)
     assert (after["outcome"], after["reviewers"]) == ("disputed", 2)
 
 
