@@ -1,8 +1,8 @@
 """Figures: rows of `predictions.jsonl` turned into named statistics, each ready for a bootstrap.
 
-`Frame` holds the rows of one detector under one condition as arrays; `statistics` names every figure that these
-rows can give. A statistic takes weights (..., N) over the rows. What is not there (no mask, no text, a class that
-does not occur) gives NaN or no figure at all, never a guess.
+`Frame` holds the rows of one detector under one condition as arrays; `statistics` gives every figure that these rows
+allow. A statistic takes weights (..., N) over the rows. Where a mask, a text or a class is missing, the figure is NaN
+or missing too, never a guess.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Frame:
 
     @cached_property
     def histograms(self) -> list[NDArray[np.int64] | None]:
-        """(2, 256) a picture that was localized and whose truth is known."""
+        """Of each picture its histograms (2, 256), None where it was not localized or has no mask."""
         return [unpack_histogram(row["histogram"]) if "histogram" in row else None for row in self.rows]
 
     @cached_property
@@ -75,16 +75,16 @@ class Frame:
         """Per-picture figures (N,), NaN where a picture has none."""
         nan = float("nan")
         none = dict.fromkeys(("f1", "iou", "auc", "best_f1", "alarm_area"), nan)
-        found = [none if h is None else localization.picture_figures(h) for h in self.histograms]
-        return {name: np.array([row[name] for row in found]) for name in none}
+        figures = [none if h is None else localization.picture_figures(h) for h in self.histograms]
+        return {name: np.array([row[name] for row in figures]) for name in none}
 
     @cached_property
     def counts(self) -> Floats:
         """(N, 4) TP, FP, FN, TN at 0.5 of tampered pictures with a mask; zeros elsewhere."""
-        found = [
+        counts = [
             np.zeros(4) if h is None or not h[1].any() else localization.counts(h) for h in self.histograms
         ]
-        return np.array(found, dtype=np.float64).reshape(-1, 4)
+        return np.array(counts, dtype=np.float64).reshape(-1, 4)
 
     @cached_property
     def delivered(self) -> dict[str, Floats]:
@@ -97,15 +97,15 @@ class Frame:
 
     @cached_property
     def box_iou(self) -> Floats:
-        """(N,) overlap of the box around what was told with that of the mask, 0 where nothing was told; NaN where
-        there is no mask."""
-        found = [row.get("boxes") for row in self.rows]
-        return np.array(
-            [
-                float("nan") if one is None else box_iou(one["told"], one["true"]) if one["told"] else 0.0
-                for one in found
-            ]
-        )
+        """(N,) IoU of the box around the detector's regions and the box around the mask.
+
+        0 where the detector reported no region, NaN where there is no mask.
+        """
+        overlaps = np.full(len(self), np.nan)
+        for i, row in enumerate(self.rows):
+            if boxes := row.get("boxes"):
+                overlaps[i] = box_iou(boxes["told"], boxes["true"]) if boxes["told"] else 0.0
+        return overlaps
 
     @property
     def localized(self) -> bool:
@@ -113,17 +113,17 @@ class Frame:
 
     @property
     def boxed(self) -> bool:
-        """A detector that draws masks tells boxes; another does where it told one."""
+        """True where boxes are measured: the detector draws masks, or it reported at least one box."""
         return self.localized or any(row["boxes"]["told"] for row in self.rows if "boxes" in row)
 
 
 def statistics(frame: Frame, protocol: Protocol) -> dict[str, Statistic]:
-    """Every figure that these rows can give, by name; the order is that of tables."""
-    found = _detection(frame) if len(protocol.labels) > 1 else {}
+    """Every figure that these rows allow, by name, in the order of tables."""
+    figures = _detection(frame) if len(protocol.labels) > 1 else {}
     if frame.localized:
-        found |= _localization(frame)
+        figures |= _localization(frame)
     own = OWN_FIGURES.get(protocol.name)
-    return found | (own(frame) if own is not None else {})
+    return figures | (own(frame) if own is not None else {})
 
 
 def _matrix(frame: Frame) -> Statistic:
@@ -134,7 +134,7 @@ def _detection(frame: Frame) -> dict[str, Statistic]:
     matrix = _matrix(frame)
     fake, score = frame.truth > 0, 1 - frame.probabilities[:, 0]
     two: Statistic = lambda w: detection.binary(matrix(w), (1, 2))  # noqa: E731
-    found: dict[str, Statistic] = {
+    figures: dict[str, Statistic] = {
         "accuracy": lambda w: detection.accuracy(matrix(w)),
         "balanced_accuracy": lambda w: detection.balanced_accuracy(matrix(w)),
         "macro_precision": lambda w: detection.macro_precision(matrix(w)),
@@ -147,20 +147,22 @@ def _detection(frame: Frame) -> dict[str, Statistic]:
         "average_precision": lambda w: detection.average_precision(fake, score, weights=w),
     }
     for positive in (1, 2):
-        found[f"auroc_{NAMES[positive]}"] = _pair_auroc(frame, positive)
+        figures[f"auroc_{NAMES[positive]}"] = _pair_auroc(frame, positive)
     for index, name in enumerate(NAMES):
-        for told, measure in (
+        for figure, measure in (
             ("recall", detection.recalls),
             ("precision", detection.precisions),
             ("f1", detection.f1_scores),
         ):
-            found[f"{told}_{name}"] = _of_class(matrix, measure, index)
-    found["ece"] = lambda w: calibration.expected_calibration_error(frame.confidence, frame.right, weights=w)
+            figures[f"{figure}_{name}"] = _of_class(matrix, measure, index)
+    figures["ece"] = lambda w: calibration.expected_calibration_error(
+        frame.confidence, frame.right, weights=w
+    )
     accused = np.where(fake, np.nan, (frame.predicted > 0) & ~frame.inconclusive)
-    found["authentic_accused"] = weighted_mean(accused)
-    found["coverage"] = weighted_mean(~frame.inconclusive)
-    found["conclusive_accuracy"] = weighted_mean(np.where(frame.inconclusive, np.nan, frame.right))
-    return found
+    figures["authentic_accused"] = weighted_mean(accused)
+    figures["coverage"] = weighted_mean(~frame.inconclusive)
+    figures["conclusive_accuracy"] = weighted_mean(np.where(frame.inconclusive, np.nan, frame.right))
+    return figures
 
 
 def _of_class(matrix: Statistic, measure: Any, index: int) -> Statistic:
@@ -243,25 +245,25 @@ def _sida_tables(frame: Frame) -> dict[str, Statistic]:
         mine = frame.truth == index
         return weighted_mean(np.where(mine, fake == (index > 0), np.nan))
 
-    def inside(told: Statistic) -> Statistic:
-        return lambda w: 2 * told(w) / (1 + told(w))
+    def inside(accuracy: Statistic) -> Statistic:
+        return lambda w: 2 * accuracy(w) / (1 + accuracy(w))
 
     def mean(w: Floats) -> Any:
-        present = [one(w) for i, one in enumerate(shares) if (frame.truth == i).any()]
+        present = [value(w) for i, value in enumerate(shares) if (frame.truth == i).any()]
         return np.mean(present, axis=0)
 
     shares = [share(index) for index in range(len(NAMES))]
-    found: dict[str, Statistic] = {
+    figures: dict[str, Statistic] = {
         "sida_tables_acc": mean,
         "sida_tables_f1": lambda w: detection.f1_scores(detection.binary(matrix(w), (1, 2)))[..., 1],
     }
-    for name, one in zip(NAMES, shares, strict=True):
-        found |= {f"sida_tables_acc_{name}": one, f"sida_tables_f1_{name}": inside(one)}
-    return found
+    for name, value in zip(NAMES, shares, strict=True):
+        figures |= {f"sida_tables_acc_{name}": value, f"sida_tables_f1_{name}": inside(value)}
+    return figures
 
 
 def answers(frame: Frame) -> list[str | None]:
-    """What each row says under a sentence protocol: its text where it has one, else the class it named."""
+    """The answer of each row under a sentence protocol: read out of its text, or without one, the predicted class."""
     return [
         parse_answer(row["explanation"])
         if "explanation" in row
@@ -271,11 +273,11 @@ def answers(frame: Frame) -> list[str | None]:
 
 
 def _fakevlm(frame: Frame) -> dict[str, Statistic]:
-    said = answers(frame)
+    named = answers(frame)
     real = frame.truth == 0
     # An unparsable answer is the other class than the true one: wrong, and counted by itself.
     named_real = np.array(
-        [not r if s is None else s == "real" for s, r in zip(said, real, strict=True)], dtype=bool
+        [not r if s is None else s == "real" for s, r in zip(named, real, strict=True)], dtype=bool
     )
     matrix: Statistic = lambda w: detection.confusion_matrix(real, named_real, 2, weights=w)  # noqa: E731
     return {
@@ -283,7 +285,7 @@ def _fakevlm(frame: Frame) -> dict[str, Statistic]:
         "fakevlm_f1": lambda w: detection.f1_scores(matrix(w))[..., 1],
         "fakevlm_acc_real": lambda w: detection.recalls(matrix(w))[..., 1],
         "fakevlm_acc_fake": lambda w: detection.recalls(matrix(w))[..., 0],
-        "fakevlm_unparsable": weighted_mean(np.array([s is None for s in said])),
+        "fakevlm_unparsable": weighted_mean(np.array([s is None for s in named])),
     }
 
 

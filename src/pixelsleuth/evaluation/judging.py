@@ -1,4 +1,4 @@
-"""Judging: batches of pictures through every condition of one detector, each verdict turned into a row.
+"""Judging: batches of pictures under every condition of one detector; each verdict becomes a row.
 
 While the detector works on one batch, a thread decodes and equalises the next.
 """
@@ -36,7 +36,7 @@ Item = tuple[int, Sample]
 
 @dataclass
 class Judge:
-    """One detector under one protocol. `conditions` maps a name to its perturbation (None: the picture as it is)."""
+    """One detector under one protocol. `conditions` maps names to perturbations (None: the picture as it is)."""
 
     detector: Detector
     pictures: Pictures
@@ -53,11 +53,11 @@ class Judge:
 
     @property
     def forced(self) -> bool:
-        """The true answer is given to the detector: the protocol asks for it, and the detector can take it."""
+        """True where the detector gets the true answer: the protocol says so, and the detector can take it."""
         return self.protocol.teacher_forced and hasattr(self.detector, "judge_teacher_forced")
 
     def rows(self, done: Callable[[Row], bool]) -> Iterator[list[Row]]:
-        """Rows of one batch after the other, without those that `done` knows already."""
+        """The rows of each batch, without those for which `done` is true."""
         with ThreadPoolExecutor(1) as ahead:
             batches = self._batches(done)
             batch = next(batches, None)
@@ -71,7 +71,7 @@ class Judge:
 
     def _stub(self, item: Item, condition: str) -> Row:
         index, sample = item
-        told = {key: printable(getattr(sample, key)) for key in ("source", "generator", "tamper", "group")}
+        facts = {key: printable(getattr(sample, key)) for key in ("source", "generator", "tamper", "group")}
         return {
             "model": self.detector.name,
             "version": self.detector.version,
@@ -79,7 +79,7 @@ class Judge:
             "index": index,
             "path": printable(self.pictures.name(sample)),
             "label": str(sample.label),
-            **told,
+            **facts,
         }
 
     def _batches(self, done: Callable[[Row], bool]) -> Iterator[list[Item]]:
@@ -108,30 +108,32 @@ class Judge:
     ) -> list[Row]:
         rows: list[Row] = []
         for condition, chain in self.conditions.items():
-            todo = [
-                (self._stub(item, condition), item[1], one)
-                for item, one in zip(batch, loaded, strict=True)
-                if not done(self._stub(item, condition))
-            ]
-            rows += [
-                {**stub, "error": one.to_dict(), "left_out": _reason(one)}
-                for stub, _, one in todo
-                if isinstance(one, PictureError)
-            ]
-            good = [(stub, sample, one) for stub, sample, one in todo if isinstance(one, Loaded)]
-            changed = [self._perturbed(stub, one, chain) for stub, _, one in good]
+            good: list[tuple[Row, Sample, Loaded]] = []
+            for item, result in zip(batch, loaded, strict=True):
+                stub = self._stub(item, condition)
+                if done(stub):
+                    continue
+                if isinstance(result, PictureError):
+                    rows.append({**stub, "error": result.to_dict(), "left_out": _reason(result)})
+                else:
+                    good.append((stub, item[1], result))
+            changed = [self._perturbed(stub, result, chain) for stub, _, result in good]
             verdicts = self._verdicts([picture for picture, _ in changed], [sample for _, sample, _ in good])
-            for (stub, sample, one), (picture, mask), verdict in zip(good, changed, verdicts, strict=True):
-                rows.append(self._row(stub, sample, one, picture, mask, verdict))
+            rows += [
+                self._row(stub, sample, result, picture, mask, verdict)
+                for (stub, sample, result), (picture, mask), verdict in zip(
+                    good, changed, verdicts, strict=True
+                )
+            ]
         return rows
 
     def _perturbed(
-        self, stub: Row, one: Loaded, chain: Chain | None
+        self, stub: Row, loaded: Loaded, chain: Chain | None
     ) -> tuple[Picture, NDArray[np.bool_] | None]:
         if chain is None:
-            return one.picture, one.mask
-        pixels, mask = chain.apply(one.picture.pixels, one.mask, key=stub["path"], seed=self.seed)
-        return replace(one.picture, pixels=pixels), mask
+            return loaded.picture, loaded.mask
+        pixels, mask = chain.apply(loaded.picture.pixels, loaded.mask, key=stub["path"], seed=self.seed)
+        return replace(loaded.picture, pixels=pixels), mask
 
     def _verdicts(self, pictures: list[Picture], samples: list[Sample]) -> list[Verdict]:
         if self.forced and pictures:
@@ -148,7 +150,7 @@ class Judge:
         self,
         stub: Row,
         sample: Sample,
-        one: Loaded,
+        loaded: Loaded,
         picture: Picture,
         mask: NDArray[np.bool_] | None,
         verdict: Verdict,
@@ -161,16 +163,21 @@ class Judge:
             "predicted": str(verdict.label),
             "probabilities": [round(float(verdict.probabilities[label]), 6) for label in LABELS],
             "inconclusive": verdict.inconclusive,
-            "mask_resized": one.resized,
+            "mask_resized": loaded.resized,
             "has_mask": mask is not None,
         }
-        if self.can_localize and stub["label"] == "tampered" and one.mask is not None and not one.mask.any():
+        if (
+            self.can_localize
+            and stub["label"] == "tampered"
+            and loaded.mask is not None
+            and not loaded.mask.any()
+        ):
             row["left_out"] = EMPTY_MASK
         if self.can_localize and mask is not None:
             row |= self._pixels(row, picture, mask, verdict)
         if mask is not None and mask.any():
-            told = localization.outer_box([region.box for region in verdict.regions])
-            row["boxes"] = {"told": told, "true": localization.mask_box(mask)}
+            reported = localization.outer_box([region.box for region in verdict.regions])
+            row["boxes"] = {"told": reported, "true": localization.mask_box(mask)}
         if verdict.explanation is not None:
             row["explanation"] = printable(verdict.explanation)
             row["claims"] = claims.check_claims(verdict.explanation, _known(sample, mask))
@@ -195,8 +202,8 @@ def _reason(error: PictureError) -> str:
 
 
 def score_map(verdict: Verdict, width: int, height: int) -> NDArray[np.uint8]:
-    """(height, width) uint8, the tampering probability times 255: the heat map enlarged (bilinear), else the mask,
-    else nothing marked.
+    """(height, width) uint8, the tampering probability times 255: the heat map enlarged (bilinear), or without one the
+    mask, or without either zeros.
     """
     if verdict.heatmap is not None:
         levels = localization.as_levels(np.nan_to_num(verdict.heatmap, nan=0.0).clip(0, 1))
@@ -222,15 +229,15 @@ def _save_map(path: Path, levels: NDArray[np.uint8]) -> None:
 
 
 def _known(sample: Sample, mask: NDArray[np.bool_] | None) -> dict[str, Any]:
-    """What is known of a sample: the forge's record where the data carry one, else label, operation and mask.
+    """What is known of a sample: the forge's record where the data hold one, else label, operation and mask.
 
-    Place and size are measured on the mask as it lies after the perturbation.
+    Place and size are measured on the mask after the perturbation.
     """
     record: Any = sample.extra.get("claims")
-    told = dict(record) if isinstance(record, dict) else {}
-    told["label"] = str(sample.label)
-    if sample.tamper and "operation" not in told:
-        told["operation"] = sample.tamper
+    known = dict(record) if isinstance(record, dict) else {}
+    known["label"] = str(sample.label)
+    if sample.tamper and "operation" not in known:
+        known["operation"] = sample.tamper
     if mask is not None and mask.any():
-        told = {key: value for key, value in told.items() if key not in ("place", "size")}
-    return claims.truth_of(told, mask)
+        known = {key: value for key, value in known.items() if key not in ("place", "size")}
+    return claims.truth_of(known, mask)

@@ -1,7 +1,4 @@
-"""The pictures of an evaluation: samples of a data set, decoded with their masks, equalised for a protocol.
-
-`open_samples` is the one place that knows where samples come from.
-"""
+"""The pictures of an evaluation: samples of a data set, decoded with their masks and equalised as a protocol says."""
 
 from __future__ import annotations
 
@@ -42,11 +39,9 @@ class Pictures:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over names and labels: tells whether two runs saw the same pictures."""
-        told = "\n".join(
-            f"{index}\t{self.name(sample)}\t{sample.label}" for index, sample in self.listing.light
-        )
-        return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
+        """SHA-256 over names and labels: equal where two runs judge the same pictures."""
+        lines = (f"{index}\t{self.name(sample)}\t{sample.label}" for index, sample in self.listing.light)
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
     def name(self, sample: Sample) -> str:
         """The sample's path relative to the data, so that results do not carry a machine's folders."""
@@ -68,7 +63,7 @@ def choose(
     allow_outside: bool = False,
     limit: int | None = None,
 ) -> Pictures:
-    """The samples that `protocol` judges; with `limit`, so many of them, evenly over the classes, by a stable hash.
+    """The samples that `protocol` judges; at most `limit`, evenly over the classes, chosen by a hash of the name.
 
     Raises NoPictures, which says what was left out.
     """
@@ -100,8 +95,10 @@ def _even(pictures: Pictures, limit: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A decoded picture; `mask` (H, W) bool is the truth (all False where nothing was tampered with), None where a
-    tampered picture has no mask; `resized`: the stored mask had another size.
+    """A decoded picture and its true mask.
+
+    `mask` is (H, W) bool, all False where nothing was edited in place, None where a tampered picture has none.
+    `resized`: the stored mask had another size.
     """
 
     picture: Picture
@@ -122,10 +119,10 @@ def load(sample: Sample, protocol: Protocol) -> Loaded:
 
 
 def _decoded(sample: Sample, level: int) -> tuple[Picture, NDArray[np.bool_] | None, bool]:
-    """Picture, mask and whether it was resized; wherever the mask lies, the same grey level cuts it."""
+    """The picture, its mask and whether the mask was resized; `level` cuts the mask."""
     try:
         picture, reading = sample.load(mask_level=level)
     except PictureError as error:
-        sample.open()  # raises where it is the picture's own fault
+        sample.open()  # raises where the picture itself cannot be read
         raise BadMask(f"The mask of {sample.path} cannot be read ({error.code}): {error}") from error
     return picture, None if reading is None else reading.pixels, bool(reading and reading.resized)

@@ -82,8 +82,8 @@ def run_audit(options: AuditOptions) -> int:
             f"{options.out} cannot be made ({error.strerror}); choose another folder."
         ) from error
     result = _measure(parts, options, treatment)
-    for one in result["skipped"]:
-        left_out.add(ABSENT if one["code"] == PictureNotFound.code else UNREADABLE, one["path"])
+    for entry in result["skipped"]:
+        left_out.add(ABSENT if entry["code"] == PictureNotFound.code else UNREADABLE, entry["path"])
     result |= {"data": _named(options.data), "split": options.split, "of": total, "seed": options.seed}
     result["left_out"] = left_out.to_dict()
     _write(result, options.out, left_out.sentence())

@@ -1,7 +1,7 @@
-"""What a file says of itself before a pixel is decoded, as numbers: the features of the header audit.
+"""The header of a picture file as numbers: the features of the header audit. No pixel is decoded.
 
-The walk over the bytes reads at most the first mebibyte, never unpacks anything and never fails: a file that is cut off
-gives what was found up to there. Sources: ITU-T T.81 annex B (JPEG), the PNG specification, RFC 9649 (WebP).
+At most the first mebibyte is read and nothing is unpacked; a file that is cut off gives the features up to there.
+Sources: ITU-T T.81 annex B (JPEG), the PNG specification, RFC 9649 (WebP).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pixelsleuth.pictures.formats import read_header, sniff
 from pixelsleuth.pictures.formats.jpeg_scans import DQT, DRI, SOS, quantisation_tables, segments
 
 HEAD = 1 << 20
-"""Bytes from the start that are looked at."""
+"""Bytes from the start that are read."""
 MAX_PARTS = 4096
 """Segments or chunks that are walked over at most."""
 
@@ -47,35 +47,40 @@ FEATURES = tuple(name for names in GROUPS.values() for name in names)
 
 
 def header_features(data: bytes | bytearray | memoryview, name: str = "") -> dict[str, float]:
-    """Features of one file, `name` giving its suffix; every key of FEATURES is there, 0 where it does not apply.
+    """Features of one file; `name` gives its suffix. Every key of FEATURES is there, 0 where it does not apply.
 
-    Raises PictureError where the bytes are no picture or its size cannot be told.
+    Raises PictureError where the bytes are no picture, or of unknown size.
     """
     view = memoryview(data)
     kind = sniff(bytes(view[:64])) or ""
     header = read_header(view, name or "picture")
     width, height = header.width or 1, header.height or 1
     suffix = Path(name).suffix.lower()
-    found = dict.fromkeys(FEATURES, 0.0)
-    found["container"] = float(CONTAINERS.index(kind) + 1) if kind in CONTAINERS else 0.0
-    found["suffix_known"] = float(any(suffix in names for names in SUFFIX_OF.values()))
-    found["suffix_agrees"] = float(suffix in SUFFIX_OF.get(kind, ()))
-    found |= {"width": width, "height": height, "aspect": width / height, "megapixels": width * height / 1e6}
-    found |= {"width_mod_8": width % 8, "height_mod_8": height % 8, "square": float(width == height)}
-    found |= {"bytes": float(len(view)), "bytes_per_pixel": len(view) / (width * height)}
+    features = dict.fromkeys(FEATURES, 0.0)
+    features["container"] = float(CONTAINERS.index(kind) + 1) if kind in CONTAINERS else 0.0
+    features["suffix_known"] = float(any(suffix in names for names in SUFFIX_OF.values()))
+    features["suffix_agrees"] = float(suffix in SUFFIX_OF.get(kind, ()))
+    features |= {
+        "width": width,
+        "height": height,
+        "aspect": width / height,
+        "megapixels": width * height / 1e6,
+    }
+    features |= {"width_mod_8": width % 8, "height_mod_8": height % 8, "square": float(width == height)}
+    features |= {"bytes": float(len(view)), "bytes_per_pixel": len(view) / (width * height)}
     fields = header.metadata
-    found["exif"] = float(header.exif is not None)
-    found["icc"] = float(header.icc is not None)
-    found["exif_fields"] = float(len(fields))
-    found["exif_make"] = float(any("camera" in key or "make" in key for key in fields))
-    found["exif_software"] = float(any("software" in key for key in fields))
-    found["exif_date"] = float(any("date" in key or "time" in key for key in fields))
+    features["exif"] = float(header.exif is not None)
+    features["icc"] = float(header.icc is not None)
+    features["exif_fields"] = float(len(fields))
+    features["exif_make"] = float(any("camera" in key or "make" in key for key in fields))
+    features["exif_software"] = float(any("software" in key for key in fields))
+    features["exif_date"] = float(any("date" in key or "time" in key for key in fields))
     head = bytes(view[:HEAD])
-    {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp}.get(kind, lambda head, found: None)(head, found)
-    return found
+    {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp}.get(kind, lambda head, features: None)(head, features)
+    return features
 
 
-def _jpeg(head: bytes, found: dict[str, float]) -> None:
+def _jpeg(head: bytes, features: dict[str, float]) -> None:
     at = 2
     tables: dict[int, tuple[int, ...]] = {}
     for segment in itertools.islice(segments(memoryview(head)), MAX_PARTS):
@@ -84,52 +89,52 @@ def _jpeg(head: bytes, found: dict[str, float]) -> None:
         if segment.start + 4 > len(head) or head[at : segment.start].strip(b"\xff"):
             break
         at = segment.start
-        found["segments"] += 1
+        features["segments"] += 1
         if marker == SOS:
             break
         if marker == DQT:
             tables |= quantisation_tables(segment.body)
         elif marker == DRI:
-            found["restart"] = 1.0
+            features["restart"] = 1.0
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(body) >= 8:
-            found["progressive"] = float(marker in (0xC2, 0xC6, 0xCA, 0xCE))
-            found |= {"bit_depth": body[0], "components": body[5], "sampling": body[7]}
+            features["progressive"] = float(marker in (0xC2, 0xC6, 0xCA, 0xCE))
+            features |= {"bit_depth": body[0], "components": body[5], "sampling": body[7]}
         else:
-            _jpeg_extra(marker, body, found)
+            _jpeg_extra(marker, body, features)
         at = segment.stop
-    found["header_bytes"] = float(at)
-    _put_tables(tables, found)
+    features["header_bytes"] = float(at)
+    _put_tables(tables, features)
 
 
-def _jpeg_extra(marker: int, body: bytes, found: dict[str, float]) -> None:
+def _jpeg_extra(marker: int, body: bytes, features: dict[str, float]) -> None:
     """Application segments and comments: what is there, never what it says."""
     if marker == 0xE0 and body[:5] == b"JFIF\0" and len(body) >= 12:
-        found["jfif"] = 1.0
-        found["density"] = float(body[7] * 65536 + int.from_bytes(body[8:10], "big"))
+        features["jfif"] = 1.0
+        features["density"] = float(body[7] * 65536 + int.from_bytes(body[8:10], "big"))
     elif marker == 0xE1 and body[:4] == b"Exif":
-        found["exif"] = 1.0
+        features["exif"] = 1.0
     elif marker == 0xE1 and b"ns.adobe.com/xap" in body[:40]:
-        found["xmp"] = 1.0
+        features["xmp"] = 1.0
     elif marker == 0xE2 and body[:11] == b"ICC_PROFILE":
-        found["icc"] = 1.0
+        features["icc"] = 1.0
     elif marker == 0xEB:
-        found["jumbf"] = 1.0
+        features["jumbf"] = 1.0
     elif marker == 0xED:
-        found["photoshop"] = 1.0
+        features["photoshop"] = 1.0
     elif marker == 0xEE and body[:5] == b"Adobe":
-        found["adobe"] = 1.0
+        features["adobe"] = 1.0
     elif marker == 0xFE:
-        found["comment"] += 1
+        features["comment"] += 1
 
 
-def _put_tables(tables: dict[int, tuple[int, ...]], found: dict[str, float]) -> None:
+def _put_tables(tables: dict[int, tuple[int, ...]], features: dict[str, float]) -> None:
     if not tables:
         return
-    found["tables"] = float(len(tables))
-    found["table_id"] = float(zlib.crc32(repr(sorted(tables.items())).encode()) or 1)
+    features["tables"] = float(len(tables))
+    features["table_id"] = float(zlib.crc32(repr(sorted(tables.items())).encode()) or 1)
     first, last = tables[min(tables)], tables[max(tables)]
-    found |= {"luma_mean": sum(first) / 64, "luma_first": first[0], "luma_last": first[-1]}
-    found |= {"chroma_mean": sum(last) / 64, "chroma_first": last[0], "chroma_last": last[-1]}
+    features |= {"luma_mean": sum(first) / 64, "luma_first": first[0], "luma_last": first[-1]}
+    features |= {"chroma_mean": sum(last) / 64, "chroma_first": last[0], "chroma_last": last[-1]}
 
 
 _CHUNKS = {
@@ -138,30 +143,30 @@ _CHUNKS = {
 }  # fmt: skip
 
 
-def _png(head: bytes, found: dict[str, float]) -> None:
+def _png(head: bytes, features: dict[str, float]) -> None:
     if len(head) >= 29:
-        found |= {"bit_depth": head[24], "colour_type": head[25], "interlaced": head[28]}
+        features |= {"bit_depth": head[24], "colour_type": head[25], "interlaced": head[28]}
     at = 8
     for _ in range(MAX_PARTS):
         if at + 8 > len(head):
             break
         size, kind = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + 8]
         if kind == b"IDAT":
-            found |= {"first_data_chunk": float(size), "header_bytes": float(at)}
+            features |= {"first_data_chunk": float(size), "header_bytes": float(at)}
             break
-        found["segments"] += 1
+        features["segments"] += 1
         if kind in (b"tEXt", b"zTXt", b"iTXt"):
-            found["text_chunks"] += 1
+            features["text_chunks"] += 1
         elif kind in _CHUNKS:
-            found[_CHUNKS[kind]] = 1.0
+            features[_CHUNKS[kind]] = 1.0
         at += 12 + size
 
 
-def _webp(head: bytes, found: dict[str, float]) -> None:
-    found["webp_kind"] = {b"VP8 ": 1.0, b"VP8L": 2.0, b"VP8X": 3.0}.get(head[12:16], 0.0)
+def _webp(head: bytes, features: dict[str, float]) -> None:
+    features["webp_kind"] = {b"VP8 ": 1.0, b"VP8L": 2.0, b"VP8X": 3.0}.get(head[12:16], 0.0)
     if head[12:16] == b"VP8X" and len(head) > 20:
         flags = head[20]
-        found |= {
+        features |= {
             "icc": float(bool(flags & 32)),
             "exif": float(bool(flags & 8)),
             "xmp": float(bool(flags & 4)),

@@ -64,7 +64,7 @@ def out_of_fold(
     from sklearn.model_selection import StratifiedGroupKFold
 
     classes = sorted(set(labels.label.tolist()))
-    target = np.array([classes.index(one) for one in labels.label])
+    target = np.array([classes.index(name) for name in labels.label])
     folds = min(FOLDS, *(len(set(groups[target == c].tolist())) for c in range(len(classes))))
     scores = np.full((len(target), len(classes)), 1 / len(classes))
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
@@ -94,20 +94,20 @@ def _refusal(labels: Labels) -> str:
     classes = set(labels.label.tolist())
     if len(classes) < 2:
         return "there is only one class" if classes else "there is nothing to look at"
-    for one in sorted(classes):
-        if len(set(labels.unit[labels.label == one].tolist())) < FEWEST_GROUPS:
-            return f"the class {one} has fewer than {FEWEST_GROUPS} groups"
+    for name in sorted(classes):
+        if len(set(labels.unit[labels.label == name].tolist())) < FEWEST_GROUPS:
+            return f"the class {name} has fewer than {FEWEST_GROUPS} groups"
     return ""
 
 
 def _pairs(scores: np.ndarray, classes: list[str], label: np.ndarray) -> dict[tuple[str, str], float]:
-    found = {}
+    figures = {}
     for a, b in itertools.combinations(range(len(classes)), 2):
         share = scores[:, a] / np.maximum(scores[:, a] + scores[:, b], 1e-12)
         first, second = share[label == classes[a]], share[label == classes[b]]
         if len(first) and len(second):
-            found[classes[a], classes[b]] = auroc(first, second)
-    return found
+            figures[classes[a], classes[b]] = auroc(first, second)
+    return figures
 
 
 def _mean_of_pairs(scores: np.ndarray, classes: list[str], label: np.ndarray) -> float:
@@ -132,7 +132,7 @@ def _interval(scores: np.ndarray, classes: list[str], labels: Labels, seed: int)
 def _by_source(scores: np.ndarray, classes: list[str], labels: Labels) -> dict[str, dict[str, Any]]:
     """Of each source and class: its pictures against all pictures of the other classes, and against those of the same
     source (`within`), where there are any."""
-    found: dict[str, dict[str, Any]] = {}
+    figures: dict[str, dict[str, Any]] = {}
     for source in sorted(set(labels.source.tolist())):
         here = labels.source == source
         row: dict[str, Any] = {"pictures": int(here.sum()), "classes": {}}
@@ -143,8 +143,8 @@ def _by_source(scores: np.ndarray, classes: list[str], labels: Labels) -> dict[s
                 row["classes"][name] = {"pictures": int(own.sum()), "auroc": value}
         inside = _mean_of_pairs(scores[here], classes, labels.label[here])
         row["within"] = None if np.isnan(inside) else _round(inside)
-        found[source] = row
-    return found
+        figures[source] = row
+    return figures
 
 
 def _new_sources(features: Any, labels: Labels, build: Build, seed: int) -> float | None:
@@ -159,17 +159,17 @@ def _new_sources(features: Any, labels: Labels, build: Build, seed: int) -> floa
 
 def _joined(labels: Labels) -> np.ndarray:
     """Sources, those with a unit in common under one name."""
-    parent = {one: one for one in labels.source.tolist()}
+    parent = {source: source for source in labels.source.tolist()}
 
-    def root(one: str) -> str:
-        while parent[one] != one:
-            one = parent[one]
-        return one
+    def root(source: str) -> str:
+        while parent[source] != source:
+            source = parent[source]
+        return source
 
     first: dict[str, str] = {}
     for unit, source in zip(labels.unit.tolist(), labels.source.tolist(), strict=True):
         parent[root(source)] = root(first.setdefault(unit, source))
-    return np.array([root(one) for one in labels.source.tolist()])
+    return np.array([root(source) for source in labels.source.tolist()])
 
 
 def _round(value: float) -> float:

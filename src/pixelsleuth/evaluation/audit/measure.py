@@ -1,8 +1,8 @@
-"""Look at every picture once, then ask three classifiers how much of the label they know without looking properly.
+"""How well three classifiers predict the label without the traces of a forgery. Every picture is read once.
 
-*Headers*: what a file says before a pixel is decoded. *Text*: descriptions or captions. *Thumbnails*: the picture at
-24 x 24 pixels, too small for any trace of editing, so what is found there is content, colour or framing. With a size
-policy and a draw (`Treatment`), the same is measured on what `data.equalise` makes of the files.
+*Headers*: the file before a pixel is decoded. *Text*: descriptions or captions. *Thumbnails*: the picture at 24 x 24
+pixels, too small for any trace of editing, so that content, colour and framing remain. With a `Treatment` the same is
+measured on what `data.equalise` makes of the files.
 
 Run: `pixelsleuth audit DATA --out DIR`
 """
@@ -38,7 +38,7 @@ COMPONENTS = 48
 
 @dataclass(frozen=True)
 class Treatment:
-    """How the files are equalised: one size rule, JPEG quality drawn from `low`..`high`, blind to the label."""
+    """How the files are equalised: one size rule, and a JPEG quality drawn from `low`..`high` without the label."""
 
     size: SizePolicy = field(default_factory=lambda: SizePolicy("crop", 256))
     low: int = 75
@@ -57,7 +57,7 @@ class Treatment:
 
 @dataclass
 class Looked:
-    """What was gathered: `headers` (N, F), `thumbnails` (N, 24, 24, 3) uint8, `texts` (N); what could not be read."""
+    """What was read: `headers` (N, F), `thumbnails` (N, 24, 24, 3) uint8, `texts` (N); `skipped` could not be read."""
 
     labels: Labels
     headers: np.ndarray
@@ -72,12 +72,15 @@ def together(parts: list[Looked]) -> Looked:
     labels = [part.labels for part in parts]
     return Looked(
         Labels(
-            *(np.concatenate([getattr(one, name) for one in labels]) for name in ("label", "source", "unit"))
+            *(
+                np.concatenate([getattr(entry, name) for entry in labels])
+                for name in ("label", "source", "unit")
+            )
         ),
         np.concatenate([part.headers for part in parts]),
         np.concatenate([part.thumbnails for part in parts]),
         [text for part in parts for text in part.texts],
-        [one for part in parts for one in part.skipped],
+        [entry for part in parts for entry in part.skipped],
         sum(part.enlarged for part in parts),
     )
 
@@ -89,17 +92,17 @@ def look(
     workers: int = 2,
     step: Callable[[], None] = lambda: None,
 ) -> Looked:
-    """Read every sample once, keeping numbers only; a picture that cannot be read is passed over and named."""
+    """Read every sample once and keep its numbers; a picture that cannot be read stands in `skipped`."""
     rows, small, kept, skipped, enlarged = [], [], [], [], 0
 
-    def one(sample: Sample) -> tuple[Sample, np.ndarray, np.ndarray, bool] | tuple[Sample, PictureError]:
+    def read(sample: Sample) -> tuple[Sample, np.ndarray, np.ndarray, bool] | tuple[Sample, PictureError]:
         try:
             return (sample, *_features(sample, treatment))
         except PictureError as error:
             return sample, error
 
     with ThreadPoolExecutor(workers) as pool:
-        for result in _in_order(pool, one, iter(samples), ahead=4 * workers):
+        for result in _in_order(pool, read, iter(samples), ahead=4 * workers):
             step()
             if len(result) == 2:
                 skipped.append({"path": str(result[0].path), **result[1].to_dict()})
@@ -119,14 +122,14 @@ def look(
     return Looked(labels, headers, thumbs, [s.description for s in kept], skipped, enlarged)
 
 
-def _in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterator, *, ahead: int) -> Iterator[Any]:
+def _in_order(pool: ThreadPoolExecutor, work: Callable, items: Iterator, *, ahead: int) -> Iterator[Any]:
     """Results in the order of `items`, with a bounded number under way."""
     from collections import deque
 
-    waiting = deque(pool.submit(one, item) for item in islice(items, ahead))
+    waiting = deque(pool.submit(work, item) for item in islice(items, ahead))
     while waiting:
         yield waiting.popleft().result()
-        waiting.extend(pool.submit(one, item) for item in islice(items, 1))
+        waiting.extend(pool.submit(work, item) for item in islice(items, 1))
 
 
 def _features(sample: Sample, treatment: Treatment | None) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -136,21 +139,21 @@ def _features(sample: Sample, treatment: Treatment | None) -> tuple[np.ndarray, 
         how = draw_for(_stable(sample), treatment.seed, low=treatment.low, high=treatment.high)
         result = equalised(data, how, size=treatment.size, name=name)
         data, pixels, grown = result.data, result.pixels, result.enlarged
-        found = header_features(data, "equalised.jpg")
+        features = header_features(data, "equalised.jpg")
     else:
-        found = header_features(data, name)
+        features = header_features(data, name)
         pixels = open_picture(data, name=name).pixels
     thumbnail = cv2.resize(pixels, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-    return np.array([found[key] for key in FEATURES]), np.asarray(thumbnail, dtype=np.uint8), grown
+    return np.array([features[key] for key in FEATURES]), np.asarray(thumbnail, dtype=np.uint8), grown
 
 
 def _stable(sample: Sample) -> str:
-    """What the draw depends on: the file's own name, neither its folder (which may tell the class) nor the label."""
+    """What the draw depends on: the file's name; not its folder, which may name the class, and not the label."""
     return sample.path.name
 
 
 def _ranked_tables(headers: np.ndarray) -> np.ndarray:
-    """Quantisation tables by how common they are (1: the most common), so that a tree can tell rare from usual."""
+    """The headers with quantisation tables as ranks (1: the most common), so that a tree can split rare from common."""
     column = FEATURES.index("table_id")
     common = [value for value, _ in Counter(headers[:, column].tolist()).most_common() if value]
     rank = {value: index + 1.0 for index, value in enumerate(common)}
@@ -162,16 +165,16 @@ def _ranked_tables(headers: np.ndarray) -> np.ndarray:
 def audit_headers(looked: Looked, *, seed: int = 0) -> dict[str, Any]:
     """All header features together, and each kind of them alone (`by_kind`)."""
     headers = _ranked_tables(looked.headers)
-    found = leak(headers, looked.labels, boosted, seed=seed)
-    if found["auroc"] is not None:
+    figures = leak(headers, looked.labels, boosted, seed=seed)
+    if figures["auroc"] is not None:
         kinds = {}
         for kind, names in GROUPS.items():
             columns = [FEATURES.index(name) for name in names]
             part = headers[:, columns]
             varies = bool((part != part[:1]).any())
             kinds[kind] = leak(part, looked.labels, boosted, seed=seed)["auroc"] if varies else 0.5
-        found["by_kind"] = kinds
-    return found
+        figures["by_kind"] = kinds
+    return figures
 
 
 def audit_thumbnails(looked: Looked, *, seed: int = 0) -> dict[str, Any]:
@@ -181,7 +184,7 @@ def audit_thumbnails(looked: Looked, *, seed: int = 0) -> dict[str, Any]:
 
 
 def audit_text(looked: Looked, *, seed: int = 0) -> dict[str, Any]:
-    """Descriptions: words and pairs of words, weighed by TF-IDF, and logistic regression. `words`: the telling ones."""
+    """Descriptions: TF-IDF of words and pairs of words, then logistic regression. `words`: those of most weight."""
     has = np.array([bool(text.strip()) for text in looked.texts], dtype=bool)
     counts = {
         name: int(has[looked.labels.label == name].sum())
@@ -191,10 +194,10 @@ def audit_text(looked: Looked, *, seed: int = 0) -> dict[str, Any]:
         return {"auroc": None, "why": "there are no descriptions", "pictures": 0}
     texts = np.array([text for text in looked.texts if text.strip()], dtype=object)
     labels = looked.labels.take(has)
-    found = leak(texts, labels, words, seed=seed) | {"with_text": counts}
-    if found["auroc"] is not None:
-        found["words"] = _telling_words(texts, labels, seed)
-    return found
+    figures = leak(texts, labels, words, seed=seed) | {"with_text": counts}
+    if figures["auroc"] is not None:
+        figures["words"] = _telling_words(texts, labels, seed)
+    return figures
 
 
 def boosted(pictures: int, seed: int) -> Any:
@@ -233,7 +236,7 @@ def words(pictures: int, seed: int) -> Any:
 
 
 def _telling_words(texts: np.ndarray, labels: Labels, seed: int) -> dict[str, list[str]]:
-    """Per class the words whose weight is largest."""
+    """The words of most weight of each class."""
     model = words(len(texts), seed).fit(texts, labels.label.astype(str))
     names, weights = model[0].get_feature_names_out(), model[1].coef_
     if len(weights) == 1:

@@ -1,6 +1,6 @@
 """The audit as words, plots and one self-contained HTML page.
 
-`result` everywhere is what `audit.json` holds (docs/audit.md). Numbers become words by the bounds below, and only here.
+`result` is what `audit.json` holds (docs/audit.md). Numbers become words by `BOUNDS`, here alone.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ MOST_SOURCES = 40
 
 
 def strength(value: float) -> str:
-    """What an AUROC means. Below 0.5 the classifier is wrong more often than chance on pictures that it did not see:
-    nothing was learned that holds.
+    """What an AUROC means in words. Below 0.5 the classifier learned nothing that holds on new pictures.
 
     >>> strength(0.52), strength(0.7), strength(0.999)
     ('say little', 'say something', 'give the label away')
@@ -41,7 +40,7 @@ def strength(value: float) -> str:
 
 
 def sentences(result: dict[str, Any]) -> list[str]:
-    """The verdict: one sentence for each kind of evidence, then what equalising changed, then what follows."""
+    """The verdict: a sentence for each kind of evidence, what equalising changed, and advice."""
     lines = [_kind_sentence(kind, result[kind]) for kind in KINDS]
     after = result["equalised"]
     if after:
@@ -55,23 +54,23 @@ def sentences(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _kind_sentence(kind: str, found: dict[str, Any]) -> str:
+def _kind_sentence(kind: str, figures: dict[str, Any]) -> str:
     name = KINDS[kind]
-    if found["auroc"] is None:
-        return f"{name}: not measured, because {found['why']}."
-    low, high = found["interval"]
-    word = strength(found["auroc"])
+    if figures["auroc"] is None:
+        return f"{name}: not measured, because {figures['why']}."
+    low, high = figures["interval"]
+    word = strength(figures["auroc"])
     about = "" if word.endswith("away") else " about the label"
-    text = f"{name} {word}{about}: AUROC {found['auroc']:.3f} ({low:.3f} to {high:.3f})"
-    worst = max(found["pairs"], key=lambda pair: abs(found["pairs"][pair] - 0.5))
-    if len(found["pairs"]) > 1:
-        text += f", most of all for {_pair(worst)} ({found['pairs'][worst]:.3f})"
-    kinds = found.get("by_kind")
-    if kinds and found["auroc"] >= BOUNDS[0][0]:
-        best = sorted(kinds, key=lambda one: -kinds[one])[:2]
-        text += "; " + " and ".join(f"{one} alone {kinds[one]:.3f}" for one in best)
-    if found.get("new_sources") is not None:
-        text += f"; on sources never seen {found['new_sources']:.3f}"
+    text = f"{name} {word}{about}: AUROC {figures['auroc']:.3f} ({low:.3f} to {high:.3f})"
+    worst = max(figures["pairs"], key=lambda pair: abs(figures["pairs"][pair] - 0.5))
+    if len(figures["pairs"]) > 1:
+        text += f", most of all for {_pair(worst)} ({figures['pairs'][worst]:.3f})"
+    kinds = figures.get("by_kind")
+    if kinds and figures["auroc"] >= BOUNDS[0][0]:
+        best = sorted(kinds, key=lambda part: -kinds[part])[:2]
+        text += "; " + " and ".join(f"{part} alone {kinds[part]:.3f}" for part in best)
+    if figures.get("new_sources") is not None:
+        text += f"; on sources never seen {figures['new_sources']:.3f}"
     return text + "."
 
 
@@ -158,13 +157,13 @@ def source_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     sides = [(f"{kind}{mark}", part.get(kind) or {}) for mark, part in (("", result), (" equalised", after)) for kind in
              ("headers", "thumbnails")]  # fmt: skip
     sources: dict[str, dict[str, Any]] = result["headers"].get("by_source") or {}
-    for source, found in sources.items():
-        for label, own in found["classes"].items():
+    for source, figures in sources.items():
+        for label, own in figures["classes"].items():
             row = {"source": source, "label": label, "pictures": own["pictures"]}
             for name, part in sides:
                 there = (part.get("by_source") or {}).get(source, {}).get("classes", {}).get(label)
                 row[name] = there["auroc"] if there else None
-            row["within"] = found["within"]
+            row["within"] = figures["within"]
             rows.append(row)
     return rows
 
@@ -240,10 +239,10 @@ def _plot_overview(axes: Any, result: dict[str, Any], colours: dict[str, str]) -
     figure.set_size_inches(8.4, 2.6)
     for offset, (side, part) in zip((0.14, -0.14), sides, strict=True):
         for position, kind in enumerate(reversed(names)):
-            found = part.get(kind) or {}
-            if found.get("auroc") is None:
+            figures = part.get(kind) or {}
+            if figures.get("auroc") is None:
                 continue
-            value, (low, high) = found["auroc"], found["interval"]
+            value, (low, high) = figures["auroc"], figures["interval"]
             y = position + offset
             axes.plot([low, high], [y, y], color=colours[side], linewidth=2, solid_capstyle="round")
             axes.plot([value], [y], "o", color=colours[side], markersize=7)
@@ -257,7 +256,7 @@ def _plot_overview(axes: Any, result: dict[str, Any], colours: dict[str, str]) -
 def _plot_kinds(axes: Any, result: dict[str, Any], colours: dict[str, str]) -> None:
     kinds = result["headers"]["by_kind"]
     after = (result["equalised"] or {}).get("headers", {}).get("by_kind") or {}
-    names = sorted(kinds, key=lambda one: kinds[one])
+    names = sorted(kinds, key=lambda kind: kinds[kind])
     axes.get_figure().set_dpi(170)
     axes.get_figure().set_size_inches(8.4, 3.1)
     for position, name in enumerate(names):

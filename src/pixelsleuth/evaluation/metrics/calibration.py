@@ -38,9 +38,9 @@ def expected_calibration_error(confidence: Any, right: Any, bins: int = BINS, we
     >>> round(expected_calibration_error([0.95, 0.9, 0.8, 0.55], [True, True, False, False], bins=2), 3)
     0.3
     """
-    found = calibration_bins(confidence, right, bins, weights)
-    total = found[..., 0].sum(-1)
-    gap = np.abs(found[..., 2] - found[..., 1]).sum(-1)
+    filled = calibration_bins(confidence, right, bins, weights)
+    total = filled[..., 0].sum(-1)
+    gap = np.abs(filled[..., 2] - filled[..., 1]).sum(-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.where(total > 0, gap / total, np.nan)
     return float(value) if value.ndim == 0 else value

@@ -1,10 +1,9 @@
 """Claim accuracy: does an explanation say what was done, where, how much, to what?
 
-`claims_of` takes the statements out of a text: exactly where it is of the compact model's grammar, else by the
-words that stand for a place, a size, an operation. `truth_of` gives the same kinds from the forge's record, or from
-the mask and the manifest. A claim is then right, wrong, or cannot be checked (the record is silent); a kind that
-the record knows and the text leaves out is *unsaid*. Saying little is not punished by the accuracy but shows in the
-coverage beside it.
+`claims_of` extracts the statements of a text: by the grammar of the compact model where the text follows it, else by
+words for a place, a size, an operation. `truth_of` gives the same kinds from the forge's record, or from the mask and
+the manifest. A claim is right, wrong, or unchecked (the record does not hold its kind); a kind that the record holds
+and the text leaves out is *unsaid*. Saying little does not lower the accuracy, but it shows in the coverage.
 """
 
 from __future__ import annotations
@@ -52,18 +51,18 @@ def claims_of(text: str) -> dict[str, str]:
     exact = grammar.parse(_grammatical(plain))
     if exact is not None:
         return _of_grammar(exact)
-    found: dict[str, str] = {}
+    claims: dict[str, str] = {}
     label = next((name for name, words in _LABELS if re.search(words, plain)), None)
     if label:
-        found["label"] = label
-    found |= {kind: value for kind, value in (("place", _place(plain)), ("size", _size(plain))) if value}
+        claims["label"] = label
+    claims |= {kind: value for kind, value in (("place", _place(plain)), ("size", _size(plain))) if value}
     for operation, words in _OPERATIONS.items():
         if re.search(words, plain):
-            found["operation"] = operation
-            found.setdefault("label", "tampered")
+            claims["operation"] = operation
+            claims.setdefault("label", "tampered")
             break
     trace = next((key for key, words in grammar.TRACES.items() if words in plain), None)
-    return found | ({"trace": trace} if trace else {})
+    return claims | ({"trace": trace} if trace else {})
 
 
 def truth_of(record: Mapping[str, Any], mask: np.ndarray | None = None) -> dict[str, Any]:
@@ -73,21 +72,21 @@ def truth_of(record: Mapping[str, Any], mask: np.ndarray | None = None) -> dict[
     >>> truth_of({"label": "tampered", "operation": "inpainting", "object": "Dog"})
     {'label': 'tampered', 'operation': 'generative edit', 'object': ['dog']}
     """
-    found: dict[str, Any] = {}
+    truth: dict[str, Any] = {}
     if record.get("label"):
-        found["label"] = str(record["label"])
+        truth["label"] = str(record["label"])
     if mask is not None and mask.any():
-        found |= {"place": grammar.place(mask), "size": grammar.size(mask)}
-    found |= {kind: str(record[kind]) for kind in ("place", "size") if record.get(kind)}
+        truth |= {"place": grammar.place(mask), "size": grammar.size(mask)}
+    truth |= {kind: str(record[kind]) for kind in ("place", "size") if record.get(kind)}
     if record.get("operation"):
         operation = str(record["operation"]).split(" (")[0].lower()
-        found["operation"] = _SYNONYMS.get(operation, operation)
+        truth["operation"] = _SYNONYMS.get(operation, operation)
     names = [str(record[key]).lower() for key in ("object", "replacement") if record.get(key)]
     if names:
-        found["object"] = names
+        truth["object"] = names
     if record.get("traces"):
-        found["trace"] = [str(one) for one in record["traces"]]
-    return found
+        truth["trace"] = [str(trace) for trace in record["traces"]]
+    return truth
 
 
 def check_claims(text: str, truth: Mapping[str, Any]) -> dict[str, str]:
@@ -97,21 +96,21 @@ def check_claims(text: str, truth: Mapping[str, Any]) -> dict[str, str]:
     >>> check_claims(text, {"label": "tampered", "place": "centre", "operation": "splice", "object": ["dog"]})
     {'label': 'right', 'place': 'right', 'size': 'unchecked', 'operation': 'wrong', 'object': 'unsaid'}
     """
-    said: dict[str, Any] = dict(claims_of(text))
+    claimed: dict[str, Any] = dict(claims_of(text))
     if "object" in truth:
         plain = text.lower()
         if any(re.search(rf"\b{re.escape(name)}", plain) for name in truth["object"]):
-            said["object"] = truth["object"][0]
-    # A text that calls an untouched picture tampered invents the place, size and operation that it goes on to name.
-    invented = said.get("label") == "tampered" and truth.get("label") in ("real", "full_synthetic")
+            claimed["object"] = truth["object"][0]
+    # A text that calls an unedited picture tampered has invented its place, size and operation.
+    invented = claimed.get("label") == "tampered" and truth.get("label") in ("real", "full_synthetic")
     outcome = {}
     for kind in KINDS:
-        if kind in said and kind in truth:
+        if kind in claimed and kind in truth:
             allowed = truth[kind] if isinstance(truth[kind], list) else [truth[kind]]
             if kind == "label" and truth[kind] != "real":
                 allowed = [*allowed, "fake"]  # a text that leaves open which of the two is not wrong
-            outcome[kind] = RIGHT if said[kind] in allowed else WRONG
-        elif kind in said:
+            outcome[kind] = RIGHT if claimed[kind] in allowed else WRONG
+        elif kind in claimed:
             outcome[kind] = WRONG if kind in _OF_FORGERY and invented else UNCHECKED
         elif kind in truth:
             outcome[kind] = UNSAID
@@ -171,16 +170,17 @@ def _grammatical(plain: str) -> str:
     return plain.rstrip(".").replace(",", " ,").replace(";", " ;")
 
 
-def _of_grammar(claims: Mapping[str, str]) -> dict[str, str]:
-    if claims.get("opening") == grammar.UNDECIDED:
+def _of_grammar(parsed: Mapping[str, str]) -> dict[str, str]:
+    """The claims of a text that the grammar could parse."""
+    if parsed.get("opening") == grammar.UNDECIDED:
         return {}
-    if "place" not in claims:
-        return {"label": next((k for k, v in grammar.OPENINGS.items() if v == claims["opening"]), "tampered")}
-    found = {"label": "tampered", "place": claims["place"], "size": claims["size"]}
+    if "place" not in parsed:
+        return {"label": next((k for k, v in grammar.OPENINGS.items() if v == parsed["opening"]), "tampered")}
+    claims = {"label": "tampered", "place": parsed["place"], "size": parsed["size"]}
     for kind, words in (("operation", grammar.OPERATIONS), ("trace", grammar.TRACES)):
-        key = next((key for key, phrase in words.items() if phrase == claims.get(kind)), None)
-        found |= {kind: key} if key else {}
-    return found
+        key = next((key for key, phrase in words.items() if phrase == parsed.get(kind)), None)
+        claims |= {kind: key} if key else {}
+    return claims
 
 
 def _place(plain: str) -> str | None:
@@ -203,8 +203,8 @@ def _size(plain: str) -> str | None:
     for words in grammar.SIZES.values():
         if words in plain:
             return words
-    found = _PERCENT.search(plain)
-    if found is None:
+    percent = _PERCENT.search(plain)
+    if percent is None:
         return None
-    share = float(found[1]) / 100
+    share = float(percent[1]) / 100
     return next((word for bound, word in grammar.SIZES.items() if share < bound), None)

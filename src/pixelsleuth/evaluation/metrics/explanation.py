@@ -21,7 +21,7 @@ MEDOID_SAMPLE = 60
 """References among which the constant baseline is chosen."""
 
 
-def rouge_l(said: Sequence[str], references: Sequence[str], *, stemmer: bool = False) -> Floats:
+def rouge_l(texts: Sequence[str], references: Sequence[str], *, stemmer: bool = False) -> Floats:
     """(N,) ROUGE-L F of each text against its reference, 0..1. Raises MissingExtra without rouge-score.
 
     >>> rouge_l(["the hand has six fingers"], ["the left hand has six fingers"]).round(3).tolist()
@@ -32,7 +32,7 @@ def rouge_l(said: Sequence[str], references: Sequence[str], *, stemmer: bool = F
     except ImportError:
         raise MissingExtra("rouge-score", "eval") from None
     scorer = RougeScorer(["rougeL"], use_stemmer=stemmer)
-    pairs = zip(said, references, strict=True)
+    pairs = zip(texts, references, strict=True)
     return np.array([scorer.score(reference, text)["rougeL"].fmeasure for text, reference in pairs])
 
 
@@ -58,11 +58,11 @@ class SentenceEncoder:
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """(N, D) of unit length."""
-        found = self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(found, dtype=np.float64)
+        vectors = self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(vectors, dtype=np.float64)
 
 
-def css(said: Sequence[str], references: Sequence[str], encoder: Any) -> Floats:
+def css(texts: Sequence[str], references: Sequence[str], encoder: Any) -> Floats:
     """(N,) cosine of the embeddings of each text and its reference, -1..1; `encoder` has `encode(texts)`.
 
     >>> class Encoder:
@@ -71,9 +71,9 @@ def css(said: Sequence[str], references: Sequence[str], encoder: Any) -> Floats:
     >>> css(["six fingers"], ["a hand with six fingers"], Encoder()).round(3).tolist()
     [0.707]
     """
-    if not said:
+    if not texts:
         return np.zeros(0)
-    a, b = (_unit(np.asarray(encoder.encode(list(texts)), dtype=np.float64)) for texts in (said, references))
+    a, b = (_unit(np.asarray(encoder.encode(list(batch)), dtype=np.float64)) for batch in (texts, references))
     return np.asarray((a * b).sum(1))
 
 
@@ -88,7 +88,7 @@ def constant_text(references: Sequence[str], *, stemmer: bool = False) -> str:
     sample = unique[::step]
     if not sample:
         return ""
-    means = [rouge_l([one] * len(sample), sample, stemmer=stemmer).mean() for one in sample]
+    means = [rouge_l([text] * len(sample), sample, stemmer=stemmer).mean() for text in sample]
     return sample[int(np.argmax(means))]
 
 
@@ -120,7 +120,7 @@ def label_swapped(references: Sequence[str], labels: Sequence[str]) -> list[str]
 
 
 def with_baselines(
-    said: Sequence[str],
+    texts: Sequence[str],
     references: Sequence[str],
     labels: Sequence[str],
     measure: Callable[[Sequence[str], Sequence[str]], Floats],
@@ -137,9 +137,9 @@ def with_baselines(
     """
     constant = constant_text(references)
     return {
-        "value": measure(said, references),
+        "value": measure(texts, references),
         "constant_text": measure([constant] * len(references), references),
-        "shuffled": measure(dealt_wrong(said, seed), references),
+        "shuffled": measure(dealt_wrong(texts, seed), references),
         "wrong_class": measure(label_swapped(references, labels), references),
     }
 

@@ -94,27 +94,27 @@ def mask_counts(predicted: Any, truth: Any) -> Counts:
     p, t = np.asarray(predicted, dtype=bool), np.asarray(truth, dtype=bool)
     if p.shape != t.shape:
         raise ValueError(f"masks of {p.shape} and {t.shape}; one size expected")
-    both, marked, tampered = (int(np.count_nonzero(one)) for one in (p & t, p, t))
+    both, marked, tampered = (int(np.count_nonzero(mask)) for mask in (p & t, p, t))
     return np.array([both, marked - both, tampered - both, p.size - marked - tampered + both])
 
 
-def f1(found: Any, empty: Empty = Empty.SKIP) -> float:
+def f1(counted: Any, empty: Empty = Empty.SKIP) -> float:
     """Pixel F1 = 2 TP / (2 TP + FP + FN) of (4,) counts.
 
     >>> f1([2, 0, 1, 1]), f1([0, 3, 0, 7]), f1([0, 3, 0, 7], Empty.ZERO)
     (0.8, nan, 0.0)
     """
-    tp, fp, fn, _ = (float(x) for x in found)
+    tp, fp, fn, _ = (float(x) for x in counted)
     return _undefined(tp, fp, fn, empty) if tp + fn == 0 else 2 * tp / (2 * tp + fp + fn)
 
 
-def iou(found: Any, empty: Empty = Empty.SKIP) -> float:
+def iou(counted: Any, empty: Empty = Empty.SKIP) -> float:
     """Intersection over union of (4,) counts.
 
     >>> round(iou([2, 0, 1, 1]), 3), iou([0, 0, 0, 10], Empty.ONE)
     (0.667, 1.0)
     """
-    tp, fp, fn, _ = (float(x) for x in found)
+    tp, fp, fn, _ = (float(x) for x in counted)
     return _undefined(tp, fp, fn, empty) if tp + fn == 0 else tp / (tp + fp + fn)
 
 
@@ -256,11 +256,11 @@ class Localization:
             name: self.sums[name] / self.numbers[name] if self.numbers.get(name) else float("nan")
             for name in ("f1", "iou", "auc", "best_f1", "alarm_area")
         }
-        found = counts(self.pooled, self.threshold)
+        counted = counts(self.pooled, self.threshold)
         best, at = best_f1(self.pooled)
         return means | {
-            "pooled_f1": f1(found),
-            "pooled_iou": iou(found),
+            "pooled_f1": f1(counted),
+            "pooled_iou": iou(counted),
             "pooled_auc": auc(self.pooled),
             "pooled_best_f1": best,
             "pooled_best_threshold": at / 255,
@@ -274,11 +274,11 @@ def picture_figures(histogram: Counts, empty: Empty = Empty.SKIP, threshold: int
     >>> figures["f1"], figures["auc"], figures["alarm_area"]
     (0.8, 1.0, nan)
     """
-    found = counts(histogram, threshold)
+    counted = counts(histogram, threshold)
     authentic = not histogram[1].any()
     return {
-        "f1": f1(found, empty),
-        "iou": iou(found, empty),
+        "f1": f1(counted, empty),
+        "iou": iou(counted, empty),
         "auc": auc(histogram),
         "best_f1": best_f1(histogram)[0],
         "alarm_area": alarm_area(histogram, threshold) if authentic else float("nan"),

@@ -56,11 +56,11 @@ class Bootstrap:
         """(resamples,) of every statistic, all on the same draws; empty where there are not two groups."""
         if self.groups < 2 or not statistics:
             return {name: np.zeros(0) for name in statistics}
-        found: dict[str, list[Floats]] = {name: [] for name in statistics}
+        drawn: dict[str, list[Floats]] = {name: [] for name in statistics}
         for block in self.weights():
             for name, statistic in statistics.items():
-                found[name].append(np.atleast_1d(statistic(block)))
-        return {name: np.concatenate(parts) for name, parts in found.items()}
+                drawn[name].append(np.atleast_1d(statistic(block)))
+        return {name: np.concatenate(parts) for name, parts in drawn.items()}
 
     def interval(self, statistic: Statistic, level: float = LEVEL) -> tuple[float, float]:
         """(low, high) percentiles; NaN where fewer than two groups or only undefined resamples exist."""

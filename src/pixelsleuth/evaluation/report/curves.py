@@ -32,23 +32,25 @@ def plots_of(result: dict[str, Any]) -> list[Plot]:
     except ImportError:
         return []
     models = result["models"]
-    found = []
+    plots = []
     if any(_clean(model).get("roc") for model in models):
         several = len(models) > 1
         title = "ROC: fake against real" if several else "ROC"
-        found.append(_plot(title, lambda axes, c, s: _roc(axes, models, c, s), "False alarms", "Hits"))
+        plots.append(_plot(title, lambda axes, c, s: _roc(axes, models, c, s), "False alarms", "Hits"))
     if any(_clean(model).get("calibration") for model in models):
-        found.append(
+        plots.append(
             _plot("Calibration", lambda a, c, s: _reliability(a, models, c, s), "Confidence", "Accuracy")
         )
-        found.append(
+        plots.append(
             _plot("Risk and coverage", lambda a, c, s: _risk(a, models, c, s), "Judged", "Wrong among them")
         )
     if any(len(model["conditions"]) > 1 for model in models):
-        for name, told in ROBUST.items():
-            if any(name in one["figures"] for model in models for one in model["conditions"].values()):
-                found.append(_robustness(name, told, models))
-    return found
+        for name, words in ROBUST.items():
+            if any(
+                name in condition["figures"] for model in models for condition in model["conditions"].values()
+            ):
+                plots.append(_robustness(name, words, models))
+    return plots
 
 
 def _clean(model: dict[str, Any]) -> dict[str, Any]:
@@ -57,8 +59,8 @@ def _clean(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plot(title: str, draw: Draw, x: str, y: str, width: float = 4.4) -> Plot:
-    told = {"title": title, "alt": f"Plot: {title}. {y} against {x.lower()}."}
-    return told | {
+    texts = {"title": title, "alt": f"Plot: {title}. {y} against {x.lower()}."}
+    return texts | {
         mode: _svg(draw, colours, SERIES[mode], x, y, width)
         for mode, colours in (("light", LIGHT), ("dark", DARK))
     }
@@ -125,11 +127,11 @@ def _reliability(axes: Any, models: list[Any], colours: dict[str, str], series: 
     for number, model in enumerate(models):
         bins = _clean(model).get("calibration", [])
         if bins:
-            most = max(one["pictures"] for one in bins)
-            x, y = [one["confidence"] for one in bins], [one["accuracy"] for one in bins]
+            most = max(entry["pictures"] for entry in bins)
+            x, y = [entry["confidence"] for entry in bins], [entry["accuracy"] for entry in bins]
             line = _line(number, series)
             axes.plot(x, y, label=model["name"], **line)
-            sizes = [12 + 70 * one["pictures"] / most for one in bins]
+            sizes = [12 + 70 * entry["pictures"] / most for entry in bins]
             axes.scatter(x, y, s=sizes, color=line["color"], alpha=0.75)
     axes.set_xlim(0.3, 1.01)
     axes.set_ylim(-0.02, 1.02)
@@ -144,18 +146,18 @@ def _risk(axes: Any, models: list[Any], colours: dict[str, str], series: tuple[s
             figures = _clean(model)["figures"]
             own = [figures.get(name, {}).get("value") for name in ("coverage", "conclusive_accuracy")]
             if None not in own:
-                told = None if number else "its own inconclusive"
-                axes.scatter([own[0]], [1 - own[1]], marker="D", s=28, color=line["color"], label=told)
+                label = None if number else "its own inconclusive"
+                axes.scatter([own[0]], [1 - own[1]], marker="D", s=28, color=line["color"], label=label)
     axes.set_xlim(0, 1.01)
     axes.set_ylim(bottom=0)
 
 
-def _robustness(name: str, told: str, models: list[Any]) -> Plot:
+def _robustness(name: str, figure: str, models: list[Any]) -> Plot:
     conditions = list(models[0]["conditions"])
 
     def draw(axes: Any, colours: dict[str, str], series: tuple[str, ...]) -> None:
         for number, model in enumerate(models):
-            rows = [model["conditions"][one]["figures"].get(name, {}) for one in conditions]
+            rows = [model["conditions"][condition]["figures"].get(name, {}) for condition in conditions]
             shown = [(i, row) for i, row in enumerate(rows) if row.get("value") is not None]
             x, y = [i for i, _ in shown], [row["value"] for _, row in shown]
             reach = [
@@ -174,5 +176,5 @@ def _robustness(name: str, told: str, models: list[Any]) -> Plot:
         axes.set_ylim(0, 1.02)
 
     return _plot(
-        f"Robustness: {told}", draw, "", told[:1].upper() + told[1:], max(4.4, 0.62 * len(conditions))
+        f"Robustness: {figure}", draw, "", figure[:1].upper() + figure[1:], max(4.4, 0.62 * len(conditions))
     )

@@ -36,12 +36,12 @@ def examples_of(frame: Frame, pictures: Pictures, protocol: Protocol) -> list[di
         ),
     ]
     samples = dict(pictures)
-    found = []
+    sections = []
     for title, indices in groups:
         cards = [card for i in indices if (card := _card(frame, int(i), samples, protocol)) is not None]
         if cards:
-            found.append({"title": title, "cards": cards})
-    return found
+            sections.append({"title": title, "cards": cards})
+    return sections
 
 
 def _card(frame: Frame, i: int, samples: dict[int, Any], protocol: Protocol) -> dict[str, Any] | None:

@@ -58,13 +58,13 @@ LABELS = {"real": "Real", "full_synthetic": "Full synthetic", "tampered": "Tampe
 def write_report(folder: Path, pictures: Pictures) -> Path:
     """Write `folder/report.html`. Raises OutputError where that cannot be done."""
     result = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    told = {key: value for key, value in result["protocol"].items() if key in Protocol.__dataclass_fields__}
-    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in told.items()}
+    known = {key: value for key, value in result["protocol"].items() if key in Protocol.__dataclass_fields__}
+    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in known.items()}
     protocol = Protocol(**fields)
     rows: dict[tuple[str, str], list[Row]] = {}
-    wanted = {index for index, _ in pictures}
+    judged = {index for index, _ in pictures}
     for row in read_rows(folder / "predictions.jsonl"):
-        if row["condition"] == "clean" and row["index"] in wanted:
+        if row["condition"] == "clean" and row["index"] in judged:
             rows.setdefault((row["model"], row["version"]), []).append(row)
     frames = [Frame(rows.get((model["name"], model["version"]), [])) for model in result["models"]]
     values = {
@@ -99,12 +99,12 @@ def title_of(names: list[str]) -> str:
 
 
 def notes_of(models: list[dict[str, Any]]) -> dict[str, str]:
-    """Notes, each once, and whom they are about."""
-    found: dict[str, list[str]] = {}
+    """Each note once, with the names of the detectors that it is about."""
+    subjects: dict[str, list[str]] = {}
     for model in models:
         for note in model["notes"]:
-            found.setdefault(note, []).append(model["name"])
-    return {note: ", ".join(names) for note, names in found.items()}
+            subjects.setdefault(note, []).append(model["name"])
+    return {note: ", ".join(names) for note, names in subjects.items()}
 
 
 def figure(row: dict[str, Any] | None) -> str:

@@ -30,11 +30,11 @@ def print_figures(result: Mapping[str, Any], console: Console) -> None:
 
     measured = list(_measured(result))
     if len(measured) <= WITH_INTERVALS:
-        for name, condition, found in measured:
-            console.print(f"[bold]{escape(name)}[/bold], {escape(condition)}, {found['pictures']} pictures")
+        for name, condition, outcome in measured:
+            console.print(f"[bold]{escape(name)}[/bold], {escape(condition)}, {outcome['pictures']} pictures")
             table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, pad_edge=False)
             for key, title in MAIN.items():
-                table.add_row(f"  {title}", *_with_interval(found["figures"].get(key)))
+                table.add_row(f"  {title}", *_with_interval(outcome["figures"].get(key)))
             console.print(table)
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
@@ -42,16 +42,16 @@ def print_figures(result: Mapping[str, Any], console: Console) -> None:
         table.add_column(heading, overflow="fold")
     for title in MAIN.values():
         table.add_column(title, justify="right")
-    for name, condition, found in measured:
-        values = (_number(found["figures"].get(key)) for key in MAIN)
+    for name, condition, outcome in measured:
+        values = (_number(outcome["figures"].get(key)) for key in MAIN)
         table.add_row(escape(name), escape(condition), *values)
     console.print(table)
 
 
 def _measured(result: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for model in result["models"]:
-        for condition, found in model["conditions"].items():
-            yield f"{model['name']} {model['version']}", condition, found
+        for condition, outcome in model["conditions"].items():
+            yield f"{model['name']} {model['version']}", condition, outcome
 
 
 def _number(figure: Mapping[str, Any] | None) -> str:
