@@ -138,7 +138,7 @@ def test_transformers_reads_the_language_model_and_the_vision_tower(golden: Path
 def test_an_ablation_has_no_place_in_it(golden: Path, tmp_path: Path) -> None:
     model, processor = load_large(str(golden))
     model.config = LargeConfig(model.config.sida | {"fusion": "none"}, model.config.clip, model.config.sam)
-    with pytest.raises(UsageError, match="published layout has a fusion by attention"):
+    with pytest.raises(UsageError, match="published layout has fusion by attention"):
         save_published(model, processor, tmp_path / "out")
 
 

@@ -109,7 +109,7 @@ def test_a_cut_connection_is_gone_on_with_at_once(hub: Hub, get: Get, name: str)
 def test_after_too_many_cuts_the_same_command_goes_on(hub: Hub, get: Get, home: Path) -> None:
     hub.cuts = [800_000, 100_000, 0, 0]
     said = refused(get("commfor"), home, "commfor/weights.bin.part", "commfor/weights.bin.etag.part")
-    assert "0.9 MB of weights.bin are kept, the same command goes on" in said
+    assert "0.9 MB of weights.bin are kept, the same command continues" in said
     assert get("commfor").exit_code == 0
     assert hub.asked("/cdn/")[-1]["range"] == "bytes=900000-"
     assert left(home) == {"models/commfor/manifest.json", "models/commfor/weights.bin"}

@@ -1,8 +1,9 @@
-"""Weights of a detector into the store: from the hub, a release page, a mirror or a folder; whole or not at all."""
+"""Fetch a detector's weights into the store from the hub, a release page, a mirror or a folder; whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -10,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pixelsleuth.core.io import open_locked
 from pixelsleuth.core.progress import Bar
 from pixelsleuth.errors import DownloadError, Unreachable, UsageError
 from pixelsleuth.models import store
 from pixelsleuth.models.fetching.mirrors import Folder, Offer, Offers, Web
-from pixelsleuth.models.fetching.transfer import Wanted, copy, download
+from pixelsleuth.models.fetching.transfer import Expected, copy, download
 
 if TYPE_CHECKING:
     from pixelsleuth.models.catalogue import ModelSpec
@@ -32,18 +34,25 @@ def fetch(
     own: bool = False,
     bar: Bar | None = None,
 ) -> store.Entry:
-    """The store's entry of a detector; what is not there yet is fetched from the hub, or from `source` (a folder or an
-    address). What is there is read again from end to end, and fetched again with `force`. With `own` the files of
-    `source` are the user's own weights: the hashes that are known of the published ones do not count.
+    """The store's entry of a detector, fetched where it is not there yet; what is there is read again from end to end.
+
+    Args:
+        source: a folder or an address in place of the hub.
+        accept_licence: the user accepts a licence that may forbid some uses.
+        force: fetch again what is there.
+        own: the files of `source` are the user's own weights, so the published hashes do not count.
+        bar: shows the progress.
 
     Raises:
-        UsageError: there is nothing to fetch, the licence asks for `accept_licence`, or `own` without a `source`.
-        DamagedWeights: what is there is damaged. DownloadError: what went wrong.
+        UsageError: there is nothing to fetch, the licence must be accepted, or `own` comes without a `source`.
+        DamagedWeights: the stored weights are damaged. DownloadError: they cannot be fetched.
     """
     if not spec.origins:
         raise UsageError(by_hand(spec))
     if own and source is None:
-        raise UsageError("--own-weights says what --from holds: name a folder or an address with --from.")
+        raise UsageError(
+            "--own-weights describes what --from holds: name a folder or an address with --from."
+        )
     entry = None if force else store.ready(spec.name)
     if entry is not None:
         store.verify(entry)
@@ -62,22 +71,22 @@ def fetch(
 
 
 def by_hand(spec: ModelSpec) -> str:
-    """What to say of a detector whose weights no command fetches."""
+    """The sentence about a detector whose weights no command fetches."""
     if spec.facts is not None:
         files = ", ".join(spec.facts.files)
         where = spec.facts.where
-        return f"The weights of {spec.name} ({files}) are fetched by hand, {where}; give them with --weights."
+        return f"The weights of {spec.name} ({files}) are fetched by hand, {where}; name them with --weights."
     if spec.download_bytes:
-        return f"{spec.name} is fetched when it is first used; --model takes a folder that holds it, too."
+        return f"{spec.name} is fetched when it is first used; --model also takes a folder that holds it."
     return f"{spec.name} needs no weights from elsewhere: it is ready."
 
 
 def licence_question(spec: ModelSpec) -> str:
-    """Why a licence must be accepted, and how."""
+    """The sentence that says why and how a licence must be accepted."""
     pages = ", ".join(origin.page for origin in spec.origins)
     return (
         f"The licence of {spec.name}'s weights may forbid your use (it is: {spec.licence or 'unknown'}); read it at "
-        f"{pages}, then give the command again with --accept-licence."
+        f"{pages}, then run the command again with --accept-licence."
     )
 
 
@@ -86,70 +95,63 @@ def _gather(spec: ModelSpec, place: Web | Folder, folder: Path, own: bool, bar: 
     offers = [place.offers(spec.name, origin) for origin in spec.origins]
     files = [file for offer in offers for file in offer.files]
     if own:
-        files = [replace(file, wanted=Wanted()) for file in files]
+        files = [replace(file, expected=Expected()) for file in files]
     _check_room(folder, files)
-    stored = {file.name: _bring(file, folder, place, bar) for file in files}
+    stored = {file.name: _fetched(file, folder, place, bar) for file in files}
     first: Offers = offers[0]
     revision = "" if own else first.revision
     licence = "the user's own weights" if own else spec.licence or "unknown"
     return store.settle(store.Entry(spec.name, folder, stored, revision, licence, first.source))
 
 
-def _bring(file: Offer, folder: Path, place: Web | Folder, bar: Bar) -> store.Stored:
-    target, wanted = folder / file.name, file.wanted
-    if target.is_file() and wanted.sha256 and target.stat().st_size == (wanted.size or target.stat().st_size):
-        with open(target, "rb") as handle:  # an earlier call brought it before it was cut
-            if hashlib.file_digest(handle, "sha256").hexdigest() == wanted.sha256:
-                return store.Stored(wanted.sha256, target.stat().st_size, wanted.checked)
+def _fetched(file: Offer, folder: Path, place: Web | Folder, bar: Bar) -> store.Stored:
+    target, expected = folder / file.name, file.expected
+    if (
+        target.is_file()
+        and expected.sha256
+        and target.stat().st_size == (expected.size or target.stat().st_size)
+    ):
+        with open(target, "rb") as handle:  # an interrupted call had fetched it
+            if hashlib.file_digest(handle, "sha256").hexdigest() == expected.sha256:
+                return store.Stored(expected.sha256, target.stat().st_size, expected.checked)
     target.parent.mkdir(parents=True, exist_ok=True)
     if file.path is not None:
-        return copy(file.path, target, wanted, bar=bar)
-    return download(file.urls, target, wanted, key=place.key if isinstance(place, Web) else "", bar=bar)
+        return copy(file.path, target, expected, bar=bar)
+    return download(file.urls, target, expected, key=place.key if isinstance(place, Web) else "", bar=bar)
 
 
 def _check_room(folder: Path, files: Sequence[Offer]) -> None:
-    """Raises DownloadError where the disk has too little room for what is still to come."""
-    need = sum(file.wanted.size or (file.path.stat().st_size if file.path else 0) for file in files)
+    """Raise DownloadError where the disk has too little room for the files that are still missing."""
+    need = sum(file.expected.size or (file.path.stat().st_size if file.path else 0) for file in files)
     have = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     free = shutil.disk_usage(folder).free
     if need - have + SPARE > free:
         raise DownloadError(
-            f"{(need - have) / 1e9:.2f} GB are to come and {folder.parent} has room for {free / 1e9:.2f} GB: free some "
+            f"{(need - have) / 1e9:.2f} GB are missing and {folder.parent} has room for {free / 1e9:.2f} GB: free some "
             "space, or set PIXELSLEUTH_HOME to another disk."
         )
 
 
 @contextmanager
 def _alone(name: str) -> Iterator[Path]:
-    """The folder to gather files in, for one process at a time; empty, it is gone afterwards."""
+    """The folder in which files are gathered, for one process at a time; it goes afterwards where it is empty."""
     folder = store.staging(name)
+    lock = folder.with_name(f"{name}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder.with_name(f"{name}.lock"), "w")  # noqa: SIM115
+        handle = open_locked(lock, wait=False)
+    except BlockingIOError:
+        raise DownloadError(f"Another command is fetching {name}; wait for it.") from None
     except OSError as error:
         raise DownloadError(
             f"{folder} cannot be made ({error.strerror}); set PIXELSLEUTH_HOME to another folder."
         ) from None
-    with lock:
-        if not _locked(lock.fileno()):
-            raise DownloadError(f"Another command is fetching {name}; wait for it.")
-        try:
-            yield folder
-        finally:
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):
+            lock.unlink()
+        os.close(handle)
+        for path in (folder, folder.parent):  # a folder with files stays: the next call continues there
             with suppress(OSError):
-                Path(lock.name).unlink()
-            for path in (folder, folder.parent):  # what is not empty stays: the next call goes on with it
-                with suppress(OSError):
-                    path.rmdir()
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows: two at once are then told apart by the hash alone
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+                path.rmdir()

@@ -1,4 +1,4 @@
-"""Where files can come from: the hub, a mirror of it on the web, or a folder; each offers what an origin names."""
+"""Places that files come from: the hub, a mirror of it on the web, or a folder. Each offers the files of an origin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pixelsleuth.errors import DamagedWeights, DownloadError, NotThere
 from pixelsleuth.models import store
 from pixelsleuth.models.facts import Origin, Remote, of_checkpoint
 from pixelsleuth.models.fetching import web
-from pixelsleuth.models.fetching.transfer import Wanted
+from pixelsleuth.models.fetching.transfer import Expected
 
 HUB = "https://huggingface.co"
 RAW = "https://raw.githubusercontent.com"
@@ -24,17 +24,17 @@ _COMMIT, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Offer:
-    """A file to be had: its name in the detector's folder, what is known of it, and its addresses or its path."""
+    """A file on offer: its name in the detector's folder, what is known of it, and its addresses or its path."""
 
     name: str
-    wanted: Wanted
+    expected: Expected
     urls: Sequence[str] = ()
     path: Path | None = None
 
 
 @dataclass(frozen=True)
 class Offers:
-    """All files of one origin, of one `revision` ("" where the place does not tell), and where they come from."""
+    """All files of an origin in one `revision` ("" where the place does not state it), and where they come from."""
 
     files: Sequence[Offer]
     revision: str
@@ -42,8 +42,8 @@ class Offers:
 
 
 class Web:
-    """The hub (HF_ENDPOINT names another), or a mirror by its address: one that speaks as the hub does, or plain files
-    under `owner/name/FILE` or by themselves."""
+    """The hub (HF_ENDPOINT names another), or a mirror by its address, which answers like the hub or serves plain files
+    as `owner/name/FILE` or `FILE`."""
 
     def __init__(self, address: str | None = None) -> None:
         self.mirror = address is not None
@@ -52,10 +52,10 @@ class Web:
         self.key = "" if self.mirror else web.token()
 
     def offers(self, name: str, origin: Origin) -> Offers:
-        """What there is of an origin; nothing is asked where every hash is known.
+        """The files of an origin; no request is sent where every hash is pinned.
 
         Raises:
-            DownloadError: no answer, or not the hub's.
+            DownloadError: no answer, or another than the hub's.
         """
         del name
         source = self.address if self.mirror else origin.page
@@ -68,7 +68,8 @@ class Web:
             if not self.mirror or not origin.files:
                 raise
             files = [
-                replace(self._pinned(origin, file), wanted=Wanted(size=file.size)) for file in origin.files
+                replace(self._pinned(origin, file), expected=Expected(size=file.size))
+                for file in origin.files
             ]
             return Offers(files, "", source)
         chosen = [file.path for file in origin.files] or of_checkpoint(list(listed))
@@ -85,13 +86,13 @@ class Web:
         try:
             return store.inside(origin.place(Remote(path).name))
         except ValueError as error:
-            raise DownloadError(f"{self.address} offers what is refused: {error}.") from None
+            raise DownloadError(f"{self.address} offers a file that is refused: {error}.") from None
 
     def _pinned(self, origin: Origin, file: Remote) -> Offer:
-        wanted = Wanted(file.sha256, size=file.size, checked="pinned")
+        expected = Expected(file.sha256, size=file.size, checked="pinned")
         return Offer(
             self._name(origin, file.path),
-            wanted,
+            expected,
             self._addresses(origin, file.path, origin.revision or "main"),
         )
 
@@ -104,17 +105,17 @@ class Web:
         plain = [f"{self.address}/{origin.repository}/{place}", f"{self.address}/{origin.repository}/{name}"]
         return list(dict.fromkeys([hub, *plain, f"{self.address}/{name}"])) if self.mirror else [hub]
 
-    def _listing(self, origin: Origin) -> tuple[str, dict[str, Wanted]]:
-        """(commit, what is told of each file by path): of the origin's revision, or of the day's."""
-        asked = origin.revision or "main"
-        told = web.ask_json(
-            f"{self.address}/api/models/{origin.repository}/revision/{asked}?blobs=true", key=self.key
+    def _listing(self, origin: Origin) -> tuple[str, dict[str, Expected]]:
+        """(commit, what the hub states of each file by path), of the origin's revision or of the newest."""
+        branch = origin.revision or "main"
+        answer = web.ask_json(
+            f"{self.address}/api/models/{origin.repository}/revision/{branch}?blobs=true", key=self.key
         )
         try:
-            revision, rows = told["sha"], told["siblings"]
+            revision, rows = answer["sha"], answer["siblings"]
             if not _COMMIT.fullmatch(revision) or len(rows) > MOST_FILES:
                 raise ValueError
-            files = {str(row["rfilename"]): _told(row) for row in rows}
+            files = {str(row["rfilename"]): _stated(row) for row in rows}
         except (KeyError, TypeError, ValueError, AttributeError):
             raise DownloadError(
                 f"{self.address} does not answer as a hub does; name another with --from."
@@ -126,8 +127,8 @@ class Web:
         return revision, files
 
 
-def _told(row: dict[str, Any]) -> Wanted:
-    """What a row of the hub's list says of a file; large ones have a SHA-256, small ones git's id."""
+def _stated(row: dict[str, Any]) -> Expected:
+    """What a row of the hub's list states of a file: a SHA-256 for large files, git's id for small ones."""
     large = row.get("lfs") or {}
     size, sha256, git = large.get("size") or row.get("size") or 0, large.get("sha256") or "", ""
     if not large:
@@ -136,11 +137,11 @@ def _told(row: dict[str, Any]) -> Wanted:
         raise ValueError
     if not _COMMIT.fullmatch(git or "0" * 40):
         raise ValueError
-    return Wanted(sha256, git, size, "server" if sha256 or git else "first use")
+    return Expected(sha256, git, size, "server" if sha256 or git else "first use")
 
 
 class Folder:
-    """A folder on a disk: the files themselves, a mirror (`owner/name/FILE`), another machine's store, or the hub's own
+    """A folder on a disk: the files themselves, a mirror (`owner/name/FILE`), another machine's store, or the hub's
     cache."""
 
     def __init__(self, folder: Path) -> None:
@@ -151,16 +152,15 @@ class Folder:
             )
 
     def offers(self, name: str, origin: Origin) -> Offers:
-        """What there is of an origin.
+        """The files of an origin.
 
         Raises:
-            DownloadError: it lacks a file.
+            DownloadError: the folder lacks a file.
         """
         for root, revision in self._roots(name, origin):
             names = [file.name for file in origin.files] or of_checkpoint(_names(root))
-            paths = [self._find(root, name, origin) for name in names]
-            found = [path for path in paths if path is not None]
-            if names and len(found) == len(names):
+            paths = [path for name in names if (path := self._find(root, name, origin)) is not None]
+            if names and len(paths) == len(names):
                 manifest = self._manifest(name, root, origin)
                 pinned = {file.name: file for file in origin.files}
                 files = [
@@ -169,7 +169,7 @@ class Folder:
                         _known(pinned.get(short), manifest, origin.place(short)),
                         path=path,
                     )
-                    for short, path in zip(names, found, strict=True)
+                    for short, path in zip(names, paths, strict=True)
                 ]
                 revision = (
                     origin.revision if origin.pinned else revision or (manifest.revision if manifest else "")
@@ -181,12 +181,12 @@ class Folder:
         )
 
     def _roots(self, name: str, origin: Origin) -> list[tuple[Path, str]]:
-        """Folders that may hold the origin's files, with the revision where the folder's name tells it."""
+        """Folders that may hold the origin's files, each with the revision that its name states, or ""."""
         entry = [self.folder / "models" / name, self.folder / name, self.folder]
         roots = [(self.folder / origin.repository, "")]
         cache = self.folder / f"models--{origin.repository.replace('/', '--')}" / "snapshots"
         snapshots = sorted(path for path in cache.glob("*") if path.is_dir() and _COMMIT.fullmatch(path.name))
-        # The hub's cache may hold several revisions: the one that is known to be right, else the one fetched last.
+        # The hub's cache may hold several revisions: the pinned one comes first, then the latest.
         snapshots.sort(key=lambda path: (path.name != origin.revision, -path.stat().st_mtime))
         roots += [(path, path.name) for path in snapshots]
         return roots + [(place / origin.folder, "") for place in entry]
@@ -196,14 +196,14 @@ class Folder:
         return next((path for path in places if path.is_file()), None)
 
     def _manifest(self, name: str, root: Path, origin: Origin) -> store.Entry | None:
-        """What another store says of these files, where they come from one and it is whole."""
+        """The manifest of these files where they lie in another store; None where they do not."""
         place = root
         for _ in Path(origin.folder).parts:
             place = place.parent
         try:
             return store.read(name, place)
         except DamagedWeights:
-            raise DownloadError(f"{place} holds a damaged copy of {name}: carry it here again.") from None
+            raise DownloadError(f"{place} holds a damaged copy of {name}: copy it again.") from None
 
     def _inside(self, name: str) -> str:
         try:
@@ -212,17 +212,17 @@ class Folder:
             raise DownloadError(f"{self.folder}: {error}.") from None
 
 
-def _known(pinned: Remote | None, manifest: store.Entry | None, name: str) -> Wanted:
+def _known(pinned: Remote | None, manifest: store.Entry | None, name: str) -> Expected:
     if pinned is not None and pinned.sha256:
-        return Wanted(pinned.sha256, size=pinned.size, checked="pinned")
+        return Expected(pinned.sha256, size=pinned.size, checked="pinned")
     if manifest is not None and name in manifest.files:
         stored = manifest.files[name]
-        return Wanted(stored.sha256, size=stored.size, checked=stored.checked)
-    return Wanted()
+        return Expected(stored.sha256, size=stored.size, checked=stored.checked)
+    return Expected()
 
 
 def _names(root: Path) -> list[str]:
-    """Names of the files in a folder, as far as they are plain."""
+    """Names of the files in a folder, without the store's manifest."""
     if not root.is_dir():
         return []
     return sorted(path.name for path in root.iterdir() if path.is_file() and path.name != store.MANIFEST)

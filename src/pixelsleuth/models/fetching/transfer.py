@@ -1,6 +1,6 @@
-"""One file to the disk: bounded, hashed on the way, resumed where it was cut, and whole or not there at all.
+"""One file to the disk: bounded, hashed on the way, resumed after an interruption, and whole or not there at all.
 
-While it comes it lies beside its place with `.part` behind its name; `.etag.part` says which version that is a part of.
+Until it is whole it lies beside its place as NAME.part; NAME.etag.part states the version of the part.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is known of a file before it comes: its SHA-256, its git id, its bytes ("" and 0: not known), and who
-    vouches for them (`store.CHECKED`)."""
+class Expected:
+    """What is known of a file before it is fetched: SHA-256, git id, bytes ("" and 0: not known), and who vouches for
+    them (`store.CHECKED`)."""
 
     sha256: str = ""
     git: str = ""
@@ -51,44 +51,46 @@ class _Digest:
         self.git.update(data)
 
 
-def download(urls: Sequence[str], target: Path, wanted: Wanted, *, key: str = "", bar: Bar) -> Stored:
-    """Fetch a file from the first address that has it; what an earlier call left is gone on with.
+def download(urls: Sequence[str], target: Path, expected: Expected, *, key: str = "", bar: Bar) -> Stored:
+    """Fetch a file from the first address that has it, and continue where an earlier call stopped.
 
     Raises:
-        DownloadError: in one sentence, what went wrong. The part stays where it can be gone on with, and is deleted
-            where it is not what it should be.
+        DownloadError: it cannot be fetched. The part stays where a later call can continue it; it is deleted where its
+            hash or size is wrong.
     """
     for i, url in enumerate(urls):
         try:
-            return _persistently(url, target, wanted, key, bar)
+            return _persistently(url, target, expected, key, bar)
         except NotThere:
             if i == len(urls) - 1:
                 raise
-    raise DownloadError(f"There is nowhere to fetch {target.name} from; name a place with --from.")
+    raise DownloadError(f"No address is known for {target.name}; name a place with --from.")
 
 
-def _persistently(url: str, target: Path, wanted: Wanted, key: str, bar: Bar) -> Stored:
-    """Ask again where a server breaks off, as long as something comes."""
+def _persistently(url: str, target: Path, expected: Expected, key: str, bar: Bar) -> Stored:
+    """Ask again where a server breaks off: `ATTEMPTS` times without progress."""
     part, failures = _part(target), 0
     while True:
         before = _size(part)
         try:
-            return _once(url, target, wanted, key, bar)
+            return _once(url, target, expected, key, bar)
         except Interrupted as error:
             failures = failures + 1 if _size(part) - before < CHUNK else 1
             if failures >= ATTEMPTS:
-                came = _size(part)
-                on = f"{came / 1e6:.1f} MB of {target.name} are kept, the same command goes on from there"
-                way = on if came else "try again later, or name another place with --from"
-                raise DownloadError(f"{str(error).rstrip('.')}: {way}.") from None
+                kept = _size(part)
+                advice = (
+                    f"{kept / 1e6:.1f} MB of {target.name} are kept, the same command continues from there"
+                )
+                advice = advice if kept else "try again later, or name another place with --from"
+                raise DownloadError(f"{str(error).rstrip('.')}: {advice}.") from None
             time.sleep(PAUSE * 2 ** (failures - 1))
 
 
-def _once(url: str, target: Path, wanted: Wanted, key: str, bar: Bar) -> Stored:
+def _once(url: str, target: Path, expected: Expected, key: str, bar: Bar) -> Stored:
     part, mark = _part(target), _mark(target)
     begun, version = _size(part), mark.read_text("utf-8") if mark.is_file() else ""
-    if begun and not version and not wanted.sha256:
-        begun = 0  # nothing says what it is a part of
+    if begun and not version and not expected.sha256:
+        begun = 0  # the version of the part is not known
     headers = {"Range": f"bytes={begun}-"} if begun else {}
     if begun and version:
         headers["If-Range"] = version  # another version is sent from its beginning
@@ -100,29 +102,31 @@ def _once(url: str, target: Path, wanted: Wanted, key: str, bar: Bar) -> Stored:
         _forget(target)  # the part is of something longer
         reply, begun = web.ask(url, key=key), 0
     with reply:
-        begun, size = _frame(reply, begun, target.name, wanted.size)
-        known = _told(reply, wanted)
+        begun, size = _frame(reply, begun, target.name, expected.size)
+        known = _declared(reply, expected)
         etag = reply.headers.get("etag", "")
         _save(mark, "" if etag.startswith("W/") else etag)
         _receive(reply.read, target, begun, size, known, reply.host, bar, into := _Digest(size))
     return _keep(target, into, size, known, reply.host)
 
 
-def _frame(reply: web.Reply, begun: int, name: str, wanted: int) -> tuple[int, int]:
-    """(where the answer begins, bytes of the whole file).
+def _frame(reply: web.Reply, begun: int, name: str, expected: int) -> tuple[int, int]:
+    """(byte at which the answer begins, bytes of the whole file).
 
     Raises:
-        DownloadError: no size is declared, or another than is known; or the answer begins elsewhere.
+        DownloadError: no size is declared, or another than expected; or the answer begins at another byte.
     """
     linked, length = reply.number("x-linked-size"), reply.number("content-length")
     if reply.status == 206:
-        told = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", reply.headers.get("content-range", ""))
-        if told is None or int(told[1]) != begun:
-            raise DownloadError(f"{reply.host} goes on at another place of {name}; try again, or use --from.")
-        length = int(told[2])
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", reply.headers.get("content-range", ""))
+        if match is None or int(match[1]) != begun:
+            raise DownloadError(
+                f"{reply.host} continues at another place of {name}; try again, or use --from."
+            )
+        length = int(match[2])
     else:
         begun = 0
-    size = wanted or linked or length
+    size = expected or linked or length
     if not size:
         raise DownloadError(f"{reply.host} does not say how large {name} is; name another place with --from.")
     for declared in (linked, length):
@@ -133,19 +137,19 @@ def _frame(reply: web.Reply, begun: int, name: str, wanted: int) -> tuple[int, i
     return begun, size
 
 
-def _told(reply: web.Reply, wanted: Wanted) -> Wanted:
-    """What is known now: the hub's word is taken where nothing was known before."""
-    if wanted.sha256 or wanted.git or "x-repo-commit" not in reply.headers:
-        return wanted
+def _declared(reply: web.Reply, expected: Expected) -> Expected:
+    """What is known with the answer's headers: the hub's hash counts where none was known before."""
+    if expected.sha256 or expected.git or "x-repo-commit" not in reply.headers:
+        return expected
     tag = (reply.headers.get("x-linked-etag") or reply.headers.get("etag", "")).removeprefix("W/").strip('"')
-    return Wanted(
+    return Expected(
         sha256=tag if _SHA256.fullmatch(tag) else "",
         git=tag if _SHA1.fullmatch(tag) else "",
         checked="server" if _SHA256.fullmatch(tag) or _SHA1.fullmatch(tag) else "first use",
     )
 
 
-def copy(source: Path, target: Path, wanted: Wanted, *, bar: Bar) -> Stored:
+def copy(source: Path, target: Path, expected: Expected, *, bar: Bar) -> Stored:
     """Copy a file of a mirror's folder. Raises DownloadError, as `download`."""
     try:
         with open(
@@ -154,15 +158,15 @@ def copy(source: Path, target: Path, wanted: Wanted, *, bar: Bar) -> Stored:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise DownloadError(f"{source} is no regular file; name a folder of weights.")
-            if wanted.size and status.st_size != wanted.size:
+            if expected.size and status.st_size != expected.size:
                 raise DownloadError(
-                    f"{source} has {status.st_size:,} bytes, not {wanted.size:,}: it is another file, or not whole."
+                    f"{source} has {status.st_size:,} bytes, not {expected.size:,}: it is another file, or not whole."
                 )
             read, into = _readable(file, source), _Digest(status.st_size)
-            _receive(read, target, 0, status.st_size, wanted, str(source), bar, into)
+            _receive(read, target, 0, status.st_size, expected, str(source), bar, into)
     except OSError as error:
         raise _unread(error, source) from None
-    return _keep(target, into, status.st_size, wanted, str(source.parent))
+    return _keep(target, into, status.st_size, expected, str(source.parent))
 
 
 def _readable(file: IO[bytes], source: Path) -> Callable[[int], bytes]:
@@ -180,12 +184,12 @@ def _receive(
     target: Path,
     begun: int,
     size: int,
-    wanted: Wanted,
+    expected: Expected,
     whence: str,
     bar: Bar,
     into: _Digest,
 ) -> None:
-    """Write what comes behind the first `begun` bytes; `into` learns the whole.
+    """Write what is read behind the first `begun` bytes; `into` hashes the whole file.
 
     Raises:
         Interrupted: it ends early. DownloadError: it is longer than declared, or the disk is full.
@@ -199,32 +203,34 @@ def _receive(
                 data = file.read(min(CHUNK, left))
                 into.update(data)
                 left -= len(data)
-            came = begun
-            while data := read(min(CHUNK, size - came + 1)):  # one byte more shows that there is more
-                came += len(data)
-                if came > size:
+            received = begun
+            while data := read(
+                min(CHUNK, size - received + 1)
+            ):  # one byte more shows that the file is longer
+                received += len(data)
+                if received > size:
                     break
                 file.write(data)
                 into.update(data)
                 bar(len(data))
     except OSError as error:
         raise _unwritten(error, target) from None
-    if came > size:
+    if received > size:
         _forget(target)
         raise DownloadError(f"{whence} sends more of {target.name} than the {size:,} bytes that it declares.")
-    if came < size:
-        raise Interrupted(f"{whence} broke off after {came:,} of {size:,} bytes.")
+    if received < size:
+        raise Interrupted(f"{whence} broke off after {received:,} of {size:,} bytes.")
 
 
-def _keep(target: Path, digest: _Digest, size: int, wanted: Wanted, whence: str) -> Stored:
-    """Give the file its name where it is what it should be. Raises DownloadError where it is not."""
+def _keep(target: Path, digest: _Digest, size: int, expected: Expected, whence: str) -> Stored:
+    """Move the part to its place where its hashes are as expected. Raises DownloadError where they are not."""
     sha256 = digest.sha256.hexdigest()
-    for expected, found in ((wanted.sha256, sha256), (wanted.git, digest.git.hexdigest())):
-        if expected and expected != found:
+    for right, computed in ((expected.sha256, sha256), (expected.git, digest.git.hexdigest())):
+        if right and right != computed:
             _forget(target)
             raise DownloadError(
-                f"{target.name} from {whence} is not what it should be (SHA {found[:12]}… for {expected[:12]}…): "
-                "nothing of it was kept; try again, name another place with --from, or say --own-weights where it is "
+                f"{target.name} from {whence} is not what it should be (SHA {computed[:12]}… for {right[:12]}…): "
+                "nothing of it was kept; try again, name another place with --from, or add --own-weights where it is "
                 "your own."
             )
     try:
@@ -232,7 +238,7 @@ def _keep(target: Path, digest: _Digest, size: int, wanted: Wanted, whence: str)
         _mark(target).unlink(missing_ok=True)
     except OSError as error:
         raise _unwritten(error, target) from None
-    return Stored(sha256, size, wanted.checked)
+    return Stored(sha256, size, expected.checked)
 
 
 def _unread(error: OSError, source: Path) -> DownloadError:
@@ -242,7 +248,7 @@ def _unread(error: OSError, source: Path) -> DownloadError:
 def _unwritten(error: OSError, target: Path) -> DownloadError:
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return DownloadError(
-            f"The disk of {target.parent} is full: free some space and give the same command again, it goes on; "
+            f"The disk of {target.parent} is full: free some space and run the same command again, it continues; "
             "or set PIXELSLEUTH_HOME to another disk."
         )
     return DownloadError(
@@ -259,7 +265,7 @@ def _mark(target: Path) -> Path:
 
 
 def _save(mark: Path, version: str) -> None:
-    with suppress(OSError):  # without it the file is fetched from its beginning next time
+    with suppress(OSError):  # without it the next call fetches the file from its beginning
         mark.write_text(version, "utf-8") if version else mark.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""HTTP as weights need it: https alone, redirects watched, timeouts, and a sentence for everything that goes wrong.
+"""HTTP for weights: https alone, checked redirects, timeouts, and one sentence for every failure.
 
 Only the standard library, so that the light core can fetch weights.
 """
@@ -27,13 +27,13 @@ TIMEOUT = 30.0
 MOST_JSON = 16_000_000
 """Bytes of a repository's list of files, at most."""
 LINKED = ("x-linked-etag", "x-linked-size", "x-repo-commit")
-"""What the hub says of a file before it sends elsewhere for its bytes."""
+"""Headers in which the hub describes a file before it redirects to its bytes."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass
 class Reply:
-    """A server's answer: `status`, `headers` by lower-case name (the hub's own kept across redirects), `body`."""
+    """A server's answer: `status`, `headers` by lower-case name (the hub's own are kept across redirects), `body`."""
 
     status: int
     headers: Mapping[str, str]
@@ -68,17 +68,17 @@ def token() -> str:
 
 
 def check_address(url: str, *, after: str | None = None) -> str:
-    """The host of an address that may be asked: over https, or over http on this machine (for one's own mirror).
+    """The host of an address that is allowed: https, or http on this machine (for a mirror of one's own).
 
     Raises:
-        DownloadError: http from elsewhere, another scheme, or a password in the address.
+        DownloadError: http on another machine, another scheme, or a password in the address.
     """
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
         parts.port  # noqa: B018  (raises ValueError where it is none)
     except ValueError:
-        raise DownloadError("The address is none; write https://HOST.") from None
+        raise DownloadError("This is no address; write https://HOST.") from None
     if "@" in parts.netloc:
         raise DownloadError(f"The address of {host} holds a user or a password; leave them out.")
     local = host in _LOCAL and (after is None or _is_local(after))
@@ -94,7 +94,7 @@ def _is_local(url: str) -> bool:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to safe addresses, without the key where the host is another; keeps what the hub said."""
+    """Follows redirects to allowed addresses, without the key to another host; keeps the hub's headers."""
 
     max_redirections = 5
 
@@ -125,7 +125,7 @@ def ask(url: str, headers: Mapping[str, str] | None = None, *, key: str = "") ->
     `key` goes to the host of `url` alone, as a bearer token; no error and no log names it.
 
     Raises:
-        Unreachable, Interrupted, NotThere, or DownloadError for all else that is no answer.
+        Unreachable, Interrupted, NotThere, or DownloadError for any other failure.
     """
     host = check_address(url)
     redirects = _Redirects()
@@ -146,12 +146,12 @@ def ask(url: str, headers: Mapping[str, str] | None = None, *, key: str = "") ->
             raise _refusal(error.code, host, url) from None
     except (OSError, http.client.HTTPException) as error:
         raise _failure(error, host) from None
-    told = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(response.status, told | redirects.linked, response, urlsplit(response.url).hostname or host)
+    named = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(response.status, named | redirects.linked, response, urlsplit(response.url).hostname or host)
 
 
 def ask_json(url: str, *, key: str = "") -> Any:
-    """The JSON that an address answers with. Raises what `ask` does, and DownloadError where it is none."""
+    """The JSON at an address. Raises what `ask` does, and DownloadError where the answer is no JSON."""
     with ask(url, key=key) as reply:
         text = b""
         while len(text) <= MOST_JSON and (more := reply.read(1 << 20)):
@@ -170,14 +170,14 @@ def _refusal(code: int, host: str, url: str) -> DownloadError:
     what = urlsplit(url).path
     if code in (401, 403):
         return DownloadError(
-            f"{host} gives {what} to known people only ({code}): accept its terms there and set HF_TOKEN."
+            f"{host} gives {what} to registered users only ({code}): accept its terms there and set HF_TOKEN."
         )
     if code in (404, 410):
         return NotThere(f"{host} has no {what} ({code}); name another place with --from.")
     if code == 429 or code >= 500:
         return Interrupted(f"{host} is busy or broken ({code}).")
     if code == 416:
-        return NotThere(f"{host} has less of {what} than was fetched before ({code}).")
+        return NotThere(f"{host} has a shorter {what} than the part fetched before ({code}).")
     return DownloadError(f"{host} refuses {what} ({code}); name another place with --from.")
 
 
