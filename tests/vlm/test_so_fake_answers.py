@@ -13,6 +13,7 @@ from pixelsleuth.core.verdict import Label
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.so_fake_r1 import rewards
 from pixelsleuth.models.so_fake_r1.answers import (
+    box_iou,
     follows_grammar,
     follows_tags,
     read,
@@ -20,7 +21,7 @@ from pixelsleuth.models.so_fake_r1.answers import (
     to_picture,
     write,
 )
-from pixelsleuth.models.so_fake_r1.rewards import Truth, box_distance, box_iou, rewards_of, share
+from pixelsleuth.models.so_fake_r1.rewards import Truth, box_distance, rewards_of, share
 
 PRINTED = [  # the forms that the authors print, with thoughts of our own
     ("<think> A dog on grass. Clues: even light. </think><answer>REAL</answer>", Label.REAL, None),

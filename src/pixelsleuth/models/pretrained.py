@@ -5,13 +5,14 @@ Weights are checked for completeness, tokenizers are read as their files say, pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pixelsleuth.core.content import ensure_fetched
 from pixelsleuth.errors import UsageError
@@ -127,6 +128,31 @@ def _sizes(model: Any) -> tuple[int, int]:
         p.numel() for key, p in model.named_parameters() if ".layers." in key and "vision" not in key
     )
     return sum(p.numel() for p in model.parameters()), inside
+
+
+class ScoreKeeper:
+    """A logits processor that keeps the scores of some tokens at every step of a generation; it changes nothing."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self.tokens = list(tokens)
+        self._scores: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self.tokens:
+            self._scores.append(scores[:, self.tokens].float())
+        return scores
+
+    def shares(self) -> list[list[list[float]]]:
+        """Softmax over the tokens for each row and step, (N, steps, tokens); empty where no score was kept."""
+        return torch.stack(self._scores, 1).softmax(-1).tolist() if self._scores else []
+
+
+def stop_ids(model: Any, tokenizer: Any) -> tuple[list[int], int]:
+    """The ids that end a generation, and the id that pads."""
+    ends = model.generation_config.eos_token_id
+    ends = list(ends) if isinstance(ends, list | tuple) else [ends or tokenizer.eos_token_id]
+    pad = tokenizer.pad_token_id
+    return ends, int(pad if pad is not None else ends[0])
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -1,8 +1,8 @@
-"""What FakeVLM answers, and how it is read: the verdict of the first sentence, the artefacts as a list.
+"""Read FakeVLM's answers: the verdict of the first sentence, the artefacts as a list.
 
 The published evaluation looks for the letters "real" in the first sentence, so that "unrealistic" counts as real, and
-throws a coin where neither word occurs. Here whole words count, a negation turns them, and an answer that names no
-verdict names none.
+throws a coin where neither word occurs. Here whole words count, a negation turns them, and an answer may name no
+verdict.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ SMALL_TALK = re.compile(r"\A(?:ASSISTANT|Answer)\s*:\s*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Answer:
-    """One picture's answer.
+    """The answer on one picture.
 
     `real` is the likelihood of the word "real" against "fake", in 0..1; None where it is not known. `text` is empty
-    where nothing was generated. `cut` tells that the token limit ended it; `error` says why there is no answer.
+    where nothing was generated. `cut`: the token limit ended it. `error`: why there is no answer.
     """
 
     text: str = ""
@@ -39,7 +39,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Reading:
-    """An answer as read. `real` is None where it names no verdict; `span` is where its word stands in the text."""
+    """What an answer says. `real` is None where it names no verdict; `span` is the place of the verdict's word."""
 
     real: bool | None
     span: tuple[int, int] | None = None
@@ -47,7 +47,7 @@ class Reading:
 
 
 def read(text: str) -> Reading:
-    """Read one answer: the verdict from its first sentence, else its second; the artefacts from the rest.
+    """Read one answer: the verdict from its first sentence, else its second; the artefacts from the others.
 
     >>> read("This is a fake image. Six fingers; a shadow that points to the sun.")
     Reading(real=False, span=(10, 14), artefacts=['Six fingers', 'A shadow that points to the sun'])
@@ -56,11 +56,11 @@ def read(text: str) -> Reading:
     """
     sentences = _sentences(text)
     for number, (start, stop) in enumerate(sentences[:2]):
-        found = _verdict(text[start:stop])
-        if found is not None:
-            real, begin, end = found
-            rest = [text[a:b] for i, (a, b) in enumerate(sentences) if i != number]
-            return Reading(real, (start + begin, start + end), _artefacts(rest))
+        verdict = _verdict(text[start:stop])
+        if verdict is not None:
+            real, begin, end = verdict
+            others = [text[a:b] for i, (a, b) in enumerate(sentences) if i != number]
+            return Reading(real, (start + begin, start + end), _artefacts(others))
     return Reading(None, None, _artefacts([text[a:b] for a, b in sentences]))
 
 
@@ -90,23 +90,23 @@ def _sentences(text: str) -> list[tuple[int, int]]:
 
 
 def _verdict(sentence: str) -> tuple[bool, int, int] | None:
-    """Verdict and place of its word; None where no word, or both, are there."""
-    said: dict[bool, re.Match[str]] = {}
+    """Verdict and place of its word; None where the sentence names no verdict, or both."""
+    verdicts: dict[bool, re.Match[str]] = {}
     for match in WORD.finditer(sentence):
         negated = NEGATED.search(sentence[: match.start()]) is not None
-        said.setdefault((match[1].lower() == REAL) != negated, match)
-    if len(said) != 1:
+        verdicts.setdefault((match[1].lower() == REAL) != negated, match)
+    if len(verdicts) != 1:
         return None
-    ((real, match),) = said.items()
+    ((real, match),) = verdicts.items()
     return real, match.start(), match.end()
 
 
 def _artefacts(sentences: list[str]) -> list[str]:
-    """Clauses between semicolons, bullets or lines, each with a capital and without a full stop, none twice."""
-    found: dict[str, None] = {}
+    """Clauses between semicolons, bullets or lines, each capitalised and without a full stop, none twice."""
+    clauses: dict[str, None] = {}
     for sentence in sentences:
         for clause in sentence.split(";"):
             clean = BULLET.sub("", clause).strip().strip(".").strip()
             if len(clean) > 2:
-                found.setdefault(clean[0].upper() + clean[1:])
-    return list(found)
+                clauses.setdefault(clean[0].upper() + clean[1:])
+    return list(clauses)

@@ -1,7 +1,7 @@
-"""FakeVLM as a detector, whether it runs on this machine or is served over the network.
+"""FakeVLM as a detector, on this machine or served over the network.
 
-The model tells real from fake. It does not tell how something was faked, so all that speaks for "fake" stands under
-`full_synthetic`, and every such verdict says so.
+The model distinguishes real from fake and not the kinds of fakes. Its likelihood of "fake" is therefore that of
+`full_synthetic`, and every verdict says so.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 BINARY = "this model tells real from fake only: full_synthetic stands for a fake of any kind"
 NO_VERDICT = "the answer names no verdict"
-NO_LIKELIHOOD = "no likelihoods were told: 1 and 0 stand for the answer's word"
+NO_LIKELIHOOD = "no likelihoods are known: 1 and 0 stand for the answer's word"
 CONTRADICTION = "the answer's verdict and the likelihoods of its words disagree"
 CUT = "the answer was cut at the token limit"
 
 
 class Engine(Protocol):
-    """Anything that answers FakeVLM's question about pictures (H, W, 3) uint8."""
+    """Answers FakeVLM's question about pictures (H, W, 3) uint8."""
 
     def answer(
         self, pixels: Sequence[np.ndarray], *, explain: bool = True, max_new_tokens: int = 256
@@ -41,9 +41,9 @@ class FakeVlmDetector(Detector):
     """Real or fake, and the artefacts that show it.
 
     Args:
-        engine: answers the question: `FakeVlmEngine`, or `ServedEngine`.
-        name: as verdicts carry it.
-        max_new_tokens: how long an answer may be.
+        engine: `FakeVlmEngine` or `ServedEngine`.
+        name: of the model in verdicts.
+        max_new_tokens: length of an answer at most.
     """
 
     capabilities = frozenset({Capability.DETECT, Capability.EXPLAIN})
@@ -64,7 +64,7 @@ class FakeVlmDetector(Detector):
         return QUESTION
 
     def converse(self, picture: Picture) -> FakeVlmTalk:
-        """Questions of one's own; every one is put to the picture anew, since the model knows no second turn."""
+        """A conversation of single turns: the model was not trained on more."""
         if not hasattr(self.engine, "ask"):
             super().converse(picture)
         return FakeVlmTalk(self.engine, picture, self.max_new_tokens)  # type: ignore[arg-type]
@@ -76,34 +76,34 @@ class FakeVlmDetector(Detector):
             verdict.metadata, verdict.warnings = dict(picture.metadata), list(picture.warnings)
             return verdict
         reading = read(answer.text)
-        said, warnings = reading.real, [BINARY]
+        verdict_real, warnings = reading.real, [BINARY]
         real, inconclusive = answer.real, False
-        if answer.text and said is None:
+        if answer.text and verdict_real is None:
             inconclusive = True
             warnings.append(NO_VERDICT)
         if real is None:
-            real = 0.5 if said is None else float(said)
-            warnings += [NO_LIKELIHOOD] if said is not None else []
-        elif said is not None and (real > 0.5) != said and not math.isclose(real, 0.5):
+            real = 0.5 if verdict_real is None else float(verdict_real)
+            warnings += [NO_LIKELIHOOD] if verdict_real is not None else []
+        elif verdict_real is not None and (real > 0.5) != verdict_real and not math.isclose(real, 0.5):
             inconclusive = True
             warnings.append(CONTRADICTION)
         if answer.cut:
             warnings.append(CUT)
         chances = {Label.REAL: real, Label.FULL_SYNTHETIC: 1.0 - real, Label.TAMPERED: 0.0}
-        statements = reading.artefacts if said is not None else []
+        statements = reading.artefacts if verdict_real is not None else []
         return Verdict.of(
             picture,
             chances,
             model=self.model,
             inconclusive=inconclusive,
             explanation=answer.text or None,
-            evidence=[{"kind": "generated", "statement": one, "measured": False} for one in statements],
+            evidence=[{"kind": "generated", "statement": text, "measured": False} for text in statements],
             warnings=warnings,
         )
 
 
 class FakeVlmTalk:
-    """Questions about one picture, each answered by itself."""
+    """A conversation about one picture; each question is answered without the earlier ones."""
 
     def __init__(self, engine: FakeVlmEngine, picture: Picture, max_new_tokens: int) -> None:
         self.engine, self.picture, self.max_new_tokens = engine, picture, max_new_tokens

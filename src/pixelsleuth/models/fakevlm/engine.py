@@ -1,7 +1,7 @@
-"""FakeVLM on this machine: the raw prompt, one prefill a batch, cached greedy decoding, likelihoods on the way.
+"""FakeVLM on this machine: the raw prompt, one prefill a batch, cached greedy decoding, likelihoods of the verdict.
 
-The release pads every prompt to 1024 tokens and asks one picture at a time. Here a batch is as long as its longest
-prompt, padded at the left, and CLIP runs once a picture. What the release generates is what is generated here.
+The release pads every prompt to 1024 tokens and runs one picture at a time. Here a batch is as long as its longest
+prompt, padded at the left, and CLIP runs once a picture. The generated text is the same.
 """
 
 from __future__ import annotations
@@ -18,12 +18,18 @@ from transformers.cache_utils import Cache, DynamicLayer
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.fakevlm.answers import FAKE, OPENING, QUESTION, REAL, Answer, read
-from pixelsleuth.models.pretrained import load_image_processor, load_model, load_tokenizer
+from pixelsleuth.models.pretrained import (
+    ScoreKeeper,
+    load_image_processor,
+    load_model,
+    load_tokenizer,
+    stop_ids,
+)
 from pixelsleuth.models.weights import read_config
 
 ARCHITECTURE = "LlavaForConditionalGeneration"
 ROOM = 128
-"""Tokens more for which a cache has room."""
+"""Tokens for which a cache has room beyond those that it holds."""
 
 
 class FakeVlmEngine:
@@ -51,10 +57,7 @@ class FakeVlmEngine:
         if model.config.vision_feature_select_strategy == "full":
             self.patches += 1
         self.opening, self.words = self._words()
-        ends = model.generation_config.eos_token_id
-        self.ends = list(ends) if isinstance(ends, list | tuple) else [ends or tokenizer.eos_token_id]
-        pad = tokenizer.pad_token_id
-        self.pad = int(pad if pad is not None else self.ends[0])
+        self.ends, self.pad = stop_ids(model, tokenizer)
 
     def answer(
         self, pixels: Sequence[np.ndarray], *, explain: bool = True, max_new_tokens: int = 256
@@ -77,18 +80,19 @@ class FakeVlmEngine:
     def ask(
         self, pixels: Sequence[np.ndarray], questions: Sequence[str], *, max_new_tokens: int = 256
     ) -> list[str]:
-        """The answers to questions of one's own, one a picture; rows of a batch may differ in length."""
+        """The answers to any questions, one a picture; rows of a batch may differ in length."""
         prompts = [self.prompt_ids(question) for question in questions]
-        return [one.text for one in self._generate(self.pixel_values(pixels), prompts, max_new_tokens)]
+        answers = self._generate(self.pixel_values(pixels), prompts, max_new_tokens)
+        return [answer.text for answer in answers]
 
     def pixel_values(self, pixels: Sequence[np.ndarray]) -> Tensor:
-        """(N, 3, side, side) in the model's place and type: scaled, cut to the middle square, normalised."""
-        pictures = [Image.fromarray(one) for one in pixels]
+        """(N, 3, side, side) on the model's device in its dtype: scaled, cut to the middle square, normalised."""
+        pictures = [Image.fromarray(picture) for picture in pixels]
         values = self.image_processor(pictures, return_tensors="pt")["pixel_values"]
         return values.to(self.model.device, self.model.dtype)
 
     def prompt_ids(self, question: str) -> list[int]:
-        """Ids of the raw prompt: no roles around it, the picture token repeated once a patch.
+        """Ids of the raw prompt, without roles; the picture token is repeated once a patch.
 
         The release trains with LLaVA's roles and evaluates without; the published figures are those without.
         """
@@ -97,8 +101,8 @@ class FakeVlmEngine:
     def ids_of(self, text: str) -> list[int]:
         """Ids of a prompt in which the picture token stands once."""
         ids: list[int] = []
-        for one in self.tokenizer(text)["input_ids"]:
-            ids += [one] * (self.patches if one == self.image_id else 1)
+        for token in self.tokenizer(text)["input_ids"]:
+            ids += [token] * (self.patches if token == self.image_id else 1)
         return ids
 
     def _words(self) -> tuple[list[int], tuple[int, int]]:
@@ -116,16 +120,16 @@ class FakeVlmEngine:
         """Ids and attention mask (N, T), padded at the left."""
         longest = max(map(len, prompts))
         ids = [[self.pad] * (longest - len(row)) + row for row in prompts]
-        seen = [[0] * (longest - len(row)) + [1] * len(row) for row in prompts]
+        attended = [[0] * (longest - len(row)) + [1] * len(row) for row in prompts]
         device = self.model.device
-        return torch.tensor(ids, device=device), torch.tensor(seen, device=device)
+        return torch.tensor(ids, device=device), torch.tensor(attended, device=device)
 
     @torch.inference_mode()
     def _opened(self, features: Tensor, prompts: Sequence[list[int]]) -> list[float]:
-        """Likelihood of "real" against "fake" behind "This is a", which the answer is made to begin with."""
-        ids, seen = self._batch([[*row, *self.opening] for row in prompts])
+        """Likelihood of "real" against "fake" behind "This is a", the forced beginning of the answer."""
+        ids, attended = self._batch([[*row, *self.opening] for row in prompts])
         logits = self.model(
-            input_ids=ids, attention_mask=seen, pixel_values=features, logits_to_keep=1, use_cache=False
+            input_ids=ids, attention_mask=attended, pixel_values=features, logits_to_keep=1, use_cache=False
         ).logits[:, -1]
         two = logits[:, list(self.words)].float().softmax(1)
         return [float(row[0]) for row in two]
@@ -134,26 +138,26 @@ class FakeVlmEngine:
     def _generate(self, features: Tensor, prompts: Sequence[list[int]], max_new_tokens: int) -> list[Answer]:
         from transformers import GenerationConfig, LogitsProcessorList
 
-        ids, seen = self._batch(prompts)
-        listener = _Listener(self.words)
-        how = GenerationConfig(
+        ids, attended = self._batch(prompts)
+        keeper = ScoreKeeper(self.words)
+        settings = GenerationConfig(
             max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=self.pad, eos_token_id=self.ends
         )
         out = self.model.generate(
             input_ids=ids,
-            attention_mask=seen,
+            attention_mask=attended,
             pixel_values=features,
             past_key_values=roomy_cache(),
-            generation_config=how,
-            logits_processor=LogitsProcessorList([listener]),
+            generation_config=settings,
+            logits_processor=LogitsProcessorList([keeper]),
         )
         new = out[:, ids.shape[1] :].tolist()
-        heard = torch.stack(listener.heard, 1).softmax(-1)[..., 0].tolist()
-        return [self._answer(row, chances) for row, chances in zip(new, heard, strict=True)]
+        chances = [[real for real, _ in steps] for steps in keeper.shares()]
+        return [self._answer(row, steps) for row, steps in zip(new, chances, strict=True)]
 
     def _answer(self, new: list[int], chances: list[float]) -> Answer:
-        """Text and, at the step that wrote the verdict's word, the likelihood of "real"."""
-        end = next((i for i, one in enumerate(new) if one in self.ends), None)
+        """The text, and the likelihood of "real" at the step that wrote the verdict's word."""
+        end = next((i for i, token in enumerate(new) if token in self.ends), None)
         written = new if end is None else new[:end]
         text = self.tokenizer.decode(written, skip_special_tokens=True)
         reading = read(text)
@@ -164,27 +168,19 @@ class FakeVlmEngine:
     ) -> float | None:
         if span is None:
             return None
-        for step, one in enumerate(written):
-            so_far = len(self.tokenizer.decode(written[: step + 1], skip_special_tokens=True))
-            if so_far > span[0]:
-                return chances[step] if one in self.words else None
+        for step, token in enumerate(written):
+            length = len(self.tokenizer.decode(written[: step + 1], skip_special_tokens=True))
+            if length > span[0]:
+                return chances[step] if token in self.words else None
         return None
 
 
-class _Listener:
-    """Keeps the scores of two tokens at every step of a generation; changes nothing."""
-
-    def __init__(self, tokens: tuple[int, int]) -> None:
-        self.tokens = list(tokens)
-        self.heard: list[Tensor] = []
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        self.heard.append(scores[:, self.tokens].float())
-        return scores
-
-
 class RoomyLayer(DynamicLayer):
-    """A layer's keys and values (N, heads, T, d): the front of a buffer that has room for ROOM tokens more."""
+    """A layer's keys and values (N, heads, T, d), written in place into a buffer with room for ROOM more tokens.
+
+    transformers' own cache copies everything it holds at every token. For a prompt of about 600 tokens and a batch of
+    eight, that copy costs about as much as the widest matrix of a small model.
+    """
 
     keys: Tensor
     values: Tensor
@@ -192,7 +188,7 @@ class RoomyLayer(DynamicLayer):
     _values: Tensor | None = None
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Put the states of new tokens behind those that are held, and return all."""
+        """Append the states of new tokens and return all."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         held = self.get_seq_length()
@@ -204,13 +200,16 @@ class RoomyLayer(DynamicLayer):
 
 
 def roomy_cache() -> Cache:
-    """An empty cache for `generate(past_key_values=...)`; one generation each."""
+    """An empty cache for one call of `generate(past_key_values=...)`."""
     return Cache(layer_class_to_replicate=RoomyLayer)
 
 
 def _placed(buffer: Tensor | None, held: Tensor, length: int, new: Tensor) -> Tensor:
-    """The buffer with `new` behind the first `length` tokens: a new one where there is none, it is full, or what is
-    held no longer lies in it (rows were chosen, for one)."""
+    """The buffer with `new` behind its first `length` tokens.
+
+    A new buffer is made where there is none, where it is full, and where `held` no longer lies in it (for example once
+    rows were selected).
+    """
     end = length + new.shape[-2]
     lies_there = buffer is not None and held.data_ptr() == buffer.data_ptr() and len(held) == len(buffer)
     if buffer is None or not (lies_there or not length) or end > buffer.shape[-2] or len(new) != len(buffer):

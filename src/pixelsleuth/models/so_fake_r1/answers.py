@@ -1,11 +1,11 @@
-"""So-Fake-R1's answer grammar, read tolerantly and checked strictly.
+"""So-Fake-R1's answer grammar: read tolerantly, checked strictly, written.
 
     <think>...</think><answer>CLASS[,(x1,y1),(x2,y2)]</answer>
 
 CLASS is REAL, TAMPERED or FULL_SYNTHETIC; a box stands there if and only if the picture is TAMPERED. Boxes count pixels
 of the picture resized to 224 x 224, corners inclusive (every printed box lies in 0..223).
 
-`read` takes what a model may write; `follows_grammar` tells whether it is what the model should have written.
+`read` takes any text that a model may write; `follows_grammar` says whether the text is what it should be.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ QUESTION = (
     "Think first, inside <think> </think>, and then answer, inside <answer> </answer>: the class, and behind a comma "
     "the box as (x1,y1),(x2,y2) if and only if the class is TAMPERED."
 )
-"""The first two sentences are what the authors print of their prompt (with what they leave out left out); the third,
-which tells the form, is ours."""
+"""The first two sentences are those that the authors print of their prompt; the third, on the form, is ours."""
 
 NAMES = {"REAL": Label.REAL, "TAMPERED": Label.TAMPERED, "FULL_SYNTHETIC": Label.FULL_SYNTHETIC}
 CLASS = re.compile(r"(?<![A-Za-z_])(FULL[ _-]?SYNTHETIC|TAMPERED|REAL)(?![A-Za-z_])", re.IGNORECASE)
@@ -43,11 +42,11 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Reading:
-    """An answer as read.
+    """What an answer says.
 
-    `label` is None where no class, or more than one, is named. `box` is (x1, y1, x2, y2) in the 224 px frame, corners
-    in order and inside the frame, inclusive; None where there is none. `place` is where the class stands in the text.
-    `notes` tells what had to be put right.
+    `label` is None where no class is named, or several. `box` is (x1, y1, x2, y2) in the 224 px frame, inclusive,
+    corners in order and inside the frame; None where there is none. `place` is the position of the class in the text.
+    `notes` lists what had to be corrected.
     """
 
     label: Label | None
@@ -59,7 +58,7 @@ class Reading:
 
 
 def read(text: str, frame: int = FRAME) -> Reading:
-    """Read what a model wrote: the last answer counts, its class must be the only one in it.
+    """Read a model's text: the last answer counts, and it must name a single class.
 
     >>> read("<think>Odd light.</think><answer>TAMPERED,(68,97),(154,138).</answer>").box
     (68.0, 97.0, 154.0, 138.0)
@@ -74,22 +73,22 @@ def read(text: str, frame: int = FRAME) -> Reading:
     elif len(answers) > 1:
         notes.append("several answers: the last counts")
     start = answers[-1].start(1) if answers else thought.end() if thought else 0
-    said = answers[-1][1] if answers else text[start:]
-    label, place = _label(said)
+    answer = answers[-1][1] if answers else text[start:]
+    label, place = _label(answer)
     if label is None:
         notes.append("the answer names no class, or several")
     box = None
     if label is Label.TAMPERED:
-        box, told = _box(said, frame)
-        notes += told
-    elif label is not None and BOX.search(said):
-        notes.append("a box was told for a picture that is not judged tampered: left out")
+        box, corrections = _box(answer, frame)
+        notes += corrections
+    elif label is not None and BOX.search(answer):
+        notes.append("the answer has a box for a picture that is not judged tampered: left out")
     where = None if place is None else start + place
     return Reading(label, box, thought[1].strip() if thought else "", bool(answers), tuple(notes), where)
 
 
 def follows_tags(text: str) -> bool:
-    """True where the text is one thought and one answer in their tags, and nothing else."""
+    """True where the text is one thought and one answer in their tags and nothing else."""
     return TAGGED.fullmatch(text) is not None
 
 
@@ -110,12 +109,12 @@ def follows_grammar(text: str, frame: int = FRAME) -> bool:
 
 
 def write(label: Label, box: Box | None = None, thought: str = "") -> str:
-    """The answer in its own grammar; the box is written for tampered pictures alone.
+    """The answer in the grammar; the box is written for tampered pictures only.
 
     >>> write(Label.TAMPERED, (1, 2, 3, 4), "Blurred edges.")
     '<think>Blurred edges.</think><answer>TAMPERED,(1,2),(3,4)</answer>'
     """
-    name = next(name for name, one in NAMES.items() if one is label)
+    name = next(name for name, named in NAMES.items() if named is label)
     if label is Label.TAMPERED and box is not None:
         x1, y1, x2, y2 = (round(value) for value in box)
         name += f",({x1},{y1}),({x2},{y2})"
@@ -123,7 +122,7 @@ def write(label: Label, box: Box | None = None, thought: str = "") -> str:
 
 
 def to_picture(box: Box, width: int, height: int, frame: int = FRAME) -> tuple[int, int, int, int]:
-    """(x0, y0, x1, y1) in pixels of the picture, half open and never empty, of an inclusive box in the frame.
+    """An inclusive box in the frame as (x0, y0, x1, y1) in pixels of the picture, half open and never empty.
 
     >>> to_picture((0, 0, 223, 223), 640, 480)
     (0, 0, 640, 480)
@@ -135,7 +134,7 @@ def to_picture(box: Box, width: int, height: int, frame: int = FRAME) -> tuple[i
 
 
 def to_frame(box: tuple[int, int, int, int], width: int, height: int, frame: int = FRAME) -> Box:
-    """The inclusive box in the frame (whole pixels) of a half-open one in a picture; `to_picture` takes it back."""
+    """A half-open box in a picture as an inclusive one in the frame, in whole pixels; `to_picture` inverts it."""
     x0, y0, x1, y1 = box
     first = (int(x0 * frame / width), int(y0 * frame / height))
     last = (-int(-x1 * frame // width) - 1, -int(-y1 * frame // height) - 1)
@@ -144,30 +143,48 @@ def to_frame(box: tuple[int, int, int, int], width: int, height: int, frame: int
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
+def box_iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes in the frame; corners are inclusive, unlike those of `core.region.box_iou`.
+
+    >>> box_iou((0, 0, 9, 9), (0, 5, 9, 9))
+    0.5
+    """
+    across = max(0.0, min(a[2], b[2]) - max(a[0], b[0]) + 1)
+    down = max(0.0, min(a[3], b[3]) - max(a[1], b[1]) + 1)
+    both = across * down
+    return both / (box_area(a) + box_area(b) - both)
+
+
+def box_area(box: Box) -> float:
+    """Pixels of the frame in a box."""
+    return (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
+
+
 def _span(low: float, high: float, scale: float, size: int) -> tuple[int, int]:
     start = min(max(0, round(low * scale)), size - 1)
     return start, min(max(start + 1, round((high + 1) * scale)), size)
 
 
-def _label(said: str) -> tuple[Label | None, int | None]:
-    """The one class that is named (and not denied), and where."""
+def _label(answer: str) -> tuple[Label | None, int | None]:
+    """The only class that is named (and not negated), and its place."""
     named: dict[Label, int] = {}
-    for match in CLASS.finditer(said):
-        if not NEGATION.search(said[: match.start()]):
+    for match in CLASS.finditer(answer):
+        if not NEGATION.search(answer[: match.start()]):
             first = match[1][0].upper()
             label = {"R": Label.REAL, "T": Label.TAMPERED}.get(first, Label.FULL_SYNTHETIC)
             named.setdefault(label, match.start())
     return named.popitem() if len(named) == 1 else (None, None)
 
 
-def _box(said: str, frame: int) -> tuple[Box | None, list[str]]:
-    matches = BOX.findall(said)
+def _box(answer: str, frame: int) -> tuple[Box | None, list[str]]:
+    """The first box of an answer, and notes on what had to be corrected."""
+    matches = BOX.findall(answer)
     if not matches:
-        return None, ["tampered, but no box is told"]
+        return None, ["the answer says tampered and has no box"]
     notes = ["several boxes: the first counts"] if len(matches) > 1 else []
     x1, y1, x2, y2 = map(float, matches[0])
     if x1 > x2 or y1 > y2:
-        notes.append("the box was told with its corners exchanged")
+        notes.append("the corners of the box were exchanged")
         x1, x2, y1, y2 = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
     if x2 < 0 or y2 < 0 or x1 >= frame or y1 >= frame:
         return None, [*notes, "the box lies outside the picture: left out"]

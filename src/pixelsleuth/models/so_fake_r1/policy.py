@@ -1,7 +1,7 @@
-"""The policy: an image-text model of transformers that is asked in words and answers in So-Fake-R1's grammar.
+"""The policy: an image-text model of transformers that answers in So-Fake-R1's grammar.
 
-Qwen2.5-VL is the default, since that is what the authors' tables point to; any model that has a chat template and an
-image processor without torchvision will do. Pictures are shown at 224 x 224, as the authors train and evaluate.
+Qwen2.5-VL is the default, since the authors' tables point to it. Any model works that has a chat template and an image
+processor without torchvision. Pictures are shown at 224 x 224, as in the authors' training and evaluation.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from torch import Tensor
 
 from pixelsleuth.core.verdict import LABELS, Label
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.pretrained import load_model, load_processor
+from pixelsleuth.models.pretrained import ScoreKeeper, load_model, load_processor, stop_ids
 from pixelsleuth.models.so_fake_r1.answers import FRAME, NAMES, QUESTION, read
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What the policy wrote; `chances` are the likelihoods of the three classes (order of LABELS) where it wrote one,
-    None where it wrote none; `cut`: the token limit ended it."""
+    """An answer of the policy. `chances` are the likelihoods of the classes (order of LABELS), None where it names
+    no class. `cut`: the token limit ended it."""
 
     text: str
     chances: tuple[float, float, float] | None = None
@@ -36,9 +36,9 @@ class Policy:
     """Model and processor.
 
     Args:
-        model: any image-text model of transformers, in its place.
-        processor: makes ids and pixels of messages; needs a chat template.
-        question: what is asked about every picture.
+        model: any image-text model of transformers, on its device.
+        processor: turns messages into ids and pixels; needs a chat template.
+        question: the same for every picture.
 
     Raises:
         UsageError: the processor has no chat template.
@@ -50,10 +50,7 @@ class Policy:
         self.model, self.processor, self.question, self.frame = model, processor, question, frame
         self.tokenizer = processor.tokenizer
         self.tokenizer.padding_side = "left"
-        ends = model.generation_config.eos_token_id
-        self.ends = list(ends) if isinstance(ends, list | tuple) else [ends or self.tokenizer.eos_token_id]
-        pad = self.tokenizer.pad_token_id
-        self.pad = int(pad if pad is not None else self.ends[0])
+        self.ends, self.pad = stop_ids(model, self.tokenizer)
         self.classes = self._classes()
 
     def greedy(self, pixels: Sequence[np.ndarray], *, max_new_tokens: int = 512) -> list[Completion]:
@@ -69,7 +66,7 @@ class Policy:
         temperature: float = 1.0,
         max_new_tokens: int = 512,
     ) -> list[Completion]:
-        """`count` answers for one picture, drawn at `temperature`; `seed` alone decides which."""
+        """`count` answers for one picture, sampled at `temperature`; the same for the same `seed`."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             inputs = self.inputs([pixels])
@@ -77,7 +74,7 @@ class Policy:
 
     def inputs(self, pixels: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """Model inputs for a batch of pictures, each with the question, ready for the answer."""
-        pictures = [in_frame(one, self.frame) for one in pixels]
+        pictures = [in_frame(picture, self.frame) for picture in pixels]
         batch = self.processor.apply_chat_template(
             [messages(self.question, picture) for picture in pictures],
             add_generation_prompt=True,
@@ -96,7 +93,7 @@ class Policy:
     def _generate(self, inputs: dict[str, Tensor], count: int, limit: int, **how: Any) -> list[Completion]:
         from transformers import GenerationConfig, LogitsProcessorList
 
-        listener = _Listener(self.classes)
+        keeper = ScoreKeeper(self.classes)
         config = GenerationConfig(
             max_new_tokens=limit,
             num_return_sequences=count,
@@ -106,27 +103,28 @@ class Policy:
             **how,
         )
         out = self.model.generate(
-            **inputs, generation_config=config, logits_processor=LogitsProcessorList([listener])
+            **inputs, generation_config=config, logits_processor=LogitsProcessorList([keeper])
         )
         new = out[:, inputs["input_ids"].shape[1] :].tolist()
-        heard = torch.stack(listener.heard, 1).softmax(-1).tolist() if listener.heard else [[]] * len(new)
-        return [self._completion(row, told) for row, told in zip(new, heard, strict=True)]
+        shares = keeper.shares() or [[]] * len(new)
+        return [self._completion(row, steps) for row, steps in zip(new, shares, strict=True)]
 
-    def _completion(self, new: list[int], heard: list[list[float]]) -> Completion:
-        end = next((i for i, one in enumerate(new) if one in self.ends), None)
+    def _completion(self, new: list[int], shares: list[list[float]]) -> Completion:
+        """The text, and the class shares at the step that wrote the class."""
+        end = next((i for i, token in enumerate(new) if token in self.ends), None)
         written = new if end is None else new[:end]
         text = self.tokenizer.decode(written, skip_special_tokens=True)
         reading = read(text)
         chances = None
-        if reading.label is not None and reading.place is not None and heard:
+        if reading.label is not None and reading.place is not None and shares:
             step = self._step_of(written, reading.place)
             if step is not None and written[step] in self.classes:
-                a, b, c = heard[step]
+                a, b, c = shares[step]
                 chances = (a, b, c)
         return Completion(text, chances, end is None)
 
     def _step_of(self, written: list[int], place: int) -> int | None:
-        """The first step whose text reaches beyond character `place`: halving, since texts only grow."""
+        """The first step whose text reaches beyond character `place`; bisection, since texts only grow."""
         low, high = 0, len(written)
         while low < high:
             middle = (low + high) // 2
@@ -137,7 +135,7 @@ class Policy:
         return low if low < len(written) else None
 
     def _classes(self) -> list[int]:
-        """First ids of the three class words behind the answer's tag, in the order of LABELS; empty where two agree."""
+        """First ids of the class words behind the answer's tag, in the order of LABELS; empty where two are equal."""
         words = {label: name for name, label in NAMES.items()}
         rows = [
             self.tokenizer(f"<answer>{words[label]}", add_special_tokens=False)["input_ids"]
@@ -150,32 +148,19 @@ class Policy:
         return first if len(set(first)) == len(LABELS) else []
 
 
-class _Listener:
-    """Keeps the scores of some tokens at every step of a generation; changes nothing."""
-
-    def __init__(self, tokens: list[int]) -> None:
-        self.tokens = tokens
-        self.heard: list[Tensor] = []
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        if self.tokens:
-            self.heard.append(scores[:, self.tokens].float())
-        return scores
-
-
 def in_frame(pixels: np.ndarray, frame: int = FRAME) -> Image.Image:
-    """The whole picture at `frame` x `frame` pixels (bicubic; the aspect is given up, as the authors do)."""
+    """The whole picture at `frame` x `frame` pixels (bicubic; the aspect is not kept, as with the authors)."""
     return Image.fromarray(pixels).resize((frame, frame), Image.Resampling.BICUBIC)
 
 
 def messages(question: str, picture: Image.Image | None = None) -> list[dict[str, Any]]:
-    """One turn of a user who shows a picture and asks."""
+    """One turn of a user: a picture (or its place holder) and a question."""
     shown: dict[str, Any] = {"type": "image"} if picture is None else {"type": "image", "image": picture}
     return [{"role": "user", "content": [shown, {"type": "text", "text": question}]}]
 
 
 def vote(readings: Sequence[Label | None]) -> dict[Label, float] | None:
-    """Shares of the votes that name a class; None where none does.
+    """Each class's share of the votes that name a class; None where none does.
 
     >>> vote([Label.REAL, Label.REAL, None, Label.TAMPERED])[Label.REAL]
     0.6666666666666666

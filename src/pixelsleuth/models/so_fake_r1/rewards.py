@@ -1,16 +1,15 @@
-"""Rewards of reinforcement learning: small pure functions of a completion and the truth, each switchable and weighted.
+"""Rewards of reinforcement learning: pure functions of a completion and the truth, each with a weight.
 
-Of the authors' reward it is known that it has five components, aligned to detection, localization and explanation;
-names, formulas and weights are not public. What stands here is therefore **ours**, after open relatives: the format,
-thresholded overlap and box distance as Seg-Zero has them (`verl/utils/reward_score/seg.py`), continuous overlap as
-VLM-R1 has it. `ORIGIN` marks each.
+The authors' reward has five components, for detection, localization and explanation; names, formulas and weights are
+not public. The rewards here are therefore **ours**, after open relatives: format, thresholded overlap and box distance
+after Seg-Zero (`verl/utils/reward_score/seg.py`), continuous overlap after VLM-R1. `ORIGIN` marks each.
 
-Every reward lies in 0..1. The rewards on boxes apply to tampered pictures alone: that no box is told of another picture
-is `answer_format`'s business, and a reward for it would pay for never naming a forgery.
+Every reward lies in 0..1. Rewards of boxes apply to tampered pictures only. `answer_format` already demands that other
+pictures get no box, and a reward for it would pay for never naming a forgery.
 
-A policy that does not know where the forgery lies earns most by the whole frame: its intersection over union is the
-share of the frame that was tampered, and no coordinate is far off. The two *skills* take that away: as skill scores of
-forecasts do (Murphy, Monthly Weather Review 116, 1988), they count from a reference that needs no look at the picture.
+A policy that does not know where the forgery lies earns most with the whole frame: its intersection over union is the
+tampered share of the frame, and no coordinate is far off. The two *skills* remove that gain: like skill scores of
+forecasts (Murphy, Monthly Weather Review 116, 1988), they count from a reference that needs no look at the picture.
 """
 
 from __future__ import annotations
@@ -20,23 +19,32 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pixelsleuth.core.names import suggestion
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.so_fake_r1.answers import FRAME, Box, follows_grammar, follows_tags, read
+from pixelsleuth.models.so_fake_r1.answers import (
+    FRAME,
+    Box,
+    box_area,
+    box_iou,
+    follows_grammar,
+    follows_tags,
+    read,
+)
 
 LEAST_WORDS = 3
 ENOUGH_OVERLAP = 0.5
 NEAR = 10.0
 WHOLE: Box = (0.0, 0.0, FRAME - 1.0, FRAME - 1.0)
 MOST_REFERENCE = 0.9
-"""The overlap of the whole frame counts as no more than this, so that a forgery of the whole frame can be told."""
+"""The reference overlap of the whole frame at most, so that a forgery of the whole frame can earn something."""
 WORD = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of a picture: label, box (inclusive, in the 224 px frame; None where not tampered or not known),
-    and a reference explanation."""
+    """The truth about a picture: label, box (inclusive, in the 224 px frame; None where not tampered or not known) and
+    reference explanation."""
 
     label: Label
     box: Box | None = None
@@ -46,14 +54,14 @@ class Truth:
 def think_format(text: str, truth: Truth) -> float:
     """1 where the whole text is one thought and one answer in their tags, else 0.
 
-    Seg-Zero's, with tags unrepeated and a thought of `LEAST_WORDS` words at least: without that, an empty thought is
-    the shortest way to the full reward, and reinforcement finds it.
+    Seg-Zero's, with single tags and a thought of at least `LEAST_WORDS` words: otherwise an empty thought is the
+    shortest way to the full reward, and reinforcement finds it.
     """
     return float(follows_tags(text) and len(WORD.findall(read(text).thought)) >= LEAST_WORDS)
 
 
 def answer_format(text: str, truth: Truth) -> float:
-    """1 where the answer follows the grammar: a class, and a box if and only if it says TAMPERED."""
+    """1 where the answer follows the grammar: a class, and a box if and only if the class is TAMPERED."""
     return float(follows_grammar(text))
 
 
@@ -63,8 +71,10 @@ def class_reward(text: str, truth: Truth) -> float:
 
 
 def overlap(text: str, truth: Truth) -> float | None:
-    """Intersection over union of the boxes, continuous (as VLM-R1's); None, as for every reward on boxes, where the
-    picture is not tampered or has no true box."""
+    """Intersection over union of the boxes, continuous (as in VLM-R1).
+
+    None, like every reward of boxes, where the picture is not tampered or has no true box.
+    """
     return _on_boxes(text, truth, box_iou)
 
 
@@ -74,7 +84,7 @@ def overlap_skill(text: str, truth: Truth) -> float | None:
 
 
 def closeness_skill(text: str, truth: Truth) -> float | None:
-    """1 less the mean coordinate difference as a share of the whole frame's; never below 0."""
+    """1 minus the mean coordinate difference as a share of the whole frame's; never below 0."""
     return _on_boxes(
         text, truth, lambda a, b: max(0.0, 1.0 - box_distance(a, b) / max(box_distance(WHOLE, b), NEAR))
     )
@@ -91,7 +101,7 @@ def box_near(text: str, truth: Truth) -> float | None:
 
 
 def box_closeness(text: str, truth: Truth) -> float | None:
-    """1 less the mean coordinate difference as a share of half the frame, never below 0: a slope at any distance."""
+    """1 minus the mean coordinate difference as a share of half the frame, never below 0: a slope at any distance."""
     return _on_boxes(text, truth, lambda a, b: max(0.0, 1.0 - box_distance(a, b) / 112.0))
 
 
@@ -152,35 +162,23 @@ DEFAULT = {
 }
 
 
-def box_iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes whose corners are inclusive.
-
-    >>> box_iou((0, 0, 9, 9), (0, 5, 9, 9))
-    0.5
-    """
-    across = max(0.0, min(a[2], b[2]) - max(a[0], b[0]) + 1)
-    down = max(0.0, min(a[3], b[3]) - max(a[1], b[1]) + 1)
-    both = across * down
-    return both / (_area(a) + _area(b) - both)
-
-
 def box_distance(a: Box, b: Box) -> float:
     """Mean absolute difference of the four coordinates, in pixels of the frame."""
     return sum(abs(x - y) for x, y in zip(a, b, strict=True)) / 4
 
 
-def read_weights(given: Mapping[str, Any] | None) -> dict[str, float]:
-    """Weights by name from a recipe; what has weight 0 is off. None: the five parts at weight 1.
+def read_weights(recipe: Mapping[str, Any] | None) -> dict[str, float]:
+    """Weights by name from a recipe, without those of weight 0; for None the five defaults at weight 1.
 
     Raises:
-        UsageError: an unknown name, a weight that is no number or below 0, or none left.
+        UsageError: an unknown name, a weight that is no number or below 0, or no weight above 0.
     """
-    if given is None:
+    if recipe is None:
         return dict(DEFAULT)
     weights = {}
-    for name, weight in given.items():
+    for name, weight in recipe.items():
         if name not in REWARDS:
-            raise UsageError(f"There is no reward {name!r}; known are {', '.join(REWARDS)}.")
+            raise UsageError(f"There is no reward {name!r}{suggestion(name, REWARDS)}")
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1e6:
             raise UsageError(f"The weight of the reward {name!r} must be a number from 0 up, not {weight!r}.")
         if weight:
@@ -191,7 +189,7 @@ def read_weights(given: Mapping[str, Any] | None) -> dict[str, float]:
 
 
 def rewards_of(text: str, truth: Truth, weights: Mapping[str, float]) -> dict[str, float | None]:
-    """Each reward that is switched on, unweighted, in 0..1; None where it does not apply to this picture."""
+    """Each reward with a weight, unweighted, in 0..1; None where it does not apply to this picture."""
     return {name: REWARDS[name](text, truth) for name in weights}
 
 
@@ -201,17 +199,17 @@ def share(parts: Mapping[str, float | None], weights: Mapping[str, float]) -> fl
     >>> share({"class": 1.0, "overlap": 0.5, "explanation_overlap": None}, {"class": 1, "overlap": 2, "x": 1})
     0.6666666666666666
     """
-    told = {name: value for name, value in parts.items() if value is not None}
-    most = sum(weights[name] for name in told)
-    return sum(weights[name] * value for name, value in told.items()) / most if most else 0.0
+    values = {name: value for name, value in parts.items() if value is not None}
+    most = sum(weights[name] for name in values)
+    return sum(weights[name] * value for name, value in values.items()) / most if most else 0.0
 
 
 def box_figures(texts: Sequence[str], truths: Sequence[Truth]) -> dict[str, float]:
-    """What the boxes told of tampered pictures are like, so that a log shows boxes that grow or shrink.
+    """Figures of the boxes of tampered pictures, so that a log shows boxes that grow or shrink.
 
-    `box_area`: mean share of the frame (0..1) of the boxes told; `true_area`: the same of the true boxes of the same
-    answers; both are left out where no box is told. `box_iou`: mean intersection over union on tampered pictures, 0
-    where no box is told; left out where no picture has a true box.
+    `box_area`: mean share of the frame (0..1) of the answers' boxes; `true_area`: the same of the true boxes of these
+    answers; both are left out where no answer has a box. `box_iou`: mean intersection over union on tampered pictures,
+    0 for an answer without a box; left out where no picture has a true box.
     """
     pairs = [
         (read(text).box, truth.box)
@@ -220,29 +218,25 @@ def box_figures(texts: Sequence[str], truths: Sequence[Truth]) -> dict[str, floa
     ]
     if not pairs:
         return {}
-    both = [(told, true) for told, true in pairs if told is not None]
-    figures = {"box_iou": sum(box_iou(told, true) for told, true in both) / len(pairs)}
+    both = [(box, true) for box, true in pairs if box is not None]
+    figures = {"box_iou": sum(box_iou(box, true) for box, true in both) / len(pairs)}
     if both:
         whole = FRAME * FRAME * len(both)
-        figures["box_area"] = sum(_area(told) for told, _ in both) / whole
-        figures["true_area"] = sum(_area(true) for _, true in both) / whole
+        figures["box_area"] = sum(box_area(box) for box, _ in both) / whole
+        figures["true_area"] = sum(box_area(true) for _, true in both) / whole
     return figures
 
 
 def _on_boxes(text: str, truth: Truth, score: Callable[[Box, Box], float]) -> float | None:
     if truth.label is not Label.TAMPERED or truth.box is None:
         return None
-    told = read(text).box
-    return 0.0 if told is None else score(told, truth.box)
+    box = read(text).box
+    return 0.0 if box is None else score(box, truth.box)
 
 
-def _overlap_skill(told: Box, true: Box) -> float:
+def _overlap_skill(box: Box, true: Box) -> float:
     reference = min(box_iou(WHOLE, true), MOST_REFERENCE)
-    return max(0.0, (box_iou(told, true) - reference) / (1.0 - reference))
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
+    return max(0.0, (box_iou(box, true) - reference) / (1.0 - reference))
 
 
 _EMBEDDERS: list[Any] = []

@@ -1,7 +1,7 @@
-"""From box to mask: a frozen SAM or SAM 2 of transformers, prompted with the policy's one box (as Seg-Zero does).
+"""From box to mask: a frozen SAM or SAM 2 of transformers, prompted with the policy's box (as in Seg-Zero).
 
-The authors' drawing shows SAM's three parts, frozen; which SAM it is, is not told. Any `SamModel` or `Sam2Model` does.
-Pixels are prepared here for SAM 2, whose processor needs torchvision.
+The authors draw SAM's three parts, frozen, and do not say which SAM it is. Any `SamModel` or `Sam2Model` works. For SAM
+2 pixels are prepared here, since its processor needs torchvision.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Segmenter:
-    """A promptable segmentation model; `mask` asks it for one box.
+    """A promptable segmentation model.
 
     Args:
-        model: `SamModel` or `Sam2Model`, in its place.
+        model: `SamModel` or `Sam2Model`, on its device.
         processor: SAM's PIL image processor; None for SAM 2.
     """
 
@@ -33,8 +33,10 @@ class Segmenter:
 
     @torch.inference_mode()
     def mask(self, pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-        """(H, W) float32 in 0..1: chance of each pixel of the picture (H, W, 3) uint8 to belong to what is in `box`
-        (x0, y0, x1, y1, half open): the candidate with the highest score of its own."""
+        """Probability (H, W) float32 that a pixel belongs to the object in `box`, by the candidate of best score.
+
+        The picture is (H, W, 3) uint8, the box (x0, y0, x1, y1) in its pixels, half open.
+        """
         height, width = pixels.shape[:2]
         values, shown, side = self._prepare(pixels)
         x0, y0, x1, y1 = box
@@ -52,7 +54,7 @@ class Segmenter:
         return np.asarray(logits[0, 0].sigmoid().cpu().numpy(), dtype=np.float32)
 
     def _prepare(self, pixels: np.ndarray) -> tuple[Tensor, tuple[int, int], int]:
-        """Pixels (1, 3, side, side), the (height, width) that the picture has in them, and the side."""
+        """Pixels (1, 3, side, side), the picture's (height, width) inside them, and the side."""
         image = Image.fromarray(pixels)
         if self.processor is not None:
             batch = self.processor([image], return_tensors="pt")
