@@ -68,10 +68,10 @@ def test_it_learns_resumes_and_check_takes_it(manifest: Path, encoder: Path, tmp
 
 
 @pytest.mark.parametrize("override, told", [
-    ("baseline=dinov3", "did you mean dinov2"), ("btach=3", "did you mean batch"), ("minutes=-1", "negative"),
+    ("baseline=dinov3", "did you mean dinov2"), ("btach=3", "did you mean batch"), ("minutes=-1", "at least 0"),
     ("options.encoder=nowhere", "nowhere"), ("optimiser.schedule=plateau", "validation.every"),
-    ("optimiser.decay=2", "at most 1"), ("classes=[real,fake]", "no class 'fake'"), ("classes=[tampered]", "hold real"),
-    ("baseline=lisa", "give start"),
+    ("optimiser.decay=2", "at most 1"), ("classes=[real,fake]", "classes is 'fake'"),
+    ("classes=[tampered]", "hold real"), ("baseline=lisa", "give start"),
 ])  # fmt: skip
 def test_what_is_wrong_is_told(
     manifest: Path, encoder: Path, tmp_path: Path, override: str, told: str

@@ -54,7 +54,7 @@ def test_the_recipes_hold_the_papers_values() -> None:
         ("frozen=bf16", "frozen=fp32"),
         ("sam_cache=cache", "equalise=fixed"),
         ("validation.every=5", "validation.hold_out"),
-        ("weights.mask=-1", "not be negative"),
+        ("weights.mask=-1", "weights.mask is -1.0: it must be at least 0"),
         ("data=", "names no data"),
         ("steps=[", "is no YAML"),
     ],

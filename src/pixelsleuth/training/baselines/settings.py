@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pixelsleuth.core.names import suggestion
-from pixelsleuth.core.settings import fill
+from pixelsleuth.core.settings import Count, Natural, NonNegative, OneOf, Positive, Range, fill
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.errors import UsageError
 from pixelsleuth.training.run.settings import FREE as ALWAYS_FREE
@@ -31,16 +30,16 @@ class Optimiser:
     """
 
     kind: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: float = 1e-4
+    learning_rate: Positive = 1e-4
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.9
-    weight_decay: float = 0.0
-    clip: float = 0.0
+    weight_decay: NonNegative = 0.0
+    clip: NonNegative = 0.0
     schedule: Literal["constant", "linear", "cosine", "step", "plateau"] = "constant"
-    warmup: int = 0
-    decay: float = 0.1
-    decay_every: int = 1000
-    patience: int = 5
+    warmup: Natural = 0
+    decay: Annotated[float, Range(above=0, most=1)] = 0.1
+    decay_every: Count = 1000
+    patience: Count = 5
     least_gain: float = 1e-3
     floor: float = 0.0
 
@@ -56,10 +55,10 @@ class BaselineSettings(RunSettings):
     kind: str = "baseline"
     baseline: str = ""
     options: dict[str, Any] = field(default_factory=dict)
-    classes: tuple[str, ...] = ()
+    classes: tuple[Annotated[str, OneOf(LABELS)], ...] = ()
     start: str = RANDOM
-    minutes: float = 0.0
-    batch: int = 32
+    minutes: NonNegative = 0.0
+    batch: Count = 32
     batches: Literal["mixed", "natural"] = "mixed"
     optimiser: Optimiser = field(default_factory=Optimiser)
 
@@ -94,22 +93,10 @@ def from_recipe(content: Mapping[str, Any]) -> BaselineSettings:
     settings = fill(BaselineSettings, renamed(content))
     ensure_sound(settings)
     _ = settings.network_class  # refuses an unknown name
-    how = settings.optimiser
-    if settings.batch < 1:
-        raise UsageError(f"batch is {settings.batch}: it must be at least 1.")
-    if settings.minutes < 0:
-        raise UsageError("minutes must not be negative.")
-    if how.warmup < 0 or how.decay_every < 1 or how.patience < 1 or not 0 < how.decay <= 1:
-        raise UsageError(
-            "optimiser.warmup must not be negative, decay_every and patience at least 1, decay above 0 and at most 1."
-        )
-    if how.schedule == "plateau" and not settings.validation.every:
+    if settings.optimiser.schedule == "plateau" and not settings.validation.every:
         raise UsageError(
             "schedule: plateau looks at validations: give validation.every and validation.hold_out."
         )
-    unknown = [name for name in settings.classes if name not in LABELS]
-    if unknown:
-        raise UsageError(f"There is no class {unknown[0]!r}{suggestion(unknown[0], LABELS)}.")
     if settings.classes and (LABELS[0] not in settings.classes or len(set(settings.classes)) < 2):
         raise UsageError("classes must hold real and a class of fakes.")
     return settings

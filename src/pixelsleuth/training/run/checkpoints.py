@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pixelsleuth.core.io import replaced
 from pixelsleuth.errors import UsageError
 from pixelsleuth.training.run.settings import FREE, differences
 
@@ -44,24 +45,18 @@ class Keeper:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        target, partial = self.folder / name, self.folder / f"{name}.partial"
+        self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            for part, values in tensors.items():
-                save_file({k: v.contiguous() for k, v in values.items()}, partial / f"{part}.safetensors")
-            (partial / "state.json").write_text(json.dumps(facts, indent=1) + "\n")
-            for path in partial.iterdir():
-                _to_disk(path)
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(partial, target)
-        except OSError:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+            with replaced(self.folder / name) as folder:
+                folder.mkdir()
+                for part, values in tensors.items():
+                    save_file({k: v.contiguous() for k, v in values.items()}, folder / f"{part}.safetensors")
+                (folder / "state.json").write_text(json.dumps(facts, indent=1) + "\n")
+                for path in folder.iterdir():
+                    _to_disk(path)
         except SafetensorError as error:  # its own for a full disk
-            shutil.rmtree(partial, ignore_errors=True)
             raise OSError(str(error)) from error
-        return target
+        return self.folder / name
 
     def steps(self) -> list[Path]:
         """Checkpoints of steps, the oldest first."""

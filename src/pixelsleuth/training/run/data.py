@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pixelsleuth.core.io import write_bytes
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.equalise import equalise
 from pixelsleuth.data.left_out import ABSENT, LeftOut
@@ -170,9 +171,7 @@ def _stored(data: bytes, folder: Path) -> Path:
     path = folder / name[:2] / name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{name}.{os.getpid()}.partial")
-        partial.write_bytes(data)
-        os.replace(partial, path)
+        write_bytes(path, data, kind="picture")
     return path
 
 

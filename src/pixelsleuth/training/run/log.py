@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-import os
 import time
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pixelsleuth.core.io import read_json_lines, write_text
+from pixelsleuth.core.progress import Bar, progress
+from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.errors import MissingExtra, OutputError, TrainingError
 
-SHOWN = ("loss", "detection", "text", "bce", "dice")
 WINDOW = 30
 """Steps that the alarms look back."""
+PAUSE = 20.0
+"""Seconds between lines of progress where standard error is no terminal."""
 
 
 class Log:
@@ -29,12 +33,10 @@ class Log:
     def rewind(self, step: int) -> None:
         """Keep the lines up to `step`; a line that a killed run left unfinished goes, too."""
         kept = [json.dumps(line) + "\n" for line in read_log(self.path) if line["step"] <= step]
-        partial = self.path.with_suffix(".partial")
-        partial.write_text("".join(kept))
-        os.replace(partial, self.path)
+        write_text(self.path, "".join(kept), kind="log")
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Append one line, whole."""
+        """Append one line, whole. Raises OutputError."""
         try:
             with self.path.open("a", encoding="utf-8") as handle:
                 handle.write(json.dumps(line) + "\n")
@@ -45,28 +47,18 @@ class Log:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log; empty where there is none."""
-    if not path.is_file():
-        return []
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and isinstance(line.get("step"), int):
-            lines.append(line)
-    return lines
+    """The whole lines of a log; empty where there is none. Raises UsageError for a line that is no JSON."""
+    return [line for _, line in read_json_lines(path)] if path.is_file() else []
 
 
 class Alarms:
-    """Sentences about a training that goes wrong, each told once in `WINDOW` steps."""
+    """Sentences about a training that goes wrong, each reported once in `WINDOW` steps."""
 
     def __init__(self, *, masks: bool) -> None:
         self.masks = masks
         self.predicted: deque[np.ndarray] = deque(maxlen=WINDOW)
         self.with_mask: deque[int] = deque(maxlen=WINDOW)
-        self.told: dict[str, int] = {}
+        self.reported: dict[str, int] = {}
         self.empty = 0
 
     def look(
@@ -89,88 +81,83 @@ class Alarms:
         self.with_mask.append(with_mask)
         if len(self.predicted) < WINDOW:
             return []
-        found = {}
+        causes = {}
         counts = np.sum(self.predicted, axis=0)
         if counts.max() == counts.sum():
-            name = ("real", "full synthetic", "tampered")[int(counts.argmax())]
-            found["class"] = f"the head predicted {name} for every picture of the last {WINDOW} steps"
+            name = LABELS[int(counts.argmax())].replace("_", " ")
+            causes["class"] = f"the head predicted {name} for every picture of the last {WINDOW} steps"
         if self.masks and not sum(self.with_mask):
-            found["mask"] = (
+            causes["mask"] = (
                 f"no picture of the last {WINDOW} steps had a mask: the mask decoder learns nothing"
             )
-        told = [text for kind, text in found.items() if step - self.told.get(kind, -WINDOW) >= WINDOW]
-        self.told |= dict.fromkeys(found, step) if told else {}
-        return told
+        new = [text for cause, text in causes.items() if self._is_due(cause, step)]
+        self.reported |= dict.fromkeys(causes, step) if new else {}
+        return new
 
     def look_at_masks(self, step: int, empty: Collection[str], marked: bool) -> list[str]:
-        """Take in which tampered pictures had a mask that marks nothing so far, and whether any other mask was seen.
+        """Take in which tampered pictures had a mask that marks nothing so far, and whether any other mask was read.
 
-        Told at once, then again where they have become more.
+        Reported at once, then again where they have become more.
         """
-        if not empty or (len(empty) == self.empty or step - self.told.get("empty", -WINDOW) < WINDOW):
+        count = len(empty)
+        if count == self.empty or not self._is_due("empty", step):
             return []
-        self.empty, self.told["empty"] = len(empty), step
-        count, rest = len(empty), "so far no mask marks anything, so no place is learnt" if not marked else ""
+        self.empty, self.reported["empty"] = count, step
         text = f"{count} tampered picture{'s' if count > 1 else ''} with a mask that marks nothing, such as "
-        return [f"{text}{next(iter(empty))}{': ' + rest if rest else ''}"]
+        text += next(iter(empty))
+        return [text if marked else f"{text}: so far no mask marks anything, so no place is learnt"]
+
+    def _is_due(self, cause: str, step: int) -> bool:
+        return step - self.reported.get(cause, -WINDOW) >= WINDOW
 
 
 class Progress:
-    """A bar on a terminal, a line every so often elsewhere; loss parts, pictures a second, time left. `within`: seconds
-    after which the training ends, whatever its steps."""
+    """What is shown of the steps: behind the bar on a terminal, else a line every `PAUSE` seconds.
+
+    Args:
+        bar: the bar.
+        first, total: the step of the start, and the last.
+        main: False shows nothing: another process does.
+        parts: figures of a step that are shown.
+        within: seconds after which the training ends, whatever its steps.
+    """
 
     def __init__(
-        self,
-        first: int,
-        total: int,
-        *,
-        show: bool,
-        every: float = 20.0,
-        parts: Sequence[str] = SHOWN,
-        within: float = math.inf,
+        self, bar: Bar, first: int, total: int, *, main: bool, parts: Sequence[str], within: float
     ) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        self.console = Console(stderr=True)
-        self.show, self.every, self.last, self.parts = show, every, 0.0, parts
-        self.first, self.total, self.began, self.within = first, total, time.monotonic(), within
-        self.live = show and self.console.is_terminal
-        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-        self.bar = Bar(*columns, console=self.console, disable=not self.live)
-        self.task = self.bar.add_task("", total=total, completed=first)
-
-    def __enter__(self) -> Progress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        self.bar, self.first, self.total = bar, first, total
+        self.main, self.parts, self.within = main, parts, within
+        self.began, self.last = time.monotonic(), 0.0
 
     def step(self, step: int, line: Mapping[str, Any]) -> None:
         """Show one step."""
-        shown = "  ".join(f"{key} {line[key]:.4f}" for key in self.parts)
+        shown = "  ".join(f"{name} {line[name]:.4f}" for name in self.parts)
         shown += f"  {line['pictures_per_second']:.1f} pictures/s"
         now = time.monotonic()
         ends = self.within - (now - self.began)
-        told = f"  ends in {ends / 60:.1f} min" if math.isfinite(ends) else ""
-        self.bar.update(self.task, completed=step, description=shown + told)
-        if self.show and not self.live and (now - self.last >= self.every or step == self.total):
+        self.bar.note(f"{shown}  ends in {ends / 60:.1f} min" if math.isfinite(ends) else shown, step)
+        if not self.bar.live and (now - self.last >= PAUSE or step == self.total):
             left = min(ends, (now - self.began) / max(1, step - self.first) * (self.total - step))
-            self.console.print(
-                f"step {step}/{self.total}  {shown}  {left / 60:.1f} min left", highlight=False
-            )
+            self.say(f"step {step}/{self.total}  {shown}  {left / 60:.1f} min left")
             self.last = now
 
     def say(self, text: str) -> None:
-        """A sentence above the bar."""
-        if self.show and text:
-            self.console.print(text, highlight=False)
+        """A sentence above the bar; nothing for an empty one."""
+        if self.main and text:
+            self.bar.say(text)
+
+
+@contextlib.contextmanager
+def watched(
+    first: int, total: int, *, main: bool, parts: Sequence[str], within: float = math.inf
+) -> Iterator[Progress]:
+    """The progress of a training, with a bar while the block runs; arguments as for `Progress`."""
+    with progress("Training", total, done=first, quiet=not main) as bar:
+        yield Progress(bar, first, total, main=main, parts=parts, within=within)
 
 
 class Board:
-    """TensorBoard, where it is asked for."""
+    """TensorBoard: a folder of its event files. Raises MissingExtra without the package."""
 
     def __init__(self, folder: Path, *, first: int) -> None:
         try:

@@ -6,7 +6,6 @@ A training is a `Step`: the network, its optimiser and the feed of its batches. 
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
@@ -17,10 +16,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from pixelsleuth.core.io import replaced
 from pixelsleuth.errors import OutputError
 from pixelsleuth.training.run.checkpoints import Keeper, ensure_same, find
 from pixelsleuth.training.run.feed import Batches
-from pixelsleuth.training.run.log import Alarms, Board, Log, Progress
+from pixelsleuth.training.run.log import Alarms, Board, Log, Progress, watched
 from pixelsleuth.training.run.plots import plot_log
 from pixelsleuth.training.run.settings import FREE, Checkpoints
 
@@ -132,7 +132,7 @@ class Loop:
         alarms = Alarms(masks=step.learns_masks)
         board = Board(self.out / "tensorboard", first=self.step) if self.tensorboard and step.main else None
         left = self.seconds - self.spent
-        with Progress(self.step, self.steps, show=step.main, parts=step.parts, within=left) as progress:
+        with watched(self.step, self.steps, main=step.main, parts=step.parts, within=left) as progress:
             if self.step:
                 progress.say(f"Resumed behind step {self.step}.")
             last = self.step if self._over(step) else self.steps
@@ -232,20 +232,17 @@ class Loop:
             OutputError: the disk is full.
         """
         step.wait()
-        partial, target = self.out / "model.partial", self.out / "model"
+        target = self.out / "model"
         if not step.main:
             return target
         checkpoint = find(self.out)
         assert checkpoint is not None  # the last step wrote one
         try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            step.save_model(checkpoint, partial)
-            shutil.rmtree(target, ignore_errors=True)
-            partial.rename(target)
+            with replaced(target) as folder:
+                folder.mkdir()
+                step.save_model(checkpoint, folder)
             plot_log(self.out)
         except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
             raise OutputError(
                 f"The model cannot be written to {target} ({error.strerror}): free some space and go on with --resume."
             ) from None

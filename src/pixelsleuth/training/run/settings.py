@@ -7,9 +7,9 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pixelsleuth.core.settings import flat
+from pixelsleuth.core.settings import Count, Natural, Positive, Range, Share, flat
 from pixelsleuth.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Source:
     path: str = ""
     reader: str | None = None
     split: str | None = None
-    weight: float = 1.0
+    weight: Positive = 1.0
     settings: dict = field(default_factory=dict)
 
 
@@ -34,8 +34,8 @@ class Source:
 class Checkpoints:
     """A checkpoint every `every` steps. The last `keep` are kept, and the best by `metric`."""
 
-    every: int = 100
-    keep: int = 2
+    every: Count = 100
+    keep: Count = 2
     metric: Literal["score", "balanced_accuracy", "iou"] = "score"
 
 
@@ -43,11 +43,11 @@ class Checkpoints:
 class Validation:
     """Validation every `every` steps (0: never), on `data` or on the share `hold_out` of the groups."""
 
-    every: int = 0
+    every: Natural = 0
     data: tuple[Source, ...] = ()
-    hold_out: float = 0.0
-    pictures: int = 300
-    texts: int = 8
+    hold_out: Annotated[float, Range(0, below=1)] = 0.0
+    pictures: Count = 300
+    texts: Natural = 8
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class RunSettings:
     data: tuple[Source, ...] = ()
     allow_outside: bool = False
     start: str = ""
-    steps: int = 1000
-    seed: int = 0
+    steps: Count = 1000
+    seed: Natural = 0
     batches: Literal["mixed", "grouped", "natural"] = "mixed"
     equalise: Literal["random", "fixed", "off"] = "random"
     augment: tuple[str, ...] = ()
-    augment_share: float = 0.5
-    workers: int = 2
+    augment_share: Share = 0.5
+    workers: Natural = 2
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     validation: Validation = field(default_factory=Validation)
 
@@ -123,18 +123,9 @@ def fingerprint(content: Any) -> str:
 
 
 def ensure_sound(settings: RunSettings) -> None:
-    """Refuse what no training can carry out. Raises UsageError."""
+    """Refuse settings that lack what every training needs. Raises UsageError."""
     for name in ("out", "data", "start"):
         if not getattr(settings, name):
             raise UsageError(f"The recipe names no {name}: add {name}=... to the command.")
-    for name, least in (("steps", 1), ("workers", 0), ("seed", 0)):
-        if getattr(settings, name) < least:
-            raise UsageError(f"{name} is {getattr(settings, name)}: it must be at least {least}.")
-    if settings.checkpoints.every < 1 or settings.checkpoints.keep < 1:
-        raise UsageError("checkpoints.every and checkpoints.keep must be at least 1.")
-    if not 0 <= settings.validation.hold_out < 1 or not 0 <= settings.augment_share <= 1:
-        raise UsageError("validation.hold_out and augment_share are shares: they lie between 0 and 1.")
-    if any(source.weight <= 0 for source in settings.data):
-        raise UsageError("The weight of a data set must be above 0: leave the set out instead.")
     if settings.validation.every and not (settings.validation.data or settings.validation.hold_out):
         raise UsageError("validation.every needs pictures: give validation.data or validation.hold_out.")

@@ -7,7 +7,6 @@ checkpoint or another picture never finds a wrong one. What is stored is what th
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pixelsleuth.core.io import write_bytes
+from pixelsleuth.errors import OutputError
 from pixelsleuth.models.sida.large import LargeSida
 
 
@@ -36,18 +37,17 @@ class SamCache:
     def dense(self, pictures: Sequence[np.ndarray], pixels: Tensor) -> Tensor:
         """Embeddings (M, C, h, w) of M pictures (H, W, 3) uint8, whose SAM pixels are `pixels` (M, 3, side, side)."""
         paths = [self._path(picture) for picture in pictures]
-        found: dict[int, Tensor] = {}
+        embeddings = []
         for i, path in enumerate(paths):
-            value = _read(path)
-            if value is not None:
-                found[i] = value.to(pixels.device)
-        lacking = [i for i in range(len(paths)) if i not in found]
-        self.hits += len(found)
-        self.misses += len(lacking)
-        for i in lacking:  # one by one: what a picture gets must not depend on its neighbours
-            found[i] = self.model.dense(pixels[i : i + 1])[0]
-            self._write(paths[i], found[i])
-        return torch.stack([found[i] for i in range(len(paths))])
+            kept = _read(path)
+            if kept is None:  # one by one: what a picture gets must not depend on its neighbours
+                self.misses += 1
+                embeddings.append(self.model.dense(pixels[i : i + 1])[0])
+                self._write(path, embeddings[-1])
+            else:
+                self.hits += 1
+                embeddings.append(kept.to(pixels.device))
+        return torch.stack(embeddings)
 
     def _path(self, picture: np.ndarray) -> Path:
         name = hashlib.sha256(
@@ -60,14 +60,11 @@ class SamCache:
 
         if self.full:
             return
-        partial = path.with_name(f"{path.stem}.{os.getpid()}.partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(save({"dense": value.detach().cpu().contiguous()}))
-            os.replace(partial, path)
-        except OSError:
+            write_bytes(path, save({"dense": value.detach().cpu().contiguous()}))
+        except (OSError, OutputError):
             self.full = True  # a full disk costs time, not the training
-            partial.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Tensor | None:

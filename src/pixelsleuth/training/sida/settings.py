@@ -5,14 +5,12 @@ Unknown keys, values of another type and settings that exclude each other are re
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pixelsleuth.core.names import suggestion
-from pixelsleuth.core.settings import fill, read_yaml
+from pixelsleuth.core.settings import Count, Natural, NonNegative, OneOf, Positive, Range, fill, read_yaml
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.errors import UsageError
 from pixelsleuth.training.run.settings import RunSettings, ensure_sound, renamed
@@ -40,9 +38,9 @@ MODULES = {
 class Lora:
     """LoRA on the language model; rank 0 for none."""
 
-    rank: int = 8
+    rank: Natural = 8
     alpha: float = 16.0
-    dropout: float = 0.05
+    dropout: Annotated[float, Range(0, below=1)] = 0.05
     targets: tuple[str, ...] = ("q_proj", "v_proj")
 
 
@@ -50,21 +48,21 @@ class Lora:
 class Weights:
     """lambda_det, lambda_txt, lambda_mask of equation 6, lambda_bce, lambda_dice of equation 5."""
 
-    detection: float = 1.0
-    text: float = 1.0
-    mask: float = 1.0
-    bce: float = 2.0
-    dice: float = 0.5
+    detection: NonNegative = 1.0
+    text: NonNegative = 1.0
+    mask: NonNegative = 1.0
+    bce: NonNegative = 2.0
+    dice: NonNegative = 0.5
 
 
 @dataclass(frozen=True)
 class Optimiser:
     """AdamW with linear warmup and one of transformers' schedules; `clip` is the largest norm of the gradient."""
 
-    learning_rate: float = 1e-4
+    learning_rate: Positive = 1e-4
     betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = 0.0
-    warmup: int = 100
+    weight_decay: NonNegative = 0.0
+    warmup: Natural = 100
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     clip: float = 1.0
 
@@ -73,7 +71,7 @@ class Optimiser:
 class RandomModel:
     """Dimensions of a model drawn at random (`start: random`): values of LargeConfig, and pieces of the tokenizer."""
 
-    pieces: int = 150
+    pieces: Count = 150
     sida: dict = field(default_factory=dict)
     clip: dict = field(default_factory=dict)
     sam: dict = field(default_factory=dict)
@@ -84,19 +82,19 @@ class SidaSettings(RunSettings):
     """A whole training of SIDA."""
 
     stage: Literal[1, 2] = 1
-    steps: int = 5000
-    global_batch: int = 40
-    per_device: int = 2
+    steps: Count = 5000
+    global_batch: Count = 40
+    per_device: Count = 2
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     frozen: Literal["fp32", "bf16"] = "bf16"
     gradient_checkpointing: bool = False
-    full: tuple[str, ...] = FULL
+    full: tuple[Annotated[str, OneOf(MODULES)], ...] = FULL
     det_projection: Literal["logits", "hidden"] | None = None
     fusion: Literal["attention", "none", "linear", "tokens"] | None = None
     clip: str | None = None
     descriptions: Literal["given", "measured"] = "given"
     sam_cache: str | None = None
-    workers: int = 4
+    workers: Natural = 4
     tensorboard: bool = False
     lora: Lora = field(default_factory=Lora)
     weights: Weights = field(default_factory=Weights)
@@ -140,18 +138,8 @@ def from_dict(content: Mapping[str, Any]) -> SidaSettings:
 
 
 def ensure_consistent(settings: SidaSettings) -> None:
-    """Refuse settings that cannot be carried out. Raises UsageError."""
+    """Refuse settings that exclude each other. Raises UsageError."""
     ensure_sound(settings)
-    for name in ("global_batch", "per_device"):
-        if getattr(settings, name) < 1:
-            raise UsageError(f"{name} is {getattr(settings, name)}: it must be at least 1.")
-    if settings.optimiser.learning_rate <= 0:
-        raise UsageError("optimiser.learning_rate must be above 0.")
-    if min(dataclasses.astuple(settings.weights)) < 0:
-        raise UsageError("weights must not be negative.")
-    unknown = [name for name in settings.full if name not in MODULES]
-    if unknown:
-        raise UsageError(f"full names no module {unknown[0]!r}{suggestion(unknown[0], MODULES)}.")
     if not settings.full and not settings.lora.rank:
         raise UsageError("Nothing would be trained: give full a module, or lora.rank more than 0.")
     if settings.precision == "fp32" and settings.frozen == "bf16":

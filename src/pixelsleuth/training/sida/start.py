@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pixelsleuth.core.io import replaced
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.sida import prompts
@@ -73,10 +73,8 @@ def _draw(dimensions: RandomModel, folder: Path) -> None:
     except (TypeError, KeyError, ValueError, ZeroDivisionError) as error:
         raise UsageError(f"random does not describe a model ({error}): see recipes/tiny.yaml.") from None
     spread(model)
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    save_large(model, processor(large, tokenizer), partial)
-    os.replace(partial, folder)
+    with replaced(folder) as part:
+        save_large(model, processor(large, tokenizer), part)
 
 
 def train_tokenizer(pieces: int) -> LegacyTokenizer:
