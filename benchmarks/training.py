@@ -90,13 +90,13 @@ def build(size: str, folder: Path, config: SidaSettings, device: str) -> tuple[L
 def examples(count: int) -> list[Example]:
     """Pictures of 640 x 480, the classes in turn; a third carry a mask."""
     random = np.random.default_rng(0)
-    made = []
+    pictures = []
     for i in range(count):
         mask = np.zeros((480, 640), np.uint8)
         mask[100:200, 150:350] = 255
         pixels = random.integers(0, 255, (480, 640, 3), dtype=np.uint8)
-        made.append(Example(pixels, i % 3, QUESTION, ANSWERS[i % 3], mask if i % 3 == 2 else None))
-    return made
+        pictures.append(Example(pixels, i % 3, QUESTION, ANSWERS[i % 3], mask if i % 3 == 2 else None))
+    return pictures
 
 
 def measure(way: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -119,14 +119,14 @@ def measure(way: str, options: argparse.Namespace) -> dict[str, Any]:
         began = time.perf_counter()
         for chunk in chunks:
             batch = collate(processor, chunk).to(device, torch.float32)
-            masked = [one.pixels for one in chunk if one.mask is not None]
+            masked = [example.pixels for example in chunk if example.mask is not None]
             with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
                 dense = cache.dense(masked, batch.sam) if cache is not None and masked else None
                 if way == "release":
-                    seen = torch.stack([processor.sam(one.pixels) for one in chunk]).to(device)
+                    resized = torch.stack([processor.sam(example.pixels) for example in chunk]).to(device)
                     with torch.no_grad():
-                        whole = model.dense(seen)
-                    rows = [i for i, one in enumerate(chunk) if one.mask is not None]
+                        whole = model.dense(resized)
+                    rows = [i for i, example in enumerate(chunk) if example.mask is not None]
                     dense = whole[rows] if rows else None
                 terms, _ = module(batch, dense)
                 (weighted(terms, config) / len(chunks)).backward()

@@ -67,17 +67,17 @@ def test_it_learns_resumes_and_check_takes_it(manifest: Path, encoder: Path, tmp
         recipes.carry_out(recipe, own)
 
 
-@pytest.mark.parametrize("override, told", [
+@pytest.mark.parametrize("override, message", [
     ("baseline=dinov3", "did you mean dinov2"), ("btach=3", "did you mean batch"), ("minutes=-1", "at least 0"),
     ("options.encoder=nowhere", "nowhere"), ("optimiser.schedule=plateau", "validation.every"),
     ("optimiser.decay=2", "at most 1"), ("classes=[real,fake]", "classes is 'fake'"),
     ("classes=[tampered]", "hold real"), ("baseline=lisa", "give start"),
 ])  # fmt: skip
-def test_what_is_wrong_is_told(
-    manifest: Path, encoder: Path, tmp_path: Path, override: str, told: str
+def test_a_wrong_setting_is_refused(
+    manifest: Path, encoder: Path, tmp_path: Path, override: str, message: str
 ) -> None:
     own = settings(manifest, encoder, tmp_path / "out")
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         recipes.carry_out(ROOT / "recipes/baselines/dinov2.yaml", [*own, override])
 
 
@@ -106,13 +106,13 @@ def test_validation_keeps_the_best_and_the_rate_falls_where_it_stands_still(
     assert (out / "log.png").stat().st_size > 5000
     from safetensors.torch import load_file
 
-    stored, told = load_file(kept / "trained.safetensors"), load_file(out / "model/weights.safetensors")
-    assert all(told[name].equal(value) for name, value in stored.items())
+    stored, model = load_file(kept / "trained.safetensors"), load_file(out / "model/weights.safetensors")
+    assert all(model[name].equal(value) for name, value in stored.items())
     for path in [*(out / "checkpoints").glob("step-0000004"), out / "model"]:
         shutil.rmtree(path)
     again = CliRunner().invoke(main, ["train", str(recipe), *own, "--resume"])
     assert again.exit_code == 0, again.output
-    assert [one["loss"] for one in read_log(out / "log.jsonl")] == [one["loss"] for one in log]
+    assert [line["loss"] for line in read_log(out / "log.jsonl")] == [line["loss"] for line in log]
     assert read_log(out / "validation.jsonl") == checked
 
 
@@ -128,12 +128,12 @@ def test_the_rate_falls_as_the_recipe_says(schedule: str, rates: list[float]) ->
 
     how = Optimiser(schedule=schedule, learning_rate=1.0, decay=0.5, decay_every=2)  # type: ignore[arg-type]
     optimiser = optimiser_of(how, [torch.nn.Parameter(torch.zeros(1))])
-    falling, seen = schedule_of(BaselineSettings(optimiser=how, steps=4), optimiser), []
+    falling, used = schedule_of(BaselineSettings(optimiser=how, steps=4), optimiser), []
     for _ in range(4):
-        seen.append(optimiser.param_groups[0]["lr"])
+        used.append(optimiser.param_groups[0]["lr"])
         optimiser.step()
         falling.step()
-    assert seen == pytest.approx(rates, abs=1e-5)
+    assert used == pytest.approx(rates, abs=1e-5)
 
 
 def without(manifest: Path, *labels: str) -> Path:

@@ -1,1 +1,1 @@
-"""Training of the compact model: cached pictures, forgeries on the fly, stages with checkpoints."""
+"""Training by recipes: SIDA, the baselines, FakeVLM, So-Fake-R1 and the bundled detector; `run` holds the loop."""

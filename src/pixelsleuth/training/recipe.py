@@ -1,9 +1,9 @@
 """Training recipes: which kind a YAML file is of, and who carries it out.
 
-`kind:` names one of `KINDS`; without it a recipe is SIDA's. A trainer is a module with two functions:
-`run(content, *, resume) -> Path` trains and returns the folder of the model, `plan(content) -> str` tells what would be
-done and loads no weights. Both get the recipe's values with the command's `key=value` put in, and refuse what they do
-not know before anything is trained.
+`kind:` names one of `KINDS`; a recipe without it is SIDA's. A trainer is a module with two functions:
+`run(content, *, resume) -> Path` trains and returns the folder of the model, `plan(content) -> str` describes the
+training and loads no weights. Both get the recipe's values with the `key=value` of the command put in, and refuse
+unknown ones before anything is trained.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KINDS = {
 
 
 def carry_out(path: Path, overrides: Sequence[str] = (), *, resume: bool = False) -> Path:
-    """Carry out a recipe; the folder of the model that it leaves.
+    """Carry out a recipe and return the folder of the model.
 
     Raises:
         UsageError: the recipe is wrong, or its folder holds a training and `resume` is not set.
@@ -39,16 +39,16 @@ def carry_out(path: Path, overrides: Sequence[str] = (), *, resume: bool = False
 
 
 def plan(path: Path, overrides: Sequence[str] = ()) -> str:
-    """What a recipe would do, as text. Raises UsageError as `carry_out` does."""
+    """Describe the training of a recipe. Raises UsageError as `carry_out` does."""
     trainer, content = _trainer(path, overrides)
     return str(trainer.plan(content))
 
 
 def ensure_new(out: Path, *, resume: bool) -> Path:
-    """Make `out`, where it holds no training or the training is to be resumed.
+    """Make the folder `out`; one that holds a training is refused unless that is resumed.
 
     Raises:
-        UsageError: it holds one. OutputError: it cannot be made.
+        UsageError: it holds a training. OutputError: it cannot be made.
     """
     if not resume and ((out / "log.jsonl").exists() or any(out.glob("checkpoints/step-*"))):
         raise UsageError(f"{out} holds a training: go on with --resume, or name another out.")

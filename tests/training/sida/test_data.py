@@ -40,13 +40,13 @@ def rewritten(
 def test_mixed_batches_hold_every_class_alike_and_see_every_picture(tiny: Tiny) -> None:
     config = tiny("global_batch=6")
     sampler = Sampler(gather(config), config)
-    seen: Counter[tuple[int, int]] = Counter()
+    draws: Counter[tuple[int, int]] = Counter()
     for _ in range(8):
         batch = sampler.next()
         assert Counter(draw.label for draw in batch) == {0: 2, 1: 2, 2: 2}
-        seen.update((draw.label, draw.place) for draw in batch)
-    assert set(seen.values()) == {2}  # 48 draws of 24 pictures
-    assert len(seen) == 24
+        draws.update((draw.label, draw.place) for draw in batch)
+    assert set(draws.values()) == {2}  # 48 draws of 24 pictures
+    assert len(draws) == 24
 
 
 def test_classes_stay_balanced_where_the_batch_is_no_multiple_of_three(tiny: Tiny) -> None:
@@ -88,22 +88,22 @@ def test_a_mixture_follows_its_weights(tiny: Tiny, manifest: Path) -> None:
 def test_an_example_depends_on_its_number_alone(tiny: Tiny) -> None:
     config = tiny("equalise=random")
     loader = Loader(gather(config), config)
-    one, other = (loader.example(Draw(n, 0, 2, 1)) for n in (7, 8))
+    first, other = (loader.example(Draw(n, 0, 2, 1)) for n in (7, 8))
     again = Loader(gather(config), config).example(Draw(7, 0, 2, 1))
-    assert np.array_equal(one.pixels, again.pixels)
-    assert one.pixels.shape != other.pixels.shape or not np.array_equal(one.pixels, other.pixels)
-    assert one.mask is not None
-    assert one.mask.shape == one.pixels.shape[:2]
-    assert set(np.unique(one.mask)) <= {0, 255}
+    assert np.array_equal(first.pixels, again.pixels)
+    assert first.pixels.shape != other.pixels.shape or not np.array_equal(first.pixels, other.pixels)
+    assert first.mask is not None
+    assert first.mask.shape == first.pixels.shape[:2]
+    assert set(np.unique(first.mask)) <= {0, 255}
 
 
-def test_a_broken_picture_is_replaced_and_told(tiny: Tiny, manifest: Path, tmp_path: Path) -> None:
+def test_a_broken_picture_is_replaced_and_counted(tiny: Tiny, manifest: Path, tmp_path: Path) -> None:
     (manifest.parent / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
-    seen = []
+    rows = []
 
     def change(row: dict[str, str]) -> dict[str, str]:
-        seen.append(row)
-        return row | ({"path": "broken.png"} if len(seen) == 1 else {})
+        rows.append(row)
+        return row | ({"path": "broken.png"} if len(rows) == 1 else {})
 
     config = tiny(f"data={rewritten(manifest, tmp_path, change)}")
     loader = Loader(gather(config), config)
@@ -112,7 +112,7 @@ def test_a_broken_picture_is_replaced_and_told(tiny: Tiny, manifest: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    "change,overrides,told",
+    "change,overrides,message",
     [
         (lambda row: row if row["label"] != "real" else None, [], "no usable picture of the class real"),
         (lambda row: row | {"mask": ""}, [], "No tampered picture of the data has a mask"),
@@ -124,10 +124,10 @@ def test_a_broken_picture_is_replaced_and_told(tiny: Tiny, manifest: Path, tmp_p
     ids=["class", "masks", "texts", "label", "validation", "augment"],
 )
 def test_sets_that_cannot_be_learnt_from_are_refused(
-    tiny: Tiny, manifest: Path, tmp_path: Path, change: Callable, overrides: list[str], told: str
+    tiny: Tiny, manifest: Path, tmp_path: Path, change: Callable, overrides: list[str], message: str
 ) -> None:
     config = tiny(f"data={rewritten(manifest, tmp_path, change)}", *overrides)
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         Loader(gather(config), config)
 
 
@@ -157,7 +157,7 @@ def test_what_is_measured_stands_in_for_a_missing_description(
 def test_held_out_groups_are_not_trained_on(tiny: Tiny) -> None:
     config = tiny("validation={every: 2, hold_out: 0.4}")
     material = gather(config)
-    trained = {sample.group for one in material.sets for rows in one for sample in rows}
+    trained = {sample.group for classes in material.sets for rows in classes for sample in rows}
     assert not trained & {sample.group for sample in material.validation}
     assert len(trained) + len(material.validation) == 24
 

@@ -67,7 +67,7 @@ def test_the_first_step_sees_the_golden_losses_and_the_loss_falls(shared: Path, 
     assert lines[0]["detection"] == pytest.approx(detection, abs=1e-4)
     assert lines[0]["bce"] == pytest.approx(golden[2]["mask_bce_loss"], abs=1e-4)
     assert lines[0]["dice"] == pytest.approx(golden[2]["mask_dice_loss"], abs=1e-4)
-    first, last = (np.mean([line["loss"] for line in some]) for some in (lines[:3], lines[-3:]))
+    first, last = (np.mean([line["loss"] for line in part]) for part in (lines[:3], lines[-3:]))
     assert last < 0.5 * first
 
 
@@ -89,12 +89,12 @@ def test_a_tiny_model_learns_24_pictures_by_heart(manifest: Path, tmp_path: Path
         ROOT / "recipes/tiny.yaml", [f"data={manifest}", f"out={tmp_path / 'out'}", *OVERFIT]
     )
     model, processor = load_large(str(train(config)))
-    samples = [sample for one in gather(config).sets for rows in one for sample in rows]
-    seen = judge(model, processor, samples, stage=2, raw=True, texts=24)
-    found = metrics(seen)
-    assert found["balanced_accuracy"] == 1.0
-    assert found["iou"] > 0.8
-    assert [described(s.text) for s in seen] == [s.description for s in samples]
+    samples = [sample for classes in gather(config).sets for rows in classes for sample in rows]
+    judged = judge(model, processor, samples, stage=2, raw=True, texts=24)
+    figures = metrics(judged)
+    assert figures["balanced_accuracy"] == 1.0
+    assert figures["iou"] > 0.8
+    assert [described(s.text) for s in judged] == [s.description for s in samples]
 
 
 def test_stage_one_stage_two_merge_and_check_in_a_row(manifest: Path, tmp_path: Path) -> None:
@@ -110,8 +110,8 @@ def test_stage_one_stage_two_merge_and_check_in_a_row(manifest: Path, tmp_path: 
     run("train", recipe, f"data={manifest}", f"out={first}", *few)
     stage2 = ["start=" + str(first / "model"), "stage=2", "full=[lm_head, mask_decoder, detection]"]
     run("train", recipe, f"data={manifest}", f"out={second}", *few, *stage2)
-    told = run("merge", second, "--out", tmp_path / "merged", "--precision", "fp32")
-    assert "4 LoRA layers folded" in told
+    output = run("merge", second, "--out", tmp_path / "merged", "--precision", "fp32")
+    assert "4 LoRA layers folded" in output
     assert "[END]" in json.loads((tmp_path / "merged" / "added_tokens.json").read_text())
     picture = manifest.parent / "2.png"
     for model in (second / "model", tmp_path / "merged"):
@@ -141,8 +141,8 @@ def test_the_chain_trains_merges_checks_and_evaluates(manifest: Path, tmp_path: 
     env = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads((tmp_path / "out/evaluation/metrics.json").read_text())
-    assert found["data"]["pictures"] == 6
+    metrics_file = json.loads((tmp_path / "out/evaluation/metrics.json").read_text())
+    assert metrics_file["data"]["pictures"] == 6
     assert (tmp_path / "out/evaluation/report.html").is_file()
     assert "[END]" in json.loads((tmp_path / "out/merged/added_tokens.json").read_text())
 

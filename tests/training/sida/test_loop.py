@@ -261,14 +261,14 @@ def test_ablations_of_the_fusion_train_and_load_again(tiny: Tiny, ablation: str)
     assert ps.load(str(model)).engine.model.sida.fusion.how == ablation
 
 
-def test_alarms_are_told_before_hours_are_lost() -> None:
+def test_alarms_sound_before_hours_are_lost() -> None:
     alarms = Alarms(masks=True)
     one_class = np.array([3, 0, 0])
-    told = [text for step in range(WINDOW) for text in alarms.look(step, {"loss": 1.0}, one_class, 0)]
-    assert len(told) == 2
-    assert "predicted real for every picture" in told[0]
-    assert "the mask decoder learns nothing" in told[1]
-    assert not alarms.look(WINDOW, {"loss": 1.0}, one_class, 0)  # told once
+    sentences = [text for step in range(WINDOW) for text in alarms.look(step, {"loss": 1.0}, one_class, 0)]
+    assert len(sentences) == 2
+    assert "predicted real for every picture" in sentences[0]
+    assert "the mask decoder learns nothing" in sentences[1]
+    assert not alarms.look(WINDOW, {"loss": 1.0}, one_class, 0)  # reported once
     with pytest.raises(TrainingError, match="step 31 is not finite"):
         alarms.look(31, {"loss": float("nan")}, one_class, 1)
 

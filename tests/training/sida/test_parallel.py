@@ -60,21 +60,24 @@ def ended(processes: list[subprocess.Popen[bytes]]) -> None:
 @pytest.mark.slow
 def test_two_processes_give_the_losses_of_one(manifest: Path, tmp_path: Path) -> None:
     """Micro-batches hold one class each, so that in every step one process has no mask in its last one."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    running = start(manifest, two, 2)
-    train(read_settings(ROOT / "recipes/tiny.yaml", [f"data={manifest}", f"out={one}", *OVERRIDES]))
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    running = start(manifest, shared, 2)
+    train(read_settings(ROOT / "recipes/tiny.yaml", [f"data={manifest}", f"out={alone}", *OVERRIDES]))
     ended(running)
     keys = ("loss", "detection", "text", "bce", "dice", "gradient_norm", "correct")
     values = [
-        np.array([[line[key] for key in keys] for line in read_log(out / "log.jsonl")]) for out in (one, two)
+        np.array([[line[key] for key in keys] for line in read_log(out / "log.jsonl")])
+        for out in (alone, shared)
     ]
     assert values[0].shape == (3, len(keys))
     np.testing.assert_allclose(values[1], values[0], rtol=3e-4, atol=1e-6)
-    weights = [checkpoints.read(out / "checkpoints" / "step-0000003")[1]["trained"] for out in (one, two)]
+    weights = [
+        checkpoints.read(out / "checkpoints" / "step-0000003")[1]["trained"] for out in (alone, shared)
+    ]
     # Adam's first steps move by the sign of a gradient: what differs by rounding alone stays within a few of them
     for name, value in weights[0].items():
         np.testing.assert_allclose(weights[1][name].numpy(), value.numpy(), atol=4e-3)
-    assert (two / "model" / "model.safetensors").is_file()
+    assert (shared / "model" / "model.safetensors").is_file()
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def test_the_recipes_hold_the_papers_values() -> None:
 
 
 @pytest.mark.parametrize(
-    "override,told",
+    "override,message",
     [
         ("stpes=3", "did you mean steps"),
         ("lora.rnak=3", "no setting lora.rnak; did you mean lora.rank"),
@@ -59,8 +59,8 @@ def test_the_recipes_hold_the_papers_values() -> None:
         ("steps=[", "is no YAML"),
     ],
 )
-def test_what_cannot_be_carried_out_is_refused(override: str, told: str) -> None:
-    with pytest.raises(UsageError, match=told.replace("[", r"\[")):
+def test_what_cannot_be_carried_out_is_refused(override: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message.replace("[", r"\[")):
         read_settings(ROOT / "recipes/tiny.yaml", ["data=m.csv", "out=x", override])
 
 
@@ -73,7 +73,7 @@ def test_overrides_reach_nested_settings_and_off_is_a_word() -> None:
         "optimiser.learning_rate=1e-3",
     ]
     config = read_settings(ROOT / "recipes/tiny.yaml", own)
-    assert [(one.path, one.weight) for one in config.data] == [("a", 2.0), ("b", 1.0)]
+    assert [(source.path, source.weight) for source in config.data] == [("a", 2.0), ("b", 1.0)]
     assert (config.out, config.lora.rank, config.equalise, config.optimiser.learning_rate) == (
         "1",
         2,
@@ -83,9 +83,9 @@ def test_overrides_reach_nested_settings_and_off_is_a_word() -> None:
 
 
 def test_only_what_decides_the_result_counts_as_different() -> None:
-    one = to_dict(SidaSettings(out="a", workers=1))
-    assert differences(one, to_dict(SidaSettings(out="b", workers=2))) == []
-    assert differences(one, to_dict(SidaSettings(seed=4))) == ["seed"]
+    before = to_dict(SidaSettings(out="a", workers=1))
+    assert differences(before, to_dict(SidaSettings(out="b", workers=2))) == []
+    assert differences(before, to_dict(SidaSettings(seed=4))) == ["seed"]
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

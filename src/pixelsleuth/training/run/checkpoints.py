@@ -6,7 +6,7 @@
                                  state.json              step, configuration, sampler, schedule, best so far
     OUT/checkpoints/best-0000080/trained.safetensors, state.json
 
-A folder is filled under another name and then renamed. Older ones go only when a newer one stands.
+A folder is filled under a hidden name and then renamed. Older ones go only when a newer one stands.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ class Keeper:
 
     def steps(self) -> list[Path]:
         """Checkpoints of steps, the oldest first."""
-        found = [path for path in self.folder.glob("step-*") if STEP.search(path.name) and path.is_dir()]
-        return sorted(found, key=lambda path: int(path.name[5:]))
+        folders = [path for path in self.folder.glob("step-*") if STEP.search(path.name) and path.is_dir()]
+        return sorted(folders, key=lambda path: int(path.name[5:]))
 
     def purge(self, best: str | None) -> None:
-        """Remove all but the last `keep` steps and the best; and what killed runs left."""
+        """Remove all but the last `keep` steps and the best."""
         for path in self.steps()[: -self.keep]:
             shutil.rmtree(path, ignore_errors=True)
         for path in self.folder.glob("best-*"):
@@ -77,13 +77,13 @@ class Keeper:
         Raises:
             UsageError: there are some and all are damaged.
         """
-        found = self.steps()
-        for path in reversed(found):
+        folders = self.steps()
+        for path in reversed(folders):
             try:
                 return read(path)
             except UsageError:
                 continue
-        if found:
+        if folders:
             raise UsageError(f"All checkpoints in {self.folder} are damaged: start anew with another out.")
         return None
 
@@ -137,7 +137,7 @@ def is_training(folder: Path) -> bool:
 
 
 def find(folder: Path) -> Path | None:
-    """The checkpoint that a path means: itself, or the best (else the last) of a training's folder; None for others."""
+    """The checkpoint of a path: itself, or the best (else the last) of a training's folder; None for other folders."""
     if is_training(folder):
         return folder
     inside = folder / "checkpoints"
@@ -165,8 +165,8 @@ def restore_moments(
 ) -> None:
     """Put back what `moments` gave, each laid out in memory as its parameter is."""
     optimiser.state.clear()
-    for place, value in stored.items():
-        name, _, key = place.partition("//")
+    for entry, value in stored.items():
+        name, _, key = entry.partition("//")
         parameter = named[name]
         optimiser.state[parameter][key] = (
             value.clone() if key == "step" else torch.empty_like(parameter, dtype=value.dtype).copy_(value)
@@ -180,7 +180,9 @@ def restore_weights(named: Mapping[str, nn.Parameter], stored: Tensors, name: st
         UsageError: names or shapes differ from the model's.
     """
     wrong = [
-        k for k in {*named, *stored} if k not in named or k not in stored or named[k].shape != stored[k].shape
+        key
+        for key in {*named, *stored}
+        if key not in named or key not in stored or named[key].shape != stored[key].shape
     ]
     if wrong:
         raise UsageError(

@@ -134,7 +134,7 @@ class Loop:
         left = self.seconds - self.spent
         with watched(self.step, self.steps, main=step.main, parts=step.parts, within=left) as progress:
             if self.step:
-                progress.say(f"Resumed behind step {self.step}.")
+                progress.say(f"Resumed after step {self.step}.")
             last = self.step if self._over(step) else self.steps
             self.last = time.monotonic()
             for batch, state in step.feed.batches(self.step, last):
@@ -160,9 +160,11 @@ class Loop:
             self.validation_log.rewind(self.step)
 
     def _over(self, step: Step) -> bool:
+        """True after the last step, the last minute, or where more steps would change nothing."""
         return self.step >= self.steps or self.spent >= self.seconds or step.exhausted()
 
     def _take(self, step: Step, batch: Any, alarms: Alarms, progress: Progress, board: Board | None) -> None:
+        """One step, its alarms, and its line of the log."""
         taken = step.take(batch)
         self.step += 1
         now = time.monotonic()
@@ -204,6 +206,7 @@ class Loop:
         return True
 
     def _save(self, step: Step, sampler: Any, progress: Progress, *, last: bool) -> None:
+        """Write a checkpoint; a full disk ends the training only at the last one."""
         parts, facts = step.state()
         facts = self.facts | facts | {
             "step": self.step, "sampler": sampler, "spent": self.spent,

@@ -24,7 +24,7 @@ OTHERS = {
     "seconds",
     "alarms",
 }
-"""What a line of the log holds besides the parts of the loss."""
+"""Keys of a line of the log that are no parts of the loss."""
 
 
 def plot_log(folder: Path) -> Path | None:
@@ -70,13 +70,15 @@ def plot_log(folder: Path) -> Path | None:
 
 
 def curves(axis: Any, steps: Sequence[int], values: dict[str, list[float]]) -> None:
-    """Each curve thin as it is, and thick as its running mean."""
-    for name, one in values.items():
-        width = max(1, len(one) // 40)
-        smooth = np.convolve(np.pad(one, (width - 1, 0), mode="edge"), np.ones(width) / width, mode="valid")
+    """Draw each curve twice: thin as it is, thick as its running mean."""
+    for name, points in values.items():
+        width = max(1, len(points) // 40)
+        smooth = np.convolve(
+            np.pad(points, (width - 1, 0), mode="edge"), np.ones(width) / width, mode="valid"
+        )
         (line,) = axis.plot(steps, smooth, lw=1.4, label=name)
         if width > 1:
-            axis.plot(steps, one, lw=0.5, alpha=0.35, color=line.get_color())
+            axis.plot(steps, points, lw=0.5, alpha=0.35, color=line.get_color())
     axis.legend(frameon=False)
 
 

@@ -1,7 +1,7 @@
-"""`--dry-run`: what would be trained, the memory, the steps, the disk, before a GPU hour is spent.
+"""`--dry-run`: which parameters would learn, on how many pictures, with how much memory and disk.
 
-No weight is read: dimensions come from the start's configuration, or, where a 7B or 13B start is not at hand, are
-those of its size.
+No weight is read. Dimensions come from the start's configuration; where the start is not at hand and its name says 7B
+or 13B, they are those of that size.
 """
 
 from __future__ import annotations
@@ -78,15 +78,15 @@ def dimensions_of(settings: SidaSettings) -> LargeConfig:
         return LargeConfig({"decoder": "sam", **drawn.sida, "language": language}, drawn.clip, drawn.sam)
     folder = Path(settings.start)
     if folder.is_dir():
-        told = read_json(folder / "config.json")
-        if told.get("model_type") == checkpoint.MODEL_TYPE:
-            return LargeConfig(told["sida"], told["clip"], told["sam"], told.get("layer", -2))
+        config = read_json(folder / "config.json")
+        if config.get("model_type") == checkpoint.MODEL_TYPE:
+            return LargeConfig(config["sida"], config["clip"], config["sam"], config.get("layer", -2))
         shards = Shards(folder)
         names = {*shards.names, "model.sida_fc1.weight"}
         sida, sam = dimensions(
-            told, lambda name: shards.shape(name) if name in shards.names else (256, 3), names
+            config, lambda name: shards.shape(name) if name in shards.names else (256, 3), names
         )
-        tower = folder / str(told.get("mm_vision_tower"))
+        tower = folder / str(config.get("mm_vision_tower"))
         vision: dict[str, Any] = read_json(tower / "config.json") if tower.is_dir() else dict(CLIP)
         vision = vision.get("vision_config", vision)
         return LargeConfig(sida, {key: vision[key] for key in checkpoint.CLIP_KEYS if key in vision}, sam)
@@ -130,21 +130,15 @@ def _memory(settings: SidaSettings, large: LargeConfig, whole: int, learns: int)
     state = learns * 12  # gradient and two moments, fp32
     tokens = PROMPT + large.picture_tokens + ANSWER[settings.stage]
     width = 4 if settings.precision == "fp32" else 2
-    one = language["hidden_size"] * tokens * settings.per_device
-    activations = one * language["num_hidden_layers"] * KEPT[settings.gradient_checkpointing] * width // 2
+    layer = language["hidden_size"] * tokens * settings.per_device
+    activations = layer * language["num_hidden_layers"] * KEPT[settings.gradient_checkpointing] * width // 2
     side = large.sam["image_size"] // large.sam["patch_size"]
-    sam = (
+    attention = (
         settings.per_device * side**4 * large.sam["num_attention_heads"] * width
-    )  # one global attention, at worst
-    parts = (
-        ("weights", weights),
-        ("gradients and moments", state),
-        ("activations", activations),
-        ("SAM", sam),
-    )
-    told = ", ".join(f"{name} {_size(size)}" for name, size in parts)
-    total = _size(sum(size for _, size in parts))
-    return [f"Memory a device, estimated, without sharding: {total} ({told})."]
+    )  # a global layer of SAM's
+    parts = {"weights": weights, "gradients and moments": state, "activations": activations, "SAM": attention}
+    details = ", ".join(f"{name} {_size(size)}" for name, size in parts.items())
+    return [f"Memory a device, estimated, without sharding: {_size(sum(parts.values()))} ({details})."]
 
 
 def _disk(
@@ -152,22 +146,19 @@ def _disk(
 ) -> list[str]:
     checkpoints = learns * 12 * (settings.checkpoints.keep + 1) + learns * 4 * bool(settings.validation.every)
     model = whole * BYTES[settings.frozen]
-    needed = checkpoints + model
-    told = f"checkpoints {_size(checkpoints)}, model {_size(model)}"
+    parts = {"checkpoints": checkpoints, "model": model}
     if settings.sam_cache:
         side = large.sam["image_size"] // large.sam["patch_size"]
         width = 4 if settings.precision == "fp32" else 2
-        cache = material.masks * large.sam["output_channels"] * side * side * width
-        needed += cache
-        told += f", SAM's embeddings {_size(cache)}"
-    home = next(one for one in [Path(settings.out), *Path(settings.out).absolute().parents] if one.is_dir())
-    free = shutil.disk_usage(home).free
-    lines = [f"Disk: {_size(needed)} ({told}); {_size(free)} are free at {home}."]
-    return (
-        lines
-        if needed <= free
-        else [*lines, "That is too little: name another out, or a smaller checkpoints.keep."]
-    )
+        parts["SAM's embeddings"] = material.masks * large.sam["output_channels"] * side * side * width
+    needed, out = sum(parts.values()), Path(settings.out)
+    folder = next(path for path in [out, *out.absolute().parents] if path.is_dir())
+    free = shutil.disk_usage(folder).free
+    details = ", ".join(f"{name} {_size(size)}" for name, size in parts.items())
+    lines = [f"Disk: {_size(needed)} ({details}); {_size(free)} are free at {folder}."]
+    if needed > free:
+        lines.append("That is too little: name another out, or a smaller checkpoints.keep.")
+    return lines
 
 
 def _size(count: float) -> str:

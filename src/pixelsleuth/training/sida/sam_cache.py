@@ -1,7 +1,7 @@
-"""Embeddings of SAM's frozen image encoder, kept on disk: it looks at each picture once in a whole training.
+"""Embeddings of SAM's frozen image encoder, kept on disk: the encoder runs once a picture in a whole training.
 
-A file is named by the pixels that it stands for, inside a folder named by the encoder's weights, so that another
-checkpoint or another picture never finds a wrong one. What is stored is what the encoder gave, unrounded.
+A file is named by a digest of the picture's pixels, its folder by one of the encoder's weights, so no embedding is
+taken for another's. Embeddings are stored unrounded.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class SamCache:
     """Dense embeddings (C, h, w) by picture.
 
     Args:
-        folder: where they lie; made when the first is written.
-        model: whose image encoder is asked for what is not there yet.
+        folder: where embeddings are kept; made with the first.
+        model: its image encoder computes those that are missing.
     """
 
     def __init__(self, folder: Path, model: LargeSida) -> None:

@@ -1,7 +1,7 @@
-"""What a training starts from: a SIDA checkpoint, a LISA checkpoint (SIDA's modules are then added), or a random draw.
+"""The start of a training: a SIDA checkpoint, a LISA checkpoint (SIDA's modules are then added), or a random model.
 
-Tokens that the start lacks get rows of their own behind the embedding: the mean of the others, with a little noise. The
-whole start is the same for the same seed.
+Tokens that the start lacks get new rows at the end of the embedding: the mean of the others, with a little noise. The
+same seed gives the same start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from pixelsleuth.core.io import replaced
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.sida import prompts
-from pixelsleuth.models.sida.checkpoint import load_large, processor, save_large
+from pixelsleuth.models.sida.checkpoint import load_large, save_large
+from pixelsleuth.models.sida.checkpoint import processor as processor_of
 from pixelsleuth.models.sida.large import LargeConfig, LargeSida, spread
 from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.published import marks_picture
@@ -37,9 +38,9 @@ PUBLISHED_FUSION = {"project": "model.sida_fc1", "attention": "model.attention_l
 
 
 def load_start(settings: SidaSettings) -> tuple[LargeSida, SidaProcessor]:
-    """Model and processor at step 0, on the CPU, tokens of the stage added, the fusion as the configuration wants it.
+    """Model and processor at step 0, on the CPU, with the tokens of the stage and the fusion of the settings.
 
-    Weights are read in the precision that frozen ones shall have, so that a host needs no more memory than that.
+    Weights are read in the precision of frozen ones, so that the host needs no more memory than that.
 
     Raises:
         UsageError: the start is missing, damaged, or of another shape than what `random` or `fusion` ask for.
@@ -50,18 +51,18 @@ def load_start(settings: SidaSettings) -> tuple[LargeSida, SidaProcessor]:
         if not (folder / "config.json").is_file():
             _draw(settings.random, folder)
             torch.manual_seed(settings.seed)  # what follows must not depend on whether the start was there
-        model, made = load_large(str(folder))
+        model, processor = load_large(str(folder))
     else:
-        model, made = _loaded(settings)
-    marks = prompts.MARKS if made.marked else ()
+        model, processor = _loaded(settings)
+    marks = prompts.MARKS if processor.marked else ()
     added = ["[CLS]", "[SEG]", *marks, *(["[END]"] if settings.stage == 2 else [])]
-    made = _with_tokens(model, made, added)
+    processor = _with_tokens(model, processor, added)
     _set_fusion(model, settings)
-    return model, made
+    return model, processor
 
 
 def _draw(dimensions: RandomModel, folder: Path) -> None:
-    """Write a random model, its tokenizer trained on the prompts, as a folder; all or nothing."""
+    """Write the folder of a random model and of a tokenizer trained on the prompts, whole or not at all."""
     tokenizer = train_tokenizer(dimensions.pieces)
     sida = json.loads(json.dumps(dimensions.sida))
     language = {"attn_implementation": "sdpa", **sida.get("language", {}), "vocab_size": len(tokenizer)}
@@ -74,11 +75,11 @@ def _draw(dimensions: RandomModel, folder: Path) -> None:
         raise UsageError(f"random does not describe a model ({error}): see recipes/tiny.yaml.") from None
     spread(model)
     with replaced(folder) as part:
-        save_large(model, processor(large, tokenizer), part)
+        save_large(model, processor_of(large, tokenizer), part)
 
 
 def train_tokenizer(pieces: int) -> LegacyTokenizer:
-    """A SentencePiece model of `pieces` pieces, learnt from the prompts, with SIDA's tokens behind."""
+    """A SentencePiece model of `pieces` pieces, trained on the prompts, and SIDA's tokens after them."""
     from sentencepiece import SentencePieceTrainer
 
     lines = [prompts.prompt(prompts.QUESTION_WHY), prompts.SYSTEM_LLAMA_2, *prompts.ANSWERS, *prompts.CANNED]
@@ -99,21 +100,22 @@ def train_tokenizer(pieces: int) -> LegacyTokenizer:
 
 
 def _loaded(settings: SidaSettings) -> tuple[LargeSida, SidaProcessor]:
+    """Model and processor of a SIDA or LISA checkpoint."""
     folder = hub.resolve(settings.start)
     dtype = torch.float32 if settings.frozen == "fp32" else torch.bfloat16
     tokenizer = LegacyTokenizer.from_folder(folder)
     if {"[CLS]", "[SEG]"} <= set(tokenizer.added):
         return load_large(settings.start, dtype=dtype, clip=settings.clip)
-    told = read_json(folder / "config.json")
-    marks = prompts.MARKS if marks_picture(told, tokenizer.added) else ()
+    config = read_json(folder / "config.json")
+    marks = prompts.MARKS if marks_picture(config, tokenizer.added) else ()
     weights = _WithSida(Shards(folder), tokenizer, settings, marks)
-    clip = told.get("mm_vision_tower")
+    clip = config.get("mm_vision_tower")
     beside = folder / str(clip)
-    with tempfile.TemporaryDirectory() as place:
-        shutil.copy(folder / "config.json", place)
-        weights.tokenizer.save(Path(place))
+    with tempfile.TemporaryDirectory() as temporary:
+        shutil.copy(folder / "config.json", temporary)
+        weights.tokenizer.save(Path(temporary))
         tower = settings.clip or (str(beside.resolve()) if clip and beside.is_dir() else None)
-        return load_large(place, dtype=dtype, clip=tower, weights=weights)
+        return load_large(temporary, dtype=dtype, clip=tower, weights=weights)
 
 
 class _WithSida:
@@ -136,8 +138,8 @@ class _WithSida:
             self.fresh[f"model.cls_head.0.{name}"] = value
         fusion = DetectionFusion(out, 8, projection=settings.det_projection or "logits", hidden=rows[1])
         for name, value in fusion.state_dict().items():
-            part, _, rest = name.partition(".")
-            self.fresh[f"{PUBLISHED_FUSION[part]}.{rest}"] = value
+            part, _, inner = name.partition(".")
+            self.fresh[f"{PUBLISHED_FUSION[part]}.{inner}"] = value
         self.fresh = {key: value for key, value in self.fresh.items() if key not in shards.names}
 
     @property
@@ -170,14 +172,14 @@ def longer(table: Tensor, rows: int) -> Tensor:
     return torch.cat([table, (whole.mean(0) + noise).to(table.dtype)])
 
 
-def _with_tokens(model: LargeSida, made: SidaProcessor, words: list[str]) -> SidaProcessor:
-    """Add the tokens that are lacking, and their rows; the processor that knows them."""
-    lacking = [word for word in words if word not in made.tokenizer.added]
+def _with_tokens(model: LargeSida, processor: SidaProcessor, words: list[str]) -> SidaProcessor:
+    """Add the missing tokens and their rows; the processor that knows them."""
+    lacking = [word for word in words if word not in processor.tokenizer.added]
     if not lacking:
-        return made
-    first = len(made.tokenizer)
-    added = made.tokenizer.added | {word: first + i for i, word in enumerate(lacking)}
-    tokenizer = LegacyTokenizer(made.tokenizer.model, added)
+        return processor
+    first = len(processor.tokenizer)
+    added = processor.tokenizer.added | {word: first + i for i, word in enumerate(lacking)}
+    tokenizer = LegacyTokenizer(processor.tokenizer.model, added)
     rows = max(len(tokenizer), model.sida.language.config.vocab_size)
     for module in (model.sida.language.model.embed_tokens, model.sida.language.lm_head):
         module.weight = nn.Parameter(longer(module.weight.data, rows), requires_grad=False)
@@ -186,22 +188,24 @@ def _with_tokens(model: LargeSida, made: SidaProcessor, words: list[str]) -> Sid
     model.sida.language.config.vocab_size = rows
     language = model.config.sida["language"] | {"vocab_size": rows}
     model.config = dataclasses.replace(model.config, sida=model.config.sida | {"language": language})
-    again = processor(model.config, tokenizer)
-    again.template = made.template
-    return again
+    extended = processor_of(model.config, tokenizer)
+    extended.template = processor.template
+    return extended
 
 
 def _set_fusion(model: LargeSida, settings: SidaSettings) -> None:
-    """Put the fusion of an ablation in the place of the start's, drawn anew, where they differ."""
+    """Replace the start's fusion by a new random one where the settings ask for another kind."""
     now = {"fusion": "attention", "det_projection": "logits"} | model.config.sida
-    asked = {"fusion": settings.fusion, "det_projection": settings.det_projection}
-    wanted: dict[str, Any] = {key: value or now[key] for key, value in asked.items()}
-    if wanted.items() <= now.items():
+    chosen: dict[str, Any] = {
+        "fusion": settings.fusion or now["fusion"],
+        "det_projection": settings.det_projection or now["det_projection"],
+    }
+    if chosen.items() <= now.items():
         return
-    model.config = dataclasses.replace(model.config, sida=now | wanted)
+    model.config = dataclasses.replace(model.config, sida=now | chosen)
     fusion = DetectionFusion(
-        now["out"], now.get("heads", 8), projection=wanted["det_projection"],
-        hidden=model.sida.language.config.hidden_size, how=wanted["fusion"],
+        now["out"], now.get("heads", 8), projection=chosen["det_projection"],
+        hidden=model.sida.language.config.hidden_size, how=chosen["fusion"],
     )  # fmt: skip
     model.sida.fusion = fusion.to(next(model.parameters()).device)
-    model.sida.config = dataclasses.replace(model.sida.config, **wanted)
+    model.sida.config = dataclasses.replace(model.sida.config, **chosen)

@@ -222,7 +222,7 @@ def begin(settings: SidaSettings, *, resume: bool = False) -> tuple[Loop, SidaSt
         UsageError: data, start or an earlier run do not fit.
     """
     torch.use_deterministic_algorithms(True, warn_only=True)
-    accelerator = parallel.accelerator(
+    accelerator = parallel.make_accelerator(
         precision=settings.precision, batch=settings.global_batch, micro=settings.per_device,
         clip=settings.optimiser.clip,
     )  # fmt: skip
