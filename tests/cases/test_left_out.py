@@ -169,7 +169,7 @@ def test_what_train_reads_is_told_on_standard_error(
 
 
 def test_the_forge_counts_the_same(manifest: Path, tmp_path: Path) -> None:
-    from pixelsleuth.forge.recipe import ForgeConfig
+    from pixelsleuth.forge.configuration import ForgeConfig
     from pixelsleuth.forge.sources import Context, count_unusable, inspect, list_photographs
     from pixelsleuth.forge.stages import attempt, read_rows
 

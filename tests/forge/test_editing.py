@@ -11,9 +11,9 @@ import pytest
 
 from pixelsleuth.errors import Rejected
 from pixelsleuth.forge import diffusion, editing
+from pixelsleuth.forge.configuration import EditConfig, ForgeConfig
 from pixelsleuth.forge.editing import changed_pixels, paste_back
 from pixelsleuth.forge.locating import png
-from pixelsleuth.forge.recipe import EditConfig, ForgeConfig
 from pixelsleuth.forge.sources import Context
 from pixelsleuth.forge.stages import write_file
 

@@ -16,6 +16,15 @@ from hypothesis import strategies as st
 
 from pixelsleuth.errors import Unavailable, Unfinished, UsageError
 from pixelsleuth.forge import objects
+from pixelsleuth.forge.configuration import (
+    ChoicesConfig,
+    DescriptionsConfig,
+    EditConfig,
+    ForgeConfig,
+    LlmConfig,
+    ObjectsConfig,
+    OutputConfig,
+)
 from pixelsleuth.forge.describe import from_record, sida_text
 from pixelsleuth.forge.llm import JsonChat, Malformed, estimate
 from pixelsleuth.forge.objects import (
@@ -27,15 +36,6 @@ from pixelsleuth.forge.objects import (
     name_object,
 )
 from pixelsleuth.forge.pipeline import run_forge
-from pixelsleuth.forge.recipe import (
-    ChoicesConfig,
-    DescriptionsConfig,
-    EditConfig,
-    ForgeConfig,
-    LlmConfig,
-    ObjectsConfig,
-    OutputConfig,
-)
 from pixelsleuth.forge.sources import Context
 from pixelsleuth.forge.stages import attempt, read_rows
 

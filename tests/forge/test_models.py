@@ -13,9 +13,7 @@ import pytest
 pytest.importorskip("diffusers", reason="needs the extra forge")
 
 from pixelsleuth.errors import UsageError
-from pixelsleuth.forge.generators import REGISTRY, find_generator
-from pixelsleuth.forge.pipeline import run_forge
-from pixelsleuth.forge.recipe import (
+from pixelsleuth.forge.configuration import (
     ChoicesConfig,
     EditConfig,
     ForgeConfig,
@@ -23,6 +21,8 @@ from pixelsleuth.forge.recipe import (
     OutputConfig,
     SynthesisConfig,
 )
+from pixelsleuth.forge.generators import REGISTRY, find_generator
+from pixelsleuth.forge.pipeline import run_forge
 from pixelsleuth.forge.stages import read_rows
 
 

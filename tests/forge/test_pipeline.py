@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from pixelsleuth.errors import UsageError
+from pixelsleuth.forge.configuration import ForgeConfig, read_config
 from pixelsleuth.forge.pipeline import run_forge
-from pixelsleuth.forge.recipe import ForgeConfig, read_config
 from pixelsleuth.forge.stages import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 from pixelsleuth.errors import UsageError
+from pixelsleuth.forge.configuration import ForgeConfig, OutputConfig
 from pixelsleuth.forge.pipeline import run_forge
-from pixelsleuth.forge.recipe import ForgeConfig, OutputConfig
 from pixelsleuth.forge.review.decisions import Decision, agreement, append_decision, read_decisions
 from pixelsleuth.forge.review.server import Review, make_server
 from pixelsleuth.forge.stages import read_rows

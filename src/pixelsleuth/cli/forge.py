@@ -44,7 +44,7 @@ def forge(
     for module, package in (("cv2", "opencv-python-headless"), ("yaml", "pyyaml")):
         if find_spec(module) is None:
             raise MissingExtra(package, "forge")
-    from pixelsleuth.forge.recipe import read_config
+    from pixelsleuth.forge.configuration import read_config
 
     settings = read_config(config, [*overrides, *(["allow_outside=true"] * allow_outside)])
     if review:

@@ -21,8 +21,8 @@ from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.equalise import Draw, Equalised, draw_for, equalised
 from pixelsleuth.errors import MissingExtra
 from pixelsleuth.forge.card import data_card
+from pixelsleuth.forge.configuration import ForgeConfig
 from pixelsleuth.forge.locating import load_mask, png
-from pixelsleuth.forge.recipe import ForgeConfig
 from pixelsleuth.forge.sources import Context, photograph
 from pixelsleuth.forge.stages import Row, read_rows, write_file, write_rows
 from pixelsleuth.pictures.images import open_picture

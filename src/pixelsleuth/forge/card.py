@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.forge.recipe import ForgeConfig
+from pixelsleuth.forge.configuration import ForgeConfig
 from pixelsleuth.forge.stages import read_rows
 
 

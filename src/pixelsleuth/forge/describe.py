@@ -17,9 +17,9 @@ from pixelsleuth.core.settings import fill
 from pixelsleuth.data.equalise import Draw, SizePolicy, encode, resized
 from pixelsleuth.errors import PixelSleuthError, UsageError
 from pixelsleuth.forge.assemble import finished
+from pixelsleuth.forge.configuration import LlmConfig
 from pixelsleuth.forge.llm import Malformed, client_for
 from pixelsleuth.forge.locating import load_mask
-from pixelsleuth.forge.recipe import LlmConfig
 from pixelsleuth.forge.sources import Context
 from pixelsleuth.forge.stages import Row
 

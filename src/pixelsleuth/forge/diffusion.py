@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from pixelsleuth.errors import MissingExtra, UsageError
-from pixelsleuth.forge.recipe import EditConfig
+from pixelsleuth.forge.configuration import EditConfig
 
 
 def device_of(setting: str) -> str:

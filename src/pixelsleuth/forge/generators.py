@@ -16,9 +16,9 @@ import numpy as np
 from pixelsleuth.core.names import nearest
 from pixelsleuth.data.equalise import random_for
 from pixelsleuth.errors import Rejected, UsageError
+from pixelsleuth.forge.configuration import SynthesisConfig
 from pixelsleuth.forge.diffusion import accepted, device_of, diffusion_pipeline
 from pixelsleuth.forge.locating import png
-from pixelsleuth.forge.recipe import SynthesisConfig
 from pixelsleuth.forge.sources import CARRIED, Context, photograph
 from pixelsleuth.forge.stages import Row, write_file
 

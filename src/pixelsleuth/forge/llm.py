@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pixelsleuth.core.chat import ChatClient
 from pixelsleuth.core.completion import image_part
 from pixelsleuth.errors import EndpointError, EndpointRefused, Unavailable, UsageError
-from pixelsleuth.forge.recipe import LlmConfig
+from pixelsleuth.forge.configuration import LlmConfig
 
 T = TypeVar("T")
 PATIENCE = 3

@@ -20,9 +20,9 @@ import numpy as np
 
 from pixelsleuth.data.equalise import random_for, resized
 from pixelsleuth.errors import Rejected
+from pixelsleuth.forge.configuration import MasksConfig
 from pixelsleuth.forge.diffusion import device_of, loading
 from pixelsleuth.forge.edits import Random, free_shape, outline_shape
-from pixelsleuth.forge.recipe import MasksConfig
 from pixelsleuth.forge.sources import Context, photograph, size_policy
 from pixelsleuth.forge.stages import Row, write_file
 

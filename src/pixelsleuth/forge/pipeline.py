@@ -18,8 +18,8 @@ from typing import Any
 
 from pixelsleuth.errors import UsageError
 from pixelsleuth.forge import assemble, describe, editing, locating, objects, sources
+from pixelsleuth.forge.configuration import ForgeConfig
 from pixelsleuth.forge.llm import estimate
-from pixelsleuth.forge.recipe import ForgeConfig
 from pixelsleuth.forge.review.decisions import apply_decisions
 from pixelsleuth.forge.sources import Context
 from pixelsleuth.forge.stages import Processes, Row, Stage, locked, read_rows, run_stage, write_rows

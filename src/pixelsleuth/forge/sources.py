@@ -22,7 +22,7 @@ from pixelsleuth.data.left_out import ABSENT, DOUBLE, NO_PICTURE, UNREADABLE, Le
 from pixelsleuth.data.source import Source
 from pixelsleuth.data.tables import open_table
 from pixelsleuth.errors import PictureNotFound, UsageError
-from pixelsleuth.forge.recipe import ForgeConfig
+from pixelsleuth.forge.configuration import ForgeConfig
 from pixelsleuth.forge.stages import Row, read_rows, sha256_of, write_rows
 from pixelsleuth.pictures.files import find_pictures
 from pixelsleuth.pictures.images import open_picture

@@ -26,8 +26,8 @@ import numpy as np
 
 from pixelsleuth.errors import OutputError, PixelSleuthError, UsageError
 from pixelsleuth.forge.assemble import finished, pixels_of
+from pixelsleuth.forge.configuration import ForgeConfig
 from pixelsleuth.forge.locating import load_mask, png
-from pixelsleuth.forge.recipe import ForgeConfig
 from pixelsleuth.forge.review.decisions import (
     DECISIONS,
     Decision,
