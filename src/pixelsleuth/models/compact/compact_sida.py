@@ -1,4 +1,4 @@
-"""The compact SIDA: the same modules at a laptop's size, with the forensic encoder.
+"""The compact SIDA: SIDA's modules at a laptop's size behind the forensic encoder, and its rows of token ids.
 
 A checkpoint is a folder with `config.json` and `model.safetensors`.
 """
@@ -22,6 +22,7 @@ from pixelsleuth.models.tensor_files import read_tensors
 from pixelsleuth.models.weights import ensure_finite, ensure_fits, read_config, shapes_of
 
 IGNORE = -100
+"""The target that cross entropy leaves out."""
 PREFIX = tuple(IDS[word] for word in PROMPT_BEFORE)
 PROMPT = tuple(IDS[word] for word in PROMPT_AFTER)
 CLS_AT = len(PROMPT) - 1
@@ -33,7 +34,7 @@ LANGUAGE = {
 
 
 class CompactSida(nn.Module):
-    """`encoder` and `sida`; inputs as theirs."""
+    """The forensic `encoder`, and `sida` behind it."""
 
     prefix: Tensor
 
@@ -44,12 +45,12 @@ class CompactSida(nn.Module):
         self.register_buffer("prefix", torch.tensor(PREFIX), persistent=False)
 
     def answer(self, tokens: Tensor, dense: Tensor, ids: Tensor, seg_at: Tensor) -> Answer:
-        """Teacher-forced answer on encoded pictures; ids (B, T) follow the picture."""
+        """Teacher-forced answer on encoded pictures; `ids` (B, T) follow the picture."""
         return self.sida(tokens, dense, self.prefix, ids, CLS_AT, seg_at)
 
 
 def compact_config(dims: ForensicConfig, fusion: Fusion = "tokens") -> SidaConfig:
-    """The dimensions behind an encoder."""
+    """The dimensions of `Sida` behind an encoder."""
     return SidaConfig(token=dims.token, out=dims.dense, heads=4, fusion=fusion, language=LANGUAGE)
 
 
@@ -65,10 +66,10 @@ def save_compact(model: CompactSida, folder: Path) -> None:
 
 
 def load_compact(folder: Path) -> CompactSida:
-    """Read what `save_compact` wrote; strict.
+    """The model that `save_compact` wrote, in evaluation mode.
 
     Raises:
-        UsageError: the folder is not such a checkpoint, or its vocabulary is not this version's; NaN.
+        UsageError: the folder is no such checkpoint, another version's, damaged or not finite.
     """
     config, weights = read_config(folder), folder / "model.safetensors"
     if config.get("vocabulary") != VOCABULARY:
@@ -93,7 +94,7 @@ def load_compact(folder: Path) -> CompactSida:
 
 
 def answer_ids(label: str, text: str = "") -> list[int]:
-    """`[CLS] the picture is LABEL [SEG] TEXT [END]`; [SEG] stands in tampered answers alone."""
+    """Ids of `[CLS] the picture is LABEL [SEG] TEXT [END]`; only tampered answers have [SEG]."""
     seg = [IDS["[SEG]"]] if label == "tampered" else []
     return [IDS["[CLS]"], *encode(ANSWERS[label]), *seg, *encode(text), *([IDS["[END]"]] if text else [])]
 

@@ -1,17 +1,17 @@
 """The forensic encoder: four views of a picture at native resolution, fused into dense features and a row of tokens.
 
-It stands where CLIP and SAM's image encoder stand in the large SIDA: the tokens enter the language model, the dense
-features are what the mask decoder reads. The views:
+It takes the place of CLIP and SAM's image encoder in the large SIDA: the tokens enter the language model, the mask
+decoder reads the dense features. The views:
 
 1. `local`: noise residuals, each place against its own picture (receptive field below 64 px: tiles with a halo of 64 px
    give exactly the whole picture's result);
-2. `repeat`: does a place occur elsewhere? At a bounded working size;
+2. `repeat`: places that occur elsewhere in the picture, at a bounded working size;
 3. `lite`: a frozen EfficientNet-Lite0 (ImageNet): maps of three stages, and moments of all seven;
 4. `statistics`: a fixed description of the finest detail.
 
 The moments of `lite` and `statistics` together are the *description* of a picture. One linear layer over it, the
-`whole` head, says whether the picture was generated as a whole: of some 4,900 values only its logit goes on, for more
-would let the language model know its few training pictures by heart.
+`whole` head, says whether the picture was generated as a whole. Of some 4,900 values the language model gets only this
+logit: with more it would memorise its few training pictures.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from pixelsleuth.models.backbones.efficientnet import LITE0, Lite
 from pixelsleuth.models.compact.views import LocalBranch, RepeatBranch, Statistics, conv
 
 MAPS = (1, 2, 4)
-"""The stages of `lite` whose maps the mask is drawn from: strides 4, 8 and 16."""
+"""The stages of `lite` whose maps enter the dense features: strides 4, 8 and 16."""
 RELATED = (0, 1, 2)
 """The stages whose channels' correlations are described (compare Gram-Net, Liu et al. 2020)."""
 CHANNELS = [stage[-1] for stage in LITE0]
 MOMENTS = 2 * sum(CHANNELS) + sum(CHANNELS[stage] * (CHANNELS[stage] - 1) // 2 for stage in RELATED)
 REDUCED = (8, 8, 16)
-"""Channels that are kept of each."""
+"""Channels to which each of these maps is reduced."""
 MEASURED = 64
-"""Side of the grid on which the mask's shares are measured, whatever the picture's size."""
+"""Side of the grid on which the mask is summarised, whatever the picture's size."""
 TOP = (0.01, 0.05, 0.2)
-"""Shares of the grid over whose highest places the mask's probability is averaged."""
+"""Shares of the grid: the mask's probability is averaged over so many of its highest places."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Encoded:
 
 
 class WholeHead(nn.Module):
-    """Was the picture generated as a whole? Standardised description (B, size) -> logit (B, 1)."""
+    """Description (B, size), standardised -> logit (B, 1) that the picture was generated as a whole."""
 
     mean: Tensor
     deviation: Tensor
@@ -102,14 +102,14 @@ class ForensicEncoder(nn.Module):
         return self.local.trace(picture)
 
     def repeats(self, picture: Tensor) -> Tensor:
-        """Self-correlation features (B, 17, H'/8, W'/8) of the picture at its working size; the last is the
-        plain logit."""
+        """Self-correlation features (B, 17, H'/8, W'/8) of the picture at its working size; the last is the plain
+        logit."""
         features, logits = self.repeat(picture)
         return torch.cat([features, logits], dim=1)
 
     def look(self, picture: Tensor) -> tuple[list[Tensor], Tensor]:
-        """What `lite` sees: maps of three stages, and its moments (B, MOMENTS): mean and deviation of every
-        channel of all seven, and how the channels of the first three go together."""
+        """Maps of three stages of `lite`, and its moments (B, MOMENTS): mean and deviation of every channel of all
+        seven stages, correlations between the channels of the first three."""
         stages = self.lite((picture - 127) / 128)
         described = [moments_of(stage, related=number in RELATED) for number, stage in enumerate(stages)]
         return [stages[stage] for stage in MAPS], torch.cat(described, dim=1)
@@ -120,7 +120,7 @@ class ForensicEncoder(nn.Module):
         return torch.cat([local, self.local.head(local).clamp(-8, 8) / 4], dim=1)
 
     def fuse(self, traces: Tensor, repeats: Tensor, maps: list[Tensor], description: Tensor) -> Encoded:
-        """Join what the views saw of one whole picture (or a batch of equal size)."""
+        """Join the views of a whole picture (or of a batch of equal size)."""
         return self.join(self.local_view(traces), repeats, maps, self.whole(description))
 
     def join(self, local: Tensor, repeats: Tensor, maps: list[Tensor], whole: Tensor) -> Encoded:
@@ -132,15 +132,14 @@ class ForensicEncoder(nn.Module):
     def dense_of(self, local: Tensor, repeats: Tensor, maps: list[Tensor]) -> Tensor:
         """Dense features (B, dense, h, w) at the size of the local view."""
         size = local.shape[-2:]
-        seen = [repeats, *(reduce(values) for reduce, values in zip(self.shallow, maps, strict=True))]
-        resized = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in seen]
+        others = [repeats, *(reduce(values) for reduce, values in zip(self.shallow, maps, strict=True))]
+        resized = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in others]
         return self.mix(torch.cat([local, *resized], dim=1))
 
     @staticmethod
     def summarised(dense: Tensor, mask: Tensor) -> Tensor:
-        """What the mask says of the picture as a whole, (B, 68), measured so that the picture's size does not matter:
-        its probability over its highest places, and its share above a half; dense features on average and
-        where the mask is high."""
+        """Summary of the plain mask, (B, 68), independent of the picture's size: mean probability of its highest
+        places, share above a half, dense features on average and weighted by the mask."""
         side = (MEASURED, MEASURED)
         grid = [F.interpolate(x, size=side, mode="bilinear", align_corners=False) for x in (dense, mask)]
         places, probability = grid[0].flatten(2), grid[1].sigmoid().flatten(1)
@@ -161,7 +160,7 @@ class ForensicEncoder(nn.Module):
         return torch.cat(parts, dim=1).flatten(2).transpose(1, 2)
 
     def tokens(self, cells: Tensor, summarised: Tensor, whole: Tensor) -> Tensor:
-        """A token a cell, and one for the picture as a whole with the whole head's logit (B, 1)."""
+        """A token for each cell, and one for the whole picture with the whole head's logit (B, 1)."""
         summary = self.summary(torch.cat([whole.clamp(-8, 8), summarised], dim=1))
         return torch.cat([self.grid_token(cells), summary[:, None]], dim=1)
 
@@ -188,8 +187,7 @@ def moments_of(stage: Tensor, *, related: bool) -> Tensor:
 
 
 def _pairs(channels: int) -> Tensor:
-    """Places of the upper triangle in a flattened square; by numpy, so that an exported graph holds them as
-    they are."""
+    """Indices of the upper triangle in a flattened square; by numpy, so that an exported graph holds constants."""
     first, second = np.triu_indices(int(channels), 1)
     return torch.from_numpy(first * int(channels) + second)
 

@@ -1,8 +1,8 @@
 """Export a compact checkpoint to the seven ONNX graphs that the bundled detector runs.
 
 traces (tile -> local traces), repeats (small picture -> self-correlation), look (windows, or the picture at a working
-size -> EfficientNet's maps and moments), statistics (-> description), fuse (-> dense features, tokens),
-language (tokens, ids -> text, class and [SEG] read-outs of every position), mask (-> mask logits).
+size -> EfficientNet's maps and moments), statistics (-> fixed description), fuse (-> dense features, tokens), language
+(tokens, ids -> text, class logits and [SEG] projection at every position), mask (-> mask logits).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pixelsleuth.compact.grammar import VOCABULARY
 from pixelsleuth.models.compact.compact_sida import CompactSida, load_compact
 
 DECISION = "decision.json"
-"""Scores on sources left out (`training.compact.scores`), which travel with the graphs."""
+"""Scores on sources left out (`training.compact.scores`), which are copied beside the graphs."""
 
 
 class _Call(nn.Module):
-    """Give a function of the model the shape of a module, for the exporter."""
+    """A function of the model as a module, for the exporter."""
 
     def __init__(self, model: CompactSida, name: str) -> None:
         super().__init__()
@@ -39,8 +39,8 @@ class _Call(nn.Module):
             if self.name == "look":
                 maps, moments = encoder.look(planes)
                 return *maps, moments
-            see: Callable[[Tensor], Tensor] = getattr(encoder, self.name)
-            return see(planes)
+            view: Callable[[Tensor], Tensor] = getattr(encoder, self.name)
+            return view(planes)
         if self.name == "fuse":
             traces, repeats, *maps, description = inputs
             encoded = encoder.fuse(traces, repeats, list(maps), description)
@@ -129,7 +129,7 @@ def export_graphs(model: CompactSida, out: Path, names: Collection[str] = GRAPHS
 
 
 def export_compact(checkpoint: Path, out: Path) -> list[Path]:
-    """Write the graphs and `compact.json` (settings that calibration found; defaults where it has not run yet)."""
+    """Write the graphs and `compact.json` (calibrated settings; the defaults where nothing was calibrated)."""
     model = load_compact(checkpoint)
     paths = export_graphs(model, out)
     settings_file = checkpoint / "calibration.json"

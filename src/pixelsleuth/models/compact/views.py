@@ -1,12 +1,12 @@
 """The forensic encoder's own views of a picture: two small networks, and one fixed description.
 
-* `LocalBranch`: noise residuals at stride 4, each place compared with its surroundings and with the whole picture
-  (a splice differs from the rest of *its own* picture; absolute texture means little).
-* `RepeatBranch`: self-correlation at stride 8: does this place occur elsewhere in the picture (copy-move)?
-* `Statistics`: block spectrum and co-occurrences of the finest detail. Generators betray themselves in the distribution
-  of the smallest differences, not in any single place.
+* `LocalBranch`: noise residuals at stride 4, each place compared with its surroundings and with the whole picture (a
+  splice differs from *its own* picture; absolute texture means little).
+* `RepeatBranch`: self-correlation at stride 8, which shows places that occur twice in the picture (copy-move).
+* `Statistics`: block spectrum and co-occurrences of the finest detail. A generator shows in the distribution of the
+  smallest differences, not in any single place.
 
-The branches' plain heads serve to train them apart from the language model; inside SIDA only the features are used.
+The branches' plain heads serve to train them without the language model; SIDA uses only the features.
 """
 
 from __future__ import annotations
@@ -50,7 +50,11 @@ def box_mean(x: Tensor, size: int) -> Tensor:
 
 
 class Residuals(nn.Module):
-    """(B, 3, H, W) in 0..255 -> (B, 12, H, W): three SRM kernels and NPR a colour channel, truncated to about -1..1."""
+    """(B, 3, H, W) in 0..255 -> (B, 12, H, W): three SRM kernels and NPR for each colour, truncated to -1..1.
+
+    SRM: Fridrich and Kodovsky 2012, as used by RGB-N (Zhou et al. 2018). NPR, differences of neighbouring pixels: Tan
+    et al. 2024, section 3. Nothing here is trained.
+    """
 
     channels = 12
     kernels: Tensor
@@ -72,7 +76,7 @@ class Residuals(nn.Module):
 
 
 class LocalBranch(nn.Module):
-    """Traces at stride 4. `trace` is local (tiles may be joined), `compare` needs the whole picture's traces."""
+    """Features at stride 4. `trace` is local (tiles may be joined), `compare` needs the whole picture's traces."""
 
     stride = 4
 
@@ -116,7 +120,7 @@ class LocalBranch(nn.Module):
 
 
 class RepeatBranch(nn.Module):
-    """Self-correlation (compare BusterNet, Wu et al. 2018): the best matches of each place elsewhere in the picture."""
+    """The best matches of each place elsewhere in the picture (compare BusterNet, Wu et al. 2018)."""
 
     stride = 8
 
@@ -136,7 +140,7 @@ class RepeatBranch(nn.Module):
         self.head = nn.Conv2d(features, 1, 1)
 
     def matches(self, picture: Tensor) -> Tensor:
-        """(B, 3, H, W) in 0..255 -> (B, best + 4, h, w): best scores, and how well the neighbours' matches agree."""
+        """(B, 3, H, W) in 0..255 -> (B, best + 4, h, w): best scores, the neighbours' disagreement, mean offsets."""
         described = self.describe(self.trunk(picture / 127.5 - 1))
         described = described - described.mean(dim=(2, 3), keepdim=True)
         described = F.normalize(described, dim=1)
@@ -149,15 +153,11 @@ class RepeatBranch(nn.Module):
         scores = scores - 4.0 * (distance < self.apart).to(scores.dtype)
         top = scores.topk(self.best, dim=-1)
         weights = ((top.values - top.values[..., :1]) * self.scale).softmax(dim=-1)
-        down = (
-            (weights * (rows[top.indices] - rows[:, None]).to(scores.dtype))
+        down, across = (
+            (weights * (axis[top.indices] - axis[:, None]).to(scores.dtype))
             .sum(-1)
             .view(batch, 1, height, width)
-        )
-        across = (
-            (weights * (columns[top.indices] - columns[:, None]).to(scores.dtype))
-            .sum(-1)
-            .view(batch, 1, height, width)
+            for axis in (rows, columns)
         )
         values = top.values.transpose(1, 2).reshape(batch, self.best, height, width)
         return torch.cat(
@@ -171,7 +171,7 @@ class RepeatBranch(nn.Module):
 
 
 def _disagreement(offset: Tensor) -> Tensor:
-    """Spread of the match offset in a 3 x 3 window, squashed to 0..1: low where a whole patch moved together."""
+    """Spread of the matches' offset in a 3 x 3 window, squashed to 0..1: low where a whole patch moved together."""
     mean = box_mean(offset, 3)
     spread = box_mean((offset - mean).square(), 3)
     return spread / (spread + 4.0)
@@ -187,7 +187,7 @@ def dct_matrix(size: int) -> Tensor:
 
 
 def spectrum(plane: Tensor, transform: Tensor) -> Tensor:
-    """(B, H, W) -> (B, size * size): log of the mean power of each block DCT coefficient."""
+    """(B, H, W) -> (B, size * size): log mean power of each block DCT coefficient (Frank et al. 2020)."""
     size = transform.shape[0]
     rows, columns = plane.shape[1] // size, plane.shape[2] // size
     blocks = (
@@ -200,14 +200,17 @@ def spectrum(plane: Tensor, transform: Tensor) -> Tensor:
 
 
 def one_hot(residual: Tensor, step: float) -> Tensor:
-    """(B, H, W) -> (B, 2 * LEVELS + 1, H, W): which quantisation level each residual falls into."""
+    """(B, H, W) -> (B, 2 * LEVELS + 1, H, W): the quantisation level of each residual, one-hot."""
     quantised = (residual / step).round().clamp(-LEVELS, LEVELS)
     levels = torch.arange(-LEVELS, LEVELS + 1, device=residual.device, dtype=residual.dtype)[:, None, None]
     return (quantised[:, None] == levels).to(residual.dtype)
 
 
 def pairs(residual: Tensor, step: float, *, across: bool) -> Tensor:
-    """(B, H, W) -> (B, 49): square root of the joint histogram of neighbours along a row (`across`) or a column."""
+    """(B, H, W) -> (B, 49): root of the joint histogram of neighbours in a row (`across`) or a column.
+
+    SPAM: Pevny et al. 2010; SRM: Fridrich and Kodovsky 2012.
+    """
     hot = one_hot(residual, step)
     first, second = (hot[..., :-1], hot[..., 1:]) if across else (hot[..., :-1, :], hot[..., 1:, :])
     first, second = first.flatten(2), second.flatten(2)
@@ -216,7 +219,7 @@ def pairs(residual: Tensor, step: float, *, across: bool) -> Tensor:
 
 
 class Statistics(nn.Module):
-    """(B, 3, H, W) in 0..255, sides at least 32, to a fixed description (B, SIZE); nothing here is trained."""
+    """(B, 3, H, W) in 0..255, sides at least 32 -> a fixed description (B, SIZE); nothing is trained."""
 
     SIZE = BLOCK**2 + 2 * (BLOCK // 2) ** 2 + 49 * (4 * 2 + 2 * 2)
     dct32: Tensor
@@ -236,10 +239,7 @@ class Statistics(nn.Module):
             across, down = plane[:, :, 1:] - plane[:, :, :-1], plane[:, 1:] - plane[:, :-1]
             for step in steps:
                 parts += [pairs(across, step, across=True), pairs(down, step, across=False)]
-                if plane is luma:
-                    second_across, second_down = (
-                        across[:, :, 1:] - across[:, :, :-1],
-                        down[:, 1:] - down[:, :-1],
-                    )
-                    parts += [pairs(second_across, step, across=True), pairs(second_down, step, across=False)]
+                if plane is luma:  # second differences, too
+                    parts.append(pairs(across[:, :, 1:] - across[:, :, :-1], step, across=True))
+                    parts.append(pairs(down[:, 1:] - down[:, :-1], step, across=False))
         return torch.cat(parts, dim=1)
