@@ -43,9 +43,9 @@ def test_words_and_mask_agree(bundled: Detector, photographs: list[np.ndarray]) 
     for verdict in bundled.check(photographs):
         if verdict.mask is None:
             continue
-        said = {item["kind"]: item["statement"] for item in verdict.evidence}
-        assert said["place"] == grammar.place(verdict.mask)
-        assert said["size"] == grammar.size(verdict.mask)
+        statements = {item["kind"]: item["statement"] for item in verdict.evidence}
+        assert statements["place"] == grammar.place(verdict.mask)
+        assert statements["size"] == grammar.size(verdict.mask)
 
 
 def test_a_picture_is_judged_alike_alone_and_among_others(
@@ -151,17 +151,17 @@ MASK[:20, :30] = True
 def test_an_operation_is_asserted_only_where_such_claims_were_right(
     claims: dict, expected: str | None
 ) -> None:
-    said = lambda opening: f"{opening} retouched in place ; its pixels were resampled"  # noqa: E731
+    generate = lambda opening: f"{opening} retouched in place ; its pixels were resampled"  # noqa: E731
     grey = np.random.default_rng(0).integers(120, 130, (90, 90, 3), dtype=np.uint8)
-    text = explanation(Ruling(Label.TAMPERED, True), ruled(claims), grey, MASK, None, said)
+    text = explanation(Ruling(Label.TAMPERED, True), ruled(claims), grey, MASK, None, generate)
     assert grammar.parse(text) is not None
     if expected is not None:
         noise, detail = grammar.measure(grey)
         assert text == expected.replace("NOISE", noise).replace("DETAIL", detail)
     else:
         assert "retouched" not in text
-    told = claims_of(grammar.prose(text))
-    assert (told["label"], told["place"], told["size"]) == ("tampered", "upper left", "5 to 10 %")
+    stated = claims_of(grammar.prose(text))
+    assert (stated["label"], stated["place"], stated["size"]) == ("tampered", "upper left", "5 to 10 %")
 
 
 def test_nothing_conclusive_claims_nothing() -> None:

@@ -175,10 +175,10 @@ def test_the_record_counts_what_the_sentence_says() -> None:
 
 def test_the_record_of_a_ruling_carries_bounds_and_counts() -> None:
     decision = fitted()
-    told = to_dict(decision.decide([[0.005, 0.99, 0.005]] * 3), decision)
-    assert told["bounds"] == {"accused": 0.03, "right": 0.90}
-    assert told["wrong"]["all"]["of"] == sum(told["wrong"][kind]["of"] for kind in KINDS)
-    assert json.loads(json.dumps(told)) == told
+    record = to_dict(decision.decide([[0.005, 0.99, 0.005]] * 3), decision)
+    assert record["bounds"] == {"accused": 0.03, "right": 0.90}
+    assert record["wrong"]["all"]["of"] == sum(record["wrong"][kind]["of"] for kind in KINDS)
+    assert json.loads(json.dumps(record)) == record
     undecided = to_dict(decision.decide([[0.36, 0.32, 0.32]] * 3), decision)
     assert undecided["wrong"] == {}
     assert undecided["sentence"].startswith("Inconclusive: ")

@@ -26,7 +26,7 @@ class Fake(Detector):
         for picture in pictures:
             if (picture.pixels[..., 0] == 255).all() and not picture.pixels[..., 1:].any():
                 raise RuntimeError("red")
-        return [self.verdict(one, explain) for one in pictures]
+        return [self.verdict(picture, explain) for picture in pictures]
 
     def verdict(self, picture, explain):
         bright = float(picture.pixels.mean()) / 255
@@ -82,7 +82,7 @@ def test_an_open_file_is_taken_like_its_bytes_and_text_is_refused(paths):
         Fake().check(file)
 
 
-@pytest.mark.parametrize("several", [list, tuple, iter, lambda paths: (one for one in paths)])
+@pytest.mark.parametrize("several", [list, tuple, iter, lambda paths: (path for path in paths)])
 def test_any_iterable_of_pictures_gives_a_list(paths, several):
     verdicts = Fake().check(several(paths))
     assert isinstance(verdicts, list)
@@ -100,9 +100,9 @@ def test_check_many_takes_a_single_path_for_one_picture(paths):
 
 
 def test_what_is_no_picture_is_named_in_good_english():
-    for thing, told in ((3, "An int is not a picture"), (None, "A NoneType is not a picture"),
+    for thing, message in ((3, "An int is not a picture"), (None, "A NoneType is not a picture"),
                         ({}, "A dict is not a picture"), (b"just a text", "The file in memory is a text")):  # fmt: skip
-        with pytest.raises(NotAPicture, match=told):
+        with pytest.raises(NotAPicture, match=message):
             Fake().check(thing)
 
 
@@ -114,8 +114,8 @@ def test_one_unreadable_picture_raises_unless_told_to_record(paths):
 
 def test_a_list_is_judged_to_the_end_and_in_order(paths):
     verdicts = Fake().check(paths)
-    assert [one.source for one in verdicts] == paths
-    assert [one.error and one.error["code"] for one in verdicts] == [
+    assert [verdict.source for verdict in verdicts] == paths
+    assert [verdict.error and verdict.error["code"] for verdict in verdicts] == [
         None,
         "picture_not_found",
         "internal_error",
@@ -137,22 +137,22 @@ def test_verdicts_of_a_list_can_still_draw_their_overlay(paths):
 def test_batches_give_what_single_pictures_give(paths, batch_size):
     detector = Fake()
     verdicts = list(detector.check_many(iter(paths), batch_size=batch_size))
-    assert [one.source for one in verdicts] == paths
-    assert [one.label for one in verdicts] == [Label.REAL, None, None, Label.TAMPERED]
+    assert [verdict.source for verdict in verdicts] == paths
+    assert [verdict.label for verdict in verdicts] == [Label.REAL, None, None, Label.TAMPERED]
     assert max(detector.batches) <= batch_size
 
 
 def test_a_stream_is_judged_while_it_comes(paths):
-    asked = []
+    opened = []
 
     def stream():
         for path in paths:
-            asked.append(path)
+            opened.append(path)
             yield path
 
     first = next(Fake().check_many(stream()))
     assert first.source == paths[0]
-    assert asked == paths[:1]
+    assert opened == paths[:1]
 
 
 def test_wrong_arguments_are_named(paths):

@@ -142,11 +142,12 @@ def test_options_by_name_are_texts_with_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    "text, told", [("- a\n", "holds no settings"), ("a: [", "is no YAML"), ("x" * (LARGEST + 1), "too large")]
+    "text, message",
+    [("- a\n", "holds no settings"), ("a: [", "is no YAML"), ("x" * (LARGEST + 1), "too large")],
 )
-def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, text: str, told: str) -> None:
+def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "r.yaml").write_text(text)
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         read_yaml(tmp_path / "r.yaml")
     with pytest.raises(UsageError, match="is not a file"):
         read_yaml(tmp_path)
@@ -174,7 +175,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    "text, message",
     [
         (BOMB, r"alias \(\*a, line 2\): write the value out"),
         ("a: &a {x: 1}\nb: {<<: *a}", "alias"),
@@ -189,9 +190,9 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: !!python/object/apply:os.getcwd []", "no YAML"),
     ],
 )
-def test_a_recipe_that_would_unfold_without_end_is_refused_in_one_sentence(tmp_path, text, told):
+def test_a_recipe_that_would_unfold_without_end_is_refused_in_one_sentence(tmp_path, text, message):
     (tmp_path / "r.yaml").write_text(text)
-    with pytest.raises(UsageError, match=told) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         read_yaml(tmp_path / "r.yaml")
     assert "\n" not in str(caught.value)
 
@@ -214,5 +215,5 @@ def test_yaml_is_read_in_one_place():
     """A loader elsewhere would have none of these bounds."""
     source = Path(__file__).parents[2] / "src"
     loaders = re.compile(r"yaml\.(safe_load|load|full_load|unsafe_load|SafeLoader|Loader)\b")
-    found = {path.name for path in source.rglob("*.py") if loaders.search(path.read_text(encoding="utf-8"))}
-    assert found == {"settings.py"}
+    files = {path.name for path in source.rglob("*.py") if loaders.search(path.read_text(encoding="utf-8"))}
+    assert files == {"settings.py"}

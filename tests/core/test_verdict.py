@@ -66,12 +66,12 @@ def test_the_decision_is_part_of_the_record_and_old_records_still_read(path):
         "wrong": {"all": record, "photograph": record}, "accused": record, "sentence": "Such verdicts were wrong.",
     }  # fmt: skip
     verdict = Verdict.of(open_picture(path), THINKS_TAMPERED, model=MODEL, decision=decision)
-    told = json.loads(verdict.to_json())
-    validate(told)
-    assert Verdict.from_dict(told).decision == decision
-    del told["decision"]
-    validate(told)
-    assert Verdict.from_dict(told).decision is None
+    record = json.loads(verdict.to_json())
+    validate(record)
+    assert Verdict.from_dict(record).decision == decision
+    del record["decision"]
+    validate(record)
+    assert Verdict.from_dict(record).decision is None
 
 
 def test_the_schema_refuses_records_that_are_wrong(verdict):
@@ -119,7 +119,7 @@ def test_a_mask_that_cannot_be_loaded_is_an_error_and_never_none(verdict, tmp_pa
     Image.fromarray(np.zeros((5, 7), np.uint8)).save(folder / "small.png")
     (folder / "broken.png").write_bytes(b"no picture")
     absent = ("gone.png", "../secret.png", str(secret))
-    for name, error in (*((one, PictureNotFound) for one in absent), ("small.png", CorruptPicture),
+    for name, error in (*((name, PictureNotFound) for name in absent), ("small.png", CorruptPicture),
                         ("broken.png", CorruptPicture)):  # fmt: skip
         with pytest.raises(error, match=name.rpartition("/")[2]):
             Verdict.from_dict(verdict.to_dict(mask_file=name), folder=folder)

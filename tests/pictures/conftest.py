@@ -20,7 +20,7 @@ def _rgb() -> bytes:
         b"gXYZ": (0.1352, 0.7119, 0.0),
         b"bXYZ": (0.0313, 0.0001, 0.8249),
     }
-    tags = {tag: b"XYZ \0\0\0\0" + b"".join(_fixed(one) for one in xyz) for tag, xyz in primaries.items()}
+    tags = {tag: b"XYZ \0\0\0\0" + b"".join(_fixed(value) for value in xyz) for tag, xyz in primaries.items()}
     return _profile(b"mntr", b"RGB ", b"XYZ ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _gamma(1.8)))
 
 

@@ -49,9 +49,9 @@ def test_what_the_first_frame_of_a_webp_does_not_cover_is_white(alpha, place):
     frame = Image.new("RGB", (20, 10), (200, 30, 60))
     data = webp_animation((64, 48), (*place, frame), (0, 0, Image.new("RGB", (64, 48), "green")), alpha=alpha)
     picture = open_picture(data)
-    wanted = np.full((48, 64, 3), 255, np.uint8)
-    wanted[place[1] : place[1] + 10, place[0] : place[0] + 20] = (200, 30, 60)
-    assert np.array_equal(picture.pixels, wanted)
+    expected = np.full((48, 64, 3), 255, np.uint8)
+    expected[place[1] : place[1] + 10, place[0] : place[0] + 20] = (200, 30, 60)
+    assert np.array_equal(picture.pixels, expected)
     assert picture.warnings == ("An animation: only its first picture was judged.", ON_WHITE)
 
 
@@ -97,26 +97,26 @@ def with_codes(data, primaries, transfer):
 
 @needs_avif
 @pytest.mark.parametrize(
-    "codes, name, wanted",
+    "codes, name, expected",
     [((12, 13), "Display P3", (215, 93, 31)), ((9, 13), "BT.2020", (241, 76, 29)),
      ((1, 8), "BT.709, gamma 1", (229, 168, 123))],
 )  # fmt: skip
-def test_a_colour_space_that_an_avif_names_by_nclx_is_converted(codes, name, wanted):
+def test_a_colour_space_that_an_avif_names_by_nclx_is_converted(codes, name, expected):
     data = saved(FLAT, "AVIF", quality=100)
     picture = open_picture(with_codes(data, *codes))
-    assert np.abs(picture.pixels.astype(int) - wanted).max() <= 4
+    assert np.abs(picture.pixels.astype(int) - expected).max() <= 4
     assert picture.metadata["colour_profile"] == name
     assert picture.warnings == ()
     assert np.array_equal(open_picture(with_codes(data, 1, 13)).pixels, open_picture(data).pixels)
 
 
 @needs_avif
-@pytest.mark.parametrize("codes, said", [((9, 16), "PQ"), ((9, 18), "HLG"), ((99, 13), "not known")])
-def test_a_colour_space_of_an_avif_that_cannot_be_converted_is_told(codes, said):
+@pytest.mark.parametrize("codes, words", [((9, 16), "PQ"), ((9, 18), "HLG"), ((99, 13), "not known")])
+def test_a_colour_space_of_an_avif_that_cannot_be_converted_is_told(codes, words):
     data = saved(FLAT, "AVIF", quality=100)
     picture = open_picture(with_codes(data, *codes))
     assert np.array_equal(picture.pixels, open_picture(data).pixels)
-    assert said in picture.warnings[0]
+    assert words in picture.warnings[0]
 
 
 @needs_avif

@@ -141,7 +141,7 @@ def test_bombs_are_refused_before_they_unfold(tmp_path):
     (tmp_path / "bomb.bmp").write_bytes(bmp)
     paths = sorted(tmp_path.iterdir())
     outcomes, peak = read_apart(*paths)
-    assert [one[0] for one in outcomes] == ["picture_too_large"] * 4
+    assert [outcome[0] for outcome in outcomes] == ["picture_too_large"] * 4
     assert peak < GIB / 4
 
 
@@ -310,6 +310,6 @@ def test_mutated_files_give_a_picture_or_a_named_error(seed, edits, cut):
     ),
     st.binary(max_size=400),
 )
-def test_random_bytes_give_a_named_error(start, rest):
+def test_random_bytes_give_a_named_error(start, tail):
     with pytest.raises(PictureError):
-        open_picture(start + rest)
+        open_picture(start + tail)

@@ -227,7 +227,7 @@ def test_the_first_frame_of_an_animation_is_read(kind):
     options = {"lossless": True} if kind == "WEBP" else {}
     picture = open_picture(saved(frames[0], kind, save_all=True, append_images=frames[1:], **options))
     assert distance(picture.pixels, np.broadcast_to([255, 0, 0], (30, 40, 3))) < 2
-    assert any("first" in one for one in picture.warnings)
+    assert any("first" in warning for warning in picture.warnings)
 
 
 def test_content_counts_not_the_suffix(tmp_path):
@@ -257,9 +257,9 @@ def test_the_hash_is_of_the_file(tmp_path):
 
 def test_bytes_arrays_and_pil_images_give_the_same_picture():
     array = np.asarray(scene())
-    pictures = [open_picture(one) for one in (saved(scene(), "PNG"), array, scene())]
-    assert all(np.array_equal(one.pixels, array) for one in pictures)
-    assert [one.source for one in pictures] == ["bytes", "array", "image"]
+    pictures = [open_picture(source) for source in (saved(scene(), "PNG"), array, scene())]
+    assert all(np.array_equal(picture.pixels, array) for picture in pictures)
+    assert [picture.source for picture in pictures] == ["bytes", "array", "image"]
     assert pictures[1].sha256 == pictures[2].sha256
     assert open_picture(pictures[0]) is pictures[0]
     assert open_picture(array, name="mine").source == "mine"
@@ -375,9 +375,9 @@ def test_the_quality_of_a_jpeg_is_told_exactly_where_its_tables_are_the_standard
 
 def test_a_jpeg_of_other_tables_gets_the_nearest_quality():
     tables = [[16] * 64, [17] * 64]
-    told = open_picture(saved(scene(), "JPEG", qtables=tables)).metadata["jpeg_quality"]
-    assert told.startswith("about ")
-    assert 70 < int(told.removeprefix("about ")) < 95
+    quality = open_picture(saved(scene(), "JPEG", qtables=tables)).metadata["jpeg_quality"]
+    assert quality.startswith("about ")
+    assert 70 < int(quality.removeprefix("about ")) < 95
 
 
 def test_text_chunks_are_named_and_not_unpacked():
@@ -395,8 +395,8 @@ def test_folders_are_walked_by_suffix_and_content(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"plain text" if name == "notes.txt" else saved(scene(), "PNG"))
     (tmp_path / "deep" / "loop").symlink_to(tmp_path)
-    found = find_pictures([tmp_path])
-    assert [os.path.relpath(one, tmp_path) for one in found] == ["a.png", "b.jpg", "deep/c.dat"]
+    paths = find_pictures([tmp_path])
+    assert [os.path.relpath(path, tmp_path) for path in paths] == ["a.png", "b.jpg", "deep/c.dat"]
 
 
 def test_files_are_taken_as_given_and_missing_ones_kept(tmp_path):
@@ -424,7 +424,7 @@ def test_width_and_height_are_those_of_the_upright_pixels():
 def test_pictures_of_formats_that_are_not_read_are_named_in_a_folder(tmp_path):
     for name in ("scan.sgi", "texture.dds", "notes.txt"):
         (tmp_path / name).write_bytes(b"\x01\xda whatever")
-    names = [os.path.basename(one) for one in find_pictures([tmp_path])]
+    names = [os.path.basename(path) for path in find_pictures([tmp_path])]
     assert names == ["scan.sgi", "texture.dds"]
     with pytest.raises(UnsupportedFormat, match="save it as JPEG or PNG"):
         open_picture(tmp_path / "scan.sgi")
@@ -437,9 +437,9 @@ def test_a_picture_of_another_format_in_a_folder_is_named_and_refused(kind, tmp_
         scene().save(tmp_path / f"picture.{suffix}", kind)
     except (KeyError, OSError) as error:
         pytest.skip(f"this Pillow does not write {kind}: {error}")
-    (found,) = find_pictures([tmp_path])
+    (path,) = find_pictures([tmp_path])
     with pytest.raises(UnsupportedFormat, match="save it as JPEG or PNG"):
-        open_picture(found)
+        open_picture(path)
 
 
 @pytest.mark.parametrize("kind", ["SGI", "PPM", "DDS", "ICO", "JPEG2000"])

@@ -86,7 +86,7 @@ def test_a_transparent_palette_entry_is_white():
 
 # A flat (200, 100, 50) by hand: the curve, the published matrix between the two spaces in linear light, sRGB's curve.
 @pytest.mark.parametrize(
-    "codes, name, wanted",
+    "codes, name, expected",
     [
         ((12, 13), "Display P3", (215, 93, 31)),
         ((9, 13), "BT.2020", (241, 76, 29)),
@@ -94,10 +94,10 @@ def test_a_transparent_palette_entry_is_white():
         ((1, 4), "BT.709, gamma 2.2", (200, 99, 47)),
     ],
 )
-def test_a_colour_space_named_by_cicp_is_converted(codes, name, wanted):
+def test_a_colour_space_named_by_cicp_is_converted(codes, name, expected):
     flat = np.broadcast_to(np.array([200, 100, 50]), (24, 32, 3))
     picture = open_picture(png(flat, 8, 2, chunk(b"cICP", bytes([*codes, 0, 1]))))
-    assert np.abs(picture.pixels[3, 3].astype(int) - wanted).max() <= 2
+    assert np.abs(picture.pixels[3, 3].astype(int) - expected).max() <= 2
     assert picture.metadata["colour_profile"] == name
     assert picture.warnings == ()
 
@@ -111,15 +111,15 @@ def test_what_is_srgb_anyway_keeps_every_pixel():
 
 
 @pytest.mark.parametrize(
-    "body, said",
+    "body, words",
     [((9, 16, 0, 1), "PQ"), ((9, 18, 0, 1), "HLG"), ((77, 13, 0, 1), "not known"), ((1, 99, 0, 1), "not known"),
      ((12, 13, 0, 0), "video"), ((12, 13, 9, 1), "video")],
 )  # fmt: skip
-def test_a_colour_space_that_cannot_be_converted_is_told(body, said):
+def test_a_colour_space_that_cannot_be_converted_is_told(body, words):
     values = ramp(8, 3)
     picture = open_picture(png(values, 8, 2, chunk(b"cICP", bytes(body))))
     assert np.array_equal(picture.pixels, values)
-    assert said in picture.warnings[0]
+    assert words in picture.warnings[0]
 
 
 def test_cicp_stands_above_an_icc_profile(profiles):
@@ -140,14 +140,14 @@ def test_grey_follows_the_curve_of_its_cicp():
 
 def test_an_unusual_gamma_is_told_and_a_usual_one_is_not():
     values = ramp(8, 3)
-    for gamma, extra, told in (
+    for gamma, extra, warned in (
         (100_000, (), True),
         (45_455, (), False),
         (100_000, (chunk(b"sRGB", b"\0"),), False),
     ):
         picture = open_picture(png(values, 8, 2, chunk(b"gAMA", struct.pack(">I", gamma)), *extra))
         assert np.array_equal(picture.pixels, values)
-        assert any("gamma" in one for one in picture.warnings) == told
+        assert any("gamma" in warning for warning in picture.warnings) == warned
 
 
 def exif(orientation):

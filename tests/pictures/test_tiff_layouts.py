@@ -50,8 +50,8 @@ def expected(photometric, values):
     return values[..., :3] * 255
 
 
-def distance(picture, wanted):
-    return float(np.abs(picture.pixels.astype(float) - wanted).max())
+def distance(picture, truth):
+    return float(np.abs(picture.pixels.astype(float) - truth).max())
 
 
 LAYOUTS = [
@@ -72,13 +72,13 @@ def test_every_layout_gives_the_same_picture(
     photometric, channels, bits, order, planar, compression, write_tiff
 ):
     samples = quantised(scene(channels), bits)
-    wanted = expected(photometric, samples / ((1 << bits) - 1))
+    truth = expected(photometric, samples / ((1 << bits) - 1))
     for tile, fill in ((None, 1), ((16, 16), 1), (None, 2)):
         picture = open_picture(
             write_tiff(samples, photometric=photometric, bits=bits, order=order, planar=planar,
                        compression=compression, tile=tile, fill=fill)
         )  # fmt: skip
-        assert distance(picture, wanted) <= 1.01, (tile, fill)
+        assert distance(picture, truth) <= 1.01, (tile, fill)
         assert picture.warnings == ()
 
 
@@ -317,9 +317,9 @@ def test_a_mask_in_such_a_file_keeps_its_values(write_tiff):
     marked = scene(1)[..., 0] > 0.5
     for bits in (8, 16):
         samples = (marked * ((1 << bits) - 1))[..., None]
-        for photometric, wanted in ((BLACK_IS_ZERO, marked), (WHITE_IS_ZERO, ~marked)):
+        for photometric, truth in ((BLACK_IS_ZERO, marked), (WHITE_IS_ZERO, ~marked)):
             data = write_tiff(samples, photometric=photometric, bits=bits, order=">", big=True)
-            assert np.array_equal(read_mask(data, (WIDTH, HEIGHT)).pixels, wanted)
+            assert np.array_equal(read_mask(data, (WIDTH, HEIGHT)).pixels, truth)
 
 
 def test_a_usual_tiff_of_pillow_is_read_as_before():
@@ -327,5 +327,5 @@ def test_a_usual_tiff_of_pillow_is_read_as_before():
     for options in ({}, {"compression": "tiff_lzw"}, {"compression": "jpeg", "quality": 100}):
         buffer = io.BytesIO()
         image.save(buffer, "TIFF", **options)
-        wanted = np.asarray(Image.open(buffer).convert("RGB"))
-        assert np.array_equal(open_picture(buffer.getvalue()).pixels, wanted)
+        truth = np.asarray(Image.open(buffer).convert("RGB"))
+        assert np.array_equal(open_picture(buffer.getvalue()).pixels, truth)
