@@ -85,7 +85,7 @@ class DownloadError(UsageError):
 
 
 class Unreachable(DownloadError):
-    """No server answered: no network, no such host, nobody listening."""
+    """No server answered: no network, no such host, or no service there."""
 
     code = "unreachable"
 

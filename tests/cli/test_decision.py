@@ -56,7 +56,7 @@ def test_bounds_are_refused_where_the_models_errors_were_never_measured(cli, pic
 def test_bounds_that_make_no_sense_are_one_sentence(cli, measured, photograph):
     result = cli("check", photograph, "--model", measured, "--accuse-at-most", "3")
     assert result.exit_code == 2
-    assert "--accuse-at-most is 3.0: give a share between 0 and 1" in result.stderr
+    assert "--accuse-at-most is 3.0: it must be above 0 and below 1" in result.stderr
 
 
 def test_the_chosen_bounds_stand_in_the_record(cli, measured, photograph):

@@ -200,7 +200,7 @@ def test_a_fit_takes_milliseconds() -> None:
     "accused, right", [(0.0, 0.9), (1.0, 0.9), (0.03, 1.0), (0.03, 0.2), (float("nan"), 0.9)]
 )
 def test_bounds_that_make_no_sense_are_refused(accused: float, right: float) -> None:
-    with pytest.raises(UsageError, match="give a share"):
+    with pytest.raises(UsageError, match="it must be"):
         Bounds(accused, right)
 
 

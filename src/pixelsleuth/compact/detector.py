@@ -121,7 +121,7 @@ class CompactDetector(Detector):
     def generate(self, tokens: Array, label: str, opening: str) -> str:
         """The sentence of the grammar that begins with `opening`, chosen word by word (greedy, constrained).
 
-        The language model is asked only where the grammar leaves a choice.
+        The language model runs only where the grammar leaves a choice.
         """
         seg = [grammar.IDS["[SEG]"]] if label == "tampered" else []
         start = [*PROMPT, grammar.IDS["[CLS]"], *grammar.encode(grammar.ANSWERS[label]), *seg]
@@ -148,7 +148,7 @@ class CompactDetector(Detector):
         if picture.width * picture.height > LARGEST:
             pixels = reduced(pixels, LARGEST)
             warnings.append(
-                f"judged at {pixels.shape[1]} x {pixels.shape[0]} px: traces finer than that were not looked at"
+                f"judged at {pixels.shape[1]} x {pixels.shape[0]} px: finer traces were not examined"
             )
         dense, tokens = self.encode(pixels)
         classes, mask_logits = self.read(dense, tokens)

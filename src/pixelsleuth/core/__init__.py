@@ -1,1 +1,1 @@
-"""Pictures and verdicts: the vocabulary that every other room speaks. Imports neither torch nor a model."""
+"""Verdicts, detectors, decisions, settings and files, for every other room. It imports neither torch nor a model."""

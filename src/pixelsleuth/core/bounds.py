@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.errors import UsageError
+from pixelsleuth.core.settings import Range
 
 Floats = NDArray[np.float64]
 DELTA = 0.10
@@ -39,14 +39,8 @@ class Bounds:
     right: float = 0.90
 
     def __post_init__(self) -> None:
-        if not 0 < self.accused < 1:
-            raise UsageError(
-                f"--accuse-at-most is {self.accused}: give a share between 0 and 1, such as 0.03."
-            )
-        if not 0.5 <= self.right < 1:
-            raise UsageError(
-                f"--right-at-least is {self.right}: give a share from 0.5 to below 1, such as 0.9."
-            )
+        Range(above=0, below=1).check("--accuse-at-most", self.accused)
+        Range(0.5, below=1).check("--right-at-least", self.right)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What stands in the place of a checkpoint's file: a pointer of Git LFS or git-annex, a web page, a pipe, nothing."""
+"""Refuses what is not the checkpoint file that its name says: a pointer of Git LFS or git-annex, a web page, a pipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from os import PathLike
 from pixelsleuth.errors import UsageError
 
 HEAD = 512
-"""Bytes that tell; a pointer is about 130 bytes long."""
+"""Bytes that show what a file is; a pointer is about 130 bytes long."""
 LARGE = (".safetensors", ".bin", ".pt", ".pth", ".onnx", ".model", ".json")
 """Endings of files of a checkpoint that are stored apart from a repository."""
 MOST_ENTRIES = 10_000
@@ -20,11 +20,7 @@ _KINDS = (
 
 
 def ensure_fetched(folder: str | PathLike[str]) -> None:
-    """Return where every weight and tokenizer file of a folder may be what its name says.
-
-    Raises:
-        UsageError: see `ensure_content`.
-    """
+    """`ensure_content` for every weight and tokenizer file of a folder. Raises UsageError."""
     try:
         names = sorted(os.listdir(folder))
     except OSError:
@@ -35,10 +31,9 @@ def ensure_fetched(folder: str | PathLike[str]) -> None:
 
 
 def ensure_content(path: str | PathLike[str]) -> None:
-    """Return where a file may be what its name says; a file that cannot be opened is left to whoever reads it.
+    """Raise UsageError where a file is a pointer, a web page or empty, with the way to the file itself.
 
-    Raises:
-        UsageError: it is a pointer, a web page or empty, with the way to the file itself.
+    A file that cannot be opened passes: reading it gives the error.
     """
     try:
         if not os.path.isfile(path):
@@ -63,18 +58,15 @@ def ensure_content(path: str | PathLike[str]) -> None:
 
 
 def ensure_regular(path: str | PathLike[str]) -> None:
-    """Return where a file, or everything in a folder (three levels of it), can be read to an end.
+    """Raise UsageError where a path is a pipe, a socket or a device, or a folder that holds one (three levels deep).
 
-    Links count as what they lead to. What does not exist is left to whoever reads it.
-
-    Raises:
-        UsageError: it is, or holds, a pipe, a socket or a device.
+    Links are followed. A path that does not exist passes.
     """
     left = [(os.fspath(path), 0)]
-    seen = 0
-    while left and seen < MOST_ENTRIES:
+    count = 0
+    while left and count < MOST_ENTRIES:
         place, depth = left.pop()
-        seen += 1
+        count += 1
         try:
             mode = os.stat(place).st_mode
         except (OSError, ValueError):

@@ -182,7 +182,7 @@ def to_dict(ruling: Ruling, decision: Decision | None) -> dict[str, Any]:
 
 
 def sureness(views: NDArray[np.int64], *, stable: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(label index (N,) of the picture as it is, score (N,) in thousandths: the least over the views that count).
+    """(label index (N,) of each picture, score (N,) in thousandths: the least over its views, or of the picture alone).
 
     The score is -1 where a view has another label: such a verdict is never conclusive.
     """

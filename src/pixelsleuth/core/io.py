@@ -1,8 +1,8 @@
 """Writes files whole or not at all, and reads JSON lines; `core.outputs` builds the outputs of commands on it.
 
 A file is made under a hidden name beside its place (`.report.html.part`) and moved there when it is complete. It is
-locked while it is written, so what a killed run left behind is known to be nobody's, and is used again or removed. Only
-the standard library.
+locked while it is written: what a killed run left behind is not locked, and is used again or removed. Only the standard
+library is needed.
 """
 
 from __future__ import annotations

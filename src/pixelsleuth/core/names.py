@@ -1,4 +1,4 @@
-"""Did you mean: the known name nearest to one that nobody knows, and the sentence about it."""
+"""Did you mean: the known name nearest to an unknown one, and the sentence that suggests it."""
 
 from __future__ import annotations
 

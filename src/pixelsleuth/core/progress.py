@@ -1,4 +1,4 @@
-"""The progress bar of every long work: on standard error, where somebody is there to see it."""
+"""The progress bar of all long work: on standard error, where that is a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """A bar, or nothing where nobody looks. `bar(3)` advances it by three."""
+    """A bar, or nothing where there is no terminal. `bar(3)` advances it by three."""
 
     def __init__(self, progress: Progress | None = None, task: TaskID | None = None) -> None:
         self._progress, self._task = progress, task
@@ -61,7 +61,7 @@ def progress(
 
     Args:
         title: what stands before the bar.
-        total: how much there is to do; None where nobody knows (a count and the time spent are shown).
+        total: how much there is to do; None where it is unknown (a count and the time spent are shown).
         done: how much was done before.
         quiet: no bar. There is none either where standard error is no terminal.
         size: the count is in bytes.

@@ -1,6 +1,6 @@
 """Colour profiles: those that a file brings, applied, and colour spaces that it names by numbers, as ICC profiles.
 
-The numbers stand in PNG (cICP), AVIF and HEIC (nclx). Source: ITU-T H.273, tables 2 and 3; ICC.1:2022, sections 7.2, 9,
+PNG (cICP), AVIF and HEIC (nclx) use such numbers. Source: ITU-T H.273, tables 2 and 3; ICC.1:2022, sections 7.2, 9,
 10.18.
 """
 

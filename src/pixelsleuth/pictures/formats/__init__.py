@@ -1,7 +1,7 @@
 """Tells picture formats apart by their first bytes and reads their headers before anything is decoded.
 
 The decoders are Pillow's. They get only the bytes that make pixels: the size limit comes before any decoder runs, and
-comments, texts and EXIF, whose readers have been slow or hungry on crafted files, never reach them. A format is one
+comments, texts and EXIF never reach them: their readers are slow or take gigabytes on crafted files. A format is one
 file of this folder, its function `read`, and its lines here.
 """
 
@@ -110,8 +110,8 @@ def unread_picture(head: bytes) -> str | None:
 def read_header(data: memoryview, name: str) -> Header:
     """Return what the header of the file `data` says.
 
-    Raises NotAPicture, UnsupportedFormat, CorruptPicture or PictureTooLarge; `name` stands in their
-    sentences.
+    Raises NotAPicture, UnsupportedFormat, CorruptPicture or PictureTooLarge; `name` is how their
+    messages call the file.
     """
     head = bytes(data[:64])
     kind = sniff(head)

@@ -106,7 +106,7 @@ def _open_through_libtiff(stream: io.RawIOBase) -> ImageFile:
 def _silence_libtiff() -> None:
     """Stop libtiff from printing a line for every damaged row; errors still reach us through Pillow.
 
-    Pillow offers no switch, so the library that its wheels bring is asked itself. Where it is not found
+    Pillow offers no switch, so this calls the library that its wheels bring. Where it is not found
     (builds that link it in), the lines appear on stderr and do no harm.
     """
     import ctypes

@@ -1,7 +1,7 @@
 """How the samples of a TIFF lie in the file, and what reads that layout: Pillow, `tiff_samples`, or nothing.
 
-Pillow reads some rare layouts wrongly without a word (separate planes of 16 bits, min-is-white of 16 bits, big-endian
-floats in compressed strips ...). So a layout goes to Pillow only where it is on the list here.
+Pillow reads some rare layouts wrongly, without an error (separate planes of 16 bits, min-is-white of 16 bits,
+big-endian floats in compressed strips ...). So a layout goes to Pillow only where it is on the list here.
 
 Source: TIFF 6.0; TIFF Technical Notes; libtiff's list of compressions.
 """
