@@ -1,8 +1,8 @@
-"""How fast SIDA's paths are, against the release's own way of working, in one process on one machine.
+"""Speed of SIDA's paths against the release's method, in one process on one machine.
 
-The release asks one picture at a time, keeps no keys and values, and runs CLIP and the whole row again for each token;
-its mask comes out of the generated answer. Here that way is played by the same modules, so that the ratio measures the
-way of working and nothing else. Models are drawn at random (`tiny`, `1b`, `7b`): speed does not depend on the values.
+The release runs one picture at a time, keeps no keys and values, and runs CLIP and the whole row again for each token;
+its mask comes from the generated answer. Here the same modules imitate that method, so that the ratio measures the
+method alone. Models are drawn at random (`tiny`, `1b`, `7b`): speed does not depend on the values.
 
     python benchmarks/sida_inference.py --sizes tiny 1b --batches 1 4 16
     python benchmarks/sida_inference.py --sizes 7b --device cuda --precision bf16
@@ -88,25 +88,25 @@ def build(size: str, folder: Path, device: str, dtype: torch.dtype) -> SidaEngin
 
 @torch.inference_mode()
 def release_way(engine: SidaEngine, picture: np.ndarray, tokens: int, *, mask: bool) -> None:
-    """One picture as the release works: no cache, CLIP and the whole row once for each of `tokens` tokens."""
+    """Run a picture by the release's method: no cache, CLIP and the whole row once for each of `tokens` tokens."""
     model, processor = engine.model, engine.processor
     row = processor.ids(QUESTION)
-    said: list[int] = []
+    generated: list[int] = []
     answer = processor.ids(QUESTION, ANSWERS[2]).after[len(row.after) :]
     for step in range(tokens):
-        seen = engine._encode([picture])
-        parts = [torch.tensor([ids], device=engine.device) for ids in (row.before, [*row.after, *said])]
+        tokens_of_picture = engine._encode([picture])
+        parts = [torch.tensor([ids], device=engine.device) for ids in (row.before, [*row.after, *generated])]
         embedded = [model.sida.embed(part) for part in parts]
-        hidden, _ = model.sida.read(torch.cat([embedded[0], seen, embedded[1]], dim=1))
+        hidden, _ = model.sida.read(torch.cat([embedded[0], tokens_of_picture, embedded[1]], dim=1))
         model.sida.language.lm_head(hidden)
-        said.append(answer[step] if step < len(answer) else 300)
+        generated.append(answer[step] if step < len(answer) else 300)
     if mask:
         state = hidden[0, -1]
         engine._masks(Row([state], [state]), engine._dense([picture]), picture)
 
 
 def decode(engine: SidaEngine, pictures: list[np.ndarray]) -> None:
-    """Class, mask and 64 tokens: random weights neither end a sentence nor say [SEG], so each part is asked for."""
+    """Class, mask and 64 tokens, each run explicitly: random weights neither end an answer nor write [SEG]."""
     with torch.inference_mode():
         hidden, ends, context = engine._prefill(engine._encode(pictures), [QUESTION] * len(pictures))
         state = hidden[torch.arange(len(pictures)), ends]
@@ -114,7 +114,7 @@ def decode(engine: SidaEngine, pictures: list[np.ndarray]) -> None:
             chosen = engine.model.sida.language.lm_head(state).argmax(dim=-1)
             hidden, context = engine.model.sida.read(engine.model.sida.embed(chosen[:, None]), None, context)
             state = hidden[:, 0]
-        rows = [Row([one], [one]) for one in state]
+        rows = [Row([row], [row]) for row in state]
         engine._replies(pictures, rows, torch.tensor([[0.0, 0.0, 9.0]] * len(pictures)), None)
 
 
@@ -124,21 +124,21 @@ def located(engine: SidaEngine, pictures: list[np.ndarray]) -> None:
 
 
 def seconds(work: Callable[[], object], repeats: int, device: str) -> float:
-    """Best of `repeats` runs; the first warms up, so it counts only where it is the only one or the fastest."""
-    found = []
+    """Seconds of the fastest of `repeats` runs; the first warms up."""
+    spent = []
     for _ in range(repeats):
         started = time.perf_counter()
         work()
         if device == "cuda":
             torch.cuda.synchronize()
-        found.append(time.perf_counter() - started)
-    return min(found)
+        spent.append(time.perf_counter() - started)
+    return min(spent)
 
 
 def measure(
     engine: SidaEngine, batches: list[int], repeats: int, device: str, tokens: int
 ) -> list[dict[str, Any]]:
-    """Rows of the table, printed as they come: path, batch, pictures a second, times the release's way.
+    """Print and return the table's rows: path, batch, pictures a second, ratio to the release's method.
 
     Of the release's 64 tokens `tokens` are measured and multiplied: each costs as much as the first, or a little more.
     """
@@ -150,8 +150,8 @@ def measure(
         "class + mask": seconds(lambda: release_way(engine, picture, answer, mask=True), repeats, device),
     }
     mask_alone = seconds(lambda: engine._dense([picture]), repeats, device)
-    some = seconds(lambda: release_way(engine, picture, tokens, mask=False), repeats, device)
-    slow["class + mask + 64 tokens"] = some * TOKENS / tokens + mask_alone
+    few = seconds(lambda: release_way(engine, picture, tokens, mask=False), repeats, device)
+    slow["class + mask + 64 tokens"] = few * TOKENS / tokens + mask_alone
     paths: dict[str, Callable[[list[np.ndarray]], object]] = {
         "class": engine.classify,
         "class + mask": lambda pictures: located(engine, pictures),
@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     dtype = torch.float32 if options.precision == "fp32" else torch.bfloat16
-    found = {}
+    tables = {}
     where = torch.cuda.get_device_name() if options.device == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"{platform.machine()}, {where}, {options.precision}, torch {torch.__version__}\n")
     for size in options.sizes:
@@ -205,10 +205,10 @@ def main() -> None:
         print("| path | batch | pictures/s | times the release's way |\n|---|---:|---:|---:|", flush=True)
         rows = measure(engine, options.batches, options.repeats, options.device, options.release_tokens)
         print(f"\nPeak memory {peak(options.device)}.\n")
-        found[size] = rows
+        tables[size] = rows
         del engine
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
+        options.json.write_text(json.dumps(tables, indent=1))
 
 
 if __name__ == "__main__":

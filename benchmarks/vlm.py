@@ -3,7 +3,7 @@
     python benchmarks/vlm.py speed [--batches 1 8 32] [--pictures 32] [--tokens 128] [--device auto] [--width 256]
     python benchmarks/vlm.py curve runs/r1/log.jsonl [runs/r2/log.jsonl ...] docs/grpo.png
 
-The release pads every prompt to 1024 tokens and asks one picture at a time (its evaluation batch). Both loops generate
+The release pads every prompt to 1024 tokens and runs one picture at a time (its evaluation batch). Both loops generate
 the same number of tokens for each picture with the same weights, and write the same text (checked).
 """
 
@@ -84,16 +84,16 @@ def as_released(engine: FakeVlmEngine, pixels: list[np.ndarray], tokens: int) ->
     """The release's loop: batch of one, prompt padded to 1024, cached greedy decoding by transformers."""
     from transformers import GenerationConfig
 
-    told = []
-    how = GenerationConfig(
+    texts = []
+    settings = GenerationConfig(
         max_new_tokens=tokens,
         min_new_tokens=tokens,
         do_sample=False,
         pad_token_id=engine.pad,
         eos_token_id=[2],
     )
-    for one in pixels:
-        values = engine.pixel_values([one])
+    for picture in pixels:
+        values = engine.pixel_values([picture])
         row = engine.prompt_ids(QUESTION)
         ids = torch.tensor([[engine.pad] * (PADDED - len(row)) + row], device=engine.model.device)
         with torch.inference_mode():
@@ -101,14 +101,14 @@ def as_released(engine: FakeVlmEngine, pixels: list[np.ndarray], tokens: int) ->
                 input_ids=ids,
                 attention_mask=(ids != engine.pad).long(),
                 pixel_values=values,
-                generation_config=how,
+                generation_config=settings,
             )
-        told.append(engine.tokenizer.decode(out[0, PADDED:], skip_special_tokens=True).strip())
-    return told
+        texts.append(engine.tokenizer.decode(out[0, PADDED:], skip_special_tokens=True).strip())
+    return texts
 
 
 def measure(run: Any) -> float:
-    """Seconds of one run; the device is waited for."""
+    """Seconds of a run, with the device's work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     started = time.perf_counter()
@@ -150,19 +150,18 @@ def speed(options: argparse.Namespace) -> None:
     rows.append((f"verdict alone, batch {max(options.batches)}", each))
     release.append(measure(lambda: as_released(engine, few, options.tokens)))
     slow = sum(release) / 2 / len(few)
-    told = ", ".join(f"{len(few) / one:.2f}" for one in release)
-    print(f"release's loop (batch 1, 1024 tokens): {1 / slow:.2f} pictures/s (before and after: {told})")
+    runs = ", ".join(f"{len(few) / seconds:.2f}" for seconds in release)
+    print(f"release's loop (batch 1, 1024 tokens): {1 / slow:.2f} pictures/s (before and after: {runs})")
     for name, each in rows:
         print(f"{name}: {1 / each:.2f} pictures/s, {slow / each:.1f} times the release's")
-    same = as_released(engine, pixels[:2], 16) == [
-        one.text for one in engine.answer(pixels[:2], max_new_tokens=16)
-    ]
+    answers = engine.answer(pixels[:2], max_new_tokens=16)
+    same = as_released(engine, pixels[:2], 16) == [answer.text for answer in answers]
     print(f"same texts as the release's loop: {same}")
 
 
 def curve(options: argparse.Namespace) -> None:
-    """Two panels a run, smoothed over ten steps: the mean reward (share of its maximum) with each reward, and the area
-    of the boxes told of tampered pictures beside that of the true ones, with their intersection over union."""
+    """Draw two panels a run, smoothed over ten steps: the mean reward (share of its maximum) with each reward, and, on
+    tampered pictures, the area of the answers' boxes and of the true boxes with their intersection over union."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -180,7 +179,7 @@ def curve(options: argparse.Namespace) -> None:
         above.axhline(0.8, color="0.5", linestyle=":")
         above.set(ylim=(0, 1.02), title=path.parent.name)
         areas = {
-            "box_area": "area of the boxes told",
+            "box_area": "area of the answers' boxes",
             "true_area": "area of the true boxes",
             "box_iou": "IoU",
         }
@@ -204,10 +203,9 @@ def curve(options: argparse.Namespace) -> None:
 
 
 def smooth(values: list[float | None], width: int = 10) -> list[float]:
-    """Mean over the last `width` values, steps without one left out; NaN where there is none."""
-    known = [
-        [one for one in values[max(0, i - width + 1) : i + 1] if one is not None] for i in range(len(values))
-    ]
+    """Mean over the last `width` values, without those that are None; NaN where all are."""
+    windows = [values[max(0, i - width + 1) : i + 1] for i in range(len(values))]
+    known = [[value for value in window if value is not None] for window in windows]
     return [sum(window) / len(window) if window else float("nan") for window in known]
 
 
@@ -216,19 +214,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parts = parser.add_subparsers(required=True)
-    one = parts.add_parser("speed")
-    one.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
-    one.add_argument("--pictures", type=int, default=32)
-    one.add_argument("--released", type=int, default=4, help="pictures for the release's loop")
-    one.add_argument("--tokens", type=int, default=128)
-    one.add_argument("--width", type=int, default=256)
-    one.add_argument("--layers", type=int, default=4)
-    one.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    one.set_defaults(run=speed)
-    two = parts.add_parser("curve")
-    two.add_argument("logs", nargs="+")
-    two.add_argument("picture")
-    two.set_defaults(run=curve)
+    timing = parts.add_parser("speed")
+    timing.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
+    timing.add_argument("--pictures", type=int, default=32)
+    timing.add_argument("--released", type=int, default=4, help="pictures for the release's loop")
+    timing.add_argument("--tokens", type=int, default=128)
+    timing.add_argument("--width", type=int, default=256)
+    timing.add_argument("--layers", type=int, default=4)
+    timing.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    timing.set_defaults(run=speed)
+    curves = parts.add_parser("curve")
+    curves.add_argument("logs", nargs="+")
+    curves.add_argument("picture")
+    curves.set_defaults(run=curve)
     options = parser.parse_args()
     options.run(options)
 

@@ -131,8 +131,8 @@ def test_transformers_reads_the_language_model_and_the_vision_tower(golden: Path
         clip = CLIPVisionModel.from_pretrained(written / "clip").eval()
         pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
         layer = json.loads((written / "config.json").read_text())["mm_vision_select_layer"]
-        seen = clip(pixel_values=pixels, output_hidden_states=True).hidden_states[layer]
-        torch.testing.assert_close(seen[:, 1:], _tokens(ours, pixels), rtol=1e-5, atol=1e-5)
+        states = clip(pixel_values=pixels, output_hidden_states=True).hidden_states[layer]
+        torch.testing.assert_close(states[:, 1:], _tokens(ours, pixels), rtol=1e-5, atol=1e-5)
 
 
 def test_an_ablation_has_no_place_in_it(golden: Path, tmp_path: Path) -> None:

@@ -33,9 +33,9 @@ def written(path: Path, content: object, **options: Any) -> Path:
     return path
 
 
-def same(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor] = STATE) -> bool:
-    return state.keys() == wanted.keys() and all(
-        torch.equal(state[key], value) for key, value in wanted.items()
+def same(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor] = STATE) -> bool:
+    return state.keys() == expected.keys() and all(
+        torch.equal(state[key], value) for key, value in expected.items()
     )
 
 

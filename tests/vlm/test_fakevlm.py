@@ -45,10 +45,10 @@ def test_the_prompt_is_raw_with_one_token_a_patch(random_engine: FakeVlmEngine) 
 def test_a_picture_answers_in_a_batch_as_alone(random_engine: FakeVlmEngine) -> None:
     pixels = [picture("real", (60, 40), 1), picture("fake", (30, 90), 2), picture("fake", (50, 50), 3)]
     together = random_engine.answer(pixels, max_new_tokens=9)
-    alone = [random_engine.answer([one], max_new_tokens=9)[0] for one in pixels]
-    assert [one.text for one in together] == [one.text for one in alone]
-    assert [one.real for one in together] == pytest.approx([one.real for one in alone], abs=1e-5)
-    assert all(one.cut for one in together)
+    alone = [random_engine.answer([picture], max_new_tokens=9)[0] for picture in pixels]
+    assert [answer.text for answer in together] == [answer.text for answer in alone]
+    assert [answer.real for answer in together] == pytest.approx([answer.real for answer in alone], abs=1e-5)
+    assert all(answer.cut for answer in together)
 
 
 def test_rows_of_different_lengths_are_padded_at_the_left_and_answer_as_alone(
@@ -96,16 +96,16 @@ def test_check_gives_verdict_artefacts_and_text(taught_folder: Path, pictures: l
     )
     assert status == 0, errors
     records = json.loads(out)
-    assert [one["label"] for one in records] == ["real", "full_synthetic", "real", "full_synthetic"]
+    assert [entry["label"] for entry in records] == ["real", "full_synthetic", "real", "full_synthetic"]
     fake = records[1]
-    assert [one["statement"] for one in fake["evidence"]] == [
+    assert [entry["statement"] for entry in fake["evidence"]] == [
         "Six fingers on one hand",
         "A shadow that points to the sun",
     ]
     assert fake["explanation"].startswith("This is a fake image.")
     assert not fake["inconclusive"]
     assert fake["probabilities"]["tampered"] == 0
-    assert any("real from fake only" in one for one in fake["warnings"])
+    assert any("real from fake only" in warning for warning in fake["warnings"])
 
 
 def test_without_explanations_the_verdicts_are_the_same(taught_folder: Path, pictures: list[Path]) -> None:
@@ -153,9 +153,9 @@ def test_a_damaged_checkpoint_is_told_in_one_sentence(
         (folder / "tokenizer.json").write_text("{}")
     else:
         (folder / "preprocessor_config.json").unlink()
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as caught:
         load(str(folder), "cpu")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_tokenizer_that_does_not_tell_the_words_apart_is_refused(
@@ -192,11 +192,11 @@ def test_keys_written_in_place_are_those_that_transformers_keeps() -> None:
             assert ours.keys.data_ptr() == place  # nothing was copied
         if step == 4:
             rows = 2
-            for one in (ours, theirs):
-                one.batch_select_indices(torch.tensor([2, 0]))
+            for cache in (ours, theirs):
+                cache.batch_select_indices(torch.tensor([2, 0]))
         if step == 5:
-            for one in (ours, theirs):
-                one.crop(-2)
+            for cache in (ours, theirs):
+                cache.crop(-2)
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
@@ -232,7 +232,7 @@ def test_weights_in_a_folder_of_their_files_name_are_read(llava_folder: Path, tm
     (folder / "model.safetensors").rename(tmp_path / "model.safetensors")
     (folder / "model.safetensors").mkdir()
     (tmp_path / "model.safetensors").rename(folder / "model.safetensors/model.safetensors")
-    whole, again = (load_engine(str(one), device="cpu")[0].model for one in (llava_folder, folder))
+    whole, again = (load_engine(str(path), device="cpu")[0].model for path in (llava_folder, folder))
     state = again.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in whole.state_dict().items())
     assert again.generation_config.pad_token_id == whole.generation_config.pad_token_id

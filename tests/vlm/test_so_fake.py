@@ -44,7 +44,7 @@ def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Scripted:
-    """A policy that says what it is told to say."""
+    """A policy that says what it is made to say."""
 
     frame = 224
 
@@ -137,14 +137,16 @@ def test_likelihoods_against_the_answers_class_make_it_inconclusive() -> None:
 def test_greedy_answers_do_not_depend_on_the_batch(policy: Policy) -> None:
     pixels = [picture("real", (90, 40)), picture("fake", (50, 70))]
     together = policy.greedy(pixels, max_new_tokens=12)
-    alone = [policy.greedy([one], max_new_tokens=12)[0] for one in pixels]
-    assert [one.text for one in together] == [one.text for one in alone]
+    alone = [policy.greedy([shown], max_new_tokens=12)[0] for shown in pixels]
+    assert [answer.text for answer in together] == [answer.text for answer in alone]
 
 
 def test_samples_are_decided_by_the_seed(policy: Policy) -> None:
-    one, two, three = (policy.samples(picture("real"), 3, seed=seed, max_new_tokens=8) for seed in (1, 1, 2))
-    assert [o.text for o in one] == [o.text for o in two]
-    assert [o.text for o in one] != [o.text for o in three]
+    first, again, other = (
+        policy.samples(picture("real"), 3, seed=seed, max_new_tokens=8) for seed in (1, 1, 2)
+    )
+    assert [answer.text for answer in first] == [answer.text for answer in again]
+    assert [answer.text for answer in first] != [answer.text for answer in other]
 
 
 def test_the_class_has_the_likelihood_of_the_step_that_wrote_it(policy: Policy) -> None:

@@ -156,10 +156,10 @@ def test_printed_outputs_earn_every_reward_where_they_are_true(text: str, label:
 @pytest.mark.parametrize("end", ["", "."])
 def test_printed_boxes_are_measured_as_they_stand(box: tuple[int, ...], end: str) -> None:
     x1, y1, x2, y2 = box
-    told = f"({x1},{y1}),({x2},{y2})"
+    corners = f"({x1},{y1}),({x2},{y2})"
     text = (
-        f"<think> A cup. The image is tampered, tampered area is {told}. </think>"
-        f"<answer>TAMPERED,{told}{end}</answer>"
+        f"<think> A cup. The image is tampered, tampered area is {corners}. </think>"
+        f"<answer>TAMPERED,{corners}{end}</answer>"
     )
     assert set(rewards_of(text, Truth(Label.TAMPERED, box), EVERY).values()) == {1.0}
     shifted = Truth(Label.TAMPERED, (x1 / 2, y1 / 2, x2 / 2, y2 / 2))
@@ -303,7 +303,7 @@ def test_never_to_name_a_forgery_earns_no_more_than_to_name_each_at_the_wrong_pl
 
     def total(text: str) -> float:
         parts = [rewards_of(text, truth, weights) for truth in truths]
-        return sum(weights[name] * (value or 0) for one in parts for name, value in one.items())
+        return sum(weights[name] * (value or 0) for part in parts for name, value in part.items())
 
     never = total("<think>odd light here</think><answer>REAL</answer>")
     always = total("<think>odd light here</think><answer>TAMPERED,(150,150),(220,220)</answer>")

@@ -24,7 +24,7 @@ from pixelsleuth.models.fetching import transfer, web
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "owner/detector"
 SMALL = 200_000
-"""Files of fewer bytes are told by git's id and come from the hub itself; larger ones have a SHA-256 and come from
+"""Files of fewer bytes are listed with git's id and come from the hub itself; larger ones have a SHA-256 and come from
 another host. The weights of these tests are larger."""
 WEIGHTS = np.random.default_rng(0).bytes(3_000_000)
 
@@ -41,7 +41,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = {"weights.bin": WEIGHTS, "config.json": b'{"a": 1}', "README.md": b"words"}
-        self.seen: list[tuple[str, dict[str, str]]] = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
         self.cuts: list[int] = []
         """After how many bytes each of the next answers breaks off."""
         self.refuse: dict[str, list[int]] = {}
@@ -60,9 +60,9 @@ class Hub(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def asked(self, begin: str) -> list[dict[str, str]]:
+    def requests_to(self, begin: str) -> list[dict[str, str]]:
         """Headers of the requests for paths that begin so."""
-        return [headers for path, headers in self.seen if path.startswith(begin)]
+        return [headers for path, headers in self.requests if path.startswith(begin)]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -74,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         hub, path = self.server, unquote(urlsplit(self.path).path)
-        hub.seen.append((path, {name.lower(): value for name, value in self.headers.items()}))
+        hub.requests.append((path, {name.lower(): value for name, value in self.headers.items()}))
         time.sleep(hub.silent)
         codes = next((codes for begin, codes in hub.refuse.items() if path.startswith(begin) and codes), None)
         resolve = f"/{REPOSITORY}/resolve/{COMMIT}/"
@@ -106,8 +106,8 @@ class Handler(BaseHTTPRequestHandler):
     def _resolve(self, name: str) -> None:
         content = self.server.files[name]
         if len(content) <= SMALL:
-            told = {"ETag": f'"{git_id(content)}"', "X-Repo-Commit": COMMIT}
-            self._send(self.server.sent.get(name, content), told)
+            headers = {"ETag": f'"{git_id(content)}"', "X-Repo-Commit": COMMIT}
+            self._send(self.server.sent.get(name, content), headers)
             return
         self.send_response(302)
         self.send_header("Location", self.server.redirect or f"{self.server.url}/cdn/{name}")
@@ -120,9 +120,9 @@ class Handler(BaseHTTPRequestHandler):
     def _send(self, content: bytes, headers: dict[str, str]) -> None:
         """A whole file, or what the request's Range asks for."""
         hub, begin = self.server, 0
-        asked, version = self.headers.get("Range"), self.headers.get("If-Range")
-        if hub.ranges and asked and version in (None, hub.etag):
-            begin = int(asked.removeprefix("bytes=").removesuffix("-"))
+        span, version = self.headers.get("Range"), self.headers.get("If-Range")
+        if hub.ranges and span and version in (None, hub.etag):
+            begin = int(span.removeprefix("bytes=").removesuffix("-"))
             if begin >= len(content):
                 self._answer(416, b"")
                 return
@@ -136,8 +136,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content) - begin))
         self.close_connection = not hub.lengths or cut is not None
         self.end_headers()
-        rest = content[begin:]
-        self.wfile.write(rest if cut is None else rest[:cut])
+        remainder = content[begin:]
+        self.wfile.write(remainder if cut is None else remainder[:cut])
 
     def _answer(self, code: int, body: bytes) -> None:
         self.send_response(code)

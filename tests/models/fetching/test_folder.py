@@ -203,16 +203,16 @@ def test_a_large_model_is_loaded_from_the_store_where_it_is_there(
 
 
 def test_the_listing_begins_with_what_is_ready_and_says_where_it_lies(hub: Hub, get: Get) -> None:
-    before = {one["name"]: one for one in json.loads(run("models", "--format", "json").stdout)}
+    before = {entry["name"]: entry for entry in json.loads(run("models", "--format", "json").stdout)}
     assert before["compact"]["ready"]
     assert (before["commfor"]["ready"], before["commfor"]["where"]) == (False, None)
     get("commfor")
     after = json.loads(run("models", "--format", "json").stdout)
-    found = {one["name"]: one for one in after}["commfor"]
-    assert found["where"] == str(store.folder("commfor"))
-    assert found["revision"] == COMMIT
-    assert found["fetched_by"] == "pixelsleuth models get commfor"
-    readiness = [one["ready"] for one in after]
+    commfor = {entry["name"]: entry for entry in after}["commfor"]
+    assert commfor["where"] == str(store.folder("commfor"))
+    assert commfor["revision"] == COMMIT
+    assert commfor["fetched_by"] == "pixelsleuth models get commfor"
+    readiness = [entry["ready"] for entry in after]
     assert readiness == sorted(readiness, reverse=True)
 
 
@@ -230,8 +230,10 @@ def test_damaged_weights_are_told_by_the_listing_and_by_check(hub: Hub, get: Get
     listed = run("models")
     assert listed.exit_code == 0
     assert "run: pixelsleuth models get commfor --force" in listed.stdout
-    found = {one["name"]: one for one in json.loads(run("models", "--format", "json").stdout)}["commfor"]
-    assert not found["ready"]
+    commfor = {entry["name"]: entry for entry in json.loads(run("models", "--format", "json").stdout)}[
+        "commfor"
+    ]
+    assert not commfor["ready"]
     with pytest.raises(UsageError, match="--force"):
         registry.load("commfor")
 

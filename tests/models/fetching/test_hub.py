@@ -51,7 +51,7 @@ def test_a_pinned_file_comes_whole_and_its_manifest_says_what_it_is(hub: Hub, ge
     assert entry.files == {"weights.bin": store.Stored(PINNED.sha256, len(WEIGHTS), "pinned")}
     assert (entry.revision, entry.licence) == (COMMIT, "MIT")
     assert left(home) == {"models/commfor/manifest.json", "models/commfor/weights.bin"}
-    assert not hub.asked("/api/")  # nothing to ask where all is known
+    assert not hub.requests_to("/api/")  # no request where all is known
 
 
 def test_where_no_hash_is_known_the_hub_s_is_checked_and_written_down(hub: Hub, get: Get) -> None:
@@ -75,11 +75,11 @@ def test_a_checkpoint_brings_its_settings_and_weights_and_no_more(hub: Hub, get:
 
 def test_what_is_there_is_read_again_and_not_fetched(hub: Hub, get: Get) -> None:
     get("commfor")
-    asked = len(hub.seen)
+    before = len(hub.requests)
     assert get("commfor").exit_code == 0
-    assert len(hub.seen) == asked
+    assert len(hub.requests) == before
     assert get("commfor", "--force").exit_code == 0
-    assert len(hub.seen) > asked
+    assert len(hub.requests) > before
     (store.folder("commfor") / "weights.bin").write_bytes(WEIGHTS[::-1])
     result = get("commfor")
     assert result.exit_code == 2
@@ -91,27 +91,27 @@ def test_what_is_there_is_read_again_and_not_fetched(hub: Hub, get: Get) -> None
 def test_a_licence_that_may_forbid_the_use_is_asked_about_before_anything_is_fetched(
     hub: Hub, get: Get, home: Path
 ) -> None:
-    said = refused(get("lisa"), home)
-    assert "--accept-licence" in said
-    assert "LLaMA" in said
-    assert not hub.seen
+    sentence = refused(get("lisa"), home)
+    assert "--accept-licence" in sentence
+    assert "LLaMA" in sentence
+    assert not hub.requests
 
 
 @pytest.mark.parametrize("name", ["commfor", "pscc_net"])
 def test_a_cut_connection_is_gone_on_with_at_once(hub: Hub, get: Get, name: str) -> None:
     hub.cuts = [1_200_000, 500_000]
     assert get(name).exit_code == 0
-    ranges = [headers.get("range") for headers in hub.asked("/cdn/")]
+    ranges = [headers.get("range") for headers in hub.requests_to("/cdn/")]
     assert ranges == [None, "bytes=1200000-", "bytes=1700000-"]
-    assert [headers.get("if-range") for headers in hub.asked("/cdn/")][1:] == ['"v1"', '"v1"']
+    assert [headers.get("if-range") for headers in hub.requests_to("/cdn/")][1:] == ['"v1"', '"v1"']
 
 
 def test_after_too_many_cuts_the_same_command_goes_on(hub: Hub, get: Get, home: Path) -> None:
     hub.cuts = [800_000, 100_000, 0, 0]
-    said = refused(get("commfor"), home, "commfor/weights.bin.part", "commfor/weights.bin.etag.part")
-    assert "0.9 MB of weights.bin are kept, the same command continues" in said
+    sentence = refused(get("commfor"), home, "commfor/weights.bin.part", "commfor/weights.bin.etag.part")
+    assert "0.9 MB of weights.bin are kept, the same command continues" in sentence
     assert get("commfor").exit_code == 0
-    assert hub.asked("/cdn/")[-1]["range"] == "bytes=900000-"
+    assert hub.requests_to("/cdn/")[-1]["range"] == "bytes=900000-"
     assert left(home) == {"models/commfor/manifest.json", "models/commfor/weights.bin"}
 
 
@@ -178,8 +178,8 @@ def test_a_silent_server_is_given_up(hub: Hub, get: Get, home: Path, monkeypatch
 def test_more_than_was_declared_is_not_taken(hub: Hub, get: Get, home: Path, length: bool) -> None:
     hub.lengths = length
     hub.sent["weights.bin"] = WEIGHTS + b"more"
-    said = refused(get("commfor"), home)
-    assert "3,000,000" in said
+    sentence = refused(get("commfor"), home)
+    assert "3,000,000" in sentence
 
 
 def test_a_file_of_no_declared_size_is_not_taken(hub: Hub, get: Get, home: Path) -> None:
@@ -227,15 +227,15 @@ def test_the_key_goes_to_the_hub_alone_and_is_never_told(
         result = get("commfor")
         refused(result, home)
         assert "hf_secret" not in result.output
-        assert hub.seen[0][1]["authorization"] == "Bearer hf_secret"
-        assert all("authorization" not in headers for _, headers in other.seen)
-        assert other.seen
+        assert hub.requests[0][1]["authorization"] == "Bearer hf_secret"
+        assert all("authorization" not in headers for _, headers in other.requests)
+        assert other.requests
     finally:
         other.shutdown()
         other.server_close()
-    hub.redirect, hub.seen = None, []
+    hub.redirect, hub.requests = None, []
     assert get("commfor", "--from", hub.url).exit_code == 0  # a mirror is not the hub
-    assert all("authorization" not in headers for _, headers in hub.seen)
+    assert all("authorization" not in headers for _, headers in hub.requests)
 
 
 @pytest.mark.parametrize(
@@ -275,8 +275,8 @@ def test_a_listing_that_is_none_is_refused(hub: Hub, get: Get, home: Path, liste
 def test_without_a_network_the_way_out_is_told(get: Get, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    said = refused(get("commfor"), home)
-    assert "pixelsleuth models get commfor --from FOLDER|URL" in said
+    sentence = refused(get("commfor"), home)
+    assert "pixelsleuth models get commfor --from FOLDER|URL" in sentence
 
 
 def test_too_small_a_disk_is_told_before_a_byte_comes(
@@ -284,9 +284,9 @@ def test_too_small_a_disk_is_told_before_a_byte_comes(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 10**6, 10**6))
-    said = refused(get("commfor"), home)
-    assert "PIXELSLEUTH_HOME" in said
-    assert not hub.seen
+    sentence = refused(get("commfor"), home)
+    assert "PIXELSLEUTH_HOME" in sentence
+    assert not hub.requests
 
 
 def test_a_disk_that_fills_up_is_told_and_the_part_kept(
@@ -303,8 +303,8 @@ def test_a_disk_that_fills_up_is_told_and_the_part_kept(
 
     with monkeypatch.context() as patch:
         patch.setattr(transfer, "_Digest", Full)
-        said = refused(get("commfor"), home, "commfor/weights.bin.part", "commfor/weights.bin.etag.part")
-    assert "is full" in said
+        sentence = refused(get("commfor"), home, "commfor/weights.bin.part", "commfor/weights.bin.etag.part")
+    assert "is full" in sentence
     assert get("commfor").exit_code == 0
 
 
@@ -332,7 +332,7 @@ def test_auto_fetches_the_best_small_set(hub: Hub, get: Get) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, said",
+    "name, sentence",
     [
         ("npr", "NPR.pth"),
         ("compact", "needs no weights"),
@@ -340,10 +340,10 @@ def test_auto_fetches_the_best_small_set(hub: Hub, get: Get) -> None:
         ("comfor", "commfor"),
     ],
 )
-def test_what_cannot_be_fetched_is_told(get: Get, name: str, said: str) -> None:
+def test_what_cannot_be_fetched_is_told(get: Get, name: str, sentence: str) -> None:
     result = get(name)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert sentence in result.stderr
 
 
 @pytest.mark.slow
