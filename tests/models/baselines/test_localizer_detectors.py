@@ -18,7 +18,7 @@ from pixelsleuth.cli.main import main
 from pixelsleuth.core.detector import Capability
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models import registry
+from pixelsleuth.models import factories, registry
 from pixelsleuth.models.baseline import Baseline, BaselineDetector
 from pixelsleuth.models.baselines import hifi_net, mvss_net, pscc_net, trufor
 from pixelsleuth.models.baselines.dinov2 import Dinov2
@@ -96,8 +96,8 @@ def registered(monkeypatch: pytest.MonkeyPatch, networks: Callable[[str], Baseli
     for name in NAMES:
         registry.register(registry.ModelSpec(f"random-{name}", f"random_{name}:load", summary="For tests."))
     monkeypatch.setattr(
-        registry, "_factory",
-        lambda target, spec: lambda device="cpu": BaselineDetector(networks(target.partition(":")[0][7:])),
+        factories, "import_factory",
+        lambda target, own: lambda device="cpu": BaselineDetector(networks(target.partition(":")[0][7:])),
     )  # fmt: skip
 
 
