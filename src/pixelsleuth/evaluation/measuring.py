@@ -179,7 +179,7 @@ def quantise_if_cheap(fp32: LightDetector, folder: Path, data: str, split: str |
     Raises UsageError where int8 costs too much balanced accuracy, or where the data are too few; the folder then stays
     as it was.
     """
-    from pixelsleuth.models.light.quantise import CALIBRATION_PICTURES, LARGEST_LOSS, quantise
+    from pixelsleuth.models.convert import CALIBRATION_PICTURES, LARGEST_LOSS, quantise
 
     protocol = get_protocol("standard")
     chosen = choose(data, protocol, split=split, limit=limit + CALIBRATION_PICTURES)

@@ -26,6 +26,7 @@ from pixelsleuth.core.names import suggestion
 from pixelsleuth.core.verdict import Verdict
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.facts import FACTS, Facts, module_of
+from pixelsleuth.models.inputs import Mask
 from pixelsleuth.models.precision import place
 from pixelsleuth.models.preparation import Steps, prepared
 from pixelsleuth.models.tensor_files import read_tensors
@@ -149,6 +150,22 @@ class Baseline(nn.Module):
         logit = self.run(inputs).logit
         assert logit is not None
         return {"loss": F.binary_cross_entropy_with_logits(logit, labels.to(logit.dtype))}
+
+
+class Localizer(Baseline):
+    """A baseline that draws a mask and is trained on masks."""
+
+    def pair(
+        self, pixels: NDArray[np.uint8], mask: Mask | None, random: np.random.Generator
+    ) -> tuple[Tensor, Mask | None]:
+        """One training example: pixels (H, W, 3) and mask (H, W) uint8 0/255 (None: nothing is tampered) -> the
+        network's input and the mask in its frame. By default: prepared as for a test, nothing moved."""
+        del random
+        return self.prepare(pixels), mask
+
+    def example(self, pixels: NDArray[np.uint8], random: np.random.Generator) -> Tensor:
+        """A training example of a picture without a mask."""
+        return self.pair(pixels, None, random)[0]
 
 
 def by_shape(inputs: Sequence[Tensor], run: Callable[[Tensor], Output], *, alone: bool = False) -> Output:

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pixelsleuth.errors import MissingExtra, UsageError
@@ -25,8 +28,8 @@ from pixelsleuth.models.backbones.heads import FrozenHeads
 from pixelsleuth.models.baseline import Baseline, baseline_class
 from pixelsleuth.models.baselines.commfor import CommFor
 from pixelsleuth.models.facts import FACTS
-from pixelsleuth.models.light.detector import OUTPUTS, LightDetector, session_options
-from pixelsleuth.models.light.form import GRAPH, SETTINGS, STRETCH, Form, Part, ensure_convertible
+from pixelsleuth.models.light.detector import OUTPUTS, LightDetector, load_folder, session_options
+from pixelsleuth.models.light.form import GRAPH, SETTINGS, STRETCH, Form, Part, ensure_convertible, read
 from pixelsleuth.models.preparation import prepared
 
 OPSET = 18
@@ -36,6 +39,13 @@ LARGEST_GRAPH = 1_900_000_000
 """Bytes; ONNX files end at 2 GB."""
 TRIED = ((300, 420), (509, 377))
 """Height and width of those pictures: other sizes than the traced one, so that none is frozen into the graph."""
+
+
+CALIBRATION_PICTURES = 32
+"""Pictures from which the ranges of activations are taken."""
+LEAST_PICTURES = 8
+LARGEST_LOSS = 0.005
+"""Of balanced accuracy: what 8 bits may cost, half a point."""
 
 
 class _Call(nn.Module):
@@ -227,6 +237,62 @@ def load_for_conversion(name: str, weights: str, options: Mapping[str, str]) -> 
         raise UsageError(f"There is no baseline {name!r}: `pixelsleuth models` lists them.")
     ensure_convertible(FACTS[name])
     return baseline_class(name).load(weights, **options)
+
+
+def quantise(folder: Path, out: Path, pictures: Sequence[NDArray[np.uint8]]) -> LightDetector:
+    """Write the int8 form of a converted folder to another; `pictures` (H, W, 3) uint8 set the ranges.
+
+    Raises:
+        UsageError: too few pictures, or a graph that cannot be quantised. MissingExtra: onnx is missing.
+    """
+    try:
+        import onnx
+        from onnxruntime import quantization
+    except ImportError:
+        raise MissingExtra("onnx", "train") from None
+    if len(pictures) < LEAST_PICTURES:
+        raise UsageError(f"int8 takes its ranges from at least {LEAST_PICTURES} pictures; --data has fewer.")
+    form, graph = read(folder / SETTINGS), folder / GRAPH
+    out.mkdir(parents=True, exist_ok=True)
+    logging.getLogger().setLevel(logging.ERROR)  # its advice on pre-processing goes to the root logger
+    try:
+        if _convolutional(onnx.load(graph)):
+            quantization.quantize_static(
+                graph, out / GRAPH, _reader(form, pictures), per_channel=True,
+                op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+                weight_type=quantization.QuantType.QInt8, activation_type=quantization.QuantType.QUInt8,
+            )  # fmt: skip
+        else:
+            quantization.quantize_dynamic(graph, out / GRAPH, op_types_to_quantize=["MatMul", "Gemm"])
+    except Exception as error:  # the quantiser's own errors have no base in common
+        raise UsageError(f"{form.facts.title} cannot be quantised ({error}): keep fp32.") from error
+    digest = hashlib.sha256((out / GRAPH).read_bytes()).hexdigest()
+    small = replace(form, precision="int8", graph=digest)
+    (out / SETTINGS).write_text(json.dumps(small.to_dict(), indent=1) + "\n", encoding="utf-8")
+    return load_folder(str(out), "cpu")
+
+
+def _convolutional(model: Any) -> bool:
+    """True where most numbers belong to convolutions."""
+    sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
+    convolved = sum(sizes.get(node.input[1], 0) for node in model.graph.node if node.op_type == "Conv")
+    return 2 * convolved > sum(sizes.values())
+
+
+def _reader(form: Form, pictures: Sequence[NDArray[np.uint8]]) -> Any:
+    """Prepared pictures, in the shape that the quantiser asks for."""
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.inputs: Iterator[dict[str, Any]] = (
+                {"picture": prepared(pixels, form.steps)[None]} for pixels in pictures
+            )
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self.inputs, None)
+
+    return Reader()
 
 
 if __name__ == "__main__":

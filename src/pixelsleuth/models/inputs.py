@@ -9,15 +9,21 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
+from torch.nn import functional as F
 
-from pixelsleuth.models.resize import MOST_PIXELS as MOST_PIXELS
-from pixelsleuth.models.resize import Pixels
-from pixelsleuth.models.resize import at_most as at_most
-from pixelsleuth.models.resize import bilinear_8bit as bilinear_8bit
-from pixelsleuth.models.resize import centre_crop as centre_crop
-from pixelsleuth.models.resize import short_side as short_side
-from pixelsleuth.models.resize import square as square
+from pixelsleuth.models.preparation import MOST_PIXELS as MOST_PIXELS
+from pixelsleuth.models.preparation import Pixels
+from pixelsleuth.models.preparation import at_most as at_most
+from pixelsleuth.models.preparation import bilinear_8bit as bilinear_8bit
+from pixelsleuth.models.preparation import centre_crop as centre_crop
+from pixelsleuth.models.preparation import short_side as short_side
+from pixelsleuth.models.preparation import square as square
+from pixelsleuth.models.preparation import unit as unit_array
 
+Mask = Pixels
+"""(H, W), 255 where tampered."""
+LEAST = 1e-6
+"""Probabilities nearer to 0 or 1 than this become the logit of this (13.8)."""
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 IMAGENET = ["normalise", list(MEAN), list(STD)]
@@ -30,9 +36,7 @@ CLIP = ["normalise", list(CLIP_MEAN), list(CLIP_STD)]
 
 def unit(pixels: Pixels, greatest: int = 255) -> Tensor:
     """(H, W, 3) uint8 -> (3, H, W) float32, divided by `greatest`."""
-    return torch.from_numpy(
-        np.ascontiguousarray(pixels).transpose(2, 0, 1).astype(np.float32) / np.float32(greatest)
-    )
+    return torch.from_numpy(unit_array(pixels, greatest))
 
 
 def normalised(x: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
@@ -69,3 +73,76 @@ def blur_jpeg(pixels: Pixels, random: np.random.Generator, chance: float) -> Pix
         blurred = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(random.uniform(0, 3)))
         pixels = np.asarray(blurred)
     return jpeg(pixels, int(random.integers(30, 101))) if random.random() < chance else pixels
+
+
+def dihedral(pixels: Pixels, mask: Mask | None, random: np.random.Generator) -> tuple[Pixels, Mask | None]:
+    """One of the eight turns and mirror images of a square, the same for both."""
+    turns, mirrored = int(random.integers(4)), bool(random.integers(2))
+    turned = [None if one is None else np.rot90(one, turns) for one in (pixels, mask)]
+    if mirrored:
+        turned = [None if one is None else one[:, ::-1] for one in turned]
+    first, second = turned
+    assert first is not None
+    return np.ascontiguousarray(first), None if second is None else np.ascontiguousarray(second)
+
+
+def mirrored(pixels: Pixels, mask: Mask | None, random: np.random.Generator) -> tuple[Pixels, Mask | None]:
+    """Left and right swapped in half of all cases, the same for both."""
+    if random.random() < 0.5:
+        return pixels, mask
+    return np.ascontiguousarray(pixels[:, ::-1]), None if mask is None else np.ascontiguousarray(
+        mask[:, ::-1]
+    )
+
+
+def targets(
+    masks: Sequence[Tensor | None], size: tuple[int, int], like: Tensor, *, bicubic: bool = False
+) -> Tensor:
+    """Masks (H, W) in 0..1 of any size, None where nothing is tampered -> (B, 1, h, w) of 0 and 1.
+
+    Nearest by default; `bicubic` is Pillow's bicubic resize of the 8-bit mask, cut at one half.
+    """
+    return torch.stack([_target(mask, size, bicubic) for mask in masks]).to(like.device, like.dtype)
+
+
+def _target(mask: Tensor | None, size: tuple[int, int], bicubic: bool) -> Tensor:
+    if mask is None:
+        return torch.zeros(1, *size)
+    mask = mask.detach().float().cpu()
+    if tuple(mask.shape) == size:
+        return (mask > 0.5).float()[None]
+    if bicubic:
+        grey = Image.fromarray((mask.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
+        resized = np.asarray(grey.resize(size[::-1], Image.Resampling.BICUBIC))
+        return torch.from_numpy(resized > 127).float()[None]
+    return (F.interpolate(mask[None, None], size, mode="nearest-exact")[0] > 0.5).float()
+
+
+def resized_mask(mask: Mask | None, side: int) -> Mask | None:
+    """An 8-bit mask at side x side, nearest."""
+    if mask is None:
+        return None
+    return np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.NEAREST))
+
+
+def logits_of(probability: Tensor) -> Tensor:
+    """The logits of probabilities in 0..1, kept finite."""
+    return torch.logit(probability, eps=LEAST)
+
+
+def cropped(
+    pixels: Pixels, mask: Mask | None, side: int, random: np.random.Generator
+) -> tuple[Pixels, Mask | None]:
+    """A random square of `side` pixels, the same of both; what is smaller gets black below and at the right."""
+    height, width = pixels.shape[:2]
+    top, left = (
+        int(random.integers(max(0, height - side) + 1)),
+        int(random.integers(max(0, width - side) + 1)),
+    )
+
+    def cut(one: Pixels) -> Pixels:
+        part = one[top : top + side, left : left + side]
+        short = [(0, side - part.shape[0]), (0, side - part.shape[1])]
+        return np.pad(part, short + [(0, 0)] * (part.ndim - 2))
+
+    return cut(pixels), None if mask is None else cut(mask)

@@ -8,7 +8,7 @@ import torch
 
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.baselines import hifi_net, mvss_net, pscc_net, trufor
-from pixelsleuth.models.localizing import cropped, dihedral, mirrored, targets
+from pixelsleuth.models.inputs import cropped, dihedral, mirrored, targets
 
 SMALL = 64
 MADE: dict[str, tuple[type, dict[str, str]]] = {
@@ -102,7 +102,7 @@ def test_an_answer_does_not_depend_on_the_batch(name: str) -> None:
 
 
 def test_large_pictures_are_shrunk_and_not_run_out_of_memory_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixelsleuth.models.resize.MOST_PIXELS", 4096)
+    monkeypatch.setattr("pixelsleuth.models.preparation.MOST_PIXELS", 4096)
     pixels = scene(0, 100, 200)[0]
     for network in (pscc_net.PsccNet(), hifi_net.HifiNet(head="loc"), trufor.TruFor()):
         _, height, width = network.prepare(pixels).shape

@@ -15,9 +15,9 @@ torch = pytest.importorskip("torch", reason="the extra vlm brings torch")
 pytest.importorskip("onnx", reason="the extra train brings the exporter")
 
 from pixelsleuth.cli.main import main  # noqa: E402
+from pixelsleuth.models import convert as conversion  # noqa: E402
 from pixelsleuth.models import registry  # noqa: E402
 from pixelsleuth.models.baseline import baseline_class  # noqa: E402
-from pixelsleuth.models.light import quantise  # noqa: E402
 
 
 def run(*words: str | Path) -> Result:
@@ -77,7 +77,7 @@ def test_int8_needs_data_to_be_measured_on(weights: Path, tmp_path: Path) -> Non
 def test_int8_is_kept_only_where_it_costs_little(
     most: float, kept: str, weights: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantise, "LARGEST_LOSS", most)
+    monkeypatch.setattr(conversion, "LARGEST_LOSS", most)
     folder = tmp_path / "npr"
     result = run(
         "models", "convert", "npr", "--onnx", "--weights", weights, "--out", folder, "--int8", "--data", manifest

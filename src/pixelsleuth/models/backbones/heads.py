@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelsleuth.models.baseline import Output
-from pixelsleuth.models.inputs import MEAN, STD, blur_jpeg
-from pixelsleuth.models.localizing import Localizer, Mask, mirrored, targets
+from pixelsleuth.models.baseline import Localizer, Output
+from pixelsleuth.models.inputs import MEAN, STD, Mask, blur_jpeg, mirrored, targets
 from pixelsleuth.models.mask_losses import dice_loss
-from pixelsleuth.models.preparation import Steps
-from pixelsleuth.models.resize import framed, squeezed, window
+from pixelsleuth.models.preparation import Steps, framed, squeezed, window
 
 WIDTH = 512
 """Of the projection and of the MLP."""

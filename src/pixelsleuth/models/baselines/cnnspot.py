@@ -15,13 +15,7 @@ from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.resnet import ours, resnet50
 from pixelsleuth.models.baseline import Baseline, Output, by_shape
 from pixelsleuth.models.facts import Facts
-from pixelsleuth.models.inputs import (
-    IMAGENET,
-    blur_jpeg,
-    imagenet,
-    random_crop,
-    short_side,
-)
+from pixelsleuth.models.inputs import IMAGENET, blur_jpeg, imagenet, random_crop, short_side
 from pixelsleuth.models.preparation import Steps
 
 SIDE, LOAD = 224, 256
@@ -42,12 +36,7 @@ class CnnSpot(Baseline):
         files=("blur_jpg_prob0.1.pth",),
         made_for=Label.FULL_SYNTHETIC,
         options={
-            "input": (
-                "benchmark_resize256_crop224",
-                "official_crop224",
-                "native",
-                "square256_crop224",
-            ),
+            "input": ("benchmark_resize256_crop224", "official_crop224", "native", "square256_crop224"),
             "width": ("full", "quarter"),
         },
         parameters=23_510_081,

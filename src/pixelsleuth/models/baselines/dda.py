@@ -24,15 +24,7 @@ from pixelsleuth.core.verdict import Label
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.baseline import Baseline, Output, by_shape
 from pixelsleuth.models.facts import Facts, Origin, Remote
-from pixelsleuth.models.inputs import (
-    CLIP,
-    CLIP_MEAN,
-    CLIP_STD,
-    jpeg,
-    normalised,
-    random_crop,
-    unit,
-)
+from pixelsleuth.models.inputs import CLIP, CLIP_MEAN, CLIP_STD, jpeg, normalised, random_crop, unit
 from pixelsleuth.models.lora import add_lora, fold
 from pixelsleuth.models.preparation import Steps
 
@@ -75,10 +67,7 @@ class Dda(Baseline):
         where="on the hub as Junwei-Xi/Dual-Data-Alignment",
         files=("DDA_ckpt.pth",),
         made_for=Label.FULL_SYNTHETIC,
-        options={
-            "input": ("official_crop336", "first_crop224"),
-            "backbone": ("vitl14", "vitb14", "vits14"),
-        },
+        options={"input": ("official_crop336", "first_crop224"), "backbone": ("vitl14", "vitb14", "vits14")},
         parameters=303_557_633,
         known_by="base_model.model.blocks.0.attn.qkv.lora.lora_A",
         published="its authors: mean accuracy 0.907 over eleven sets",

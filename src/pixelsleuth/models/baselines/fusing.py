@@ -17,14 +17,7 @@ from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.resnet import ours, resnet50
 from pixelsleuth.models.baseline import Baseline, Output
 from pixelsleuth.models.facts import Facts
-from pixelsleuth.models.inputs import (
-    MOST_PIXELS,
-    at_most,
-    blur_jpeg,
-    centre_crop,
-    imagenet,
-    short_side,
-)
+from pixelsleuth.models.inputs import MOST_PIXELS, at_most, blur_jpeg, centre_crop, imagenet, short_side
 
 SIDE, LOAD = 224, 256
 AUGMENT = 0.1

@@ -19,13 +19,7 @@ from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.resnet import ResNet, ours
 from pixelsleuth.models.baseline import Baseline, Output, by_shape
 from pixelsleuth.models.facts import Facts
-from pixelsleuth.models.inputs import (
-    IMAGENET,
-    blur_jpeg,
-    imagenet,
-    random_crop,
-    short_side,
-)
+from pixelsleuth.models.inputs import IMAGENET, blur_jpeg, imagenet, random_crop, short_side
 from pixelsleuth.models.preparation import Steps
 
 SIDE, LOAD, ORIGINAL, SMALL = 224, 256, 512, 64

@@ -21,30 +21,17 @@ from torch.nn import functional as F
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.backbones.hrnet import CHANNELS, MOMENTUM, HRNet, NonLocal, conv_bn, resized
-from pixelsleuth.models.baseline import Output, by_shape
+from pixelsleuth.models.backbones.hrnet import CHANNELS, FrequencyHRNet, NonLocal, conv_bn, resized
+from pixelsleuth.models.baseline import Localizer, Output, by_shape
 from pixelsleuth.models.facts import Facts
-from pixelsleuth.models.inputs import unit
-from pixelsleuth.models.localizing import (
-    Localizer,
-    Mask,
-    dihedral,
-    logits_of,
-    resized_mask,
-    targets,
-)
+from pixelsleuth.models.inputs import Mask, dihedral, logits_of, resized_mask, targets, unit
 from pixelsleuth.models.preparation import Steps
 
 SIDE = 256
 FEATURES = 18
-SIGMAS = (2, 4, 8)
 LEVELS = {4: 3, 3: 5, 2: 7, 1: 14}
 """Classes of each level, coarsest first."""
-PARENTS = {
-    3: (0, 1, 1, 2, 2),
-    2: (0, 1, 1, 2, 2, 3, 4),
-    1: (0, 1, 1, 2, 2, 3, 3, 4, 4, 4, 4, 4, 4, 4),
-}
+PARENTS = {3: (0, 1, 1, 2, 2), 2: (0, 1, 1, 2, 2, 3, 4), 1: (0, 1, 1, 2, 2, 3, 3, 4, 4, 4, 4, 4, 4, 4)}
 """Whose probability re-weights each class; the last five of level 1 take class 4, as the released code does, though
 5 and 6 were meant."""
 EDITED = {1: 11, 2: 6, 3: 4, 4: 2}
@@ -66,62 +53,6 @@ class Maps:
     mask: Tensor
     partial: Tensor
     levels: Mapping[int, Tensor]
-
-
-class Laplacian(nn.Module):
-    """What a blurred, shrunk and enlarged copy lacks, at three scales, mixed by a 1x1 convolution."""
-
-    def __init__(self, channels: int = 64) -> None:
-        super().__init__()
-        self.smoothing = nn.ModuleDict({f"scale-{s}": Smoothing(channels, s) for s in SIGMAS})
-        self.conv_1x1 = nn.Sequential(
-            *conv_bn(len(SIGMAS) * channels, channels, 1, momentum=0.1), nn.Dropout(0.2)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape."""
-        lacking = []
-        for sigma, smooth in zip(SIGMAS, self.smoothing.values(), strict=True):
-            small = F.interpolate(smooth(x), scale_factor=1 / sigma, mode="bilinear", align_corners=False)
-            lacking.append(x - F.interpolate(small, x.shape[-2:], mode="bilinear", align_corners=False))
-        out: Tensor = self.conv_1x1(torch.cat(lacking, dim=1))
-        return out
-
-
-class Smoothing(nn.Module):
-    """A fixed 3x3 Gaussian, each channel by itself, without padding."""
-
-    def __init__(self, channels: int, sigma: float) -> None:
-        super().__init__()
-        line = torch.exp(-0.5 * (torch.tensor([-1.0, 0.0, 1.0]) / sigma) ** 2)
-        kernel = torch.outer(line, line) / line.sum() ** 2
-        self.weight = nn.Buffer(kernel.expand(channels, 1, 3, 3).clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H - 2, W - 2)."""
-        return F.conv2d(x, self.weight, groups=x.shape[1])
-
-
-class FrequencyHRNet(HRNet):
-    """HRNet with all four branches in all stages, and a second stem that sees what a Laplacian pyramid leaves."""
-
-    def __init__(self) -> None:
-        super().__init__((4, 4, 4))
-        self.conv1fre = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-        self.bn1fre = nn.BatchNorm2d(64, momentum=MOMENTUM)
-        self.conv2fre = nn.Conv2d(64, 64, 3, padding=1, bias=False)
-        self.bn2fre = nn.BatchNorm2d(64, momentum=MOMENTUM)
-        self.laplacian = Laplacian()
-        self.conv_1x1_merge = nn.Sequential(
-            nn.Conv2d(128, 64, 1, groups=2, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.Dropout(0.2)
-        )
-
-    def stem(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 64, H, W): both stems, merged."""
-        frequency = self.laplacian(F.relu(self.bn1fre(self.conv1fre(pixels))))
-        frequency = F.relu(self.bn2fre(self.conv2fre(frequency)))
-        merged: Tensor = self.conv_1x1_merge(torch.cat([super().stem(pixels), frequency], dim=1))
-        return merged
 
 
 class PartialConvolution(nn.Module):

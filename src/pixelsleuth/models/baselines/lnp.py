@@ -132,12 +132,7 @@ class Lnp(Baseline):
         files=("LNP.pth", "sidd_rgb.pth"),
         made_for=Label.FULL_SYNTHETIC,
         options={
-            "input": (
-                "benchmark_3ch",
-                "rgb_3ch",
-                "original_5ch_crop224",
-                "original_5ch_resize256_crop224",
-            )
+            "input": ("benchmark_3ch", "rgb_3ch", "original_5ch_crop224", "original_5ch_resize256_crop224")
         },
         parameters=26_345_028,
         published="published: mean accuracy 0.838 on the 16 sets of AIGCDetectBenchmark",

@@ -19,10 +19,17 @@ from torch.nn import functional as F
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.hrnet import Bottleneck, resized
-from pixelsleuth.models.baseline import Output, by_shape
+from pixelsleuth.models.baseline import Localizer, Output, by_shape
 from pixelsleuth.models.facts import Facts
-from pixelsleuth.models.inputs import IMAGENET, bilinear_8bit, blur_jpeg
-from pixelsleuth.models.localizing import Localizer, Mask, mirrored, resized_mask, targets
+from pixelsleuth.models.inputs import (
+    IMAGENET,
+    Mask,
+    bilinear_8bit,
+    blur_jpeg,
+    mirrored,
+    resized_mask,
+    targets,
+)
 from pixelsleuth.models.preparation import Steps
 
 SIDE = 512

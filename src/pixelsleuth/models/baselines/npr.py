@@ -36,13 +36,7 @@ class Npr(Baseline):
         files=("NPR.pth",),
         made_for=Label.FULL_SYNTHETIC,
         options={
-            "input": (
-                "official_resize256",
-                "native_even",
-                "crop224",
-                "tile_crop224",
-                "square256_crop224",
-            )
+            "input": ("official_resize256", "native_even", "crop224", "tile_crop224", "square256_crop224")
         },
         parameters=1_437_761,
         published="its authors: mean accuracy 0.917 on the 16 sets of AIGCDetectBenchmark",

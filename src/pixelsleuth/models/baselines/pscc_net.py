@@ -21,10 +21,9 @@ from torch.nn import functional as F
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.hrnet import CHANNELS, Bottleneck, HRNet, NonLocal, conv_bn, resized
-from pixelsleuth.models.baseline import Output, by_shape
+from pixelsleuth.models.baseline import Localizer, Output, by_shape
 from pixelsleuth.models.facts import Facts, Origin, Remote
-from pixelsleuth.models.inputs import IMAGENET, imagenet, unit
-from pixelsleuth.models.localizing import Localizer, Mask, dihedral, logits_of, targets
+from pixelsleuth.models.inputs import IMAGENET, Mask, dihedral, imagenet, logits_of, targets, unit
 from pixelsleuth.models.preparation import Steps
 
 SIDE = 256

@@ -20,10 +20,9 @@ from torch.nn import functional as F
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.mit import WIDTHS, DualEncoder, map_of, tokens_of
-from pixelsleuth.models.baseline import Output, by_shape
+from pixelsleuth.models.baseline import Localizer, Output, by_shape
 from pixelsleuth.models.facts import Facts
-from pixelsleuth.models.inputs import jpeg, normalised, unit
-from pixelsleuth.models.localizing import Localizer, Mask, cropped, targets
+from pixelsleuth.models.inputs import Mask, cropped, jpeg, normalised, targets, unit
 from pixelsleuth.models.preparation import Steps
 
 GREATEST = 256

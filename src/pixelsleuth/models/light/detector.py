@@ -22,10 +22,8 @@ from pixelsleuth.core.verdict import Verdict
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import store
 from pixelsleuth.models.facts import Facts
-from pixelsleuth.models.light import tensors
-from pixelsleuth.models.light.form import GRAPH, SETTINGS, STRETCH, Form, read, shipped
-from pixelsleuth.models.preparation import prepared
-from pixelsleuth.models.resize import window
+from pixelsleuth.models.light.form import GRAPH, SETTINGS, STRETCH, Form, read, read_tensors, shipped
+from pixelsleuth.models.preparation import prepared, window
 from pixelsleuth.models.verdicts import Answer, verdict_of
 from pixelsleuth.pictures.images import Picture
 
@@ -162,7 +160,7 @@ def load_published(
     form, path = read(settings), Path(weights)
     if path.is_dir():
         path = path / form.facts.files[0]
-    found = tensors.read(path, form)
+    found = read_tensors(path, form)
     import onnxruntime
 
     given = session_options()

@@ -21,9 +21,8 @@ from torch.nn import functional as F
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.baseline import Output
+from pixelsleuth.models.baseline import Localizer, Output
 from pixelsleuth.models.facts import CLIP_TOWER, Facts, Origin
-from pixelsleuth.models.localizing import Localizer
 from pixelsleuth.models.lora import add_lora, fold
 from pixelsleuth.models.mask_losses import masks_apart
 from pixelsleuth.models.precision import place

@@ -18,8 +18,7 @@ from pixelsleuth.core.verdict import LABELS, Label
 from pixelsleuth.data.sample import Sample
 from pixelsleuth.evaluation.metrics.detection import auroc
 from pixelsleuth.evaluation.metrics.localization import iou, mask_counts
-from pixelsleuth.models.baseline import Baseline, BaselineDetector, placed, store_folder
-from pixelsleuth.models.localizing import Localizer
+from pixelsleuth.models.baseline import Baseline, BaselineDetector, Localizer, placed, store_folder
 from pixelsleuth.training.baselines.settings import FREE, BaselineSettings, Optimiser
 from pixelsleuth.training.run.checkpoints import moments, read, restore_moments, restore_schedule, trained
 from pixelsleuth.training.run.data import TAMPERED, Material, gather, opened, scores, validation_pictures
