@@ -36,11 +36,7 @@ def test_a_person_sees_once_that_a_stronger_set_can_be_fetched(monkeypatch):
 
 @pytest.mark.parametrize(
     "stream, options",
-    [
-        (io.StringIO(), {}),
-        (Terminal(), {"quiet": True}),
-        (Terminal(), {"model": "compact"}),
-    ],
+    [(io.StringIO(), {}), (Terminal(), {"quiet": True}), (Terminal(), {"model": "compact"})],
     ids=["no terminal", "quiet", "named"],
 )
 def test_programs_and_people_who_named_a_model_see_no_hint(monkeypatch, stream, options):

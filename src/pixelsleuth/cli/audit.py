@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pixelsleuth.cli.options import allow_outside, reader_option, set_option, settings_of
 
 
-@click.command(short_help="Measure how much of the labels the files give away by themselves.")
+@click.command()
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option(
     "--out",
@@ -45,10 +46,7 @@ from pixelsleuth.cli.options import allow_outside, reader_option, set_option, se
     help="JPEG quality of the equalised part.",
 )
 @click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Audit N pictures, evenly over the classes.",
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Audit N pictures, evenly over the classes."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of folds, draws and --limit.")
 @click.option(
@@ -56,22 +54,7 @@ from pixelsleuth.cli.options import allow_outside, reader_option, set_option, se
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @click.pass_context
-def audit(
-    ctx: click.Context,
-    data: Path,
-    out: Path,
-    split: str | None,
-    reader: str | None,
-    settings: tuple[str, ...],
-    allow_outside: bool,
-    equalise: bool,
-    size: str,
-    quality: str,
-    limit: int | None,
-    seed: int,
-    workers: int,
-    quiet: bool,
-) -> None:
+def audit(ctx: click.Context, /, settings: tuple[str, ...], **options: Any) -> None:
     """Predict the label of every picture in DATA from its header alone, its text alone and its thumbnail alone.
 
     DATA is a manifest, a folder in a known layout, or hf:owner/name. An AUROC near 0.5 is good; near 1, a detector
@@ -82,8 +65,4 @@ def audit(
     """
     from pixelsleuth.evaluation.audit.auditing import AuditOptions, run_audit
 
-    options = AuditOptions(
-        data, out, split, equalise, size, quality, limit, seed, workers, quiet, reader, settings_of(settings),
-        allow_outside,
-    )  # fmt: skip
-    ctx.exit(run_audit(options))
+    ctx.exit(run_audit(AuditOptions(**options, settings=settings_of(settings))))

@@ -7,7 +7,7 @@ import click
 from pixelsleuth.cli.options import device_option, precision_option
 
 
-@click.command(short_help="Talk with a vision-language model about a picture.")
+@click.command()
 @click.argument("image", metavar="IMAGE")
 @click.option(
     "--model",

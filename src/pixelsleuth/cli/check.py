@@ -11,7 +11,7 @@ import click
 from pixelsleuth.cli.options import FiniteFloat, bounds_options, device_option, precision_option
 
 
-@click.command(short_help="Judge pictures: real, wholly generated or tampered; where and why.")
+@click.command()
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option(
     "--model",

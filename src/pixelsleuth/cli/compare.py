@@ -11,7 +11,7 @@ import click
 from pixelsleuth.cli.options import style_option
 
 
-@click.command(short_help="Paired differences of two evaluations, with intervals.")
+@click.command()
 @click.argument("first", type=click.Path(path_type=Path), metavar="A")
 @click.argument("second", type=click.Path(path_type=Path), metavar="B")
 @click.option(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pixelsleuth.data.verify import Report
 
 
-@click.group(short_help="List the data sets that can be read; verify one.", invoke_without_command=True)
+@click.group(invoke_without_command=True)
 @style_option
 @click.pass_context
 def datasets(ctx: click.Context, style: str) -> None:

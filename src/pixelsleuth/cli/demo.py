@@ -9,7 +9,7 @@ import click
 from pixelsleuth.cli.options import device_option
 
 
-@click.command(short_help="Forge some photographs, check them all, write a report.")
+@click.command()
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

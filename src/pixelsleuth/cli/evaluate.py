@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pixelsleuth.evaluation.recipes import Recipe
 
 
-@click.command(short_help="Measure detectors on labelled pictures: figures, predictions, a report.")
+@click.command()
 @click.option("--model", "models", multiple=True, metavar="NAME", help="Detector; repeatable.")
 @click.option("--data", metavar="DATA", help="A manifest, a folder in a known layout, or hf:owner/name.")
 @click.option(

@@ -10,7 +10,7 @@ import click
 from pixelsleuth.cli.options import allow_outside
 
 
-@click.command(short_help="Build a labelled data set of forgeries from photographs.")
+@click.command()
 @click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG.yaml")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--review", is_flag=True, help="Open a local page to accept, reject and correct pictures.")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from pixelsleuth.cli.options import FiniteFloat
+from pixelsleuth.cli.options import FiniteFloat, needs
 
 
-@click.command(short_help="Fold LoRA and training folders into one checkpoint.")
+@click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option(
@@ -46,12 +46,12 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
     checkpoint, else last), or one of its checkpoints.
     """
     from pixelsleuth.core.outputs import refuse_folder, whole_folder
-    from pixelsleuth.errors import MissingExtra, UsageError
+    from pixelsleuth.errors import UsageError
 
     if not checkpoint.is_dir():
         raise UsageError(f"{checkpoint} is not a folder: name a checkpoint, or a ZeRO folder.")
     refuse_folder(out, kind="merged checkpoint", ours="config.json", never=checkpoint)
-    try:
+    with needs("vlm"):
         import torch
 
         from pixelsleuth.models.sida.checkpoint import save_large
@@ -70,8 +70,6 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
             model = model.to(dtype)
         else:
             model, processor, folded = merge_checkpoint(checkpoint, base=base, alpha=alpha, dtype=dtype)
-    except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "torch", "vlm") from None
     with whole_folder(out, kind="merged checkpoint", ours="config.json", never=checkpoint) as folder:
         if layout == "own":
             save_large(model, processor, folder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pixelsleuth.cli.options import needs
 from pixelsleuth.core.progress import progress
 from pixelsleuth.reporting.words import short_bytes
 
@@ -119,7 +120,7 @@ def convert(
     The graph is kept only if ONNX Runtime gives torch's answers.
     """
     from pixelsleuth.core.names import suggestion
-    from pixelsleuth.errors import MissingExtra, OutputError, UsageError
+    from pixelsleuth.errors import OutputError, UsageError
     from pixelsleuth.models.facts import FACTS
     from pixelsleuth.models.light.form import ensure_convertible
     from pixelsleuth.models.registry import options_of, spec_named, weights_at
@@ -138,20 +139,19 @@ def convert(
     variant = facts.variant(options_of([name], options)[name])
     folder = _target(name, out)
     try:
-        from pixelsleuth.models.convert import convert as to_onnx
-        from pixelsleuth.models.convert import load_for_conversion
+        with needs("train"):
+            from pixelsleuth.models.convert import convert as to_onnx
+            from pixelsleuth.models.convert import load_for_conversion
 
-        published = weights_at(facts, weights, spec_named(name))
-        network = load_for_conversion(name, published, variant)
-        detector = to_onnx(network, name, folder, weights=_digests(Path(published), facts))
-        click.echo(f"{folder}: {facts.title} in fp32, equal to torch.")
-        if int8 and data is not None:
-            from pixelsleuth.evaluation.measuring import quantise_if_cheap
+            published = weights_at(facts, weights, spec_named(name))
+            network = load_for_conversion(name, published, variant)
+            detector = to_onnx(network, name, folder, weights=_digests(Path(published), facts))
+            click.echo(f"{folder}: {facts.title} in fp32, equal to torch.")
+            if int8 and data is not None:
+                from pixelsleuth.evaluation.measuring import quantise_if_cheap
 
-            figures = quantise_if_cheap(detector, folder, data, split, limit)
-            click.echo(f"{folder}: now int8; {figures}.")
-    except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "torch", "train") from None
+                figures = quantise_if_cheap(detector, folder, data, split, limit)
+                click.echo(f"{folder}: now int8; {figures}.")
     except OSError as error:
         raise OutputError(
             f"Cannot write to {folder}: {error.strerror}. Name a folder that can be written."

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pixelsleuth.models.store import Entry
 
 
-@click.group(invoke_without_command=True, short_help="List the detectors and what they need; fetch weights.")
+@click.group(invoke_without_command=True)
 @style_option
 @click.pass_context
 def models(context: click.Context, style: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import click
@@ -57,6 +58,19 @@ def settings_of(pairs: Iterable[str]) -> dict[str, str]:
             raise click.UsageError(f"{key} is no setting of a reader; it has an option of its own.")
         settings[key] = value.strip()
     return settings
+
+
+@contextlib.contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Raise MissingExtra if the block imports a package that is not installed."""
+    from pixelsleuth.errors import MissingExtra
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("pixelsleuth"):
+            raise
+        raise MissingExtra(error.name or "torch", extra) from None
 
 
 def bounds_options(command: Command) -> Command:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from pixelsleuth.cli.options import allow_outside
+from pixelsleuth.cli.options import allow_outside, needs
 
 
-@click.command(short_help="Train a detector by a recipe; resumable.")
+@click.command()
 @click.argument("recipe", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
 @click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
 @click.option(
@@ -31,18 +31,12 @@ def train(recipe: Path, overrides: tuple[str, ...], resume: bool, allow_outside:
 
     Writes out/log.jsonl (a line a step), out/checkpoints, plots, and out/model for 'pixelsleuth check --model'.
     """
-    from pixelsleuth.errors import MissingExtra
-
     overrides += ("allow_outside=true",) * allow_outside
-    try:
+    with needs("train"):
         from pixelsleuth.training import recipe as recipes
 
         if dry_run:
             click.echo(recipes.plan(recipe, overrides))
             return
         model = recipes.carry_out(recipe, overrides, resume=resume)
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("pixelsleuth"):
-            raise
-        raise MissingExtra(error.name or "torch", "train") from None
     click.echo(f"{model}: ready for 'pixelsleuth check --model {model}'.")
