@@ -74,9 +74,17 @@ def blend(
 ) -> np.ndarray:
     """Paste `patch` where `mask` is set; with probability `soft` the border is feathered by 0.6 to 3 px."""
     if random.random() < soft:
-        weight = cv2.GaussianBlur(mask, (0, 0), random.uniform(0.6, 3.0)).astype(np.float32)[..., None] / 255
-        return (base * (1 - weight) + patch * weight + 0.5).astype(np.uint8)
+        return _feathered(base, patch, mask, random.uniform(0.6, 3.0))
     return np.where(mask[..., None] > 127, patch, base)
+
+
+def _feathered(base: np.ndarray, patch: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
+    weight = cv2.GaussianBlur(mask, (0, 0), sigma).astype(np.float32)[..., None] / 255
+    return (base * (1 - weight) + patch * weight + 0.5).astype(np.uint8)
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    return values.clip(0, 255).astype(np.uint8)
 
 
 def warp(
@@ -114,7 +122,7 @@ def warp(
 def recolour(pixels: np.ndarray, random: Random) -> np.ndarray:
     """Brightness, contrast and colour balance drawn at random."""
     gain = random.uniform(0.75, 1.3) * random.uniform(0.93, 1.07, 3)
-    return (pixels * gain + random.uniform(-20, 20)).clip(0, 255).astype(np.uint8)
+    return _eight_bits(pixels * gain + random.uniform(-20, 20))
 
 
 def splice(
@@ -144,37 +152,30 @@ def removal(base: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:
         how = cv2.INPAINT_TELEA if random.random() < 0.5 else cv2.INPAINT_NS
         filled = cv2.inpaint(base, mask, 3, how)
         if random.random() < 0.4:  # hide the smoothness as a forger would
-            filled = (
-                (filled + random.normal(0, random.uniform(1, 4), base.shape)).clip(0, 255).astype(np.uint8)
-            )
+            filled = _eight_bits(filled + random.normal(0, random.uniform(1, 4), base.shape))
         return Forgery(np.where(mask[..., None] > 127, filled, base), mask, "removal", ["smooth"])
     box = bounding_box(mask)
     shift = (box[2] - box[0] if box else 8) * random.choice([-1, 1])
     matrix = np.array([[1.0, 0, shift], [0, 1, random.integers(-4, 5)]])
-    patch = cv2.warpAffine(
-        base, matrix, base.shape[1::-1], flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT
-    )
-    weight = cv2.GaussianBlur(mask, (0, 0), random.uniform(1.5, 5.0)).astype(np.float32)[..., None] / 255
-    return Forgery(
-        (base * (1 - weight) + patch * weight + 0.5).astype(np.uint8), mask, "removal", ["repeated", "smooth"]
-    )
+    size = base.shape[1::-1]
+    patch = cv2.warpAffine(base, matrix, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT)
+    filled = _feathered(base, patch, mask, random.uniform(1.5, 5.0))
+    return Forgery(filled, mask, "removal", ["repeated", "smooth"])
 
 
 def local_edit(base: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:
-    """Change a region in place: blur, noise, sharpening, recompression, resampling, smoothing as beauty filters do,
-    or colour with one of them."""
+    """Change a region in place: blur, noise, sharpening, recompression, smoothing as beauty filters do, or resampling.
+
+    Four in ten also change colour.
+    """
     kind = random.integers(6)
     if kind == 0:
         edited, trace = cv2.GaussianBlur(base, (0, 0), random.uniform(0.6, 2.5)), "smooth"
     elif kind == 1:
-        edited = (base + random.normal(0, random.uniform(2, 10), base.shape)).clip(0, 255).astype(np.uint8)
-        trace = "noise"
+        edited, trace = _eight_bits(base + random.normal(0, random.uniform(2, 10), base.shape)), "noise"
     elif kind == 2:
         soft = cv2.GaussianBlur(base, (0, 0), 1.0).astype(np.float32)
-        edited, trace = (
-            (base + random.uniform(0.5, 1.5) * (base - soft)).clip(0, 255).astype(np.uint8),
-            "sharpened",
-        )
+        edited, trace = _eight_bits(base + random.uniform(0.5, 1.5) * (base - soft)), "sharpened"
     elif kind == 3:
         edited, trace = jpeg(base, int(random.integers(35, 80)), bool(random.integers(2))), "recompressed"
     elif kind == 4:
@@ -183,10 +184,8 @@ def local_edit(base: np.ndarray, mask: np.ndarray, random: Random) -> Forgery:
     else:
         scale, shape = random.uniform(0.5, 0.9), base.shape[1::-1]
         small = cv2.resize(base, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        edited, trace = (
-            cv2.resize(small, shape, interpolation=INTERPOLATIONS[random.integers(3)]),
-            "resampled",
-        )
+        how = INTERPOLATIONS[random.integers(3)]
+        edited, trace = cv2.resize(small, shape, interpolation=how), "resampled"
     if random.random() < 0.4:
         edited = recolour(edited, random)
     return Forgery(blend(base, edited, mask, random), mask, "local edit", [trace])
