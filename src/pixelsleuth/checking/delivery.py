@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pixelsleuth.checking.results import Results
 from pixelsleuth.core.progress import Bar
@@ -42,16 +42,6 @@ class Notices:
         self.refused = True
         self.say(f"Error: {words.printable(error)}")
 
-    @contextlib.contextmanager
-    def refusing(self) -> Iterator[None]:
-        """Turn an OutputError of the block into a notice. OutputInUse passes: doing all the work twice is a slip."""
-        try:
-            yield
-        except OutputInUse:
-            raise
-        except OutputError as error:
-            self.refuse(error)
-
 
 class Delivery:
     """Opens the outputs that `options` name, hands every verdict to each, and ends them."""
@@ -65,7 +55,7 @@ class Delivery:
         self.unmasked = 0
 
     @property
-    def open(self) -> bool:
+    def any_open(self) -> bool:
         """True while at least one output takes verdicts."""
         return not (self.results is None and self.report is None and self.masks is None)
 
@@ -77,15 +67,15 @@ class Delivery:
         from pixelsleuth.reporting.html import HtmlReport
 
         report, output = self.options.report, self.options.output
-        with self.notices.refusing():
+        with self._dropping("report"):
             if report is not None:
                 if output is not None and Path(report).resolve() == Path(output).resolve():
                     raise OutputError("--report and --output name the same file; the report is left out.")
                 self.report = HtmlReport(report, total=total)
-        with self.notices.refusing():
+        with self._dropping("masks"):
             if self.options.save_masks is not None:
                 self.masks = MaskFolder(self.options.save_masks)
-        with self.notices.refusing():
+        with self._dropping("file"):
             if output is not None:
                 keep = self.options.resume
                 self.file = RecordFile(output, ours=OUR_RECORDS, kind="output file", keep=keep)
@@ -99,12 +89,8 @@ class Delivery:
         mask_file: str | None = None
         if self.masks is not None:
             self.unmasked += verdict.ok and not verdict.located
-            try:
-                with undisturbed():
-                    mask_file = self.masks.save(verdict)
-            except OutputError as error:
-                self.masks = None
-                self.notices.refuse(error)
+            with self._dropping("masks"), undisturbed():
+                mask_file = self.masks.save(verdict)
         # May be interrupted: the reader of standard output may never read on, and Ctrl-C must end that.
         with self.notices.bar.paused():
             self._put_into_results(verdict, mask_file)
@@ -115,14 +101,9 @@ class Delivery:
 
     def put_into_report(self, verdict: Verdict, mask_file: str | None = None) -> None:
         """Add one verdict to the report, if there is one."""
-        if self.report is None:
-            return
-        try:
-            self.report.add(verdict, mask_file=mask_file)
-        except OutputError as error:
-            self.report.discard()
-            self.report = None
-            self.notices.refuse(error)
+        with self._dropping("report"):
+            if self.report is not None:
+                self.report.add(verdict, mask_file=mask_file)
 
     def give_up_file(self, error: OutputError) -> None:
         """Leave the file of `--output` as it was; the verdicts go to standard output."""
@@ -134,17 +115,14 @@ class Delivery:
     def finish(self, *, interrupted: bool) -> None:
         """End every output; a report of an interrupted run says so. A second signal does not cut it short."""
         with undisturbed(last=True):
-            if self.report is not None:
-                try:
+            with self._dropping("report"):
+                if self.report is not None:
                     self.report.close(interrupted=interrupted)
-                except OutputError as error:
-                    self.report = None
-                    self.notices.refuse(error)
-            if self.results is not None:
-                try:
+            try:
+                if self.results is not None:
                     self.results.close()
-                except OutputError as error:
-                    self.notices.refuse(error)
+            except OutputError as error:
+                self.notices.refuse(error)
 
     def discard(self) -> None:
         """Leave no half-made output behind when nothing could be judged."""
@@ -173,8 +151,18 @@ class Delivery:
                 self._switch(self.results.instead)
 
     def _switch(self, make: Callable[[], Results | None]) -> None:
-        try:
+        with self._dropping("results"):
             self.results = make()
+
+    @contextlib.contextmanager
+    def _dropping(self, name: Literal["file", "results", "masks", "report"]) -> Iterator[None]:
+        """Drop the output `name` where the block raises OutputError. OutputInUse passes: two such runs are a slip."""
+        try:
+            yield
+        except OutputInUse:
+            raise
         except OutputError as error:
-            self.results = None
+            if name == "report" and self.report is not None:
+                self.report.discard()
+            setattr(self, name, None)
             self.notices.refuse(error)

@@ -147,7 +147,7 @@ class Run:
                     self.outputs.write(verdict)
                     verdict.forget_picture()
                     self.notices.bar()
-                    if not self.outputs.open:
+                    if not self.outputs.any_open:
                         break
         except KeyboardInterrupt:
             interrupted = True
