@@ -38,6 +38,11 @@ def resolve(name: str, *, beside: Path | None = None) -> Path:
     return download(name)
 
 
+def short_name(name: str) -> str:
+    """The name of a detector that `name`, a folder or a hub id, holds: its last part."""
+    return Path(name).name if Path(name).is_dir() else name.rpartition("/")[2].lower()
+
+
 def load(name: str, device: str = "auto", precision: str = "auto") -> Detector:
     """The detector of a hub id. Its config.json, which is fetched first, says which kind it is.
 

@@ -50,19 +50,8 @@ class InertList:
 
 
 KINDS = (
-    "object",
-    "bool",
-    "int",
-    "float",
-    "complex",
-    "str",
-    "bytes",
-    "list",
-    "tuple",
-    "dict",
-    "set",
-    "frozenset",
-)
+    "object", "bool", "int", "float", "complex", "str", "bytes", "list", "tuple", "dict", "set", "frozenset",
+)  # fmt: skip
 OBJECTS = (
     "argparse.Namespace", "types.SimpleNamespace", "_codecs.encode",
     "copyreg._reconstructor", "copy_reg._reconstructor", "builtins.slice", "builtins.range",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from pixelsleuth._version import __version__
 from pixelsleuth.core.detector import Capability, Detector, Turn
 from pixelsleuth.core.verdict import Label, Verdict
+from pixelsleuth.models import hub
 from pixelsleuth.models.fakevlm.answers import QUESTION, Answer, read
 from pixelsleuth.pictures.images import Picture
 
@@ -124,5 +124,4 @@ def load(name: str, device: str = "auto", precision: str = "auto") -> FakeVlmDet
     from pixelsleuth.models.fakevlm.engine import load_engine
 
     engine, _ = load_engine(name, device=device, precision=precision)
-    short = Path(name).name if Path(name).is_dir() else name.rpartition("/")[2].lower()
-    return FakeVlmDetector(engine, short or "fakevlm")
+    return FakeVlmDetector(engine, hub.short_name(name) or "fakevlm")

@@ -67,34 +67,28 @@ class Web:
         except NotThere:
             if not self.mirror or not origin.files:
                 raise
-            files = [
-                replace(self._pinned(origin, file), expected=Expected(size=file.size))
-                for file in origin.files
-            ]
-            return Offers(files, "", source)
+            pinned = [self._pinned(origin, file) for file in origin.files]
+            return Offers(
+                [replace(file, expected=Expected(size=file.expected.size)) for file in pinned], "", source
+            )
         chosen = [file.path for file in origin.files] or of_checkpoint(list(listed))
         missing = [path for path in chosen if path not in listed] or ([] if chosen else ["a checkpoint"])
         if missing:
             raise DownloadError(f"{origin.repository} holds no {missing[0]}; name another place with --from.")
         files = [
-            Offer(self._name(origin, path), listed[path], self._addresses(origin, path, revision))
+            Offer(
+                _inside(self.address, origin, Remote(path).name),
+                listed[path],
+                self._addresses(origin, path, revision),
+            )
             for path in chosen
         ]
         return Offers(files, revision, source)
 
-    def _name(self, origin: Origin, path: str) -> str:
-        try:
-            return store.inside(origin.place(Remote(path).name))
-        except ValueError as error:
-            raise DownloadError(f"{self.address} offers a file that is refused: {error}.") from None
-
     def _pinned(self, origin: Origin, file: Remote) -> Offer:
         expected = Expected(file.sha256, size=file.size, checked="pinned")
-        return Offer(
-            self._name(origin, file.path),
-            expected,
-            self._addresses(origin, file.path, origin.revision or "main"),
-        )
+        addresses = self._addresses(origin, file.path, origin.revision or "main")
+        return Offer(_inside(self.address, origin, file.name), expected, addresses)
 
     def _addresses(self, origin: Origin, path: str, revision: str) -> list[str]:
         place = quote(path)
@@ -165,7 +159,7 @@ class Folder:
                 pinned = {file.name: file for file in origin.files}
                 files = [
                     Offer(
-                        self._inside(origin.place(short)),
+                        _inside(str(self.folder), origin, short),
                         _known(pinned.get(short), manifest, origin.place(short)),
                         path=path,
                     )
@@ -205,11 +199,13 @@ class Folder:
         except DamagedWeights:
             raise DownloadError(f"{place} holds a damaged copy of {name}: copy it again.") from None
 
-    def _inside(self, name: str) -> str:
-        try:
-            return store.inside(name)
-        except ValueError as error:
-            raise DownloadError(f"{self.folder}: {error}.") from None
+
+def _inside(place: str, origin: Origin, name: str) -> str:
+    """A file's name in the detector's folder. Raises DownloadError where it leads out of it."""
+    try:
+        return store.inside(origin.place(name))
+    except ValueError as error:
+        raise DownloadError(f"{place} offers a file that is refused: {error}.") from None
 
 
 def _known(pinned: Remote | None, manifest: store.Entry | None, name: str) -> Expected:

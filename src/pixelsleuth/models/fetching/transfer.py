@@ -152,9 +152,7 @@ def _declared(reply: web.Reply, expected: Expected) -> Expected:
 def copy(source: Path, target: Path, expected: Expected, *, bar: Bar) -> Stored:
     """Copy a file of a mirror's folder. Raises DownloadError, as `download`."""
     try:
-        with open(
-            source, "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-        ) as file:
+        with open(source, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise DownloadError(f"{source} is no regular file; name a folder of weights.")
@@ -167,6 +165,11 @@ def copy(source: Path, target: Path, expected: Expected, *, bar: Bar) -> Stored:
     except OSError as error:
         raise _unread(error, source) from None
     return _keep(target, into, status.st_size, expected, str(source.parent))
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe in its place is not waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _readable(file: IO[bytes], source: Path) -> Callable[[int], bytes]:

@@ -102,13 +102,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self.linked: dict[str, str] = {}
 
     def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: Message,
-        newurl: str,
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
     ) -> urllib.request.Request | None:
         check_address(newurl, after=req.full_url)
         self.linked |= {name: str(headers[name]) for name in LINKED if name in headers}

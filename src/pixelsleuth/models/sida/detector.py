@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from pixelsleuth.core.detector import Capability, Detector, Turn
 from pixelsleuth.core.region import regions, small_heatmap
 from pixelsleuth.core.verdict import LABELS, Verdict
 from pixelsleuth.errors import UsageError
+from pixelsleuth.models import hub
 from pixelsleuth.models.precision import PRECISIONS, needed, place, too_little
 from pixelsleuth.models.sida.checkpoint import load_large, sizes
 from pixelsleuth.models.sida.inference import Conversation, Reply, SidaEngine
@@ -149,8 +149,10 @@ def load(name: str, device: str = "auto", precision: str = "auto") -> SidaDetect
     where, kind, dtype = place(device, precision)
     model, processor = load_large(name, dtype=dtype, device=where, precision=kind)
     engine = SidaEngine(model, processor)
-    short = Path(name).name if Path(name).is_dir() else name.rpartition("/")[2].lower()
-    facts = repr(sorted(processor.tokenizer.added.items())) + repr(model.config)
+    identity = repr(sorted(processor.tokenizer.added.items())) + repr(model.config)
     return SidaDetector(
-        engine, short or "sida", precision=kind, version=hashlib.sha256(facts.encode()).hexdigest()[:8]
+        engine,
+        hub.short_name(name) or "sida",
+        precision=kind,
+        version=hashlib.sha256(identity.encode()).hexdigest()[:8],
     )

@@ -43,11 +43,7 @@ class LegacyTokenizer:
         self.added = dict(added)
         self.model = model
         self.names = {index: token for token, index in self.added.items()}
-        self.bos, self.eos, self.unknown = (
-            self.pieces.bos_id(),
-            self.pieces.eos_id(),
-            self.pieces.unk_id(),
-        )
+        self.bos, self.eos, self.unknown = (self.pieces.bos_id(), self.pieces.eos_id(), self.pieces.unk_id())
         self.special = {self.pieces.id_to_piece(i): i for i in (self.unknown, self.bos, self.eos) if i >= 0}
         whole = sorted([*self.special, *self.added], key=len, reverse=True)
         self._cut = re.compile(f"({'|'.join(map(re.escape, whole))})")

@@ -187,9 +187,11 @@ def load(name: str, device: str = "auto", precision: str = "auto") -> SoFakeDete
         where = hub.resolve(settings.segmenter or "", beside=folder)
         return load_segmenter(where, policy.model.device, policy.model.dtype)
 
-    short = Path(name).name if local else name.rpartition("/")[2].lower()
     return SoFakeDetector(
-        policy, short or "so-fake-r1", find_segmenter=find if settings.segmenter else None, settings=settings
+        policy,
+        hub.short_name(name) or "so-fake-r1",
+        find_segmenter=find if settings.segmenter else None,
+        settings=settings,
     )
 
 

@@ -153,13 +153,7 @@ ORIGIN = {
     "explanation_overlap": "ours",
     "explanation_similarity": "ours",
 }
-DEFAULT = {
-    "think_format": 1.0,
-    "answer_format": 1.0,
-    "class": 1.0,
-    "overlap_above_half": 1.0,
-    "box_near": 1.0,
-}
+DEFAULT = dict.fromkeys(("think_format", "answer_format", "class", "overlap_above_half", "box_near"), 1.0)
 
 
 def box_distance(a: Box, b: Box) -> float:
