@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.outputs import RecordFile
-from pixelsleuth.core.verdict import SCHEMA, Verdict, printable
+from pixelsleuth.core.verdict import SCHEMA, Verdict, valid_unicode
 from pixelsleuth.errors import PictureError, PixelSleuthError, UsageError
 from pixelsleuth.pictures.files import read_file
 
@@ -56,7 +56,7 @@ class Earlier:
         """The sources still to be judged."""
         todo: list[str] = []
         for source in sources:
-            name = printable(source)
+            name = valid_unicode(source)
             place = self._judged.get((name, sha256_of(source))) if name in self._places else None
             if place is None:
                 todo.append(source)

@@ -195,7 +195,7 @@ class Verdict:
         panel = {"panel": list(self.panel)} if self.panel else {}
         return {
             "schema": SCHEMA,
-            "source": printable(self.source),
+            "source": valid_unicode(self.source),
             "sha256": self.sha256,
             "width": self.width,
             "height": self.height,
@@ -223,7 +223,7 @@ class Verdict:
             return None
         area = int(self.mask.sum())
         if mask_file is not None:
-            return {"file": printable(mask_file), "area": area}
+            return {"file": valid_unicode(mask_file), "area": area}
         from pixelsleuth.core.rle import encode
 
         return {"rle": encode(self.mask), "area": area}
@@ -271,10 +271,10 @@ class Verdict:
         )
 
 
-def printable(text: str) -> str:
+def valid_unicode(text: str) -> str:
     r"""Return `text` as valid Unicode: names not in UTF-8 carry lone surrogates, which JSON readers refuse.
 
-    >>> printable("caf\udce9.jpg")
+    >>> valid_unicode("caf\udce9.jpg")
     'caf\\udce9.jpg'
     """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

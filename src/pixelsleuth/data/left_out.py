@@ -69,11 +69,11 @@ class LeftOut(Counter[str]):
 
     def to_dict(self) -> dict[str, Any]:
         """`{"count", "reasons": {reason: number}, "examples": {reason: [name]}}`, ready for JSON."""
-        from pixelsleuth.core.verdict import printable
+        from pixelsleuth.core.verdict import valid_unicode
 
         reasons = dict(sorted(self.items()))
         examples = {
-            key: [printable(name) for name in self.names[key]] for key in reasons if self.names.get(key)
+            key: [valid_unicode(name) for name in self.names[key]] for key in reasons if self.names.get(key)
         }
         return {"count": self.total(), "reasons": reasons, "examples": examples}
 

@@ -19,7 +19,7 @@ from PIL import Image
 from pixelsleuth.core import rle
 from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.io import write_bytes
-from pixelsleuth.core.verdict import LABELS, Verdict, printable
+from pixelsleuth.core.verdict import LABELS, Verdict, valid_unicode
 from pixelsleuth.data.left_out import BAD_MASK, EMPTY_MASK, reason_of
 from pixelsleuth.data.sample import Sample
 from pixelsleuth.errors import PictureError
@@ -71,13 +71,15 @@ class Judge:
 
     def _stub(self, item: Item, condition: str) -> Row:
         index, sample = item
-        facts = {key: printable(getattr(sample, key)) for key in ("source", "generator", "tamper", "group")}
+        facts = {
+            key: valid_unicode(getattr(sample, key)) for key in ("source", "generator", "tamper", "group")
+        }
         return {
             "model": self.detector.name,
             "version": self.detector.version,
             "condition": condition,
             "index": index,
-            "path": printable(self.pictures.name(sample)),
+            "path": valid_unicode(self.pictures.name(sample)),
             "label": str(sample.label),
             **facts,
         }
@@ -179,9 +181,9 @@ class Judge:
             reported = localization.outer_box([region.box for region in verdict.regions])
             row["boxes"] = {"told": reported, "true": localization.mask_box(mask)}
         if verdict.explanation is not None:
-            row["explanation"] = printable(verdict.explanation)
+            row["explanation"] = valid_unicode(verdict.explanation)
             row["claims"] = claims.check_claims(verdict.explanation, _known(sample, mask))
-        return row | ({"reference": printable(sample.description)} if sample.description else {})
+        return row | ({"reference": valid_unicode(sample.description)} if sample.description else {})
 
     def _pixels(self, row: Row, picture: Picture, mask: NDArray[np.bool_], verdict: Verdict) -> Row:
         levels = score_map(verdict, picture.width, picture.height)
