@@ -40,8 +40,8 @@ def maps(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(score uint8, mask bool) of SIDE x SIDE: eight smooth maps in turn, shifted, so that making them costs little."""
     random = np.random.default_rng(0)
     coarse = random.integers(0, 256, (8, SIDE // 32, SIDE // 32), dtype=np.uint8)
-    scores = [np.kron(one, np.ones((32, 32), np.uint8)) for one in coarse]
-    masks = [np.roll(one, 16, axis=0) > 180 for one in scores]
+    scores = [np.kron(score, np.ones((32, 32), np.uint8)) for score in coarse]
+    masks = [np.roll(score, 16, axis=0) > 180 for score in scores]
     for i in range(count):
         yield np.roll(scores[i % 8], i % 64, axis=1), masks[i % 8]
 
@@ -166,17 +166,17 @@ def main() -> None:
     parser.add_argument("--model", default="compact")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    found: dict[str, Any] = {"machine": f"{platform.machine()}, Python {platform.python_version()}"}
+    result: dict[str, Any] = {"machine": f"{platform.machine()}, Python {platform.python_version()}"}
     if options.masks:
-        found["ours"] = ours(options.masks)
-        found["ours_masks_alone"] = {"seconds_a_map_f1_iou": ours_masks(min(options.masks, 500))}
+        result["ours"] = ours(options.masks)
+        result["ours_masks_alone"] = {"seconds_a_map_f1_iou": ours_masks(min(options.masks, 500))}
     if options.theirs:
-        found["torchmetrics"] = theirs(options.theirs)
+        result["torchmetrics"] = theirs(options.theirs)
     if options.manifest:
-        found["evaluate"] = overhead(options.manifest, options.limit, options.model)
-    print(json.dumps(found, indent=1))
+        result["evaluate"] = overhead(options.manifest, options.limit, options.model)
+    print(json.dumps(result, indent=1))
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

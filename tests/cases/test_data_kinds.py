@@ -154,7 +154,7 @@ def shard(path: Path, names: list[str] | None, labels: list[int]) -> None:
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pylist(
-        [{"image": {"bytes": png(WHITE.astype(np.uint8)), "path": None}, "label": one} for one in labels]
+        [{"image": {"bytes": png(WHITE.astype(np.uint8)), "path": None}, "label": label} for label in labels]
     )
     features = {"label": {"names": names, "_type": "ClassLabel"}}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})} if names else {}
@@ -206,7 +206,7 @@ def test_a_webdataset_is_read_with_its_masks_texts_and_splits(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "members, told",
+    "members, refusal",
     [
         ({"real/a.jpg": PICTURE, "fake/b.jpg": PICTURE}, "no WebDataset"),
         ({"notes.txt": b"nothing"}, "no WebDataset"),
@@ -217,9 +217,9 @@ def test_a_webdataset_is_read_with_its_masks_texts_and_splits(tmp_path: Path) ->
     ids=["archive", "texts", "numbers", "two pictures", "list"],
 )
 def test_a_tar_file_of_another_kind_is_refused_without_talk_of_a_network(
-    tmp_path: Path, members: dict[str, bytes], told: str
+    tmp_path: Path, members: dict[str, bytes], refusal: str
 ) -> None:
-    with pytest.raises(UsageError, match=told) as caught:
+    with pytest.raises(UsageError, match=refusal) as caught:
         list(open_data(archive(tmp_path / "a.tar", members)))
     assert "network" not in str(caught.value)
 

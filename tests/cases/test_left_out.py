@@ -83,7 +83,7 @@ def manifest(tmp_path: Path) -> Path:
 def run(*arguments: object) -> Result:
     from pixelsleuth.cli.main import main
 
-    result = CliRunner().invoke(main, [str(one) for one in arguments])
+    result = CliRunner().invoke(main, [str(entry) for entry in arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
@@ -94,8 +94,8 @@ def evaluate(manifest: Path, out: Path, *more: object, model: str = "eval_detect
 
 
 def metrics(out: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((out / "metrics.json").read_text("utf-8"))
-    return found
+    result: dict[str, Any] = json.loads((out / "metrics.json").read_text("utf-8"))
+    return result
 
 
 def test_evaluate_counts_by_reason_everywhere_and_ends_with_1(manifest: Path, tmp_path: Path) -> None:
@@ -138,8 +138,8 @@ def test_the_cache_of_a_training_counts_the_same(
 
     monkeypatch.setattr(sys, "argv", ["cache", "--manifest", str(manifest), "--out", str(tmp_path / "cache")])
     main()
-    told = capfd.readouterr().err
-    assert all(f"{count} x {reason}" in told for reason, count in LOST.items())
+    tally = capfd.readouterr().err
+    assert all(f"{count} x {reason}" in tally for reason, count in LOST.items())
     assert len(load_cache(tmp_path / "cache")) == 6
 
 
@@ -151,8 +151,8 @@ def test_train_counts_before_it_begins_what_needs_no_decoding(manifest: Path, tm
 
     own = [f"data={manifest}", f"out={tmp_path / 'out'}"]
     material = gather(read_settings(ROOT / "recipes" / "tiny.yaml", own))
-    seen = {reason: count for reason, count in LOST.items() if reason != UNREADABLE}
-    assert material.left_out == seen
+    expected = {reason: count for reason, count in LOST.items() if reason != UNREADABLE}
+    assert material.left_out == expected
     allowed = gather(read_settings(ROOT / "recipes" / "tiny.yaml", [*own, "allow_outside=true"]))
     assert allowed.left_out == {NO_PICTURE: 1, ABSENT: 1}
     assert len(read_samples(manifest)) == 7  # the broken picture is met when it is drawn
@@ -230,9 +230,9 @@ def test_a_mistyped_class_folder_is_told(tmp_path: Path) -> None:
     data = open_data(tmp_path / "set", "folder")
     assert len(list(data)) == 4
     assert data.left_out == {"picture in a folder of no known class": 2}
-    one = open_data(tmp_path / "set", "folder", "val")
-    assert len(list(one)) == 2
-    assert one.left_out.total() == 1
+    data = open_data(tmp_path / "set", "folder", "val")
+    assert len(list(data)) == 2
+    assert data.left_out.total() == 1
 
 
 def test_links_to_folders_in_a_folder_of_pictures_are_told_or_followed(tmp_path: Path) -> None:
@@ -258,8 +258,8 @@ def test_evaluate_ends_with_1_where_no_mask_could_be_used(tmp_path: Path, level:
     data = write(folder / "manifest.csv", rows)
     result = evaluate(data, tmp_path / "out")
     assert result.exit_code == status
-    found = metrics(tmp_path / "out")["models"][0]["conditions"]["clean"]["masks"]
-    assert found["none_usable"] == (status == 1)
+    masks = metrics(tmp_path / "out")["models"][0]["conditions"]["clean"]["masks"]
+    assert masks["none_usable"] == (status == 1)
     if status:
         assert metrics(tmp_path / "out")["data"]["left_out"]["reasons"] == {EMPTY_MASK: 2}
         assert "no mask of a tampered picture could be used" in result.stderr

@@ -132,7 +132,7 @@ def test_loki_yields_a_picture_once_though_it_is_asked_of_twice(build):
     rows = []
     for label, name in (("real", "a.png"), ("fake", "b.jpg")):
         build.picture(f"media_data/image/{name}")
-        kinds = [f"image_tf_image_{label}_ask_{asked}_satellite" for asked in ("fake", "real")]
+        kinds = [f"image_tf_image_{label}_ask_{question}_satellite" for question in ("fake", "real")]
         rows += [
             {"image_path": f"media_data/image/{name}", "question_type": kind, "answer": "Yes"}
             for kind in kinds
@@ -229,7 +229,9 @@ def test_dmimage_applies_the_published_operations_when_asked(build):
     assert samples["TestSet/glide_text2img/1.png"].generator == "glide_text2img"
     data = open_data(build.root, operations="apply")
     pictures = [sample.open() for sample in data]
-    assert [(one.width, one.height, one.format) for one in pictures] == [(200, 200, "JPEG")] * 2
+    assert [(picture.width, picture.height, picture.format) for picture in pictures] == [
+        (200, 200, "JPEG")
+    ] * 2
     assert data.left_out == {
         "picture to which operations.csv cannot be applied": 1,
         "path outside the folder of the set": 1,

@@ -244,11 +244,11 @@ def test_12_a_null_mask_means_no_local_edit_and_is_not_a_missing_file(build):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
 def test_13_annotations_in_utf_16_are_read(build, encoding):
     build.picture("media_data/image/a.png")
-    questions = [
-        {"image_path": "media_data/image/a.png", "question_type": f"image_tf_image_fake_ask_{asked}_sence"}
-        for asked in ("fake", "real")
+    question = [
+        {"image_path": "media_data/image/a.png", "question_type": f"image_tf_image_fake_ask_{question}_sence"}
+        for question in ("fake", "real")
     ]
-    build.json("data_json/image/true_or_false.json", questions)
+    build.json("data_json/image/true_or_false.json", question)
     problems = {"global": [{"desc": "Zwei Schatten fallen verschieden: \u00fcber Kreuz."}],
                 "regional": [{"region": [1, 2.5, 3, 4], "desc": "The sign is unreadable."}]}  # fmt: skip
     record = [{"image_path": ["media_data/image/a.png"], "problems": problems, "answer": ""}]

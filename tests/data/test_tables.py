@@ -90,17 +90,17 @@ def test_so_fake_set_labels_come_as_names_or_strings(build, form):
 
 
 def test_so_fake_ood_3_leaves_out_and_counts_what_is_released_as_a_link(build):
-    told = {"authenticity": "x", "source_type": "social", "source_name": "Reddit r/pics", "source_platform": "Reddit",
+    texts = {"authenticity": "x", "source_type": "social", "source_name": "Reddit r/pics", "source_platform": "Reddit",
             "width": 48, "height": 32, "version": "3"}  # fmt: skip
     rows = [
         {"image": build.bytes(), "id": "1", "scope": "REAL", "label": 0, "generator": None, "editor": None,
-         "release_form": "image", "filename": "reddit_1.jpg", **told},
+         "release_form": "image", "filename": "reddit_1.jpg", **texts},
         {"image": None, "id": "2", "scope": "REAL", "label": 0, "generator": None, "editor": None,
-         "release_form": "url", "filename": "insta_2.jpg", **told},
+         "release_form": "url", "filename": "insta_2.jpg", **texts},
         {"image": build.bytes(), "id": "3", "scope": "FULL_SYNTHETIC", "label": 2, "generator": "GPT4o",
-         "editor": None, "release_form": "image", "filename": "3.png", **told},
+         "editor": None, "release_form": "image", "filename": "3.png", **texts},
         {"image": build.bytes(), "id": "4", "scope": "TAMPERED", "label": 1, "generator": None,
-         "editor": "Ideogram3", "release_form": "image", "filename": "4.png", **told},
+         "editor": "Ideogram3", "release_form": "image", "filename": "4.png", **texts},
     ]  # fmt: skip
     build.shard("data/test_image-00000-of-00046.parquet", rows)
     data = open_data(build.root, split="test_image")
@@ -252,7 +252,7 @@ def test_the_root_of_a_manifest_can_be_another_folder(build):
 
 
 @pytest.mark.parametrize(
-    "name, text, told",
+    "name, text, refusal",
     [
         ("m.csv", "path\na.png\n", "lacks the column path or label"),
         ("m.csv", "path,label\na.png,fake\n", "unknown label 'fake'"),
@@ -265,9 +265,9 @@ def test_the_root_of_a_manifest_can_be_another_folder(build):
         ("m.zip", "PK", "unpack it"),
     ],
 )
-def test_a_manifest_that_cannot_be_used_is_refused_in_one_sentence(build, name, text, told):
+def test_a_manifest_that_cannot_be_used_is_refused_in_one_sentence(build, name, text, refusal):
     path = build.file(name, text)
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=refusal):
         list(open_data(path))
 
 

@@ -15,7 +15,7 @@ def run(*arguments):
     return CliRunner().invoke(main, ["datasets", *map(str, arguments)])
 
 
-def told(*arguments, status):
+def verified(*arguments, status):
     result = run("verify", *arguments, "--format", "json")
     assert result.exit_code == status, result.output
     return json.loads(result.stdout)
@@ -52,7 +52,7 @@ def test_show_tells_the_settings_and_suggests(build):
 
 
 def test_a_good_set_is_usable_and_what_is_missing_is_said(good):
-    record = told(good.root, status=0)
+    record = verified(good.root, status=0)
     assert record["ok"]
     assert record["complete"]
     assert record["samples"] == 18
@@ -84,7 +84,7 @@ def test_every_kind_of_finding_is_counted_and_named(good):
     good.file("train/masks/noise_mask.png", b"no picture at all")
     good.picture("train/tampered/full.png")
     good.mask("train/masks/full_mask.png", box=(0, 0, 48, 30), kind="JPEG")
-    record = told(root, status=1)
+    record = verified(root, status=1)
     assert record["errors"] == {
         "unreadable_picture": 1, "unreadable_mask": 1, "empty_mask": 1, "swapped_mask": 1, "same_under_two_labels": 1,
     }  # fmt: skip
@@ -107,7 +107,7 @@ def test_a_group_in_two_splits_is_noticed(build):
     for index, split in enumerate(("train", "train", "test", "test")):
         build.picture(f"{index}.png")
         lines.append(f"{index}.png,real,scene-{index % 3},{split}")
-    record = told(build.file("m.csv", "\n".join(lines)), status=0)
+    record = verified(build.file("m.csv", "\n".join(lines)), status=0)
     assert record["warnings"]["group_in_two_splits"] == 1
     assert record["examples"]["group_in_two_splits"] == [str(build.root / "3.png")]
 
@@ -117,15 +117,15 @@ def test_masks_read_upside_down_are_noticed(build):
         build.picture(f"Forged_JPEG75/{index}_0.jpg")
         build.mask(f"Mask/{index}_mask.png", inverted=True)
         build.picture(f"Authentic/{index}.jpg")
-    assert any("polarity" in sentence for sentence in told(build.root, status=0)["missing"])
-    right = told(build.root, "--set", "marks=black", status=0)
+    assert any("polarity" in sentence for sentence in verified(build.root, status=0)["missing"])
+    right = verified(build.root, "--set", "marks=black", status=0)
     assert not any("polarity" in sentence for sentence in right["missing"])
     assert right["settings"]["marks"] == "black"
 
 
 def test_a_part_of_a_set_can_be_looked_at(good):
-    assert told(good.root, "--split", "train", status=0)["samples"] == 9
-    record = told(good.root, "--limit", "4", status=0)
+    assert verified(good.root, "--split", "train", status=0)["samples"] == 9
+    record = verified(good.root, "--limit", "4", status=0)
     assert record["samples"] == 4
     assert not record["complete"]
     assert "(of the part that was looked at)" in run("verify", good.root, "--limit", "4").stdout
@@ -145,7 +145,7 @@ def test_a_broken_shard_makes_a_set_unusable(build):
     row = {"img_id": "1", "image": build.bytes(), "mask": None, "width": 48, "height": 32, "label": 0}
     build.shard("train-00000-of-00002.parquet", [row])
     build.file("train-00001-of-00002.parquet", b"PAR1")
-    record = told(build.root, status=1)
+    record = verified(build.root, status=1)
     assert record["samples"] == 1
     assert any(reason.startswith("shard that cannot be read") for reason in record["left_out"])
 
@@ -153,12 +153,12 @@ def test_a_broken_shard_makes_a_set_unusable(build):
 def test_an_interrupted_run_tells_what_it_saw(good, monkeypatch):
     from pixelsleuth.data.sample import Sample
 
-    load, seen = Sample.load, []
+    load, taken = Sample.load, []
 
     def interrupted(self):
-        if len(seen) == 5:
+        if len(taken) == 5:
             raise KeyboardInterrupt
-        seen.append(self)
+        taken.append(self)
         return load(self)
 
     monkeypatch.setattr(Sample, "load", interrupted)
@@ -171,4 +171,4 @@ def test_the_shared_corpus_is_usable(shared):
     manifest = shared / "corpus" / "manifest.csv"
     if not manifest.is_file():
         pytest.skip("the corpus is not there")
-    assert told(manifest, "--split", "eval", "--limit", "20", status=0)["samples"] == 20
+    assert verified(manifest, "--split", "eval", "--limit", "20", status=0)["samples"] == 20

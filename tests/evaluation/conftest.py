@@ -82,6 +82,6 @@ def cli() -> Callable[..., Result]:
     from pixelsleuth.cli.main import main
 
     def run(*arguments: object) -> Result:
-        return CliRunner().invoke(main, [str(one) for one in arguments])
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
     return run

@@ -79,57 +79,57 @@ def audited(manifest: Path, out: Path, **options: object) -> dict:
 
 
 def test_jpeg_reals_and_png_fakes_are_found_and_equalising_takes_it_away(tmp_path: Path) -> None:
-    found = audited(data_set(tmp_path / "set", png_when_fake), tmp_path / "out")
-    assert found["headers"]["auroc"] > 0.99
-    assert found["headers"]["by_kind"]["container"] > 0.99
-    assert found["headers"]["new_sources"] > 0.99
-    assert abs(found["equalised"]["headers"]["auroc"] - 0.5) < 0.15
-    assert "give the label away" in sentences(found)[0]
+    result = audited(data_set(tmp_path / "set", png_when_fake), tmp_path / "out")
+    assert result["headers"]["auroc"] > 0.99
+    assert result["headers"]["by_kind"]["container"] > 0.99
+    assert result["headers"]["new_sources"] > 0.99
+    assert abs(result["equalised"]["headers"]["auroc"] - 0.5) < 0.15
+    assert "give the label away" in sentences(result)[0]
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 6
     assert "http" not in page.replace("http-equiv", "")
 
 
 def test_a_clean_set_is_called_clean(tmp_path: Path) -> None:
-    found = audited(
+    result = audited(
         data_set(tmp_path / "set", jpeg_whatever_the_label, 240), tmp_path / "out", equalise=False
     )
-    assert abs(found["headers"]["auroc"] - 0.5) < 0.1
-    assert max(found["headers"]["by_kind"].values()) < 0.6
-    assert abs(found["thumbnails"]["auroc"] - 0.5) < 0.1
-    assert "say little" in sentences(found)[0]
-    assert found["text"]["auroc"] is None
-    assert found["equalised"] is None
+    assert abs(result["headers"]["auroc"] - 0.5) < 0.1
+    assert max(result["headers"]["by_kind"].values()) < 0.6
+    assert abs(result["thumbnails"]["auroc"] - 0.5) < 0.1
+    assert "say little" in sentences(result)[0]
+    assert result["text"]["auroc"] is None
+    assert result["equalised"] is None
 
 
 def test_descriptions_that_name_the_label_are_found_and_neutral_ones_are_not(tmp_path: Path) -> None:
     words = ("a dog", "a red bus", "two people", "a plate of food", "an empty street")
 
-    def found(describe: Callable[[str, int], str]) -> dict:
+    def text_figures(describe: Callable[[str, int], str]) -> dict:
         labels = np.array(["real", "full_synthetic"] * 40, dtype=object)
         texts = [describe(label, i) for i, label in enumerate(labels)]
         units = Labels(labels, np.full(80, "s", dtype=object), np.arange(80).astype(str).astype(object))
         return audit_text(Looked(units, np.zeros((80, 1)), np.zeros((80, 1)), texts, []))
 
-    told = found(lambda label, i: f"{words[i % 5]}, {label} it seems")
-    assert told["auroc"] > 0.99
-    assert "full_synthetic" in " ".join(told["words"]["full_synthetic"])
-    assert found(lambda _, i: words[i * 7 % 11 % 5])["auroc"] < 0.75
-    assert found(lambda *_: "")["auroc"] is None
+    figures = text_figures(lambda label, i: f"{words[i % 5]}, {label} it seems")
+    assert figures["auroc"] > 0.99
+    assert "full_synthetic" in " ".join(figures["words"]["full_synthetic"])
+    assert text_figures(lambda _, i: words[i * 7 % 11 % 5])["auroc"] < 0.75
+    assert text_figures(lambda *_: "")["auroc"] is None
 
 
 def test_a_damaged_file_is_named_and_the_rest_is_audited(tmp_path: Path) -> None:
     manifest = data_set(tmp_path / "set", png_when_fake, 40)
     (tmp_path / "set" / "0000.jpg").write_bytes(b"no picture")
     assert run_audit(AuditOptions(manifest, tmp_path / "out", quiet=True, equalise=False)) == 1
-    found = json.loads((tmp_path / "out" / "audit.json").read_text())
-    assert found["pictures"] == 39
-    assert "0000.jpg" in found["skipped"][0]["message"]
+    result = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert result["pictures"] == 39
+    assert "0000.jpg" in result["skipped"][0]["message"]
 
 
 def test_one_class_or_too_few_groups_give_a_reason_and_no_figure() -> None:
-    one = Labels(*(np.array(x, dtype=object) for x in (["real"] * 9, ["s"] * 9, list("abcdefghi"))))
-    assert leak(np.zeros((9, 2)), one, boosted)["why"] == "there is only one class"
+    labels = Labels(*(np.array(x, dtype=object) for x in (["real"] * 9, ["s"] * 9, list("abcdefghi"))))
+    assert leak(np.zeros((9, 2)), labels, boosted)["why"] == "there is only one class"
     few = Labels(*(np.array(x, dtype=object) for x in (["real", "tampered"] * 6, ["s"] * 12, list("ab") * 6)))
     assert "fewer than" in leak(np.zeros((12, 2)), few, boosted)["why"]
 
@@ -140,8 +140,8 @@ def test_a_group_is_never_on_both_sides() -> None:
     group = np.repeat(np.arange(60), 4)
     label = np.array(["real", "tampered"], dtype=object)[random.permutation(60) % 2][group]
     labels = Labels(label, np.full(240, "s", dtype=object), group.astype(str).astype(object))
-    found = leak(group[:, None] * 1.0, labels, boosted)
-    assert found["auroc"] < 0.65
+    figures = leak(group[:, None] * 1.0, labels, boosted)
+    assert figures["auroc"] < 0.65
     alone = Labels(label, labels.source, np.arange(240).astype(str).astype(object))
     assert leak(group[:, None] * 1.0, alone, boosted)["auroc"] > 0.9
 
@@ -151,11 +151,11 @@ def test_the_figures_by_source_and_within_a_source() -> None:
     label = np.array(["real", "tampered"] * (n // 2), dtype=object)
     source = np.array(["a", "a", "b", "b"] * (n // 4), dtype=object)
     feature = np.where((source == "a") & (label == "real"), 1.0, 0.0)[:, None]  # only source a leaks
-    found = leak(feature, Labels(label, source, np.arange(n).astype(str).astype(object)), boosted)
-    assert found["by_source"]["a"]["within"] > 0.95
-    assert abs(found["by_source"]["b"]["within"] - 0.5) < 0.06
-    assert found["by_source"]["a"]["classes"]["real"]["auroc"] > 0.95
-    assert found["new_sources"] <= 0.5
+    figures = leak(feature, Labels(label, source, np.arange(n).astype(str).astype(object)), boosted)
+    assert figures["by_source"]["a"]["within"] > 0.95
+    assert abs(figures["by_source"]["b"]["within"] - 0.5) < 0.06
+    assert figures["by_source"]["a"]["classes"]["real"]["auroc"] > 0.95
+    assert figures["new_sources"] <= 0.5
 
 
 def test_auroc_is_that_of_scikit_learn() -> None:
@@ -196,11 +196,11 @@ def test_damaged_headers_end_in_features_or_in_our_error(junk: bytes, at: int, k
     whole = encoded(photograph(1, 32), kind)
     data = whole[: at % len(whole)] + junk + whole[at % len(whole) + len(junk) :]
     try:
-        found = header_features(data, "x.jpg")
+        features = header_features(data, "x.jpg")
     except PictureError:
         return
-    assert set(found) == set(FEATURES)
-    assert np.isfinite([*found.values()]).all()
+    assert set(features) == set(FEATURES)
+    assert np.isfinite([*features.values()]).all()
 
 
 def test_equalised_gives_every_container_the_same_file_form() -> None:
@@ -240,9 +240,9 @@ def test_splits_are_audited_together_and_each(tmp_path: Path) -> None:
         writer = csv.DictWriter(handle, [*rows[0], "split"])
         writer.writeheader()
         writer.writerows(row | {"split": "train" if index < 24 else "eval"} for index, row in enumerate(rows))
-    found = audited(manifest, tmp_path / "out", equalise=False)
-    assert {name: part["pictures"] for name, part in found["splits"].items()} == {"eval": 16, "train": 24}
-    assert found["pictures"] == 40
+    result = audited(manifest, tmp_path / "out", equalise=False)
+    assert {name: part["pictures"] for name, part in result["splits"].items()} == {"eval": 16, "train": 24}
+    assert result["pictures"] == 40
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Split train" in page
     assert "All splits together" in page

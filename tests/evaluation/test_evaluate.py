@@ -30,8 +30,8 @@ Cli = Callable[..., Result]
 
 
 def metrics(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text("utf-8"))
-    return found
+    figures: dict[str, Any] = json.loads((folder / "metrics.json").read_text("utf-8"))
+    return figures
 
 
 def rows(folder: Path, condition: str = "clean") -> list[dict[str, Any]]:
@@ -52,18 +52,18 @@ def test_figures_equal_those_that_scikit_learn_computes_from_the_files(
     cli: Cli, data: Path, tmp_path: Path
 ) -> None:
     evaluate(cli, data, tmp_path, "--save-maps", "--perturb", "rotate:90", "--perturb", "jpeg:70")
-    found = metrics(tmp_path)["models"][0]
+    model = metrics(tmp_path)["models"][0]
     for condition in ("clean", "rotate:90", "jpeg:70"):
         lines = rows(tmp_path, condition)
-        figures = {k: v["value"] for k, v in found["conditions"][condition]["figures"].items()}
+        figures = {k: v["value"] for k, v in model["conditions"][condition]["figures"].items()}
         truth = np.array([NAMES.index(row["label"]) for row in lines])
         p = np.array([row["probabilities"] for row in lines])
-        said = p.argmax(1)
-        assert figures["accuracy"] == pytest.approx(sk.accuracy_score(truth, said), abs=1e-6)
+        predicted = p.argmax(1)
+        assert figures["accuracy"] == pytest.approx(sk.accuracy_score(truth, predicted), abs=1e-6)
         assert figures["balanced_accuracy"] == pytest.approx(
-            sk.balanced_accuracy_score(truth, said), abs=1e-6
+            sk.balanced_accuracy_score(truth, predicted), abs=1e-6
         )
-        assert figures["macro_f1"] == pytest.approx(sk.f1_score(truth, said, average="macro"), abs=1e-6)
+        assert figures["macro_f1"] == pytest.approx(sk.f1_score(truth, predicted, average="macro"), abs=1e-6)
         assert figures["auroc"] == pytest.approx(sk.roc_auc_score(truth > 0, 1 - p[:, 0]), abs=1e-6)
         theirs = sk.average_precision_score(truth > 0, 1 - p[:, 0])
         assert figures["average_precision"] == pytest.approx(theirs, abs=1e-6)
@@ -84,7 +84,7 @@ def test_figures_equal_those_that_scikit_learn_computes_from_the_files(
         for name, values in pixel.items():
             assert figures[f"pixel_{name}"] == pytest.approx(np.mean(values), abs=1e-6)
         assert figures["false_alarm_area"] == pytest.approx(np.mean(alarms), abs=1e-6)
-        assert found["conditions"][condition]["confusion"] == sk.confusion_matrix(truth, said).tolist()
+        assert model["conditions"][condition]["confusion"] == sk.confusion_matrix(truth, predicted).tolist()
     assert figures["pixel_f1"] > 0.3  # the stand-in finds paint: a test of zeros would prove nothing
 
 
@@ -98,10 +98,10 @@ def test_the_five_main_figures_are_printed_and_are_those_of_the_file(
         tuple(word for spec in ("jpeg:70", "noise:5", "rotate:90") for word in ("--perturb", spec)),
     ):
         result = evaluate(cli, data, tmp_path, *more)
-        for condition, found in metrics(tmp_path)["models"][0]["conditions"].items():
+        for condition, outcome in metrics(tmp_path)["models"][0]["conditions"].items():
             assert condition in result.stdout
             for key in keys:
-                assert f"{found['figures'][key]['value']:.3f}" in result.stdout
+                assert f"{outcome['figures'][key]['value']:.3f}" in result.stdout
         assert all(word in result.stdout for name in names for word in name.split())
         assert max(map(len, result.stdout.splitlines())) <= 100 + len(str(tmp_path))
     assert "95 % interval" not in evaluate(cli, data, tmp_path, "-q").stdout
@@ -113,8 +113,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(data: Path, tmp_path: Path) -> N
         command = [sys.executable, "-m", "pixelsleuth", "evaluate", "--model", "eval_detectors:load"]
         command += ["--data", str(data), "--out", str(out), "--perturb", "jpeg:70", "--perturb", "noise:5"]
         command += ["--batch-size", "4", *QUICK, "-q"]
-        told = {**os.environ, "PYTHONPATH": paths, **environment}
-        done = subprocess.run(command, env=told, capture_output=True, timeout=120, check=False)
+        variables = {**os.environ, "PYTHONPATH": paths, **environment}
+        done = subprocess.run(command, env=variables, capture_output=True, timeout=120, check=False)
         return done.returncode
 
     assert start(tmp_path / "whole") == 0
@@ -139,10 +139,10 @@ def test_models_and_perturbations_may_be_added_and_nothing_is_judged_twice(
     assert (tmp_path / "predictions.jsonl").read_bytes().startswith(first)
     assert len(rows(tmp_path)) == 48
     assert len(rows(tmp_path, "resize:0.5")) == 48
-    found = metrics(tmp_path)
-    assert [model["name"] for model in found["models"]] == ["fake", "other"]
-    difference = found["differences"][0]["figures"]["accuracy"]
-    values = [model["conditions"]["clean"]["figures"]["accuracy"]["value"] for model in found["models"]]
+    result = metrics(tmp_path)
+    assert [model["name"] for model in result["models"]] == ["fake", "other"]
+    difference = result["differences"][0]["figures"]["accuracy"]
+    values = [model["conditions"]["clean"]["figures"]["accuracy"]["value"] for model in result["models"]]
     assert difference["difference"] == pytest.approx(values[1] - values[0], abs=1e-5)
     assert difference["low"] <= difference["difference"] <= difference["high"]
 
@@ -155,9 +155,9 @@ def test_compare_gives_paired_differences_of_two_folders(cli: Cli, data: Path, t
     assert result.exit_code == 0, result.output
     result = cli("compare", tmp_path / "a", tmp_path / "b", "--format", "json", "--resamples", "20")
     assert result.exit_code == 0, result.output
-    (one,) = json.loads(result.output)["differences"]
-    assert one["pictures"] == 24
-    assert one["figures"]["ece"]["first"] != one["figures"]["ece"]["second"]
+    (pair,) = json.loads(result.output)["differences"]
+    assert pair["pictures"] == 24
+    assert pair["figures"]["ece"]["first"] != pair["figures"]["ece"]["second"]
     assert "accuracy" in cli("compare", tmp_path / "a", tmp_path / "b", "--resamples", "20").output
     evaluate(cli, data, tmp_path / "c", "--raw")
     refused = cli("compare", tmp_path / "a", tmp_path / "c", "--resamples", "20")
@@ -169,27 +169,27 @@ def test_bad_pictures_are_counted_named_and_the_rest_goes_on(cli: Cli, data: Pat
     folder = tmp_path / "data"
     shutil.copytree(data.parent, folder)
     with (folder / "manifest.csv").open(newline="") as stream:
-        told = list(csv.DictReader(stream))
-    (folder / told[0]["path"]).write_bytes(b"no picture")
-    (folder / told[1]["path"]).unlink()
-    fault = np.asarray(Image.open(folder / told[3]["path"])).copy()
+        rows = list(csv.DictReader(stream))
+    (folder / rows[0]["path"]).write_bytes(b"no picture")
+    (folder / rows[1]["path"]).unlink()
+    fault = np.asarray(Image.open(folder / rows[3]["path"])).copy()
     fault[0, 0] = (1, 2, 3)
-    Image.fromarray(fault).save(folder / told[3]["path"])
-    small = Image.open(folder / told[2]["mask"]).resize((48, 30))
-    small.save(folder / told[2]["mask"])
-    told[5]["mask"] = ""
-    (folder / told[8]["mask"]).write_bytes(b"\x89PNG broken")
+    Image.fromarray(fault).save(folder / rows[3]["path"])
+    small = Image.open(folder / rows[2]["mask"]).resize((48, 30))
+    small.save(folder / rows[2]["mask"])
+    rows[5]["mask"] = ""
+    (folder / rows[8]["mask"]).write_bytes(b"\x89PNG broken")
     with (folder / "manifest.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(told[0]))
+        writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
-        writer.writerows(told)
+        writer.writerows(rows)
     result = evaluate(cli, folder / "manifest.csv", tmp_path / "out", "--raw")
     assert result.exit_code == 1
     clean = metrics(tmp_path / "out")["models"][0]["conditions"]["clean"]
     assert clean["not_judged"]["count"] == 4
-    codes = {one["path"]: one["code"] for one in clean["not_judged"]["listed"]}
-    assert codes == {told[0]["path"]: "not_a_picture", told[1]["path"]: "picture_not_found",
-                     told[3]["path"]: "internal_error", told[8]["path"]: "corrupt_picture"}  # fmt: skip
+    codes = {entry["path"]: entry["code"] for entry in clean["not_judged"]["listed"]}
+    assert codes == {rows[0]["path"]: "not_a_picture", rows[1]["path"]: "picture_not_found",
+                     rows[3]["path"]: "internal_error", rows[8]["path"]: "corrupt_picture"}  # fmt: skip
     assert clean["masks"]["resized"] == 1
     assert clean["masks"]["tampered_without_mask"] == 1
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
@@ -201,12 +201,12 @@ def test_a_class_that_is_missing_and_a_detector_without_masks_are_told(
     cli: Cli, data: Path, tmp_path: Path
 ) -> None:
     with data.open(newline="") as stream:
-        told = [row for row in csv.DictReader(stream) if row["label"] != "full_synthetic"]
+        rows = [row for row in csv.DictReader(stream) if row["label"] != "full_synthetic"]
     manifest = data.parent / "two.csv"
     with manifest.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(told[0]))
+        writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
-        writer.writerows(told)
+        writer.writerows(rows)
     result = cli("evaluate", "--model", "blind", "--data", manifest, "--out", tmp_path, *QUICK)
     assert result.exit_code == 0, result.output
     model = metrics(tmp_path)["models"][0]
@@ -222,7 +222,7 @@ def test_a_class_that_is_missing_and_a_detector_without_masks_are_told(
 
 def test_what_cannot_be_run_is_refused_in_one_sentence(cli: Cli, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    for arguments, told in (
+    for arguments, sentence in (
         (["--perturb", "blurr:2"], "no perturbation 'blurr'"),
         (["--protocol", "mine"], "no protocol 'mine'"),
         (["--split", "nowhere"], "nowhere"),
@@ -231,7 +231,7 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(cli: Cli, data: Path, tmp
     ):
         result = cli("evaluate", "--model", "fake", "--data", data, "--out", out, *arguments)
         assert result.exit_code == 2, arguments
-        assert told in result.output
+        assert sentence in result.output
         assert "Traceback" not in result.output
     assert cli("evaluate", "--out", out).exit_code == 2
     evaluate(cli, data, out)
@@ -268,16 +268,16 @@ def test_the_page_is_whole_and_asks_for_nothing(
     assert "<script" not in page
     assert page.count("data:image/svg+xml") == 12
     assert "style=" not in page
-    for told in ("Balanced accuracy", "By source", "Worst localized", "jpeg:70", "What was named what"):
-        assert told in page
+    for heading in ("Balanced accuracy", "By source", "Worst localized", "jpeg:70", "What was named what"):
+        assert heading in page
 
 
-def box_overlap(told: list[int] | None, true: list[int]) -> float:
+def box_overlap(reported: list[int] | None, true: list[int]) -> float:
     """Overlap of two boxes by counting pixels; 0 where none was told."""
-    if told is None:
+    if reported is None:
         return 0.0
     first, second = (
-        {(x, y) for x in range(x0, x1) for y in range(y0, y1)} for x0, y0, x1, y1 in (told, true)
+        {(x, y) for x in range(x0, x1) for y in range(y0, y1)} for x0, y0, x1, y1 in (reported, true)
     )
     return len(first & second) / len(first | second)
 
@@ -287,21 +287,21 @@ def test_every_protocol_adds_its_own_figures_under_its_own_names(
     cli: Cli, data: Path, tmp_path: Path, protocol: str
 ) -> None:
     evaluate(cli, data, tmp_path, "--protocol", protocol)
-    found = metrics(tmp_path)
-    figures = {k: v["value"] for k, v in found["models"][0]["conditions"]["clean"]["figures"].items()}
-    assert found["protocol"]["name"] == protocol
-    assert set(found["protocol"]["own"]) <= set(figures)
+    result = metrics(tmp_path)
+    figures = {k: v["value"] for k, v in result["models"][0]["conditions"]["clean"]["figures"].items()}
+    assert result["protocol"]["name"] == protocol
+    assert set(result["protocol"]["own"]) <= set(figures)
     lines = rows(tmp_path)
     if protocol == "sida":
         acc, ciou = figures["sida_accuracy"], figures["sida_ciou"]
         assert figures["sida_f1"] == pytest.approx(2 * acc * ciou / (acc + ciou), abs=1e-5)
         assert figures["sida_pixel_accuracy"] == pytest.approx(100 * ciou, abs=1e-3)
-        truth, said = ([NAMES.index(row[key]) for row in lines] for key in ("label", "predicted"))
-        product = sk.precision_score(truth, said, average="macro", zero_division=0) * sk.recall_score(
-            truth, said, average="macro"
+        truth, predicted = ([NAMES.index(row[key]) for row in lines] for key in ("label", "predicted"))
+        product = sk.precision_score(truth, predicted, average="macro", zero_division=0) * sk.recall_score(
+            truth, predicted, average="macro"
         )
         assert figures["sida_auc"] == pytest.approx(product, abs=1e-5)
-        assert "free-running" in found["models"][0]["notes"][0]
+        assert "free-running" in result["models"][0]["notes"][0]
     if protocol == "fakevlm":
         unparsable = [
             ("real" not in row["explanation"]) and ("fake" not in row["explanation"]) for row in lines
@@ -356,19 +356,19 @@ def test_the_audit_of_the_same_data_stands_in_the_result(
 
     manifest = data.parent / "apart.csv"
     with data.open(newline="") as stream:
-        told = [{**row, "group": "", "source": ""} for row in csv.DictReader(stream)]
+        rows = [{**row, "group": "", "source": ""} for row in csv.DictReader(stream)]
     with manifest.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(told[0]))
+        writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
-        writer.writerows(told)
+        writer.writerows(rows)
     evaluate(cli, manifest, tmp_path)
     assert "skipped" in metrics(tmp_path)["audit"]
     monkeypatch.setattr(auditing, "FEWEST", 10)
     command = ["evaluate", "--model", "fake", "--data", manifest, "--split", "eval", "--out", tmp_path]
     result = cli(*command, "--resamples", "20")
     assert result.exit_code == 0, result.output
-    found = metrics(tmp_path)["audit"]
-    assert found["headers"]["pictures"] == 24
-    assert found["text"]["auroc"] is None
+    audit = metrics(tmp_path)["audit"]
+    assert audit["headers"]["pictures"] == 24
+    assert audit["text"]["auroc"] is None
     assert "thumbnails" in (tmp_path / "report.html").read_text("utf-8")
     manifest.unlink()

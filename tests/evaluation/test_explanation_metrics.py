@@ -34,22 +34,22 @@ def test_rouge_l_is_the_f_measure_of_the_longest_common_subsequence() -> None:
     pytest.importorskip("rouge_score")
     import re
 
-    for said in TEXTS:
+    for written in TEXTS:
         for reference in TEXTS:
-            a, b = (re.findall(r"[a-z0-9]+", text.lower()) for text in (said, reference))
+            a, b = (re.findall(r"[a-z0-9]+", text.lower()) for text in (written, reference))
             common = lcs(a, b)
             expected = 2 * common / (len(a) + len(b)) if common else 0.0
-            assert explanation.rouge_l([said], [reference])[0] == pytest.approx(expected)
+            assert explanation.rouge_l([written], [reference])[0] == pytest.approx(expected)
 
 
 def test_baselines_stand_beside_every_figure() -> None:
     pytest.importorskip("rouge_score")
-    said = ["one two three", "four five six", "seven eight nine"]
-    found = explanation.with_baselines(said, said, ["real", "tampered", "real"], explanation.rouge_l)
-    assert found["value"].tolist() == [1, 1, 1]
-    assert found["shuffled"].tolist() == [0, 0, 0]
-    assert sorted(found["constant_text"].tolist()) == [0, 0, 1]
-    assert found["wrong_class"].tolist() == [0, 0, 0]
+    texts = ["one two three", "four five six", "seven eight nine"]
+    figures = explanation.with_baselines(texts, texts, ["real", "tampered", "real"], explanation.rouge_l)
+    assert figures["value"].tolist() == [1, 1, 1]
+    assert figures["shuffled"].tolist() == [0, 0, 0]
+    assert sorted(figures["constant_text"].tolist()) == [0, 0, 1]
+    assert figures["wrong_class"].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("count", [2, 3, 50])
@@ -85,13 +85,13 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_css_is_the_cosine_of_the_encoder_that_is_named(tiny_encoder: Path) -> None:
     encoder = explanation.SentenceEncoder(str(tiny_encoder))
     assert encoder.name == str(tiny_encoder)
-    said, references = TEXTS[:2], [TEXTS[0], TEXTS[4]]
-    vectors = [np.asarray(encoder._model.encode(texts), dtype=float) for texts in (said, references)]
+    texts, references = TEXTS[:2], [TEXTS[0], TEXTS[4]]
+    vectors = [np.asarray(encoder._model.encode(batch), dtype=float) for batch in (texts, references)]
     expected = [float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for a, b in zip(*vectors, strict=True)]
-    found = explanation.css(said, references, encoder)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert found[0] == pytest.approx(1, abs=1e-5)
-    assert found[1] < 0.999
+    similarity = explanation.css(texts, references, encoder)
+    np.testing.assert_allclose(similarity, expected, atol=1e-5)
+    assert similarity[0] == pytest.approx(1, abs=1e-5)
+    assert similarity[1] < 0.999
 
 
 def test_an_encoder_that_is_not_there_is_told_in_one_sentence(tmp_path: Path) -> None:
@@ -104,13 +104,13 @@ def test_an_encoder_that_is_not_there_is_told_in_one_sentence(tmp_path: Path) ->
 def test_every_sentence_of_the_grammar_gives_back_its_claims(label: str) -> None:
     for words in grammar.sentences(label)[::37]:
         text = grammar.prose(" ".join(words))
-        found = claims.claims_of(text)
-        assert found["label"] == label
+        extracted = claims.claims_of(text)
+        assert extracted["label"] == label
         if label == "tampered":
             parsed = grammar.parse(" ".join(words))
             assert parsed is not None
-            assert (found["place"], found["size"]) == (parsed["place"], parsed["size"])
-            assert grammar.OPERATIONS[found["operation"]] == parsed["operation"]
+            assert (extracted["place"], extracted["size"]) == (parsed["place"], parsed["size"])
+            assert grammar.OPERATIONS[extracted["operation"]] == parsed["operation"]
 
 
 def test_claims_are_checked_against_the_record_one_by_one() -> None:
@@ -140,7 +140,7 @@ def test_saying_little_shows_in_the_coverage() -> None:
     scores = scores.merge(
         claims.ClaimScores({"place": {"right": 0, "wrong": 1, "unchecked": 0, "unsaid": 0}})
     )
-    found = scores.compute()
-    assert found["place"]["accuracy"] == 0.5
-    assert found["all"]["coverage"] == pytest.approx(2 / 3)
-    assert math.isnan(found["operation"]["accuracy"])
+    extracted = scores.compute()
+    assert extracted["place"]["accuracy"] == 0.5
+    assert extracted["all"]["coverage"] == pytest.approx(2 / 3)
+    assert math.isnan(extracted["operation"]["accuracy"])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pixelsleuth.core import rle
 from pixelsleuth.core.region import box_iou
 from pixelsleuth.evaluation.metrics import localization as loc
+from pixelsleuth.evaluation.metrics.detection import auroc
 
 sk = pytest.importorskip("sklearn.metrics")
 
@@ -23,11 +24,13 @@ def maps() -> list[tuple[np.ndarray, np.ndarray]]:
     truth = np.zeros((37, 53), bool)
     truth[5:20, 8:30] = True
     helpful = (noise * 0.5 + truth * 120).astype(np.uint8)
-    one = np.zeros_like(truth)
-    one[36, 52] = True
+    single = np.zeros_like(truth)
+    single[36, 52] = True
     flat = np.full_like(noise, 200)
     return [(noise, truth), (helpful, truth), (helpful // 64 * 64, truth), (flat, truth), (flat * 0, truth),
-            (noise, ~one), (noise, one), (noise, one & ~one), (flat, one | ~one), (flat * 0, one & ~one)]  # fmt: skip
+            (noise, ~single), (noise, single),
+            (noise, single & ~single), (flat, single | ~single),
+            (flat * 0, single & ~single)]  # fmt: skip
 
 
 MAPS = maps()
@@ -37,22 +40,22 @@ MAPS = maps()
 def test_figures_of_one_picture_equal_the_independent_ones(score: np.ndarray, truth: np.ndarray) -> None:
     coco = pytest.importorskip("pycocotools.mask")
     figures = loc.Localization().update(score, truth)
-    said = score >= 128
+    marked = score >= 128
     if not truth.any():
         assert all(math.isnan(figures[name]) for name in ("f1", "iou", "auc", "best_f1"))
-        assert figures["alarm_area"] == pytest.approx(said.mean())
+        assert figures["alarm_area"] == pytest.approx(marked.mean())
         return
     assert math.isnan(figures["alarm_area"])
-    flat, marked = truth.ravel(), said.ravel()
-    assert figures["f1"] == pytest.approx(sk.f1_score(flat, marked, zero_division=0))
-    assert figures["iou"] == pytest.approx(sk.jaccard_score(flat, marked, zero_division=0))
-    theirs = coco.iou([rle.encode(said)], [rle.encode(truth)], [False])[0, 0]
+    flat, cut = truth.ravel(), marked.ravel()
+    assert figures["f1"] == pytest.approx(sk.f1_score(flat, cut, zero_division=0))
+    assert figures["iou"] == pytest.approx(sk.jaccard_score(flat, cut, zero_division=0))
+    theirs = coco.iou([rle.encode(marked)], [rle.encode(truth)], [False])[0, 0]
     assert figures["iou"] == pytest.approx(theirs)
     if truth.all():
         assert math.isnan(figures["auc"])
     else:
         assert figures["auc"] == pytest.approx(sk.roc_auc_score(flat, score.ravel()))
-        assert figures["auc"] == pytest.approx(loc.exact_auc(score, truth))
+        assert figures["auc"] == pytest.approx(auroc(truth.reshape(-1), score.reshape(-1)))
     best = max(sk.f1_score(flat, score.ravel() >= t, zero_division=0) for t in np.unique(score))
     assert figures["best_f1"] == pytest.approx(best)
 
@@ -63,21 +66,23 @@ def test_pooled_figures_and_means_equal_the_independent_ones() -> None:
     stream, tampered = loc.Localization(), [(s, t) for s, t in MAPS if t.any()]
     for score, truth in MAPS:
         stream.update(score, truth)
-    found = stream.compute()
+    figures = stream.compute()
     flat = np.concatenate([t.ravel() for _, t in tampered])
     scores = np.concatenate([s.ravel() for s, _ in tampered])
-    assert found["pooled_f1"] == pytest.approx(sk.f1_score(flat, scores >= 128))
-    assert found["pooled_auc"] == pytest.approx(sk.roc_auc_score(flat, scores))
+    assert figures["pooled_f1"] == pytest.approx(sk.f1_score(flat, scores >= 128))
+    assert figures["pooled_auc"] == pytest.approx(sk.roc_auc_score(flat, scores))
     jaccard, f1 = classification.BinaryJaccardIndex(), classification.BinaryF1Score()
     for score, truth in tampered:
         for metric in (jaccard, f1):
             metric.update(torch.tensor(score >= 128).int().ravel(), torch.tensor(truth).int().ravel())
-    assert found["pooled_iou"] == pytest.approx(float(jaccard.compute()), abs=1e-6)
-    assert found["pooled_f1"] == pytest.approx(float(f1.compute()), abs=1e-6)
-    assert found["iou"] == pytest.approx(
+    assert figures["pooled_iou"] == pytest.approx(float(jaccard.compute()), abs=1e-6)
+    assert figures["pooled_f1"] == pytest.approx(float(f1.compute()), abs=1e-6)
+    assert figures["iou"] == pytest.approx(
         np.mean([sk.jaccard_score(t.ravel(), s.ravel() >= 128, zero_division=0) for s, t in tampered])
     )
-    assert found["alarm_area"] == pytest.approx(np.mean([(s >= 128).mean() for s, t in MAPS if not t.any()]))
+    assert figures["alarm_area"] == pytest.approx(
+        np.mean([(s >= 128).mean() for s, t in MAPS if not t.any()])
+    )
 
 
 def test_streams_merge_to_what_one_stream_says() -> None:
@@ -110,7 +115,7 @@ def test_the_area_by_histogram_keeps_its_stated_bound(seed: int, share: float) -
     histogram = loc.histograms(score, truth)
     exact = sk.roc_auc_score(truth.ravel(), score.ravel())
     assert abs(loc.auc(histogram) - exact) <= loc.auc_bound(histogram) + 1e-12
-    assert loc.exact_auc(score, truth) == pytest.approx(exact)
+    assert auroc(truth.reshape(-1), score.reshape(-1)) == pytest.approx(exact)
 
 
 def test_maps_and_masks_that_do_not_fit_are_refused() -> None:

@@ -40,20 +40,20 @@ frame.srcdoc = document.getElementById("page").textContent;
 def test_the_page_of_evaluate_tells_every_option() -> None:
     from pixelsleuth.cli.evaluate import evaluate
 
-    options = [one for one in evaluate.params if isinstance(one, click.Option)]
-    known = {name for one in options for name in (*one.opts, *one.secondary_opts)}
+    options = [parameter for parameter in evaluate.params if isinstance(parameter, click.Option)]
+    known = {name for parameter in options for name in (*parameter.opts, *parameter.secondary_opts)}
     lines = [
         line for line in (DOCS / "evaluation.md").read_text("utf-8").splitlines() if line.startswith("| `-")
     ]
-    told = {name for line in lines for name in re.findall(r"--[a-z][a-z-]*", line.split(" | ")[0])}
-    assert told == {name for name in known if name.startswith("--")}
+    documented = {name for line in lines for name in re.findall(r"--[a-z][a-z-]*", line.split(" | ")[0])}
+    assert documented == {name for name in known if name.startswith("--")}
 
 
 def test_the_page_tells_every_protocol_and_every_perturbation() -> None:
     text = (DOCS / "evaluation.md").read_text("utf-8")
     assert all(f"| `{name}` |" in text for name in PROTOCOLS)
-    told = set(re.findall(r"`([a-z_]+)(?::[^`]*)?`", text))
-    assert {*perturbations.MAKERS, "platform", *perturbations.PLATFORMS} <= told
+    documented = set(re.findall(r"`([a-z_]+)(?::[^`]*)?`", text))
+    assert {*perturbations.MAKERS, "platform", *perturbations.PLATFORMS} <= documented
 
 
 def test_the_page_of_the_metrics_tells_every_figure() -> None:
@@ -67,10 +67,10 @@ def test_the_page_of_the_metrics_tells_every_figure() -> None:
            "path": "a", "inconclusive": False, "histogram": pack_histogram(np.zeros((2, 256), np.int64)),
            "delivered": [0, 0, 0, 1]}  # fmt: skip
     text = (DOCS / "metrics.md").read_text("utf-8")
-    told = set(re.findall(r"`([a-z0-9_]+)`", text))
+    documented = set(re.findall(r"`([a-z0-9_]+)`", text))
     for name in statistics(Frame([row]), get_protocol("standard")):
         of_class = re.fullmatch(r"(recall|precision|f1)_(real|full_synthetic|tampered)", name)
-        assert name in told or (of_class and f"`{of_class[1]}_CLASS`" in text), name
+        assert name in documented or (of_class and f"`{of_class[1]}_CLASS`" in text), name
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
@@ -87,18 +87,18 @@ def test_the_report_fits_its_width_in_a_browser(
         "evaluate", "--model", "fake", "--data", data, "--out", tmp_path / "out", "--resamples", "10"
     )
     assert result.exit_code == 0, result.output
-    page = html.escape((tmp_path / "out" / "report.html").read_text("utf-8"))
+    measured = html.escape((tmp_path / "out" / "report.html").read_text("utf-8"))
     outer = tmp_path / "outer.html"
     outer.write_text(
         f'<!doctype html><meta charset="utf-8"><iframe id="frame" width="{width}" height="800"></iframe>'
-        f'<textarea id="page" hidden>{page}</textarea><script>{MEASURE}</script>',
+        f'<textarea id="page" hidden>{measured}</textarea><script>{MEASURE}</script>',
         "utf-8",
     )
     command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=10000", "--dump-dom"]  # fmt: skip
     done = subprocess.run([*command, outer.as_uri()], capture_output=True, text=True, timeout=120, check=True)
-    found = re.search(r"RESULT([\d,-]+)END", done.stdout)
-    assert found, done.stdout[-500:]
-    overflow, wide, broken, pictures = map(int, found[1].split(","))
+    measured = re.search(r"RESULT([\d,-]+)END", done.stdout)
+    assert measured, done.stdout[-500:]
+    overflow, wide, broken, pictures = map(int, measured[1].split(","))
     assert (overflow, wide, broken) == (0, 0, 0)
     assert pictures > 4

@@ -116,9 +116,9 @@ def test_a_turn_to_the_left_and_one_to_the_right_cancel() -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_sentence(spec: str) -> None:
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as refusal:
         parse(spec)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refusal.value)
 
 
 @settings(max_examples=150, deadline=None)

@@ -64,13 +64,13 @@ def test_a_table_comes_out_of_one_recipe(
     result = cli("evaluate", "--recipe", path, "--model", "fake", "--data", data, "--out", tmp_path,
                  "--limit", "6", "--resamples", "10", "--no-audit")  # fmt: skip
     assert result.exit_code == 0, result.output
-    found = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
-    recipe, table = read_recipe(path), found["table"]
+    result = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
+    recipe, table = read_recipe(path), result["table"]
     assert list(table["columns"]) == list(recipe.columns)
     measured = [row for row in table["rows"] if row["kind"] == "measured"]
     assert [row["condition"] for row in measured] == ["clean", *recipe.perturb]
     assert len(table["rows"]) == len(measured) + len(recipe.published)
-    figures = found["models"][0]["conditions"]["clean"]["figures"]
+    figures = result["models"][0]["conditions"]["clean"]["figures"]
     for column, name_of in recipe.columns.items():
         expected = figures[name_of]["value"]
         if expected is None:
@@ -89,13 +89,13 @@ def test_a_table_comes_out_of_one_recipe(
     )
 )
 def test_anything_else_is_refused_in_one_sentence(
-    tmp_path_factory: pytest.TempPathFactory, found: dict
+    tmp_path_factory: pytest.TempPathFactory, content: dict
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "recipe.yaml"
-    path.write_text(json.dumps(found))
-    with pytest.raises(UsageError) as told:
+    path.write_text(json.dumps(content))
+    with pytest.raises(UsageError) as refusal:
         read_recipe(path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refusal.value)
 
 
 def test_the_papers_way_of_averaging_gives_its_printed_cells() -> None:
@@ -118,8 +118,8 @@ def test_the_papers_way_of_averaging_gives_its_printed_cells() -> None:
             }
             rows.append({**row, "probabilities": chances, "path": f"{label}{i}", "inconclusive": False})
     frame = Frame(rows)
-    found = statistics(frame, get_protocol("sida_tables"))
-    measured = {name: 100 * float(one(np.ones(len(frame)))) for name, one in found.items()}
+    figures = statistics(frame, get_protocol("sida_tables"))
+    measured = {name: 100 * float(statistic(np.ones(len(frame)))) for name, statistic in figures.items()}
     assert measured["sida_tables_f1_real"] == pytest.approx(78.6, abs=0.05)
     assert measured["sida_tables_f1_full_synthetic"] == pytest.approx(96.8, abs=0.05)
     assert measured["sida_tables_f1_tampered"] == pytest.approx(47.2, abs=0.15)

@@ -68,12 +68,7 @@ class DecisionRows:
             "resaves": list(RESAVES),
             "sources": list(self.sources),
             "kinds": list(kinds),
-            "rows": {
-                "source": self.source,
-                "label": self.label,
-                "kind": self.kind,
-                "scores": self.scores,
-            },
+            "rows": {"source": self.source, "label": self.label, "kind": self.kind, "scores": self.scores},
             "claims": {},
             "model": dict(model),
         }

@@ -65,14 +65,7 @@ PROTOCOLS = {
             equalise=False,
             teacher_forced=True,
             mask_level=255,
-            own=(
-                "sida_giou",
-                "sida_ciou",
-                "sida_accuracy",
-                "sida_f1",
-                "sida_auc",
-                "sida_pixel_accuracy",
-            ),
+            own=("sida_giou", "sida_ciou", "sida_accuracy", "sida_f1", "sida_auc", "sida_pixel_accuracy"),
             notes=(
                 "sida_f1 is the harmonic mean of cIoU and classification accuracy; the names are the release's.",
                 "sida_auc is mean precision times mean recall of the classes, sida_pixel_accuracy is cIoU times 100.",

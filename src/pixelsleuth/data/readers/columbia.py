@@ -39,7 +39,7 @@ SPECS = (
         settings={
             "inserted": Setting(
                 "green", "the hue of the inserted camera; nobody states which, check by eye", ("green", "red")
-            ),
+            )
         },
         expects={"": 363},
         masked=True,

@@ -87,7 +87,7 @@ SPECS = (
         settings={
             "operations": Setting(
                 "ignore", "apply: crop, resize to 200 and JPEG as operations.csv says", ("ignore", "apply")
-            ),
+            )
         },
     ),
 )

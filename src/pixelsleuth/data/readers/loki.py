@@ -94,7 +94,7 @@ SPECS = (
                 "global+regional",
                 "how a description is made of the listed problems; the benchmark's own recipe is not public",
                 ("global+regional", "global", "regional", "none"),
-            ),
+            )
         },
         expects={"": 2_217},
     ),

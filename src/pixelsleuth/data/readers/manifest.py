@@ -115,8 +115,6 @@ SPECS = (
         classes="real, full_synthetic, tampered",
         get="write shards with the columns image (bytes) and label (names), as `datasets` does",
         columns=frozenset({"image", "label"}),
-        settings={
-            "marks": MARKS,
-        },
+        settings={"marks": MARKS},
     ),
 )

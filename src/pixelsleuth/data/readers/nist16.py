@@ -63,7 +63,7 @@ SPECS = (
                 "manipulation",
                 "whose masks are read; where it has none for a picture, the first of the others",
                 ("manipulation", "splice", "removal"),
-            ),
+            )
         },
         masked=True,
     ),

@@ -76,18 +76,3 @@ def area_under_risk_coverage(confidence: Any, right: Any) -> float:
     if not coverage.size:
         return float("nan")
     return float((np.diff(coverage, prepend=0.0) * risk).sum())
-
-
-def abstention(right: Any, inconclusive: Any) -> dict[str, float]:
-    """What the detector's own `inconclusive` brings: coverage, and accuracy where it spoke and where it did not.
-
-    >>> abstention([True, True, False, True], inconclusive=[False, False, True, True])
-    {'coverage': 0.5, 'conclusive_accuracy': 1.0, 'inconclusive_accuracy': 0.5}
-    """
-    r, silent = np.asarray(right, dtype=bool), np.asarray(inconclusive, dtype=bool)
-    mean = lambda part: float(part.mean()) if part.size else float("nan")  # noqa: E731
-    return {
-        "coverage": mean(~silent),
-        "conclusive_accuracy": mean(r[~silent]),
-        "inconclusive_accuracy": mean(r[silent]),
-    }

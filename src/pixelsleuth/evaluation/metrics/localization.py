@@ -166,17 +166,6 @@ def auc_bound(histogram: Any) -> float:
     return float((inside * outside).sum() / 2 / pairs) if pairs else float("nan")
 
 
-def exact_auc(score: Any, truth: Any) -> float:
-    """Area under the pixel ROC curve of unrounded scores by sorting: exact, slow, for small pictures.
-
-    >>> exact_auc([[0.9, 0.301], [0.3, 0.1]], [[True, True], [False, False]])
-    1.0
-    """
-    from pixelsleuth.evaluation.metrics.detection import auroc
-
-    return float(auroc(np.asarray(truth).reshape(-1), np.asarray(score).reshape(-1)))
-
-
 def best_f1(histogram: Any) -> tuple[float, int]:
     """(F1, threshold level) at the threshold that suits the truth best: an oracle figure, never a result by itself.
 
