@@ -129,17 +129,10 @@ def test_verify_counts_the_same_and_ends_with_1(manifest: Path) -> None:
     assert all(f"{count} x {reason}" in result.stderr for reason, count in LOST.items())
 
 
-def test_the_cache_of_a_training_counts_the_same(
-    manifest: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import sys
+def test_the_cache_of_a_training_counts_the_same(manifest: Path, tmp_path: Path) -> None:
+    from pixelsleuth.data.picture_cache import build_cache, load_cache
 
-    from pixelsleuth.data.cache import load_cache, main
-
-    monkeypatch.setattr(sys, "argv", ["cache", "--manifest", str(manifest), "--out", str(tmp_path / "cache")])
-    main()
-    tally = capfd.readouterr().err
-    assert all(f"{count} x {reason}" in tally for reason, count in LOST.items())
+    assert build_cache([manifest], tmp_path / "cache") == LOST
     assert len(load_cache(tmp_path / "cache")) == 6
 
 
