@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Pixels = NDArray[np.uint8]
+RESAVES = ("jpeg:85", "resize:0.75")
+"""The two that a conclusive verdict must survive."""
 BAND = 256
 """Output rows that are averaged at once: bounded memory for the largest pictures."""
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixelsleuth.core.detector import Detector
-from pixelsleuth.core.resaves import resave
+from pixelsleuth.core.resaves import RESAVES, resave
 from pixelsleuth.core.scores import SCALE, SCHEMA
 from pixelsleuth.core.verdict import LABELS, Label
 from pixelsleuth.data.sample import Sample
@@ -32,8 +32,6 @@ from pixelsleuth.pictures.images import Picture
 if TYPE_CHECKING:
     from pixelsleuth.models.light.detector import LightDetector
 
-RESAVES = ("jpeg:85", "resize:0.75")
-"""Two mild re-saves that a conclusive verdict must survive."""
 LEAST_AUTHENTIC, LEAST_CLAIMED = 10, 5
 """Sources of authentic pictures, and of the class that the detector was made for: with fewer, no bound can be held."""
 KINDS = {"photograph": None, "recompressed": "jpeg:70", "reduced": "resize:0.5"}

@@ -117,19 +117,8 @@ def assemble(width: int, height: int, band: Bands, orientation: int = 1) -> Pixe
 
 def as_stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Return the view of an upright array (H, W, ...) that lies as the file stores it (EXIF tag 0x0112)."""
-    if orientation in (2, 3):
-        upright = upright[:, ::-1] if orientation == 2 else upright[::-1, ::-1]
-    elif orientation == 4:
-        upright = upright[::-1]
-    elif orientation == 5:
-        upright = upright.swapaxes(0, 1)
-    elif orientation == 6:
-        upright = upright.swapaxes(0, 1)[::-1]
-    elif orientation == 7:
-        upright = upright[::-1, ::-1].swapaxes(0, 1)
-    elif orientation == 8:
-        upright = upright.swapaxes(0, 1)[:, ::-1]
-    return upright
+    stored = upright.swapaxes(0, 1) if orientation >= 5 else upright
+    return stored[:: -1 if orientation in (3, 4, 6, 7) else 1, :: -1 if orientation in (2, 3, 7, 8) else 1]
 
 
 def from_array(array: NDArray[Any], warnings: list[str]) -> Pixels:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelsleuth.errors import PictureError, PictureTooLarge, UnsupportedFormat
-from pixelsleuth.pictures.exif import read_blocks
+from pixelsleuth.pictures.exif import read_exif
 from pixelsleuth.pictures.formats.base import MAX_ICC, Header, Parts, corrupt, stream_of, truncated
 
 log = logging.getLogger("pixelsleuth")
@@ -98,7 +98,7 @@ def _take_info(header: Header, image: Any) -> None:
             header.icc = icc
         # AVIF and HEIC have boxes for the orientation, which the decoder applies or states as EXIF: no XMP there.
         packet = xmp if header.format == "WEBP" and isinstance(xmp, bytes) else None
-        header.orientation, texts = read_blocks([exif] if isinstance(exif, bytes) else [], packet)
+        header.orientation, texts = read_exif([exif] if isinstance(exif, bytes) else [], packet)
         header.metadata |= texts
         if header.format != "WEBP" and getattr(image, "n_frames", 1) > 1:
             header.warnings.append("A file of several pictures: only the first was judged.")

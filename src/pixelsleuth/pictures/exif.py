@@ -122,24 +122,15 @@ def read_directory(data: memoryview, offset: int | None = None, *, whole: bool =
 _TEXTS = {0x010F: "camera_make", 0x0110: "camera_model", 0x0131: "software", 0x0132: "datetime"}
 _ORIGINAL = 0x9003  # DateTimeOriginal, in the Exif sub-directory
 _EXIF_POINTER = 0x8769
-
-
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]")
 MAX_XMP = 1 << 20
 
 
-def read_exif(data: bytes) -> tuple[int, dict[str, str]]:
-    """Return (orientation 1..8, texts): camera_make, camera_model, software, datetime as far as they are stated.
+def read_exif(blocks: Sequence[bytes], xmp: bytes | None = None) -> tuple[int, dict[str, str]]:
+    """Return (orientation 1..8, texts) of all EXIF blocks of a file: the first that states a value counts.
 
-    `data` may begin with "Exif\\0\\0". Broken EXIF is no error and gives (1, {}).
-    """
-    return read_blocks([data])
-
-
-def read_blocks(blocks: Sequence[bytes], xmp: bytes | None = None) -> tuple[int, dict[str, str]]:
-    """Return what `read_exif` does, of all EXIF blocks of a file: the first that states a value counts.
-
-    The orientation of an XMP packet counts where no EXIF block states one.
+    Texts are camera_make, camera_model, software and datetime, as far as they are stated. A block may begin with
+    "Exif\\0\\0". A broken block is ignored. The orientation of an XMP packet counts where no block states one.
     """
     orientation: int | None = None
     texts: dict[str, str] = {}
@@ -164,7 +155,7 @@ def xmp_orientation(xmp: bytes | None) -> int | None:
 
 
 def fields_of(directory: Directory) -> tuple[int, dict[str, str]]:
-    """Return what `read_exif` does, of a directory."""
+    """Return (orientation 1..8, texts) of a directory, as `read_exif` does."""
     texts = {name: directory.text(tag) for tag, name in _TEXTS.items()}
     pointer = directory.number(_EXIF_POINTER)
     if pointer:

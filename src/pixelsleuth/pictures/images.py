@@ -189,14 +189,14 @@ def _is_pil(source: Any) -> TypeGuard[Image.Image]:
 def _from_pil(image: Image.Image, label: str, limit: float, spoken: str) -> Picture:
     from pixelsleuth.pictures.colour import render
     from pixelsleuth.pictures.decode import translated
-    from pixelsleuth.pictures.exif import read_blocks
+    from pixelsleuth.pictures.exif import read_exif
 
     _check_size(image.width, image.height, spoken, limit)
     with translated(spoken):
         image.load()
         exif = image.info.get("exif")
         xmp = image.info.get("xmp") if image.format not in ("AVIF", "HEIF") else None
-        orientation, metadata = read_blocks(
+        orientation, metadata = read_exif(
             [exif] if isinstance(exif, bytes) else [], xmp if isinstance(xmp, bytes) else None
         )
         icc = image.info.get("icc_profile")

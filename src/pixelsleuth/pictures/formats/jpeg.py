@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelsleuth.errors import UnsupportedFormat
-from pixelsleuth.pictures.exif import read_blocks
+from pixelsleuth.pictures.exif import read_exif
 from pixelsleuth.pictures.formats.base import MAX_ICC, Header, corrupt, pillow, truncated
 from pixelsleuth.pictures.formats.jpeg_scans import (
     DQT,
@@ -92,7 +92,7 @@ def read(data: memoryview, name: str) -> Header:
     if marker in _PROGRESSIVE or walk.first_scan_components < len(components):
         bound_scans(data, walk.scan_start, width * height, name)
         working = _coefficients(width, height, components)
-    orientation, metadata = read_blocks(walk.exif, walk.xmp)
+    orientation, metadata = read_exif(walk.exif, walk.xmp)
     metadata |= _describe(walk, marker, components)
     header = Header(
         format="MPO" if walk.mpo else "JPEG",

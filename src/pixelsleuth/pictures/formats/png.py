@@ -6,7 +6,7 @@ import io
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.pictures.exif import MAX_XMP, read_blocks
+from pixelsleuth.pictures.exif import MAX_XMP, read_exif
 from pixelsleuth.pictures.formats.base import MAX_ICC, Header, corrupt, pillow, truncated
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _walk(data: memoryview, name: str, header: Header) -> list[tuple[int, int]]:
     blocks = [profile for profile in profiles if not profile.startswith(XMP_START)]
     packets = [profile for profile in profiles if profile.startswith(XMP_START)]
     xmp = walk.texts.get("packet") or next(iter(packets), None) or walk.texts.get("xmp")
-    header.orientation, texts = read_blocks([*walk.exif, *blocks], xmp)
+    header.orientation, texts = read_exif([*walk.exif, *blocks], xmp)
     header.metadata = texts | header.metadata
     header.exif = next(iter([*walk.exif, *blocks]), None)
     other = header.icc is not None or walk.is_srgb or header.codes is not None

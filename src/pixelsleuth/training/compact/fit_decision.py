@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from pixelsleuth.core.io import read_json_lines, write_text
+from pixelsleuth.core.resaves import RESAVES
+from pixelsleuth.core.scores import SCALE, SCHEMA
 from pixelsleuth.core.verdict import LABELS
-from pixelsleuth.training.compact.left_out_scores import KINDS, RESAVES, THRESHOLDS
+from pixelsleuth.training.compact.left_out_scores import KINDS, THRESHOLDS
 from pixelsleuth.training.compact.mixture import TAMPERED
 from pixelsleuth.training.compact.settings import CompactRecipe
 
@@ -56,7 +58,7 @@ def fit_decision(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, 
         },
     }
     decision = {
-        "schema": "pixelsleuth.decision/1",
+        "schema": SCHEMA,
         "how": "Pictures of 39 sources in five folds, judged by heads and language models that never saw the fold; "
         "forgeries made of them; two sources of tampered pictures that no training saw.",
         "classes": [label.value for label in LABELS],
@@ -67,7 +69,7 @@ def fit_decision(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, 
             "source": source.tolist(),
             "label": labels.tolist(),
             "kind": kinds.tolist(),
-            "scores": (scores.reshape(len(rows), -1) * 1000).round().astype(int).tolist(),
+            "scores": (scores.reshape(len(rows), -1) * SCALE).round().astype(int).tolist(),
         },
         "claims": claims,
     }

@@ -26,7 +26,7 @@ from pixelsleuth.compact import grammar
 from pixelsleuth.compact.detector import LOOK_SIDE, REPEAT_SIDE
 from pixelsleuth.compact.tiles import GRID, middle, pad_to, small, windows
 from pixelsleuth.core.progress import progress
-from pixelsleuth.core.resaves import resave
+from pixelsleuth.core.resaves import RESAVES, resave
 from pixelsleuth.data.equalise import EVALUATION, Draw, equalise, random_for
 from pixelsleuth.data.picture_cache import CachedPicture, load_cache
 from pixelsleuth.models.compact.compact_sida import CLS_AT, PROMPT, CompactSida
@@ -42,7 +42,6 @@ KINDS = {
     "reduced": Draw(scale=0.6, interpolation=3, quality=85),
 }
 """What was done to a picture before it was judged."""
-RESAVES = ("jpeg:85", "resize:0.75")
 FEWER = 4
 """How many times fewer recompressed and reduced pictures are judged than photographs."""
 FORGED_SIDE = 256
