@@ -123,8 +123,9 @@ def ensure_memory(name: str, parameters: int, compressible: int, precision: str,
     import torch
 
     choices = {kind: needed(parameters, compressible, kind) for kind in PRECISIONS}
-    if device == "cuda":
-        free: int | None = torch.cuda.mem_get_info()[0]
+    free: int | None
+    if device != "cpu":
+        free = torch.cuda.mem_get_info()[0]
     else:
         free = free_main_memory()
         choices = {kind: size for kind, size in choices.items() if kind in ("fp32", "bf16")}

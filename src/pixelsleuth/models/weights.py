@@ -71,7 +71,7 @@ def ensure_sane(config: Mapping[str, Any], name: str) -> None:
     A count of layers becomes as many Python objects, also where no weight is allocated.
 
     Raises:
-        UsageError: a size is negative, not a number, or larger than any model's.
+        UsageError: a size is not a number, or larger than any model's.
     """
     pending: list[tuple[str, Any]] = list(config.items())
     while pending:

@@ -77,11 +77,10 @@ def _persistently(url: str, target: Path, expected: Expected, key: str, bar: Bar
         except Interrupted as error:
             failures = failures + 1 if _size(part) - before < CHUNK else 1
             if failures >= ATTEMPTS:
-                kept = _size(part)
-                advice = (
-                    f"{kept / 1e6:.1f} MB of {target.name} are kept, the same command continues from there"
-                )
-                advice = advice if kept else "try again later, or name another place with --from"
+                advice = "try again later, or name another place with --from"
+                if kept := _size(part):
+                    megabytes = f"{kept / 1e6:.1f} MB of {target.name}"
+                    advice = f"{megabytes} are kept, the same command continues from there"
                 raise DownloadError(f"{str(error).rstrip('.')}: {advice}.") from None
             time.sleep(PAUSE * 2 ** (failures - 1))
 
@@ -207,9 +206,8 @@ def _receive(
                 into.update(data)
                 left -= len(data)
             received = begun
-            while data := read(
-                min(CHUNK, size - received + 1)
-            ):  # one byte more shows that the file is longer
+            # One byte more than is missing shows that the file is longer.
+            while data := read(min(CHUNK, size - received + 1)):
                 received += len(data)
                 if received > size:
                     break

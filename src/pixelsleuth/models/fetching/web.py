@@ -123,14 +123,8 @@ def ask(url: str, headers: Mapping[str, str] | None = None, *, key: str = "") ->
     """
     host = check_address(url)
     redirects = _Redirects()
-    request = urllib.request.Request(
-        url,
-        headers={
-            "User-Agent": f"pixelsleuth/{__version__}",
-            "Accept-Encoding": "identity",
-            **(headers or {}),
-        },
-    )
+    own = {"User-Agent": f"pixelsleuth/{__version__}", "Accept-Encoding": "identity"}
+    request = urllib.request.Request(url, headers={**own, **(headers or {})})
     if key:
         request.add_unredirected_header("Authorization", f"Bearer {key}")
     try:
