@@ -20,7 +20,7 @@ import numpy as np
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.equalise import Draw, Equalised, draw_for, equalised
 from pixelsleuth.errors import MissingExtra
-from pixelsleuth.forge.card import data_card
+from pixelsleuth.forge.card import data_card, operation_of
 from pixelsleuth.forge.configuration import ForgeConfig
 from pixelsleuth.forge.locating import load_mask, png
 from pixelsleuth.forge.sources import Context, photograph
@@ -133,13 +133,10 @@ def write_data_set(lines: Path, context: Context, facts: dict[str, Any]) -> dict
 
 
 def _manifest_row(row: Row) -> dict[str, Any]:
-    tamper = {"object": "object replacement", "part": "part replacement"}.get(
-        row.get("mode", ""), row.get("operation", "")
-    )
     return {
         "path": row["path"], "split": row["split"], "label": row["label"], "mask": row["mask_path"],
         "source": row.get("source") or "photographs", "generator": row.get("generator", ""),
-        "tamper": tamper if row["label"] == "tampered" else row.get("control", ""), "group": row["group"],
+        "tamper": operation_of(row) if row["label"] == "tampered" else row.get("control", ""), "group": row["group"],
         "licence": row.get("licence", ""), "width": row["width"], "height": row["height"],
         "description": row["description"], "sha256": row["file_sha256"],
     }  # fmt: skip

@@ -18,7 +18,7 @@ def data_card(lines: Path, config: ForgeConfig, counts: dict[str, int], facts: d
     `counts`: pictures by "split/class". `facts`: `rejected`, `unreadable`, `left_out`, `versions` of the run.
     """
     rows = list(read_rows(lines))
-    operations = Counter(_operation(row) for row in rows if row["label"] == "tampered")
+    operations = Counter(operation_of(row) for row in rows if row["label"] == "tampered")
     pairs = Counter((row["object"], row["replacement"]) for row in rows if row.get("replacement"))
     licences = Counter(row.get("licence") or "not stated" for row in rows)
     groups = {row["group"] for row in rows}
@@ -90,7 +90,8 @@ def _head(counts: dict[str, int], total: int) -> str:
     )
 
 
-def _operation(row: dict[str, Any]) -> str:
+def operation_of(row: dict[str, Any]) -> str:
+    """What was done to a tampered picture, in the card's and the manifest's words."""
     return {"object": "object replacement", "part": "part replacement"}.get(row["mode"], row["operation"])
 
 

@@ -53,9 +53,9 @@ def run_stage(
     quiet: bool = False,
     processes: Processes | None = None,
 ) -> Path:
-    """Carry out `stage` on the lines of `source`; returns `folder/name.jsonl`. `processes` are shared between stages.
+    """Carry out `stage` on the lines of `source`; returns `folder/name.jsonl`. Raises Unfinished.
 
-    Raises Unfinished.
+    `processes` are shared between stages; without them lines run in threads.
     """
     target = folder / f"{stage.name}.jsonl"
     mark = fingerprint(stage, source)
@@ -185,11 +185,16 @@ def _results(
         for row in pending:
             yield row, attempt(stage.work, row, context)
         return
-    with _pool(stage.kind, workers, processes) as pool:
+    pool: contextlib.AbstractContextManager[futures.Executor] = (
+        contextlib.nullcontext(processes.pool())
+        if stage.kind == "process" and processes is not None
+        else futures.ThreadPoolExecutor(workers)
+    )
+    with pool as executor:
         running: dict[futures.Future[Outcome], Row] = {}
         try:
             for row in pending:
-                running[pool.submit(attempt, stage.work, row, context)] = row
+                running[executor.submit(attempt, stage.work, row, context)] = row
                 while len(running) >= 4 * workers:
                     yield from _done(running)
             while running:
@@ -216,18 +221,6 @@ def attempt(work: Work, row: Row, context: Any) -> Outcome:
         raise
     except PixelSleuthError as error:
         return [{**row, "error": error.to_dict()}]
-
-
-@contextlib.contextmanager
-def _pool(kind: str, workers: int, processes: Processes | None) -> Iterator[futures.Executor]:
-    if kind == "thread":
-        with futures.ThreadPoolExecutor(workers) as threads:
-            yield threads
-    elif processes is not None:
-        yield processes.pool()
-    else:
-        with Processes(workers) as own:
-            yield own.pool()
 
 
 def _begin_worker() -> None:
