@@ -268,7 +268,7 @@ def test_the_page_is_whole_and_asks_for_nothing(
     assert "<script" not in page
     assert page.count("data:image/svg+xml") == 12
     assert "style=" not in page
-    for heading in ("Balanced accuracy", "By source", "Worst localized", "jpeg:70", "What was named what"):
+    for heading in ("Balanced accuracy", "By source", "Worst localized", "jpeg:70", "Confusion matrix"):
         assert heading in page
 
 

@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pixelsleuth.core.outputs import AtomicFile
+from pixelsleuth.core.io import write_text
+from pixelsleuth.evaluation.report.curves import DARK, LIGHT, SERIES
 from pixelsleuth.reporting.page import OUR_PAGE, environment, style
 
 BOUNDS = ((0.6, "say little"), (0.75, "say something"), (0.95, "say much"), (1.01, "give the label away"))
@@ -96,7 +97,6 @@ def write_report(result: dict[str, Any], path: Path, *, left_out: str = "") -> N
     """Write the page to `path`; `left_out` is a sentence. Raises OutputError where that is impossible."""
     from pixelsleuth import __version__
 
-    file = AtomicFile(path, ours=OUR_PAGE, kind="HTML report")
     now = datetime.now().astimezone()
     values = {
         **style(),
@@ -111,12 +111,8 @@ def write_report(result: dict[str, Any], path: Path, *, left_out: str = "") -> N
             *(_part(f"Split {name}", part) for name, part in result["splits"].items()),
         ],
     }
-    try:
-        file.write(environment(__package__).get_template("audit.html.j2").render(values))
-    except BaseException:
-        file.discard()
-        raise
-    file.commit()
+    page = environment(__package__).get_template("audit.html.j2").render(values)
+    write_text(path, page, kind="HTML report", ours=OUR_PAGE)
 
 
 def _part(title: str, result: dict[str, Any]) -> dict[str, Any]:
@@ -154,8 +150,11 @@ def source_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     """One row a source and class: raw and equalised figures, for the table and the plot."""
     rows = []
     after = result["equalised"] or {}
-    sides = [(f"{kind}{mark}", part.get(kind) or {}) for mark, part in (("", result), (" equalised", after)) for kind in
-             ("headers", "thumbnails")]  # fmt: skip
+    sides = [
+        (f"{kind}{mark}", part.get(kind) or {})
+        for mark, part in (("", result), (" equalised", after))
+        for kind in ("headers", "thumbnails")
+    ]
     sources: dict[str, dict[str, Any]] = result["headers"].get("by_source") or {}
     for source, figures in sources.items():
         for label, own in figures["classes"].items():
@@ -170,24 +169,19 @@ def source_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _plots(result: dict[str, Any]) -> list[dict[str, str]]:
     """Plots as data URIs, each for a light and a dark page."""
-    drawn: list[tuple[str, Any]] = [
-        (
-            "How much each kind of evidence says, all sources together. Bars: 95 % interval over groups.",
-            _plot_overview,
-        )
-    ]
+    overview = (
+        "How much each kind of evidence gives away, all sources together. Bars: 95 % interval over groups."
+    )
+    drawn: dict[str, Any] = {overview: _plot_overview}
     if result["headers"].get("by_kind"):
-        drawn.append(("Which part of the headers says it: each kind of feature alone.", _plot_kinds))
+        drawn["Which part of the headers gives it away: each kind of feature alone."] = _plot_kinds
     if len(source_rows(result)) > 1:
         text = "By source: the pictures of one source and class against all pictures of the other classes."
-        drawn.append((text, _plot_sources))
+        drawn[text] = _plot_sources
     return [
-        {
-            "caption": caption,
-            "light": _picture(draw, result, dark=False),
-            "dark": _picture(draw, result, dark=True),
-        }
-        for caption, draw in drawn
+        {"caption": caption}
+        | {mode: _picture(draw, result, dark=mode == "dark") for mode in ("light", "dark")}
+        for caption, draw in drawn.items()
     ]
 
 
@@ -198,21 +192,13 @@ def _picture(draw: Any, result: dict[str, Any], *, dark: bool) -> str:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    ink, soft, line = ("#e9e6df", "#a5adb5", "#31363c") if dark else ("#1d2125", "#59616a", "#dedad0")
-    colours = {"raw": "#ff9488" if dark else "#b3261e", "equalised": "#7dd6b3" if dark else "#1a6b50"}
-    style = {
-        "font.size": 10,
-        "text.color": ink,
-        "axes.labelcolor": soft,
-        "xtick.color": soft,
-        "ytick.color": ink,
-    }
-    style |= {
-        "axes.edgecolor": line,
-        "grid.color": line,
-        "font.family": "sans-serif",
-        "ytick.labelcolor": ink,
-    }
+    palette, series = (DARK, SERIES["dark"]) if dark else (LIGHT, SERIES["light"])
+    colours = {"raw": series[1], "equalised": series[2]}
+    ink, soft, line = palette["ink"], palette["soft"], palette["line"]
+    style: dict[str, Any] = {"font.size": 10, "font.family": "sans-serif"}
+    style |= dict.fromkeys(("text.color", "ytick.color", "ytick.labelcolor"), ink)
+    style |= dict.fromkeys(("axes.labelcolor", "xtick.color"), soft)
+    style |= dict.fromkeys(("axes.edgecolor", "grid.color"), line)
     with rc_context(style):
         figure = Figure(figsize=(8.4, 3), layout="constrained")
         figure.patch.set_alpha(0)

@@ -10,6 +10,8 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 LIGHT = {"ink": "#1d2125", "soft": "#59616a", "line": "#dedad0", "none": "#b9b4a8"}
 DARK = {"ink": "#e9e6df", "soft": "#a5adb5", "line": "#31363c", "none": "#5a6168"}
 SERIES = {
@@ -160,16 +162,11 @@ def _robustness(name: str, figure: str, models: list[Any]) -> Plot:
             rows = [model["conditions"][condition]["figures"].get(name, {}) for condition in conditions]
             shown = [(i, row) for i, row in enumerate(rows) if row.get("value") is not None]
             x, y = [i for i, _ in shown], [row["value"] for _, row in shown]
-            reach = [
-                [
-                    max(0.0, v - (row["low"] if row["low"] is not None else v))
-                    for v, (_, row) in zip(y, shown, strict=True)
-                ],
-                [
-                    max(0.0, (row["high"] if row["high"] is not None else v) - v)
-                    for v, (_, row) in zip(y, shown, strict=True)
-                ],
-            ]
+            low, high = (
+                [row["value"] if row[end] is None else row[end] for _, row in shown]
+                for end in ("low", "high")
+            )
+            reach = np.maximum(0.0, [np.subtract(y, low), np.subtract(high, y)])
             axes.errorbar(x, y, yerr=reach, color=series[number % len(series)], marker="o", markersize=4,
                           linewidth=1.4, capsize=3, elinewidth=0.8, label=model["name"])  # fmt: skip
         axes.set_xticks(range(len(conditions)), conditions, rotation=35, ha="right")

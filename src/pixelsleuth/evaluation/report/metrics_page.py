@@ -52,7 +52,7 @@ PARTS = {
 }
 NAMED = 3
 """Up to so many detectors stand in the heading by name, and their differences in the open."""
-LABELS = {"real": "Real", "full_synthetic": "Full synthetic", "tampered": "Tampered"}
+TITLES = {"real": "Real", "full_synthetic": "Full synthetic", "tampered": "Tampered"}
 
 
 def write_report(folder: Path, pictures: Pictures) -> Path:
@@ -74,7 +74,7 @@ def write_report(folder: Path, pictures: Pictures) -> Path:
         "headline": HEADLINE,
         "named": NAMED,
         "parts": PARTS,
-        "labels": LABELS,
+        "labels": TITLES,
         "plots": plots_of(result),
         "examples": [examples_of(frame, pictures, protocol) for frame in frames],
         "speed": [_speed(frame) for frame in frames],

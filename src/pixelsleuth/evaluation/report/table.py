@@ -99,7 +99,7 @@ def print_differences(pair: Mapping[str, Any], condition: str, console: Console)
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold", pad_edge=False)
-    for heading in ("Figure", "A", "B", "B less A", "95 % interval"):
+    for heading in ("Figure", "A", "B", "B minus A", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "Figure" else "right")
     for name, row in pair["figures"].items():
         if row["difference"] is not None:
