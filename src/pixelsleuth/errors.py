@@ -60,6 +60,10 @@ class CorruptPicture(PictureError):
     code = "corrupt_picture"
 
 
+class BadMask(CorruptPicture):
+    """The true mask of a picture cannot be read, so that the picture is not judged."""
+
+
 class UsageError(PixelSleuthError):
     """The call itself is wrong."""
 

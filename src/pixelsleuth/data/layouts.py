@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pixelsleuth.data.tables import Table
 
 FIRST = (
-    "sid_set", "so_fake", "fakeclue", "loki", "dd_vqa", "faceforensics", "dmimage", "magicbrush", "genimage",
+    "sid_set", "so_fake_set", "fakeclue", "loki", "dd_vqa", "faceforensics", "dmimage", "magicbrush", "genimage",
     "forensynths", "autosplice", "cocoglide", "tgif", "opensdi", "openforensics",
     "casia", "columbia", "coverage", "nist16", "imd2020", "dso1",
 )  # fmt: skip

@@ -22,10 +22,10 @@ from pixelsleuth.core.io import write_bytes
 from pixelsleuth.core.verdict import LABELS, Verdict, valid_unicode
 from pixelsleuth.data.left_out import BAD_MASK, EMPTY_MASK, reason_of
 from pixelsleuth.data.sample import Sample
-from pixelsleuth.errors import PictureError
+from pixelsleuth.errors import BadMask, PictureError
 from pixelsleuth.evaluation.metrics import claims, localization
 from pixelsleuth.evaluation.perturbations import Chain
-from pixelsleuth.evaluation.pictures import BadMask, Loaded, Pictures, load
+from pixelsleuth.evaluation.pictures import Loaded, Pictures, load
 from pixelsleuth.evaluation.predictions import Row, pack_histogram
 from pixelsleuth.evaluation.protocols import Protocol
 from pixelsleuth.pictures.images import Picture

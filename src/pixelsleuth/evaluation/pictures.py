@@ -14,15 +14,11 @@ from numpy.typing import NDArray
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.listing import Listing, list_data
 from pixelsleuth.data.sample import Sample
-from pixelsleuth.errors import CorruptPicture, NoPictures, PictureError
+from pixelsleuth.errors import BadMask, NoPictures, PictureError
 
 if TYPE_CHECKING:
     from pixelsleuth.evaluation.protocols import Protocol
     from pixelsleuth.pictures.images import Picture
-
-
-class BadMask(CorruptPicture):
-    """A mask that cannot be read, so that its picture is not judged."""
 
 
 @dataclass(frozen=True)
