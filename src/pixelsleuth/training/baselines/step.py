@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from pixelsleuth.training.run.checkpoints import moments, read, restore_moments,
 from pixelsleuth.training.run.data import TAMPERED, Material, gather, opened, scores, validation_pictures
 from pixelsleuth.training.run.feed import Feed, Labelled
 from pixelsleuth.training.run.loop import Loop, Parts, Step, Taken
-from pixelsleuth.training.run.settings import RANDOM, to_dict
+from pixelsleuth.training.run.settings import RANDOM
 
 
 class Example(NamedTuple):
@@ -74,7 +75,6 @@ class BaselineStep(Step):
         return Example(self.network.example(picture.pixels, random), label, None)
 
     def take(self, batch: list[Example]) -> Taken:
-        """One step of the optimiser."""
         rate, clip = self.rate, self.settings.optimiser.clip
         labels = torch.tensor([example.label for example in batch], device=self.device)
         masks = [
@@ -93,7 +93,6 @@ class BaselineStep(Step):
         return Taken(figures | {"gradient_norm": float(norm), "learning_rate": rate}, len(batch))
 
     def validate(self, step: int) -> dict[str, float]:
-        """Figures of the pictures held out."""
         del step
         return validate(
             self.network, self.held_out, device=self.device, raw=self.settings.equalise == "off",
@@ -111,7 +110,6 @@ class BaselineStep(Step):
         return f"No gain for {self.settings.optimiser.patience} validations: the rate is {self.rate:g}."
 
     def exhausted(self) -> bool:
-        """True where the rate is below the floor."""
         return self.rate < self.settings.optimiser.floor * (1 - 1e-9)
 
     def state(self) -> tuple[Parts, dict[str, Any]]:
@@ -127,7 +125,6 @@ class BaselineStep(Step):
         return parts, {"schedule": self.schedule.state_dict()}
 
     def restore(self, parts: Parts, facts: Mapping[str, Any]) -> None:
-        """Put back what `state` gave."""
         self.network.load_state_dict(parts["trained"], strict=False)
         restore_moments(self.optimiser, self.learning, parts["optimiser"])
         restore_schedule(self.schedule, self.optimiser, facts["schedule"])
@@ -136,7 +133,6 @@ class BaselineStep(Step):
             torch.cuda.set_rng_state(parts["random"]["cuda"])
 
     def save_model(self, checkpoint: Path, folder: Path) -> None:
-        """Write the network of a checkpoint."""
         _, parts = read(checkpoint)
         self.network.load_state_dict(parts["trained"], strict=False)
         store_folder(self.network.cpu(), self.settings.baseline, folder)
@@ -151,7 +147,7 @@ def train(settings: BaselineSettings, *, resume: bool) -> Path:
     material = gather(settings, settings.learnt_classes)
     loop = Loop(
         Path(settings.out), steps=settings.steps, checkpoints=settings.checkpoints, resume=resume, free=FREE,
-        facts={"config": to_dict(settings), "data": material.digest}, validate_every=settings.validation.every,
+        facts={"config": asdict(settings), "data": material.digest}, validate_every=settings.validation.every,
         minutes=settings.minutes,
     )  # fmt: skip
     step = BaselineStep(settings, material)

@@ -38,8 +38,8 @@ CLASSES = (0, 1, TAMPERED)
 class Material:
     """Samples of each data set, by class; and those held out for validation.
 
-    `left_out` is what cannot be used, `set_aside` what this training does not learn from (another split or class, no
-    description).
+    `left_out` counts what cannot be used, `set_aside` what this training does not learn from (another split or class,
+    no description).
     """
 
     sets: list[list[list[Sample]]]
@@ -58,7 +58,7 @@ class Material:
 
     @property
     def digest(self) -> str:
-        """Changes where the pictures change: names, classes and texts, not the contents of files."""
+        """A digest of names, classes and texts; the contents of files do not enter it."""
         return fingerprint(
             [[[(s.path.name, s.description) for s in rows] for rows in classes] for classes in self.sets]
         )
@@ -148,7 +148,7 @@ def _samples(
 
 
 def _is_there(sample: Sample, material: Material) -> bool:
-    """True where its file exists, or its bytes are at hand; else counted, since another would be drawn for it."""
+    """True where its file exists or its bytes are at hand; a missing picture is counted as left out."""
     if sample.data is not None or os.path.exists(str(sample.path)):
         return True
     material.left_out.add(ABSENT, str(sample.path))
@@ -156,7 +156,7 @@ def _is_there(sample: Sample, material: Material) -> bool:
 
 
 def _on_disk(sample: Sample, folder: Path) -> Sample:
-    """A sample whose picture (and mask) came out of a shard, as files: a training draws in any order."""
+    """The sample with picture and mask written to files: a training draws in any order, a shard is read in one."""
     mask = sample.mask
     if isinstance(mask, Mask) and isinstance(mask.file, bytes):
         mask = dataclasses.replace(mask, file=_stored(mask.file, folder))

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from pixelsleuth.errors import PictureError, UsageError
 from pixelsleuth.training.run.data import CLASSES, TAMPERED, Material
 from pixelsleuth.training.run.log import Alarms
 from pixelsleuth.training.run.settings import RunSettings
-
-if TYPE_CHECKING:
-    from pixelsleuth.evaluation.perturbations import Chain
 
 B = TypeVar("B")
 E = TypeVar("E")
@@ -39,7 +36,7 @@ class Draw(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """A picture as it was read: pixels (H, W, 3) uint8; mask (H, W) uint8 0/255 or None, only of tampered pictures."""
+    """A picture that was read: pixels (H, W, 3) uint8; mask (H, W) uint8 0/255 of a tampered picture, else None."""
 
     number: int
     sample: Sample
@@ -51,10 +48,10 @@ class Labelled(NamedTuple):
 class Sampler:
     """Which pictures make a global batch.
 
-    `mixed` gives every class the same share of each batch, what remains going round; `grouped` gives each micro-batch
-    one class, as the release does; `natural` draws pictures as they are frequent. Each class of each set is gone
-    through in a shuffled order that changes every time. `turns` is the order of the classes: (0, 1, 0, 2) gives real
-    pictures as many places as both kinds of fakes together.
+    `mixed` gives every class the same share of each batch, and the remainder to each class in turn; `grouped` fills each
+    micro-batch with one class, as the release does; `natural` draws every picture of a set with the same chance. Each
+    class of each set is gone through in a shuffled order that changes every time. `turns` is the order of the classes:
+    (0, 1, 0, 2) gives real pictures as many places as both kinds of fakes together.
     """
 
     def __init__(self, material: Material, settings: RunSettings, turns: Sequence[int] = CLASSES) -> None:
@@ -117,16 +114,18 @@ class Sampler:
 class Loader:
     """Pictures of draws: read, perturbed, equalised.
 
-    A picture that cannot be read is replaced by the next of its class, and counted in `failed`. `empty` are the
-    tampered pictures whose mask marks nothing, `marked` is True once another mask was read.
+    A picture that cannot be read is replaced by the next of its class; `failed` holds its name and why. `empty` holds
+    the tampered pictures whose mask marks nothing, `marked` is True once another mask was read.
     """
 
     def __init__(self, material: Material, settings: RunSettings) -> None:
+        from pixelsleuth.evaluation.perturbations import parse
+
         self.material, self.settings = material, settings
         self.failed: dict[str, str] = {}
         self.empty: dict[str, None] = {}
         self.marked = False
-        self.chains = perturbations(settings.augment)
+        self.chains = [parse(spec) for spec in settings.augment]
 
     def example(self, draw_: Draw) -> Labelled:
         """The picture of one draw.
@@ -203,7 +202,7 @@ class Feed(Batches[list[E]]):
     """Batches of labelled pictures, one step read ahead.
 
     Args:
-        material: pictures by set and class; what it leaves out is reported on standard error.
+        material: pictures by set and class; what it leaves out is printed on standard error.
         settings: batch, seed, augmentation, threads.
         example: makes an example of a picture, in a thread.
         turns: as for `Sampler`.
@@ -274,10 +273,3 @@ def _fitted(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     if levels.shape != tuple(size):
         levels = cv2.resize(levels, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
     return levels
-
-
-def perturbations(specs: Iterable[str]) -> list[Chain]:
-    """The chains that `specs` name. Raises UsageError for an unknown one."""
-    from pixelsleuth.evaluation.perturbations import parse
-
-    return [parse(spec) for spec in specs]

@@ -5,6 +5,7 @@ A training is a `Step`: the network, its optimiser and the feed of its batches. 
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from abc import ABC, abstractmethod
@@ -81,7 +82,7 @@ class Step(ABC):
         return False
 
     def wait(self) -> None:
-        """Wait for the other processes, where there are some."""
+        """Wait for the other processes, where there are any."""
         return
 
     def save_model(self, checkpoint: Path, folder: Path) -> None:
@@ -96,7 +97,7 @@ class Loop:
         out: its folder, which exists.
         steps: where it ends.
         checkpoints: how often, how many are kept, and what chooses the best.
-        facts: JSON that a resumed training must have alike: `config` (settings as plain values) and `data`.
+        facts: what a resumed training must have in common: `config` (settings as plain values) and `data` (a digest).
         free: keys of `config` that a resumed training may change.
         resume: go on from the newest checkpoint, where there is one.
         validate_every: steps between validations, 0 for none.
@@ -111,7 +112,8 @@ class Loop:
         self, out: Path, *, steps: int, checkpoints: Checkpoints, facts: Mapping[str, Any], resume: bool,
         free: Collection[str] = FREE, validate_every: int = 0, minutes: float = 0.0, tensorboard: bool = False,
     ) -> None:  # fmt: skip
-        self.out, self.steps, self.checkpoints, self.facts = out, steps, checkpoints, dict(facts)
+        self.out, self.steps, self.checkpoints = out, steps, checkpoints
+        self.facts = json.loads(json.dumps(facts))  # as a checkpoint gives them back
         self.validate_every, self.tensorboard = validate_every, tensorboard
         self.seconds = 60 * minutes if minutes else math.inf
         self.keeper = Keeper(out / "checkpoints", keep=checkpoints.keep)

@@ -74,7 +74,9 @@ def states(accelerator: Any, module: Any, optimiser: Any) -> tuple[dict[str, Ten
             for name, values in kept["state"].items()
             for key, value in values.items()
         }
-        names = {name.partition("//")[0] for name in flat} | set(_trained_names(module))
+        names = {name.partition("//")[0] for name in flat} | {
+            name.replace("_fsdp_wrapped_module.", "") for name in trained(module)
+        }
         return {name: weights[name] for name in weights if name in names}, flat
     named = trained(accelerator.unwrap_model(module))
     if kind_of(accelerator) == "DEEPSPEED":
@@ -158,7 +160,3 @@ def restore_random(accelerator: Any, stored: dict[str, Tensor], processes: int, 
 def kind_of(accelerator: Any) -> str:
     """How the processes share the work: NO, MULTI_CPU, MULTI_GPU, FSDP, DEEPSPEED."""
     return str(accelerator.distributed_type.value)
-
-
-def _trained_names(module: Any) -> list[str]:
-    return [name.replace("_fsdp_wrapped_module.", "") for name in trained(module)]

@@ -14,16 +14,9 @@ import numpy as np
 
 from pixelsleuth.training.run.log import read_log
 
-OTHERS = {
-    "step",
-    "loss",
-    "correct",
-    "gradient_norm",
-    "learning_rate",
-    "pictures_per_second",
-    "seconds",
-    "alarms",
-}
+OTHERS = (
+    "step", "loss", "correct", "gradient_norm", "learning_rate", "pictures_per_second", "seconds", "alarms",
+)  # fmt: skip
 """Keys of a line of the log that are no parts of the loss."""
 
 

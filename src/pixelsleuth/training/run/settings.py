@@ -85,15 +85,9 @@ class RunSettings:
 
 
 FREE = (
-    "out",
-    "allow_outside",
-    "workers",
-    "tensorboard",
-    "per_device",
-    "sam_cache",
-    "gradient_checkpointing",
+    "out", "allow_outside", "workers", "tensorboard", "per_device", "sam_cache", "gradient_checkpointing",
     "checkpoints.keep",
-)
+)  # fmt: skip
 """Keys that a resumed training may change: they do not decide what is learnt."""
 
 

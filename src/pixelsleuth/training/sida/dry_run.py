@@ -31,19 +31,9 @@ SAM = {
     "patch_size": 16, "mlp_dim": 5120, "window_size": 14, "global_attn_indexes": [7, 15, 23, 31], "num_pos_feats": 128,
 }  # fmt: skip
 LANGUAGE = {
-    "7b": {
-        "hidden_size": 4096,
-        "intermediate_size": 11008,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-    },
-    "13b": {
-        "hidden_size": 5120,
-        "intermediate_size": 13824,
-        "num_hidden_layers": 40,
-        "num_attention_heads": 40,
-    },
-}
+    "7b": {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32},
+    "13b": {"hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40, "num_attention_heads": 40},
+}  # fmt: skip
 PROMPT, ANSWER = 150, {1: 15, 2: 300}
 """Tokens of question and template, and of an answer in each stage, roughly."""
 KEPT = {False: 34, True: 2}

@@ -10,6 +10,7 @@ Run: `pixelsleuth train recipes/tiny.yaml data=MANIFEST.csv out=DIR`
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ from pixelsleuth.training.run.checkpoints import restore_schedule
 from pixelsleuth.training.run.data import TAMPERED, Material, gather, validation_pictures
 from pixelsleuth.training.run.feed import Feed, Labelled
 from pixelsleuth.training.run.loop import Loop, Parts, Step, Taken
-from pixelsleuth.training.run.settings import to_dict
 from pixelsleuth.training.sida.free_running import sheet, validate
 from pixelsleuth.training.sida.learnt import assemble, prepare
 from pixelsleuth.training.sida.sam_cache import SamCache
@@ -121,7 +121,7 @@ class SidaStep(Step):
             return self.cache.dense(masked, batch.sam)
 
     def validate(self, step: int) -> dict[str, float]:
-        """Free-running figures; the main process writes a sheet of its predictions."""
+        """Free-running figures; the main process also writes a sheet of its predictions."""
         settings, how = self.settings, self.settings.validation
         chosen = validation_pictures(self.material.validation, how.pictures, settings.seed)
         with parallel.whole(self.accelerator, self.module):
@@ -148,7 +148,6 @@ class SidaStep(Step):
         return {"trained": weights, "optimiser": moments, "random": random}, facts
 
     def restore(self, parts: Parts, facts: Mapping[str, Any]) -> None:
-        """Put back what `state` gave, with this or another number of processes."""
         name = f"{self.settings.out} at step {facts['step']}"
         parallel.restore(self.accelerator, self.module, self.optimiser, parts, name)
         seed = self.settings.seed + facts["step"]
@@ -158,11 +157,9 @@ class SidaStep(Step):
             self.accelerator.scaler.load_state_dict(facts["scaler"])
 
     def wait(self) -> None:
-        """Wait for the other processes."""
         self.accelerator.wait_for_everyone()
 
     def save_model(self, checkpoint: Path, folder: Path) -> None:
-        """Write the model with LoRA folded in."""
         model, processor, _ = assemble(checkpoint)
         save_large(model, processor, folder)
 
@@ -235,7 +232,7 @@ def begin(settings: SidaSettings, *, resume: bool = False) -> tuple[Loop, SidaSt
         material = gather(settings)
         loop = Loop(
             out, steps=settings.steps, checkpoints=settings.checkpoints, resume=resume,
-            facts={"config": to_dict(settings), "data": material.digest}, validate_every=settings.validation.every,
+            facts={"config": asdict(settings), "data": material.digest}, validate_every=settings.validation.every,
             tensorboard=settings.tensorboard,
         )  # fmt: skip
         model, processor = load_start(settings)
