@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 LABELS = ("real", "full_synthetic", "tampered")
-SAID = ("Light and shadow agree.", "Edges repeat.", "A patch was pasted.")
+DESCRIPTIONS = ("Light and shadow agree.", "Edges repeat.", "A patch was pasted.")
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
             mask = f"{i}-mask.png"
             Image.fromarray(truth).save(folder / mask)
         Image.fromarray(pixels).save(folder / f"{i}.png")
-        rows.append((f"{i}.png", LABELS[label], mask, f"g{i}", SAID[label]))
+        rows.append((f"{i}.png", LABELS[label], mask, f"g{i}", DESCRIPTIONS[label]))
     with (folder / "manifest.csv").open("w", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(("path", "label", "mask", "group", "description"))

@@ -48,10 +48,10 @@ class Labelled(NamedTuple):
 class Sampler:
     """Which pictures make a global batch.
 
-    `mixed` gives every class the same share of each batch, and the remainder to each class in turn; `grouped` fills each
-    micro-batch with one class, as the release does; `natural` draws every picture of a set with the same chance. Each
-    class of each set is gone through in a shuffled order that changes every time. `turns` is the order of the classes:
-    (0, 1, 0, 2) gives real pictures as many places as both kinds of fakes together.
+    `mixed` gives every class the same share of each batch, and the remainder to each class in turn; `grouped` fills
+    each micro-batch with one class, as the release does; `natural` draws every picture of a set with the same chance.
+    Each class of each set is gone through in a shuffled order that changes every time. `turns` is the order of the
+    classes: (0, 1, 0, 2) gives real pictures as many places as both kinds of fakes together.
     """
 
     def __init__(self, material: Material, settings: RunSettings, turns: Sequence[int] = CLASSES) -> None:
