@@ -71,7 +71,7 @@ def write_text(
 
 def write_json(path: str | os.PathLike[str], value: Any, *, kind: str = "file") -> None:
     """`write_bytes` for a value as indented JSON. NaN and infinity are refused (ValueError)."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", kind=kind)
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n", kind=kind)
 
 
 def read_json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Any]]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pixelsleuth.core.io import write_bytes
+from pixelsleuth.core.io import write_json
 from pixelsleuth.errors import DamagedWeights, OutputError, UsageError
 
 SCHEMA = "pixelsleuth.store/1"
@@ -158,7 +158,7 @@ def write(entry: Entry) -> None:
         "files": {name: vars(stored) for name, stored in entry.files.items()},
     }
     _entry(entry.name, entry.folder, content)  # what would be refused when read is not written
-    write_bytes(entry.folder / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
+    write_json(entry.folder / MANIFEST, content)
 
 
 def remove(name: str) -> int:

@@ -7,7 +7,6 @@ the same folder, as safetensors under our parameters' names.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Container, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pixelsleuth.core.io import write_text
+from pixelsleuth.core.io import write_json
 from pixelsleuth.core.progress import progress
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
@@ -162,7 +161,7 @@ def save_large(model: LargeSida, processor: SidaProcessor, folder: Path) -> None
 
     folder.mkdir(parents=True, exist_ok=True)
     config = {"model_type": MODEL_TYPE, **dataclasses.asdict(model.config)}
-    write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
+    write_json(folder / "config.json", config)
     processor.tokenizer.save(folder)
     save_torch_state_dict(
         {key: value.contiguous() for key, value in model.state_dict().items()}, folder, max_shard_size="5GB"

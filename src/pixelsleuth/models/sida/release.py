@@ -11,7 +11,6 @@ points and masks, and CLIP's layers behind the one that is read. These come from
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelsleuth.core.io import write_text
+from pixelsleuth.core.io import write_json
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.sida.checkpoint import MODEL_TYPE
@@ -185,4 +184,4 @@ def _named(dtype: torch.dtype) -> str:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_json(path, content)

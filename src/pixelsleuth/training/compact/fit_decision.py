@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelsleuth.core.io import read_json_lines, write_text
+from pixelsleuth.core.io import read_json_lines, write_json, write_text
 from pixelsleuth.core.resaves import RESAVES
 from pixelsleuth.core.scores import SCALE, SCHEMA
 from pixelsleuth.core.verdict import LABELS
@@ -27,7 +27,7 @@ def decision_stage(recipe: CompactRecipe) -> None:
     scores, checkpoint = recipe.folder("scores"), recipe.folder("compact")
     rows = [row for path in sorted(scores.glob("part-*.jsonl")) for _, row in read_json_lines(path)]
     calibration, decision = fit_decision(rows)
-    write_text(checkpoint / "calibration.json", json.dumps(calibration, indent=1) + "\n")
+    write_json(checkpoint / "calibration.json", calibration)
     write_text(checkpoint / "decision.json", json.dumps(decision, separators=(",", ":")) + "\n")
 
 
