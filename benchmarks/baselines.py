@@ -76,11 +76,11 @@ class Counter(TorchDispatchMode):
     total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         count = flop_registry.get(func._overloadpacket)
         if count is not None:
-            self.total += count(*args, **(kwargs or {}), out_val=found)
-        return found
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 def arithmetic(network: Any, prepared: torch.Tensor) -> float:
@@ -92,12 +92,12 @@ def arithmetic(network: Any, prepared: torch.Tensor) -> float:
 
 def timed(act: Callable[[], Any], runs: int = 5, enough: float = 3.0) -> tuple[Any, float]:
     """What it gives, and the seconds of the quickest of several runs; after `enough` seconds none is begun."""
-    found, took = None, list[float]()
+    result, took = None, list[float]()
     while len(took) < runs and sum(took) < enough:
         began = time.perf_counter()
-        found = act()
+        result = act()
         took.append(time.perf_counter() - began)
-    return found, min(took)
+    return result, min(took)
 
 
 @torch.inference_mode()
@@ -105,17 +105,17 @@ def measure(
     network: Any, pictures: Sequence[np.ndarray], patience: float
 ) -> list[tuple[float, float] | None]:
     """Seconds a picture for preparing and for judging, at each batch; None where it would take too long."""
-    found: list[tuple[float, float] | None] = []
+    rates: list[tuple[float, float] | None] = []
     last = 0.0
     for batch in BATCHES:
         if last * batch > patience:
-            found.append(None)
+            rates.append(None)
             continue
-        inputs, preparing = timed(lambda: [network.prepare(one) for one in pictures[:batch]])  # noqa: B023
+        inputs, preparing = timed(lambda: [network.prepare(picture) for picture in pictures[:batch]])  # noqa: B023
         _, judging = timed(lambda: network.run(inputs))  # noqa: B023
         last = (preparing + judging) / batch
-        found.append((preparing / batch, judging / batch))
-    return found
+        rates.append((preparing / batch, judging / batch))
+    return rates
 
 
 def bound(preparing: float, judging: float, work: float, fastest: float) -> str:
@@ -157,18 +157,18 @@ def main() -> None:
             continue
         torch.manual_seed(0)
         network = baseline_class(name)(*encoder_of(name)).eval()
-        seen = network.prepare(pictures[0])
-        work = arithmetic(network, seen)  # the first run makes what is made once
+        prepared = network.prepare(pictures[0])
+        work = arithmetic(network, prepared)  # the first run makes what is made once
         with torch.inference_mode():
-            _, first = timed(lambda: network.run([seen]))  # noqa: B023
+            _, first = timed(lambda: network.run([prepared]))  # noqa: B023
         network = placed(network, "cpu")
         single, many = measure(network, pictures, options.patience)
         assert single is not None
-        rates = [f"{1 / sum(one):.2f}" if one else "over the patience" for one in (single, many)]
-        size = sum(one.numel() for one in network.parameters()) / 1e6
-        told = bound(*(many or single), work, fastest)
+        rates = [f"{1 / sum(seconds):.2f}" if seconds else "over the patience" for seconds in (single, many)]
+        size = sum(weights.numel() for weights in network.parameters()) / 1e6
+        limit = bound(*(many or single), work, fastest)
         gain, preparing = f"{first / single[1]:.2f}", f"{1000 * single[0]:.1f}"
-        cells = (f"{size:.1f}", f"{work / 1e9:.1f}", *rates, gain, preparing, told)
+        cells = (f"{size:.1f}", f"{work / 1e9:.1f}", *rates, gain, preparing, limit)
         print(f"| {name} | {' | '.join(cells)} |")
         sys.stdout.flush()
 

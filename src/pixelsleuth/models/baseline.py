@@ -175,8 +175,8 @@ def by_shape(inputs: Sequence[Tensor], run: Callable[[Tensor], Output], *, alone
     memory (`benchmarks/baselines.py`). For judging only: batch normalisation learns from whole batches.
     """
     groups: dict[tuple[torch.Size, int], list[int]] = {}
-    for i, one in enumerate(inputs):
-        groups.setdefault((one.shape, i if alone and one.is_cpu else 0), []).append(i)
+    for i, tensor in enumerate(inputs):
+        groups.setdefault((tensor.shape, i if alone and tensor.is_cpu else 0), []).append(i)
     logits: dict[int, Tensor] = {}
     masks: dict[int, Tensor] = {}
     for places in groups.values():
@@ -191,6 +191,16 @@ def by_shape(inputs: Sequence[Tensor], run: Callable[[Tensor], Output], *, alone
         torch.stack([logits[i] for i in order]) if logits else None,
         [masks[i] for i in order] if masks else None,
     )
+
+
+def renamed(name: str, prefixes: Mapping[str, str]) -> str:
+    """A key with its beginning replaced as `prefixes` say; other keys stay.
+
+    >>> renamed("norm1.bias", {"norm1.": "before."}), renamed("fc.bias", {"norm1.": "before."})
+    ('before.bias', 'fc.bias')
+    """
+    prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+    return prefixes.get(prefix, "") + name.removeprefix(prefix)
 
 
 def placed(network: Baseline, device: str) -> Baseline:
@@ -211,9 +221,9 @@ class BaselineDetector(Detector):
         self.network, self.device = placed(network, device).eval(), device
         self.name = network.facts.name
         self.made_for = None if network.three_classes else network.facts.made_for
-        told = repr(sorted(network.options.items())).encode()
-        told += b"".join(value.detach().cpu().numpy().tobytes()[:64] for value in network.parameters())
-        self.version = f"{__version__}+{hashlib.sha256(told).hexdigest()[:8]}"
+        identity = repr(sorted(network.options.items())).encode()
+        identity += b"".join(value.detach().cpu().numpy().tobytes()[:64] for value in network.parameters())
+        self.version = f"{__version__}+{hashlib.sha256(identity).hexdigest()[:8]}"
         can = {Capability.DETECT} | ({Capability.LOCALIZE} if network.facts.localizes else set())
         self.capabilities = frozenset(can)
 
@@ -265,19 +275,21 @@ def load_folder(folder: str, device: str = "auto", precision: str = "fp32") -> B
     Raises:
         UsageError: the folder is not whole, or damaged.
     """
-    told = read_config(Path(folder))
-    if told.get("baseline") not in FACTS or not isinstance(told.get("options"), dict):
+    config = read_config(Path(folder))
+    if config.get("baseline") not in FACTS or not isinstance(config.get("options"), dict):
         raise UsageError(f"{folder} names no baseline of this version in its config.json.")
     weights = Path(folder) / WEIGHTS
     weights = weights if weights.is_file() else weights.with_suffix("")
-    return load(told["baseline"], device, weights=str(weights), options=told["options"], precision=precision)
+    return load(
+        config["baseline"], device, weights=str(weights), options=config["options"], precision=precision
+    )
 
 
 def store_folder(network: Baseline, name: str, folder: Path) -> None:
     """What `load_folder` reads; `name` is that of `baseline_class`. Raises OSError."""
     network.store(folder)
-    told = {"pixelsleuth": "baseline", "baseline": name, "options": dict(network.options)}
-    (folder / "config.json").write_text(json.dumps(told, indent=1) + "\n")
+    config = {"pixelsleuth": "baseline", "baseline": name, "options": dict(network.options)}
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
 def baseline_class(name: str) -> type[Baseline]:
@@ -286,17 +298,17 @@ def baseline_class(name: str) -> type[Baseline]:
     Raises:
         UsageError: there is none of this name.
     """
-    module, mark, attribute = name.partition(":")
-    if not mark and name not in FACTS:
+    module, colon, attribute = name.partition(":")
+    if not colon and name not in FACTS:
         raise UsageError(f"There is no baseline {name!r}{suggestion(name, FACTS)}")
     try:
-        members = vars(import_module(module if mark else module_of(name)))
+        members = vars(import_module(module if colon else module_of(name)))
     except ModuleNotFoundError as error:
         raise UsageError(f"There is no baseline {name!r}: {error}.") from error
-    wanted = [members.get(attribute)] if mark else members.values()
-    for one in wanted:
-        if isinstance(one, type) and issubclass(one, Baseline):
-            facts = getattr(one, "facts", None)
-            if facts is not None and (mark or facts == FACTS[name]):
-                return one
+    candidates = [members.get(attribute)] if colon else members.values()
+    for candidate in candidates:
+        if isinstance(candidate, type) and issubclass(candidate, Baseline):
+            facts = getattr(candidate, "facts", None)
+            if facts is not None and (colon or facts == FACTS[name]):
+                return candidate
     raise UsageError(f"{name} is no Baseline with facts.")

@@ -56,11 +56,11 @@ class _Call(nn.Module):
         self.network, self.outputs = network, tuple(outputs)
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        told = self.network.run([self.network.finish(picture[0])])
+        output = self.network.run([self.network.finish(picture[0])])
         parts = {
-            "logit": told.logit,
-            "classes": told.classes,
-            "mask": told.mask[0][None] if told.mask else None,
+            "logit": output.logit,
+            "classes": output.classes,
+            "mask": output.mask[0][None] if output.mask else None,
         }
         return tuple(part for name in self.outputs if (part := parts[name]) is not None)
 
@@ -123,15 +123,15 @@ def compare(network: Baseline, detector: LightDetector) -> None:
         ramp = np.linspace(0, 255, height * width * 3).reshape(height, width, 3).astype(np.uint8)
         for pixels in (noise, ramp):
             with torch.inference_mode():
-                told = network.run([network.prepare(pixels)])
+                output = network.run([network.prepare(pixels)])
             answer = detector.answer(pixels)
             pairs: list[tuple[Any, Any]] = []
-            if told.logit is not None:
-                pairs.append((told.logit[0].numpy(), answer.logit))
-            if told.classes is not None:
-                pairs.append((told.classes[0].numpy(), answer.classes))
-            if told.mask is not None:
-                pairs.append((network.place(told.mask[0], height, width).numpy(), answer.mask))
+            if output.logit is not None:
+                pairs.append((output.logit[0].numpy(), answer.logit))
+            if output.classes is not None:
+                pairs.append((output.classes[0].numpy(), answer.classes))
+            if output.mask is not None:
+                pairs.append((network.place(output.mask[0], height, width).numpy(), answer.mask))
             worst = max(float(np.abs(ours - theirs).max()) for ours, theirs in pairs)
             if not worst <= LARGEST_ERROR:
                 raise UsageError(
@@ -171,8 +171,8 @@ def _export(network: Baseline, path: Path, *, fold: bool = True) -> None:
     free = sizes[0].shape != sizes[1].shape
     example = torch.from_numpy(sizes[0])[None]
     with torch.inference_mode():
-        told = network.run([network.finish(example[0])])
-    outputs = [name for name in OUTPUTS if getattr(told, name) is not None]
+        output = network.run([network.finish(example[0])])
+    outputs = [name for name in OUTPUTS if getattr(output, name) is not None]
     space = {2: "height", 3: "width"}
     mask = {1: "mask_height", 2: "mask_width"}
     axes = {"picture": space} | ({"mask": mask} if "mask" in outputs else {}) if free else {}

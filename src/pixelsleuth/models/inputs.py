@@ -78,9 +78,9 @@ def blur_jpeg(pixels: Pixels, random: np.random.Generator, chance: float) -> Pix
 def dihedral(pixels: Pixels, mask: Mask | None, random: np.random.Generator) -> tuple[Pixels, Mask | None]:
     """One of the eight turns and mirror images of a square, the same for both."""
     turns, mirrored = int(random.integers(4)), bool(random.integers(2))
-    turned = [None if one is None else np.rot90(one, turns) for one in (pixels, mask)]
+    turned = [None if array is None else np.rot90(array, turns) for array in (pixels, mask)]
     if mirrored:
-        turned = [None if one is None else one[:, ::-1] for one in turned]
+        turned = [None if array is None else array[:, ::-1] for array in turned]
     first, second = turned
     assert first is not None
     return np.ascontiguousarray(first), None if second is None else np.ascontiguousarray(second)
@@ -140,8 +140,8 @@ def cropped(
         int(random.integers(max(0, width - side) + 1)),
     )
 
-    def cut(one: Pixels) -> Pixels:
-        part = one[top : top + side, left : left + side]
+    def cut(array: Pixels) -> Pixels:
+        part = array[top : top + side, left : left + side]
         short = [(0, side - part.shape[0]), (0, side - part.shape[1])]
         return np.pad(part, short + [(0, 0)] * (part.ndim - 2))
 

@@ -116,20 +116,21 @@ def centre_crop(pixels: Pixels, side: int) -> Pixels:
 def bilinear_8bit(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """(H, W) or (H, W, C) uint8 -> (h, w[, C]): OpenCV's bilinear resize in fixed point, without anti-aliasing."""
     planes = pixels[..., None] if pixels.ndim == 2 else pixels
-    left, right, across, rest = _taps(planes.shape[1], size[1], clamp_weight=True)
+    left, right, right_weight, left_weight = _taps(planes.shape[1], size[1], clamp_weight=True)
     wide = (
-        planes[:, left].astype(np.int64) * rest[:, None] + planes[:, right].astype(np.int64) * across[:, None]
+        planes[:, left].astype(np.int64) * left_weight[:, None]
+        + planes[:, right].astype(np.int64) * right_weight[:, None]
     )
-    above, below, down, up = _taps(planes.shape[0], size[0], clamp_weight=False)
+    above, below, below_weight, above_weight = _taps(planes.shape[0], size[0], clamp_weight=False)
     top, bottom = wide[above] >> 4, wide[below] >> 4
-    summed = ((up[:, None, None] * top) >> 16) + ((down[:, None, None] * bottom) >> 16) + 2
+    summed = ((above_weight[:, None, None] * top) >> 16) + ((below_weight[:, None, None] * bottom) >> 16) + 2
     return (summed >> 2).clip(0, 255).astype(np.uint8).reshape(*size, *pixels.shape[2:])
 
 
-def _taps(length: int, wanted: int, *, clamp_weight: bool) -> tuple[NDArray[np.int64], ...]:
+def _taps(length: int, new_length: int, *, clamp_weight: bool) -> tuple[NDArray[np.int64], ...]:
     """Both neighbours of every new place and their weights, of 2048 (the second neighbour's first)."""
-    scale = np.float64(length) / wanted
-    place = ((np.arange(wanted) + 0.5) * scale - 0.5).astype(np.float32)
+    scale = np.float64(length) / new_length
+    place = ((np.arange(new_length) + 0.5) * scale - 0.5).astype(np.float32)
     first = np.floor(place).astype(np.int64)
     weight = place - first.astype(np.float32)
     if clamp_weight:

@@ -218,12 +218,12 @@ def _kinds(folder: str) -> list[str]:
     try:
         with open(path, encoding="utf-8") as handle:
             config = json.load(handle)
-        found = [config.get("pixelsleuth"), config.get("model_type"), *(config.get("architectures") or [])]
+        kinds = [config.get("pixelsleuth"), config.get("model_type"), *(config.get("architectures") or [])]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, AttributeError, TypeError):
         raise UsageError(f"{path} is damaged: copy or download the checkpoint again.") from None
-    return [kind for kind in found if isinstance(kind, str)]
+    return [kind for kind in kinds if isinstance(kind, str)]
 
 
 def _unknown(name: str) -> str:

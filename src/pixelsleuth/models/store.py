@@ -67,9 +67,9 @@ class Entry:
 
 def home() -> Path:
     """The folder for all that PixelSleuth keeps: PIXELSLEUTH_HOME, else `pixelsleuth` in the user's cache folder."""
-    given = os.environ.get("PIXELSLEUTH_HOME")
-    if given:
-        return Path(given).expanduser().absolute()
+    chosen = os.environ.get("PIXELSLEUTH_HOME")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
     if sys.platform == "win32":
         caches = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":

@@ -33,18 +33,18 @@ def verdict_of(
     is delivered where the picture is judged tampered.
     """
     chances = probabilities(answer, made_for)
-    label = max(Label, key=lambda one: chances[one])
-    mask, heatmap, found, warnings = None, None, [], []
+    label = max(chances, key=lambda candidate: chances[candidate])
+    mask, heatmap, places, warnings = None, None, [], []
     if answer.mask is not None:
         chance = sigmoid(answer.mask)
         heatmap = small_heatmap(chance)
         if label is Label.TAMPERED and bool((answer.mask > 0).any()):
             mask = answer.mask > 0
-            found = regions(mask, (chance * 255 + 0.5).astype(np.uint8))
+            places = regions(mask, (chance * 255 + 0.5).astype(np.uint8))
         elif label is Label.TAMPERED:
             warnings.append("no mask: no pixel is more likely tampered than not, though the picture is")
     return Verdict.of(
-        picture, chances, model=model, mask=mask, heatmap=heatmap, regions=found, warnings=warnings
+        picture, chances, model=model, mask=mask, heatmap=heatmap, regions=places, warnings=warnings
     )
 
 

@@ -9,15 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixelsleuth.models.baseline import renamed
+
 HEAD = 64
 """Width of an attention head; their number is not in OpenAI's state dict."""
-PATTERNS = (
-    ("visual.class_embedding", "vision_model.embeddings.class_embedding"),
-    ("visual.positional_embedding", "vision_model.embeddings.position_embedding.weight"),
-    ("visual.conv1.", "vision_model.embeddings.patch_embedding."),
-    ("visual.ln_pre.", "vision_model.pre_layrnorm."),
-    ("visual.ln_post.", "vision_model.post_layernorm."),
-)
+PATTERNS = {
+    "visual.class_embedding": "vision_model.embeddings.class_embedding",
+    "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
+    "visual.conv1.": "vision_model.embeddings.patch_embedding.",
+    "visual.ln_pre.": "vision_model.pre_layrnorm.",
+    "visual.ln_post.": "vision_model.post_layernorm.",
+}
 INSIDE = {
     "attn.out_proj.": "self_attn.out_proj.",
     "ln_1.": "layer_norm1.",
@@ -29,24 +31,21 @@ INSIDE = {
 
 def from_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors `visual.*` under the names of transformers' CLIPVisionModelWithProjection; others stay."""
-    found: dict[str, Tensor] = {}
+    renamed_state: dict[str, Tensor] = {}
     for key, value in state.items():
         block = re.match(r"visual\.transformer\.resblocks\.(\d+)\.(.*)", key)
         if key == "visual.proj":
-            found["visual_projection.weight"] = value.T.contiguous()
+            renamed_state["visual_projection.weight"] = value.T.contiguous()
+        elif block and block[2].startswith("attn.in_proj_"):
+            kind = block[2].removeprefix("attn.in_proj_")
+            for name, part in zip("qkv", value.chunk(3), strict=True):
+                layer = f"vision_model.encoder.layers.{block[1]}.self_attn"
+                renamed_state[f"{layer}.{name}_proj.{kind}"] = part.contiguous()
         elif block:
-            prefix, rest = f"vision_model.encoder.layers.{block[1]}.", block[2]
-            if rest.startswith("attn.in_proj_"):
-                kind = rest.removeprefix("attn.in_proj_")
-                for name, part in zip("qkv", value.chunk(3), strict=True):
-                    found[f"{prefix}self_attn.{name}_proj.{kind}"] = part.contiguous()
-            else:
-                begin = next((one for one in INSIDE if rest.startswith(one)), None)
-                found[prefix + (INSIDE[begin] + rest[len(begin) :] if begin else rest)] = value
+            renamed_state[f"vision_model.encoder.layers.{block[1]}.{renamed(block[2], INSIDE)}"] = value
         else:
-            begin = next((one for one, _ in PATTERNS if key.startswith(one)), None)
-            found[dict(PATTERNS)[begin] + key[len(begin) :] if begin else key] = value
-    return found
+            renamed_state[renamed(key, PATTERNS)] = value
+    return renamed_state
 
 
 def encoder_of(state: Mapping[str, Tensor]) -> Any:

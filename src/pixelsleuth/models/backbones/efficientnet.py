@@ -35,7 +35,7 @@ class SameConv(nn.Conv2d):
         (k, _), (s, _) = self.kernel_size, self.stride
         # int(): an exported graph keeps the padding of its example, right for all sides that are multiples of 32
         lacking = [max(k - (int(n) % s or s), 0) for n in x.shape[-1:-3:-1]]
-        pads = [part for one in lacking for part in (one // 2, one - one // 2)]
+        pads = [part for amount in lacking for part in (amount // 2, amount - amount // 2)]
         return super().forward(F.pad(x, pads))
 
 

@@ -57,7 +57,7 @@ class MaskHead(nn.Module):
 
     def __init__(self, inside: Sequence[int], width: int = 128) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(one, width, 1) for one in inside)
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in inside)
         self.mix = nn.ModuleList(_conv(width, width) for _ in range(3))
         self.down = nn.ModuleList([_conv(width, 2 * width, stride=2), _conv(2 * width, 2 * width, stride=2)])
         self.up = nn.ModuleList([_conv(4 * width, 2 * width), _conv(3 * width, width)])
@@ -67,8 +67,8 @@ class MaskHead(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Four of (B, channels, h, w), shallowest first -> logits (B, 1, 4 h, 4 w)."""
         x = self.lateral[3](maps[3])
-        for mix, lateral, one in zip(self.mix, self.lateral[2::-1], maps[2::-1], strict=True):
-            x = mix(x + lateral(one))
+        for mix, lateral, finer in zip(self.mix, self.lateral[2::-1], maps[2::-1], strict=True):
+            x = mix(x + lateral(finer))
         kept = []
         for down in self.down:
             kept.append(x)
@@ -81,7 +81,7 @@ class MaskHead(nn.Module):
         return mask
 
 
-class Seen(NamedTuple):
+class Encoded(NamedTuple):
     """What a frozen encoder gives: tokens of whole pictures (B, blocks, D), four maps (B, channels, h, w), shallowest
     first."""
 
@@ -108,7 +108,7 @@ class FrozenHeads(Localizer):
         self.head = ImportanceHead(*tokens, linear=self.options["probe"] == "linear")
         self.decoder = MaskHead(maps)
 
-    def see(self, pixels: Tensor) -> Seen:
+    def encode(self, pixels: Tensor) -> Encoded:
         """(B, 3, side, side) -> what the encoder gives; without gradients."""
         raise NotImplementedError
 
@@ -133,10 +133,10 @@ class FrozenHeads(Localizer):
         ]
         return placed
 
-    def forward(self, seen: Seen) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, encoded: Encoded) -> tuple[Tensor, Tensor, Tensor]:
         """Class logits (B, 3), embedding (B, 512), mask logits (B, 1, side, side)."""
-        classes, embedding = self.head(seen.tokens)
-        return classes, embedding, self.draw(seen.maps)
+        classes, embedding = self.head(encoded.tokens)
+        return classes, embedding, self.draw(encoded.maps)
 
     def draw(self, maps: Sequence[Tensor]) -> Tensor:
         """Four maps -> mask logits (B, 1, side, side)."""
@@ -144,7 +144,7 @@ class FrozenHeads(Localizer):
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         """All three classes, their log odds of not being real, and the mask."""
-        classes, _, mask = self(self.see(torch.stack(list(inputs))))
+        classes, _, mask = self(self.encode(torch.stack(list(inputs))))
         logit = classes[:, 1:].logsumexp(dim=1) - classes[:, 0]
         return Output(logit, list(mask[:, 0]), classes)
 
@@ -162,16 +162,16 @@ class FrozenHeads(Localizer):
 
         The two heads share no parameter, so training them together is training them apart.
         """
-        seen = self.see(torch.stack(list(inputs)))
-        classes, embedding = self.head(seen.tokens)
+        encoded = self.encode(torch.stack(list(inputs)))
+        classes, embedding = self.head(encoded.tokens)
         truth = class_of(labels, masks)
         parts = {"ce": F.cross_entropy(classes, truth), "contrast": contrastive(embedding, truth)}
         parts["detection"] = parts["ce"] + CONTRAST * parts["contrast"]
         parts["bce"] = parts["dice"] = classes.sum() * 0
-        drawn = [i for i, one in enumerate(masks) if one is not None]
+        drawn = [i for i, mask in enumerate(masks) if mask is not None]
         if drawn:
             rows = drawn if len(drawn) > 1 else range(len(masks))  # batch norm wants more than one
-            mask = self.draw([one[list(rows)] for one in seen.maps])[[rows.index(i) for i in drawn]]
+            mask = self.draw([level[list(rows)] for level in encoded.maps])[[rows.index(i) for i in drawn]]
             target = targets([masks[i] for i in drawn], (self.side, self.side), mask)
             parts["bce"] = F.binary_cross_entropy_with_logits(mask, target)
             parts["dice"] = dice_loss(mask, target, smooth=1.0)

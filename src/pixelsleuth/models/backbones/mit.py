@@ -59,9 +59,9 @@ class ReducedAttention(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, N, C) -> the same shape."""
-        seen = self.norm(tokens_of(self.sr(map_of(x, size)))) if self.coarser else x
+        reduced = self.norm(tokens_of(self.sr(map_of(x, size)))) if self.coarser else x
         query = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        key, value = self.kv(seen).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        key, value = self.kv(reduced).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value)
         out: Tensor = self.proj(attended.transpose(1, 2).flatten(2))
         return out

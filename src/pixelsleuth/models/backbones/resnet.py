@@ -57,15 +57,15 @@ class ResNet(nn.Module):
         """`first` and `stem` (before and behind the first pooling), `layer1` and on, and `pooled` (B, width)."""
         first = self.embedder.embedder(x)
         x = self.embedder.pooler(first)
-        found = {"first": first, "stem": x}
+        stages = {"first": first, "stem": x}
         for number, stage in enumerate(self.encoder.stages, start=1):
-            found[f"layer{number}"] = x = stage(x)
-        return found | {"pooled": x.mean(dim=(2, 3))}
+            stages[f"layer{number}"] = x = stage(x)
+        return stages | {"pooled": x.mean(dim=(2, 3))}
 
 
 def resnet50(*, width: float = 1.0, channels: int = 3) -> ResNet:
     """ResNet-50 with the stride in the 3 x 3 convolution; `width` scales its channels."""
-    widths = [int(width * one) for one in (256, 512, 1024, 2048)]
+    widths = [int(width * channels) for channels in (256, 512, 1024, 2048)]
     return ResNet((3, 4, 6, 3), widths, stem=int(64 * width), channels=channels)
 
 
@@ -76,15 +76,15 @@ def ours(key: str, prefix: str = "resnet.") -> str:
     ('resnet.encoder.stages.0.layers.0.layer.1.convolution.weight', 'fc.bias')
     """
     for pattern, new in PATTERNS:
-        found = re.match(pattern, key)
-        if not found:
+        match = re.match(pattern, key)
+        if not match:
             continue
         if isinstance(new, tuple):
-            stage, block, place = (int(part) for part in found.groups())
+            stage, block, place = (int(part) for part in match.groups())
             name = f"encoder.stages.{stage - 1}.layers.{block}.layer.{place - 1}.{new[1]}."
-        elif found.groups():
-            name = new.format(int(found[1]) - 1, found[2])
+        elif match.groups():
+            name = new.format(int(match[1]) - 1, match[2])
         else:
             name = new
-        return prefix + name + key[found.end() :]
+        return prefix + name + key[match.end() :]
     return key

@@ -89,8 +89,8 @@ class AntifakePrompt(Baseline):
     )
     frozen = ("model",)
 
-    asked: Tensor
-    asked_first: Tensor
+    question_ids: Tensor
+    qformer_ids: Tensor
 
     def __init__(self, backbone: Backbone | str | None = None, **options: str) -> None:
         if isinstance(backbone, str):
@@ -99,10 +99,10 @@ class AntifakePrompt(Baseline):
         made = backbone if isinstance(backbone, Backbone) else load_backbone(self.options["backbone"])
         self.model: Any = made.model.eval().requires_grad_(False)
         self.side = int(self.model.config.vision_config.image_size)
-        asked, self.answers, self.end = _question(made.tokenizer)
-        asked_first = _with_word(made.qformer_tokenizer)(QUESTION)["input_ids"]
-        self.register_buffer("asked", torch.tensor([asked]), persistent=False)
-        self.register_buffer("asked_first", torch.tensor([asked_first]), persistent=False)
+        question_ids, self.answers, self.end = _question(made.tokenizer)
+        qformer_ids = _with_word(made.qformer_tokenizer)(QUESTION)["input_ids"]
+        self.register_buffer("question_ids", torch.tensor([question_ids]), persistent=False)
+        self.register_buffer("qformer_ids", torch.tensor([qformer_ids]), persistent=False)
         inner = self.model.qformer.embeddings
         inner.word_embeddings = Widened(inner.word_embeddings, _place(made.qformer_tokenizer))
         language = self.model.language_model
@@ -118,29 +118,33 @@ class AntifakePrompt(Baseline):
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 -> (3, 224, 224): short side 224 (bicubic), the centre, the authors' statistics."""
-        return self._seen(centre_crop(self._small(pixels), self.side))
+        return self._normalised(centre_crop(self._small(pixels), self.side))
 
     def example(self, pixels: NDArray[np.uint8], random: np.random.Generator) -> Tensor:
         """A random crop instead of the centre, mirrored in half."""
-        return self._seen(random_crop(self._small(pixels), self.side, random))
+        return self._normalised(random_crop(self._small(pixels), self.side, random))
 
     def _small(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return short_side(pixels, self.side, Image.Resampling.BICUBIC)
 
-    def _seen(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def _normalised(self, pixels: NDArray[np.uint8]) -> Tensor:
         return normalised(unit(pixels), *STATISTICS[self.options["statistics"]])
 
     def forward(self, x: Tensor, answers: Tensor | None = None) -> Tensor:
         """(B, 3, 224, 224), further ids (B, A) -> logits of the next tokens, from the question's end on (B, 1 + A,
         vocabulary)."""
-        asked_first = self.asked_first.expand(len(x), -1)
-        seen = self.model.get_image_features(x, qformer_input_ids=asked_first, return_dict=True).pooler_output
-        ids = self.asked.expand(len(x), -1)
+        qformer_ids = self.qformer_ids.expand(len(x), -1)
+        image_tokens = self.model.get_image_features(
+            x, qformer_input_ids=qformer_ids, return_dict=True
+        ).pooler_output
+        ids = self.question_ids.expand(len(x), -1)
         ids = ids if answers is None else torch.cat([ids, answers], dim=1)
         words = self.model.language_model.get_input_embeddings()(ids)
-        found = self.model.language_model(inputs_embeds=torch.cat([seen.to(words.dtype), words], dim=1))
-        wanted = 1 if answers is None else 1 + answers.shape[1]
-        logits: Tensor = found.logits[:, -wanted:].float()
+        output = self.model.language_model(
+            inputs_embeds=torch.cat([image_tokens.to(words.dtype), words], dim=1)
+        )
+        count = 1 if answers is None else 1 + answers.shape[1]
+        logits: Tensor = output.logits[:, -count:].float()
         return logits
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
@@ -153,10 +157,10 @@ class AntifakePrompt(Baseline):
     ) -> dict[str, Tensor]:
         """Cross entropy of the answer and of the end behind it."""
         del masks
-        said = torch.tensor(self.answers, device=labels.device)[labels.long()]
-        logits = self(torch.stack(list(inputs)), said[:, None])
-        wanted = torch.stack([said, torch.full_like(said, self.end)], dim=1)
-        return {"loss": F.cross_entropy(logits.flatten(0, 1), wanted.flatten())}
+        answer_ids = torch.tensor(self.answers, device=labels.device)[labels.long()]
+        logits = self(torch.stack(list(inputs)), answer_ids[:, None])
+        targets = torch.stack([answer_ids, torch.full_like(answer_ids, self.end)], dim=1)
+        return {"loss": F.cross_entropy(logits.flatten(0, 1), targets.flatten())}
 
 
 def load_backbone(name: str) -> Backbone:
@@ -193,8 +197,8 @@ def _question(tokenizer: Any) -> tuple[list[int], tuple[int, int], int]:
         tokenizer(part.strip(), add_special_tokens=False)["input_ids"] for part in QUESTION.split(WORD)
     )
     ids = [*before, _place(tokenizer), *after]
-    answers = [tokenizer(one, add_special_tokens=False)["input_ids"] for one in ANSWERS]
-    if end is None or any(len(one) != 1 for one in answers) or answers[0] == answers[1]:
+    answers = [tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in ANSWERS]
+    if end is None or any(len(tokens) != 1 for tokens in answers) or answers[0] == answers[1]:
         raise UsageError(
             "The tokenizer of InstructBLIP must hold yes and no as one token each, and an end token."
         )

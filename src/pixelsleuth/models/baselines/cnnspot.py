@@ -66,8 +66,8 @@ class CnnSpot(Baseline):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) -> the stages and `logits` (B, 1)."""
-        seen: dict[str, Tensor] = self.resnet(x)
-        return seen | {"logits": self.fc(seen["pooled"])}
+        stages: dict[str, Tensor] = self.resnet(x)
+        return stages | {"logits": self.fc(stages["pooled"])}
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         return by_shape(inputs, lambda x: Output(self(x)["logits"][:, 0]))

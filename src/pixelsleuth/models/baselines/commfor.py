@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.models.baseline import Baseline, Output, by_shape
+from pixelsleuth.models.baseline import Baseline, Output, by_shape, renamed
 from pixelsleuth.models.facts import Facts, Origin, Remote
 from pixelsleuth.models.inputs import IMAGENET, imagenet, jpeg, random_crop, short_side
 from pixelsleuth.models.preparation import Steps
 
 WIDTH, BLOCKS, HEADS, PATCH = 384, 12, 6, 16
 LOAD = {"384": 440, "224": 256}
-NAMES = (
-    ("cls_token", "embeddings.cls_token"),
-    ("pos_embed", "embeddings.position_embeddings"),
-    ("patch_embed.proj.", "embeddings.patch_embeddings.projection."),
-    ("norm.", "layernorm."),
-)
+NAMES = {
+    "cls_token": "embeddings.cls_token",
+    "pos_embed": "embeddings.position_embeddings",
+    "patch_embed.proj.": "embeddings.patch_embeddings.projection.",
+    "norm.": "layernorm.",
+}
 INSIDE = {"norm1.": "layernorm_before.", "norm2.": "layernorm_after.", "attn.proj.": "attention.o_proj."}
 
 
@@ -77,24 +77,21 @@ class CommFor(Baseline):
 
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """timm's names (`vit.*`, perhaps `_orig_mod.` in front), query, key and value in one."""
-        found: dict[str, Tensor] = {}
+        renamed_state: dict[str, Tensor] = {}
         for key, value in state.items():
             name = key.removeprefix("vit.")
             block = re.match(r"blocks\.(\d+)\.(.*)", name)
             if name.startswith("head."):
-                found[name] = value
+                renamed_state[name] = value
             elif block and block[2].startswith("attn.qkv."):
                 for letter, part in zip("qkv", value.chunk(3), strict=True):
                     kind = block[2].removeprefix("attn.qkv.")
-                    found[f"vit.layers.{block[1]}.attention.{letter}_proj.{kind}"] = part.contiguous()
+                    renamed_state[f"vit.layers.{block[1]}.attention.{letter}_proj.{kind}"] = part.contiguous()
             elif block:
-                begin = next((one for one in INSIDE if block[2].startswith(one)), None)
-                rest = INSIDE[begin] + block[2][len(begin) :] if begin else block[2]
-                found[f"vit.layers.{block[1]}.{rest}"] = value
+                renamed_state[f"vit.layers.{block[1]}.{renamed(block[2], INSIDE)}"] = value
             else:
-                begin = next((one for one, _ in NAMES if name.startswith(one)), None)
-                found["vit." + (dict(NAMES)[begin] + name[len(begin) :] if begin else name)] = value
-        return found
+                renamed_state[f"vit.{renamed(name, NAMES)}"] = value
+        return renamed_state
 
     @staticmethod
     def published(key: str) -> tuple[str, int]:
@@ -107,13 +104,10 @@ class CommFor(Baseline):
         block = re.match(r"layers\.(\d+)\.(.*)", name)
         if block and (letter := re.match(r"attention\.([qkv])_proj\.(.*)", block[2])):
             return f"vit.blocks.{block[1]}.attn.qkv.{letter[2]}", "qkv".index(letter[1])
+        inside, names = ({ours: theirs for theirs, ours in table.items()} for table in (INSIDE, NAMES))
         if block:
-            begin = next((ours for ours in INSIDE.values() if block[2].startswith(ours)), None)
-            theirs = next((name for name, ours in INSIDE.items() if ours == begin), "")
-            return f"vit.blocks.{block[1]}.{theirs}{block[2].removeprefix(begin or '')}", -1
-        begin = next((ours for _, ours in NAMES if name.startswith(ours)), None)
-        theirs = next((name for name, ours in NAMES if ours == begin), "")
-        return f"vit.{theirs}{name.removeprefix(begin or '')}", -1
+            return f"vit.blocks.{block[1]}.{renamed(block[2], inside)}", -1
+        return f"vit.{renamed(name, names)}", -1
 
     def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, side, side)."""
@@ -121,11 +115,11 @@ class CommFor(Baseline):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, side, side) -> `block0`, `block5`, `cls_normed` (B, 384) and `logits` (B, 1)."""
-        seen = self.vit(pixel_values=x, output_hidden_states=True)
-        token = seen.last_hidden_state[:, 0]
-        states = seen.hidden_states
-        found = {"tokens_in": states[0], "block0": states[1], "block5": states[6], "cls_normed": token}
-        return found | {"logits": self.head(token)}
+        output = self.vit(pixel_values=x, output_hidden_states=True)
+        token = output.last_hidden_state[:, 0]
+        states = output.hidden_states
+        taps = {"tokens_in": states[0], "block0": states[1], "block5": states[6], "cls_normed": token}
+        return taps | {"logits": self.head(token)}
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         return by_shape(inputs, lambda x: Output(self(x)["logits"][:, 0]))

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.errors import UsageError
-from pixelsleuth.models.baseline import Baseline, Output, by_shape
+from pixelsleuth.models.baseline import Baseline, Output, by_shape, renamed
 from pixelsleuth.models.facts import Facts, Origin, Remote
 from pixelsleuth.models.inputs import CLIP, CLIP_MEAN, CLIP_STD, jpeg, normalised, random_crop, unit
 from pixelsleuth.models.lora import add_lora, fold
@@ -41,18 +41,18 @@ LORA = {
 }
 OFFSET = 0.1
 """DINOv2 adds this to the number of patches before it stretches the position embeddings: they shift a little."""
-OUTSIDE = (
-    ("cls_token", "embeddings.cls_token"),
-    ("mask_token", "embeddings.mask_token"),
-    ("pos_embed", "embeddings.position_embeddings"),
-    ("patch_embed.proj.", "embeddings.patch_embeddings.projection."),
-    ("norm.", "layernorm."),
-)
-INSIDE = (
-    ("attn.proj.", "attention.o_proj."),
-    ("ls1.gamma", "layer_scale1.lambda1"),
-    ("ls2.gamma", "layer_scale2.lambda1"),
-)
+OUTSIDE = {
+    "cls_token": "embeddings.cls_token",
+    "mask_token": "embeddings.mask_token",
+    "pos_embed": "embeddings.position_embeddings",
+    "patch_embed.proj.": "embeddings.patch_embeddings.projection.",
+    "norm.": "layernorm.",
+}
+INSIDE = {
+    "attn.proj.": "attention.o_proj.",
+    "ls1.gamma": "layer_scale1.lambda1",
+    "ls2.gamma": "layer_scale2.lambda1",
+}
 
 
 class Dda(Baseline):
@@ -107,26 +107,26 @@ class Dda(Baseline):
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """DINOv2's own names: LoRA folded in, query, key and value apart, position embeddings of the crop's size."""
         plain = folded({key.removeprefix("base_model."): value for key, value in state.items()})
-        found: dict[str, Tensor] = {}
+        renamed_state: dict[str, Tensor] = {}
         for key, value in plain.items():
             name = key.removeprefix("model.")
             block = re.fullmatch(r"blocks\.(\d+)\.(.*)", name)
             if name.startswith("fc."):
-                found[name] = value
+                renamed_state[name] = value
             elif block and block[2].startswith("attn.qkv."):
                 kind = block[2].removeprefix("attn.qkv.")
                 for letter, part in zip("qkv", value.chunk(3), strict=True):
-                    found[f"dinov2.encoder.layer.{block[1]}.attention.{letter}_proj.{kind}"] = (
+                    renamed_state[f"dinov2.encoder.layer.{block[1]}.attention.{letter}_proj.{kind}"] = (
                         part.contiguous()
                     )
             elif block:
-                found[f"dinov2.encoder.layer.{block[1]}.{_renamed(block[2], INSIDE)}"] = value
+                renamed_state[f"dinov2.encoder.layer.{block[1]}.{renamed(block[2], INSIDE)}"] = value
             else:
-                found[f"dinov2.{_renamed(name, OUTSIDE)}"] = value
-        positions = found.get("dinov2.embeddings.position_embeddings")
+                renamed_state[f"dinov2.{renamed(name, OUTSIDE)}"] = value
+        positions = renamed_state.get("dinov2.embeddings.position_embeddings")
         if positions is not None:
-            found["dinov2.embeddings.position_embeddings"] = stretched(positions, self.side // PATCH)
-        return found
+            renamed_state["dinov2.embeddings.position_embeddings"] = stretched(positions, self.side // PATCH)
+        return renamed_state
 
     def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, side, side): the middle at its own resolution, black around a smaller picture."""
@@ -214,8 +214,3 @@ def contrastive(tokens: Tensor, labels: Tensor) -> Tensor:
         chosen = cost[pairs & (cost > 1e-5)]
         total = total + (chosen.mean() if len(chosen) else 0.0)
     return total
-
-
-def _renamed(name: str, names: Sequence[tuple[str, str]]) -> str:
-    begin, other = next(((begin, other) for begin, other in names if name.startswith(begin)), ("", ""))
-    return other + name[len(begin) :]

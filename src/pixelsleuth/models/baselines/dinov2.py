@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.models.backbones.heads import FrozenHeads, Seen
+from pixelsleuth.models.backbones.heads import Encoded, FrozenHeads
 from pixelsleuth.models.facts import Facts
 
 
@@ -54,13 +54,13 @@ class Dinov2(FrozenHeads):
         self.blocks = [round(config.num_hidden_layers * part / 4) for part in (1, 2, 3, 4)]
 
     @torch.no_grad()
-    def see(self, pixels: Tensor) -> Seen:
+    def encode(self, pixels: Tensor) -> Encoded:
         """(B, 3, side, side) -> tokens of all blocks; without gradients, so that they may be cached."""
         states = self.encoder(pixel_values=pixels, output_hidden_states=True).hidden_states
         grid = pixels.shape[-1] // self.encoder.config.patch_size
         tokens = torch.stack([self.encoder.layernorm(state[:, 0]) for state in states[1:]], dim=1)
-        chosen = [self.encoder.layernorm(states[block][:, 1:]) for block in self.blocks]
-        return Seen(tokens, [one.transpose(1, 2).unflatten(-1, (grid, grid)) for one in chosen])
+        maps = [self.encoder.layernorm(states[block][:, 1:]) for block in self.blocks]
+        return Encoded(tokens, [tokens.transpose(1, 2).unflatten(-1, (grid, grid)) for tokens in maps])
 
 
 def load_encoder(name: str) -> Any:

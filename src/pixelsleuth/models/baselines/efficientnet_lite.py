@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.models.backbones.efficientnet import LITE0, STATISTICS, load_lite
-from pixelsleuth.models.backbones.heads import FrozenHeads, Seen
+from pixelsleuth.models.backbones.heads import Encoded, FrozenHeads
 from pixelsleuth.models.facts import ANYTHING, Facts
 
 SIDE = 320
@@ -59,7 +59,7 @@ class EfficientNetLite(FrozenHeads):
         super().__init__(made, side=SIDE, tokens=(len(widths), sum(widths)), maps=maps, **options)
 
     @torch.no_grad()
-    def see(self, pixels: Tensor) -> Seen:
+    def encode(self, pixels: Tensor) -> Encoded:
         """(B, 3, 320, 320) -> seven tokens (B, 7, 784), zero but for the stage's own channels; maps at stride 16."""
         stages = self.encoder(pixels)
         widths = [stage[-1] for stage in LITE0]
@@ -69,7 +69,7 @@ class EfficientNetLite(FrozenHeads):
             for x, start, width in zip(stages, starts, widths, strict=True)
         ]
         tokens = torch.stack(means, dim=1)
-        return Seen(tokens, [_grid(stages[stage], stages[MAPS[2]].shape[-1]) for stage in MAPS])
+        return Encoded(tokens, [_grid(stages[stage], stages[MAPS[2]].shape[-1]) for stage in MAPS])
 
 
 def _grid(x: Tensor, side: int) -> Tensor:

@@ -67,8 +67,8 @@ class FreDect(Baseline):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, 224, 224) -> the stages and `logits` (B, 1)."""
-        seen: dict[str, Tensor] = self.resnet(x)
-        return seen | {"logits": self.fc(seen["pooled"])}
+        stages: dict[str, Tensor] = self.resnet(x)
+        return stages | {"logits": self.fc(stages["pooled"])}
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         return by_shape(inputs, lambda x: Output(self(x)["logits"][:, 0]))

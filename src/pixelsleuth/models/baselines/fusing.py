@@ -103,22 +103,22 @@ class Fusing(Baseline):
         """
         device = pictures[0].device
         windows: list[Tensor] = []
-        sizes = [tuple(one.shape[:2]) for one in pictures]
-        pixels = [one.cpu().numpy() for one in pictures]
-        views = torch.stack([self.view(one) for one in pixels]).to(device)
-        seen = self.resnet(views)
-        scores = seen["layer4"].sum(dim=1)
+        sizes = [tuple(picture.shape[:2]) for picture in pictures]
+        pixels = [picture.cpu().numpy() for picture in pictures]
+        views = torch.stack([self.view(array) for array in pixels]).to(device)
+        stages = self.resnet(views)
+        scores = stages["layer4"].sum(dim=1)
         boxes = [choose(score, *size) for score, size in zip(scores, sizes, strict=True)]
-        for one, cut in zip(pixels, boxes, strict=True):
-            full = imagenet(one).to(device)
+        for array, cut in zip(pixels, boxes, strict=True):
+            full = imagenet(array).to(device)
             windows += [window(full, box) for box in cut]
         patches = self.resnet(torch.stack(windows))["pooled"].unflatten(0, (len(pixels), -1))
-        first = self.fc1(torch.cat([patches, seen["pooled"][:, None]], dim=1)).relu()
+        first = self.fc1(torch.cat([patches, stages["pooled"][:, None]], dim=1)).relu()
         last = first.transpose(0, 1)
         for attention in self.mha_list:
             last = attention(last)
         return {
-            "input": views, "featuremap": seen["layer4"], "embedding": seen["pooled"], "score7x7": scores,
+            "input": views, "featuremap": stages["layer4"], "embedding": stages["pooled"], "score7x7": scores,
             "boxes": torch.tensor(boxes), "patches": torch.stack(windows).unflatten(0, patches.shape[:2]),
             "patch_embedding": patches, "sequence_in": first, "sequence_out": last.transpose(0, 1),
             "logits": self.fc(last[-1]),
@@ -127,7 +127,7 @@ class Fusing(Baseline):
     def run(self, inputs: Sequence[Tensor]) -> Output:
         """Together, as batch normalisation learns; judged one by one on a processor, where that is faster."""
         alone = inputs[0].is_cpu and not self.training
-        parts = [[one] for one in inputs] if alone else [inputs]
+        parts = [[tensor] for tensor in inputs] if alone else [inputs]
         return Output(torch.cat([self(part)["logits"][:, 0] for part in parts]))
 
     def example(self, pixels: NDArray[np.uint8], random: np.random.Generator) -> Tensor:

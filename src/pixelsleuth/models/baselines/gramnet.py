@@ -98,18 +98,18 @@ class GramNet(Baseline):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) -> stages, Gram matrices, `features` (B, 704), `raw` and `logits`."""
-        seen = self.resnet(x)
-        taps = {"input": x, "stem": seen["first"], "pool": seen["stem"]}
-        taps |= {name: seen[name] for name in ("layer1", "layer2", "layer3")}
-        found = {"stem": seen["first"], "layer4": seen["layer4"]}
-        parts = [seen["pooled"]]
+        stages = self.resnet(x)
+        taps = {"input": x, "stem": stages["first"], "pool": stages["stem"]}
+        taps |= {name: stages[name] for name in ("layer1", "layer2", "layer3")}
+        outputs = {"stem": stages["first"], "layer4": stages["layer4"]}
+        parts = [stages["pooled"]]
         for name, (first, second, third, _) in TAPS.items():
-            found[f"gram_{name}"] = gram = _gram(self.get_submodule(first)(taps[name]))
+            outputs[f"gram_{name}"] = gram = _gram(self.get_submodule(first)(taps[name]))
             texture = self.get_submodule(third)(self.get_submodule(second)(gram))
             parts.append(texture.mean(dim=(2, 3)) * self.scale.scale)
-        found["features"] = torch.cat(parts, dim=1)
-        found["raw"] = self.fcnewr(found["features"])
-        return found | {"logits": found["raw"].log_softmax(dim=1) if self.original else found["raw"]}
+        outputs["features"] = torch.cat(parts, dim=1)
+        outputs["raw"] = self.fcnewr(outputs["features"])
+        return outputs | {"logits": outputs["raw"].log_softmax(dim=1) if self.original else outputs["raw"]}
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         return by_shape(inputs, self._answer)

@@ -83,15 +83,15 @@ class Discriminator(nn.Module):
         self.layer13, self.layer14 = Equalised(512, 8192), Equalised(1, 512)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        found = {}
-        x = found["input0"] = self._layer("input0").conv(x)
+        taps = {}
+        x = taps["input0"] = self._layer("input0").conv(x)
         for i in range(len(WIDTHS) - 1):
             x = self._layer(f"layer{2 * i}").conv(x)
-            x = found[f"layer{2 * i + 1}"] = self._layer(f"layer{2 * i + 1}").down(x, fused=i < FUSED)
+            x = taps[f"layer{2 * i + 1}"] = self._layer(f"layer{2 * i + 1}").down(x, fused=i < FUSED)
         x = self.layer12.conv(torch.cat([x, torch.full_like(x[:, :1], DEVIATION)], dim=1))
-        found["layer13"] = self.layer13.active(x.flatten(1) @ self.layer13.scaled().T)
-        found["score"] = found["layer13"] @ self.layer14.scaled(1.0).T + self.layer14.bias
-        return found
+        taps["layer13"] = self.layer13.active(x.flatten(1) @ self.layer13.scaled().T)
+        taps["score"] = taps["layer13"] @ self.layer14.scaled(1.0).T + self.layer14.bias
+        return taps
 
     def _layer(self, name: str) -> Equalised:
         layer = self.get_submodule(name)
@@ -144,8 +144,8 @@ class LGrad(Baseline):
     def gradient(self, x: Tensor) -> Tensor:
         """(B, 3, 256, 256) -> the gradient of each score, the same shape; on a processor one by one (faster)."""
         with torch.inference_mode(False), torch.enable_grad():
-            seen = [part.detach().clone().requires_grad_() for part in x.split(1 if x.is_cpu else len(x))]
-            slopes = [torch.autograd.grad(self.discriminator(one)["score"].sum(), one)[0] for one in seen]
+            parts = [chunk.detach().clone().requires_grad_() for chunk in x.split(1 if x.is_cpu else len(x))]
+            slopes = [torch.autograd.grad(self.discriminator(part)["score"].sum(), part)[0] for part in parts]
         return torch.cat(slopes)
 
     def forward(self, levels: Tensor) -> dict[str, Tensor]:
@@ -160,8 +160,8 @@ class LGrad(Baseline):
         elif how.endswith("crop224"):
             first = (FRAME - SIDE) // 2
             levels = levels[..., first : first + SIDE, first : first + SIDE]
-        seen: dict[str, Tensor] = self.resnet(normalised(levels / 255))
-        return seen | {"logits": self.fc(seen["pooled"])}
+        stages: dict[str, Tensor] = self.resnet(normalised(levels / 255))
+        return stages | {"logits": self.fc(stages["pooled"])}
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         return by_shape(inputs, lambda x: Output(self(as_levels(self.gradient(x)))["logits"][:, 0]))

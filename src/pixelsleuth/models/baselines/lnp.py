@@ -40,10 +40,10 @@ class SpatialAttention(nn.Module):
         self.spatial.conv = _conv(2, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        found = torch.cat([x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True)], dim=1)
+        pooled = torch.cat([x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True)], dim=1)
         conv = self.spatial.conv
         assert isinstance(conv, nn.Conv2d)
-        weighed: Tensor = x * conv(found).sigmoid()
+        weighed: Tensor = x * conv(pooled).sigmoid()
         return weighed
 
 
@@ -99,12 +99,12 @@ class Denoiser(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         first = self.head(x)
-        found, inside = {"head": first}, first
+        taps, inside = {"head": first}, first
         for number, module in enumerate(self.body):
             inside = module(inside)
             if number < GROUPS:
-                found[f"rrg{number}"] = inside
-        return found | {"noise": -self.tail(inside)}
+                taps[f"rrg{number}"] = inside
+        return taps | {"noise": -self.tail(inside)}
 
 
 def spectrum(x: Tensor) -> Tensor:
@@ -112,10 +112,10 @@ def spectrum(x: Tensor) -> Tensor:
 
     Each colour has a Fourier transform of its own; what is weighed by brightness is their amplitudes and phases.
     """
-    found = torch.fft.fftshift(torch.fft.fft2(x, norm="ortho"), dim=(-2, -1))
+    transformed = torch.fft.fftshift(torch.fft.fft2(x, norm="ortho"), dim=(-2, -1))
     weights = x.new_tensor(BRIGHTNESS)[:, None, None]
-    amplitude = (found.abs() + TINY) ** POWER
-    phase = torch.atan2(found.imag + TINY, found.real + TINY)
+    amplitude = (transformed.abs() + TINY) ** POWER
+    phase = torch.atan2(transformed.imag + TINY, transformed.real + TINY)
     return torch.stack([(amplitude * weights).sum(1), (phase * weights).sum(1)], dim=1)
 
 
@@ -177,10 +177,10 @@ class Lnp(Baseline):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, 224, 224) -> the stages and `logits` (B, 1)."""
-        seen: dict[str, Tensor] = self.resnet(torch.cat([x, spectrum(x)], dim=1) if self.five else x)
-        return seen | {"logits": self.fc(seen["pooled"])}
+        stages: dict[str, Tensor] = self.resnet(torch.cat([x, spectrum(x)], dim=1) if self.five else x)
+        return stages | {"logits": self.fc(stages["pooled"])}
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         """The denoiser one by one, the classifier together."""
-        views = torch.stack([self.view(self.stored(one)).to(one.device) for one in inputs])
+        views = torch.stack([self.view(self.stored(tensor)).to(tensor.device) for tensor in inputs])
         return Output(self(views)["logits"][:, 0])

@@ -233,8 +233,8 @@ class MvssNet(Localizer):
         for number, stage in enumerate(stages, start=1):
             across = self.get_submodule(f"sobel_x{number}")(stage)
             down = self.get_submodule(f"sobel_y{number}")(stage)
-            seen = (across.square() + down.square()).sqrt().sigmoid() * stage
-            parts.append(self.get_submodule(f"erb_db_{number}")(seen))
+            edges = (across.square() + down.square()).sqrt().sigmoid() * stage
+            parts.append(self.get_submodule(f"erb_db_{number}")(edges))
         total: Tensor = parts[0]
         for number, part in enumerate(parts[1:], start=1):
             block = self.get_submodule(f"erb_trans_{number}")

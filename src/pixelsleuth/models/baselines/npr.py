@@ -65,9 +65,9 @@ class Npr(Baseline):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W), both even -> `npr`, the stages and `logits` (B, 1)."""
         blocks = F.interpolate(x[..., ::2, ::2], scale_factor=2.0, mode="nearest")
-        found = {"npr": (x - blocks) * 2.0 / 3.0}
-        found |= self.resnet(found["npr"])
-        return found | {"logits": self.fc1(found["pooled"])}
+        taps = {"npr": (x - blocks) * 2.0 / 3.0}
+        taps |= self.resnet(taps["npr"])
+        return taps | {"logits": self.fc1(taps["pooled"])}
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         return by_shape(inputs, lambda x: Output(self(x)["logits"][:, 0]))

@@ -86,16 +86,16 @@ class Rine(Baseline):
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
         """The same, or (10, 3, 224, 224) for ten crops."""
         if self.options["input"] == "synthbuster_tencrop":
-            return torch.stack([clip_pixels(one) for one in _ten(_at_least(pixels))])
+            return torch.stack([clip_pixels(crop) for crop in _ten(_at_least(pixels))])
         return super().prepare(pixels)
 
     @torch.no_grad()
     def rows(self, x: Tensor) -> Tensor:
         """(B, 3, 224, 224) -> (B, blocks, width): the class token behind each block's second norm."""
-        seen: list[Tensor] = []
+        tokens: list[Tensor] = []
         blocks = self.encoder.vision_model.encoder.layers
         handles = [
-            block.layer_norm2.register_forward_hook(lambda _m, _i, output: seen.append(output[:, 0]))
+            block.layer_norm2.register_forward_hook(lambda _m, _i, output: tokens.append(output[:, 0]))
             for block in blocks
         ]
         try:
@@ -103,15 +103,15 @@ class Rine(Baseline):
         finally:
             for handle in handles:
                 handle.remove()
-        return torch.stack(seen, dim=1)
+        return torch.stack(tokens, dim=1)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, 224, 224) -> `cls_rows`, `projected`, `weighted`, `z` (B, projection) and `logits` (B, 1)."""
-        found = {"cls_rows": self.rows(x)}
-        found["projected"] = self.proj1(found["cls_rows"])
-        found["weighted"] = (self.alpha.softmax(dim=1) * found["projected"]).sum(dim=1)
-        found["z"] = self.proj2(found["weighted"])
-        return found | {"logits": self.head(found["z"])}
+        taps = {"cls_rows": self.rows(x)}
+        taps["projected"] = self.proj1(taps["cls_rows"])
+        taps["weighted"] = (self.alpha.softmax(dim=1) * taps["projected"]).sum(dim=1)
+        taps["z"] = self.proj2(taps["weighted"])
+        return taps | {"logits": self.head(taps["z"])}
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         return by_shape(inputs, self._answer)
@@ -131,10 +131,10 @@ class Rine(Baseline):
         from pixelsleuth.models.backbones.heads import contrastive
 
         del masks
-        seen = self(torch.stack(list(inputs)))
-        logits = seen["logits"][:, 0]
+        taps = self(torch.stack(list(inputs)))
+        logits = taps["logits"][:, 0]
         entropy = F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="sum")
-        contrast = contrastive(seen["z"], labels)
+        contrast = contrastive(taps["z"], labels)
         return {"bce": entropy, "contrast": contrast, "loss": entropy + XI * contrast}
 
 
@@ -152,8 +152,13 @@ def _at_least(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _ten(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """Four corners and the centre, then the same of the mirrored picture."""
-    found = []
-    for one in (pixels, np.ascontiguousarray(pixels[:, ::-1])):
-        corners = [one[:SIDE, :SIDE], one[:SIDE, -SIDE:], one[-SIDE:, :SIDE], one[-SIDE:, -SIDE:]]
-        found += [*corners, centre_crop(one, SIDE)]
-    return found
+    crops = []
+    for picture in (pixels, np.ascontiguousarray(pixels[:, ::-1])):
+        corners = [
+            picture[:SIDE, :SIDE],
+            picture[:SIDE, -SIDE:],
+            picture[-SIDE:, :SIDE],
+            picture[-SIDE:, -SIDE:],
+        ]
+        crops += [*corners, centre_crop(picture, SIDE)]
+    return crops

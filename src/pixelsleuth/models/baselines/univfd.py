@@ -79,9 +79,11 @@ class UnivFd(Baseline):
 
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """OpenAI's spelling, or the head alone."""
-        given = from_openai(_plain(state))
-        names = {key: key if key.startswith(("fc.", "encoder.")) else f"encoder.{key}" for key in given}
-        return super().adapt({names[key]: value for key, value in given.items()})
+        renamed_state = from_openai(_plain(state))
+        names = {
+            key: key if key.startswith(("fc.", "encoder.")) else f"encoder.{key}" for key in renamed_state
+        }
+        return super().adapt({names[key]: value for key, value in renamed_state.items()})
 
     def steps(self) -> Steps:
         """(H, W, 3) uint8 -> (3, 224, 224) with CLIP's statistics."""
@@ -93,15 +95,15 @@ class UnivFd(Baseline):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, 224, 224) -> tokens, `feature` (B, projection) and `logits` (B, 1)."""
-        seen = self.encoder(pixel_values=x, output_hidden_states=True)
-        states = seen.hidden_states
-        found = {
+        output = self.encoder(pixel_values=x, output_hidden_states=True)
+        states = output.hidden_states
+        taps = {
             "embedded": states[0],
             "block0": states[1],
             "last_block": states[-1],
-            "feature": seen.image_embeds,
+            "feature": output.image_embeds,
         }
-        return found | {"logits": self.fc(seen.image_embeds)}
+        return taps | {"logits": self.fc(output.image_embeds)}
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
         return by_shape(inputs, lambda x: Output(self(x)["logits"][:, 0]))

@@ -63,16 +63,16 @@ class LightDetector(Detector):
     def answer(self, pixels: NDArray[np.uint8]) -> Answer:
         """What the network says of (H, W, 3) uint8, its mask at the picture's size."""
         values = self.session.run(None, {"picture": prepared(pixels, self.form.steps)[None]})
-        told = dict(zip(self.outputs, values, strict=True))
+        outputs = dict(zip(self.outputs, values, strict=True))
         mask = (
-            placed(told["mask"][0], pixels.shape[0], pixels.shape[1], self.form.frame)
-            if "mask" in told
+            placed(outputs["mask"][0], pixels.shape[0], pixels.shape[1], self.form.frame)
+            if "mask" in outputs
             else None
         )
         return Answer(
-            float(told["logit"][0]) if "logit" in told else None,
+            float(outputs["logit"][0]) if "logit" in outputs else None,
             mask,
-            told["classes"][0].astype(np.float64) if "classes" in told else None,
+            outputs["classes"][0].astype(np.float64) if "classes" in outputs else None,
         )
 
 
@@ -98,9 +98,13 @@ def bilinear(mask: NDArray[np.float32], height: int, width: int) -> NDArray[np.f
     return np.asarray(wide[above] * (1 - down)[:, None] + wide[below] * down[:, None], np.float32)
 
 
-def _neighbours(length: int, wanted: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+def _neighbours(
+    length: int, new_length: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
     """Both neighbours of every new place, and the second one's weight."""
-    place = np.maximum((np.arange(wanted, dtype=np.float32) + 0.5) * np.float32(length / wanted) - 0.5, 0)
+    place = np.maximum(
+        (np.arange(new_length, dtype=np.float32) + 0.5) * np.float32(length / new_length) - 0.5, 0
+    )
     first = np.minimum(place.astype(np.intp), length - 1)
     return first, np.minimum(first + 1, length - 1), (place - first).astype(np.float32)
 
@@ -160,15 +164,15 @@ def load_published(
     form, path = read(settings), Path(weights)
     if path.is_dir():
         path = path / form.facts.files[0]
-    found = read_tensors(path, form)
+    tensors = read_tensors(path, form)
     import onnxruntime
 
-    given = session_options()
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensor) for tensor in found.values()]
-    given.add_external_initializers(list(found), values)
+    session = session_options()
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensor) for tensor in tensors.values()]
+    session.add_external_initializers(list(tensors), values)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return LightDetector(form, _session(settings.with_suffix(".onnx"), given, device), digest)
+    return LightDetector(form, _session(settings.with_suffix(".onnx"), session, device), digest)
 
 
 def session_options() -> Any:
@@ -190,10 +194,10 @@ def _session(graph: Path, options: Any, device: str) -> Any:
         raise UsageError(
             "No CUDA build of ONNX Runtime is installed: use --device cpu, or install onnxruntime-gpu."
         )
-    wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"][1 if device == "cpu" else 0 :]
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"][1 if device == "cpu" else 0 :]
     try:
         session = onnxruntime.InferenceSession(
-            str(graph), options, providers=[name for name in wanted if name in available]
+            str(graph), options, providers=[name for name in providers if name in available]
         )
     except Exception as error:  # ONNX Runtime's own classes have no base in common
         raise UsageError(f"{graph} cannot be loaded: convert the detector again.") from error

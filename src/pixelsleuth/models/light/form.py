@@ -159,13 +159,13 @@ def read_tensors(path: Path, form: Form) -> dict[str, NDArray[np.float32]]:
         raise UsageError(f"There are no weights at {path}: name {form.facts.title}'s {form.facts.files[0]}.")
     try:
         with safe_open(path, framework="np") as file:
-            given = {key.removeprefix(COMPILED): key for key in file.keys()}  # noqa: SIM118 (it is no mapping)
-            _same_keys(path, form, set(given))
+            keys = {key.removeprefix(COMPILED): key for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+            _same_keys(path, form, set(keys))
             rows: dict[str, int] = {}
             for part in form.tensors.values():
                 rows[part.key] = max(part.stop, rows.get(part.key, 0))
             return {
-                name: _tensor(file, given[part.key], part, rows[part.key], path)
+                name: _tensor(file, keys[part.key], part, rows[part.key], path)
                 for name, part in form.tensors.items()
             }
     except SafetensorError:
@@ -174,9 +174,9 @@ def read_tensors(path: Path, form: Form) -> dict[str, NDArray[np.float32]]:
         ) from None
 
 
-def _same_keys(path: Path, form: Form, given: set[str]) -> None:
-    wanted = {part.key for part in form.tensors.values()}
-    for what, keys in (("lacks", wanted - given), ("also holds", given - wanted)):
+def _same_keys(path: Path, form: Form, stored: set[str]) -> None:
+    expected = {part.key for part in form.tensors.values()}
+    for what, keys in (("lacks", expected - stored), ("also holds", stored - expected)):
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             raise UsageError(f"{path} does not fit {form.facts.title}: it {what} {min(keys)}{more}.")

@@ -64,34 +64,37 @@ class Panel(Detector):
 
     name = "auto"
 
-    def __init__(self, rest: Detector, specialists: Sequence[Specialist]) -> None:
-        members = [rest, *(one.detector for one in specialists)]
-        self.version = ", ".join(f"{one.name} {one.version}" for one in members)
-        self.capabilities = frozenset[Capability]().union(*(one.capabilities for one in members))
-        parts = accusers(*grounds([(one.made_for, one.measured is not None) for one in specialists]))
-        self.rest, self.scores = rest, rest.scores
+    def __init__(self, bundled: Detector, specialists: Sequence[Specialist]) -> None:
+        members = [bundled, *(member.detector for member in specialists)]
+        self.version = ", ".join(f"{member.name} {member.version}" for member in members)
+        self.capabilities = frozenset[Capability]().union(*(member.capabilities for member in members))
+        parts = accusers(*grounds([(member.made_for, member.measured is not None) for member in specialists]))
+        self.bundled, self.scores = bundled, bundled.scores
         self.specialists = [
-            replace(one, measured=one.measured and one.measured.sharing(parts)) for one in specialists
+            replace(member, measured=member.measured and member.measured.sharing(parts))
+            for member in specialists
         ]
         # Who cannot hold its part of the bound speaks for nothing: the class falls back to the bundled detector.
-        self.speaks_for, self.each = grounds([(one.made_for, one.speaks) for one in self.specialists])
+        self.speaks_for, self.each = grounds(
+            [(member.made_for, member.speaks) for member in self.specialists]
+        )
 
     def decide_by(self, bounds: Bounds | None = None, *, stable: bool = True) -> None:
         """Fit the bundled detector's decision to other bounds; the specialists keep theirs."""
-        self.rest.decide_by(bounds, stable=stable)
+        self.bundled.decide_by(bounds, stable=stable)
 
     def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
         """One verdict a picture."""
         return [self._judge(picture, explain) for picture in pictures]
 
     def _judge(self, picture: Picture, explain: bool) -> Verdict:
-        (bundled,) = self.rest.judge([picture], explain=explain)
+        (bundled,) = self.bundled.judge([picture], explain=explain)
         verdicts = [bundled]
         voices = [voice_of_rest(bundled, self.speaks_for)]
-        for one, ground in zip(self.specialists, self.each, strict=True):
-            (verdict,) = one.detector.judge([picture], explain=False)
+        for member, ground in zip(self.specialists, self.each, strict=True):
+            (verdict,) = member.detector.judge([picture], explain=False)
             verdicts.append(verdict)
-            voices.append(voice_of(one, picture, verdict, ground))
+            voices.append(voice_of(member, picture, verdict, ground))
         return combined(verdicts, voices, resolve(voices), self.model)
 
 
@@ -108,8 +111,8 @@ def load(device: str = "auto") -> Detector:
         specialist = _specialist(made_for, names, device, notices)
         if specialist is not None:
             specialists.append(specialist)
-    rest: Detector = load_compact(device)
-    panel = Panel(rest, specialists) if specialists else rest
+    bundled: Detector = load_compact(device)
+    panel = Panel(bundled, specialists) if specialists else bundled
     panel.notices = tuple(notices)
     return panel
 
@@ -192,7 +195,11 @@ def combined(
         place and resolution.speaker
     )  # its words would name its own place, not the mask's
     map_of = next(
-        (one for one, voice in zip(verdicts, voices, strict=True) if Label.TAMPERED in voice.speaks_for),
+        (
+            verdict
+            for verdict, voice in zip(verdicts, voices, strict=True)
+            if Label.TAMPERED in voice.speaks_for
+        ),
         bundled,
     )
     own = [text for text in speaker.warnings if text not in bundled.warnings] if resolution.speaker else []

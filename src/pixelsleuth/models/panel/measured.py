@@ -57,8 +57,8 @@ class Measurement:
                 f"its measurement ({len(self.decision.scores.sources)} sources) does not hold the bounds (at most "
                 f"{accused:.1%} of authentic pictures accused, {self.decision.bounds.right:.0%} of such verdicts right)"
             )
-        told = self.decision.sentence(label).rstrip(".")
-        return told[0].lower() + told[1:]
+        sentence = self.decision.sentence(label).rstrip(".")
+        return sentence[0].lower() + sentence[1:]
 
 
 def shared(decision: Decision, accusers: int) -> Decision:

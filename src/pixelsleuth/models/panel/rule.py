@@ -79,15 +79,17 @@ class Resolution:
 def resolve(voices: Sequence[Voice]) -> Resolution:
     """The verdict of a panel; `voices[0]` is the bundled detector's.
 
-    >>> said = {Label.REAL: 0.9, Label.FULL_SYNTHETIC: 0.1, Label.TAMPERED: 0.0}
-    >>> resolve([Voice("compact", "1", Label.REAL, said, True, (Label.REAL, Label.TAMPERED))]).conclusive
+    >>> shares = {Label.REAL: 0.9, Label.FULL_SYNTHETIC: 0.1, Label.TAMPERED: 0.0}
+    >>> resolve([Voice("compact", "1", Label.REAL, shares, True, (Label.REAL, Label.TAMPERED))]).conclusive
     True
     """
     claims = {place: voice.claim for place, voice in enumerate(voices) if voice.claim is not None}
     claimed = set(claims.values())
     if len(claimed) > 1:
-        told = "; ".join(f"{voices[place].name} says {NAMES[label]}" for place, label in claims.items())
-        return Resolution(voices[0].label, False, 0, f"the members contradict each other: {told}")
+        claims_made = "; ".join(
+            f"{voices[place].name} says {NAMES[label]}" for place, label in claims.items()
+        )
+        return Resolution(voices[0].label, False, 0, f"the members contradict each other: {claims_made}")
     if not claims:
         return Resolution(voices[0].label, False)
     speaker = max(claims, key=lambda place: voices[place].probabilities[claims[place]])
@@ -101,8 +103,8 @@ def grounds(specialists: Sequence[tuple[Label, bool]]) -> tuple[tuple[Label, ...
     """Which classes the bundled detector speaks for, and which each specialist does; a specialist is (the class it was
     made for, whether it was measured).
 
-    >>> rest, (generated, place) = grounds([(Label.FULL_SYNTHETIC, True), (Label.TAMPERED, False)])
-    >>> [str(label) for label in rest], [str(label) for label in generated], place
+    >>> bundled, (generated, tampered) = grounds([(Label.FULL_SYNTHETIC, True), (Label.TAMPERED, False)])
+    >>> [str(label) for label in bundled], [str(label) for label in generated], tampered
     (['real', 'tampered'], ['full_synthetic'], ())
     """
     each: list[tuple[Label, ...]] = [(made_for,) if measured else () for made_for, measured in specialists]
@@ -110,10 +112,10 @@ def grounds(specialists: Sequence[tuple[Label, bool]]) -> tuple[tuple[Label, ...
     return tuple(label for label in Label if label not in taken), each
 
 
-def accusers(rest: Sequence[Label], each: Sequence[Sequence[Label]]) -> int:
+def accusers(bundled: Sequence[Label], each: Sequence[Sequence[Label]]) -> int:
     """How many members may call a picture something other than real: they share the bound on accused photographs.
 
     >>> accusers((Label.REAL, Label.TAMPERED), [(Label.FULL_SYNTHETIC,), ()])
     2
     """
-    return sum(any(label is not Label.REAL for label in labels) for labels in (rest, *each))
+    return sum(any(label is not Label.REAL for label in labels) for labels in (bundled, *each))
