@@ -1,8 +1,8 @@
-"""What every baseline is: facts, preparation, a network, a loss; and the detector that judges with any of them.
+"""The base class of every baseline, and the detector that judges with any of them.
 
-A baseline is one file with a subclass of `Baseline`. It says how a picture becomes a tensor (`prepare`) and what the
-network makes of tensors (`run`): a logit, positive where fake, and for localizers a mask of logits. Everything else,
-verdicts, regions, checkpoints, errors, is here and in `loading`, once.
+A baseline is one file with a subclass of `Baseline` or `Localizer`. It defines its `facts`, how a picture becomes a
+tensor (`prepare`) and what the network makes of tensors (`run`): a logit, positive where fake, and for localizers a
+mask of logits. Verdicts, regions, checkpoints and errors are handled here.
 """
 
 from __future__ import annotations
@@ -35,13 +35,16 @@ from pixelsleuth.models.weights import load_strict, read_config
 from pixelsleuth.pictures.images import Picture
 
 WEIGHTS = "weights.safetensors"
-"""The weights in a trained baseline's folder; where they are a folder themselves, it is named `weights`."""
+"""The weights in a trained baseline's folder; a baseline with several files writes a folder `weights` instead."""
 
 
 class Output(NamedTuple):
-    """Of B pictures: `logit` (B,), positive = fake, None for a pure localizer (its score is the mask's largest value);
-    `mask` one (h, w) of logits a picture, in the frame that the network works in; `classes` (B, 3) where the network
-    itself tells real, full synthetic and tampered apart."""
+    """What a network answers for B pictures.
+
+    `logit` (B,) is positive where fake; None for a pure localizer, whose score is its mask's largest value. `mask`
+    holds for each picture logits (h, w) in the network's own frame. `classes` (B, 3) are the logits of real, full
+    synthetic and tampered, where the network itself distinguishes them.
+    """
 
     logit: Tensor | None
     mask: list[Tensor] | None = None
@@ -62,19 +65,19 @@ class Baseline(nn.Module):
 
     @classmethod
     def fresh(cls, **options: str) -> Self:
-        """The network that a training begins with where it begins with nothing.
+        """The network with which a training starts when it is given no weights.
 
         Raises:
-            UsageError: it cannot: give the training a start.
+            UsageError: this baseline cannot be trained from nothing.
         """
         return cls(**options)
 
     @classmethod
     def load(cls, weights: str | Path, **options: str) -> Self:
-        """The network with the weights of a file, or of a folder where there are several files, ready to judge.
+        """The network with the weights of a file (or of a folder, where the weights are several files), ready to judge.
 
         Raises:
-            UsageError: no such file, more than tensors in it, or tensors of another network.
+            UsageError: no such file, a file with more than tensors in it, or tensors of another network.
         """
         network = cls(**options)
         load_strict(network, read_tensors(Path(weights), cls.facts.files), name=str(weights))
@@ -82,24 +85,24 @@ class Baseline(nn.Module):
 
     @classmethod
     def loaded(cls, weights: str | Path, device: str, precision: str, **options: str) -> Self:
-        """The same for a device and a precision, where a baseline is too large to be loaded in full first."""
+        """`load` for a device and a precision; large baselines override it, to load no more than they keep."""
         del device, precision
         return cls.load(weights, **options)
 
     def steps(self) -> Steps:
-        """How a picture becomes the network's input, see `models.preparation`; or `prepare` is written instead."""
+        """The steps by which a picture becomes the input, see `models.preparation`. Override this or `prepare`."""
         raise NotImplementedError
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """One picture (H, W, 3) uint8 of any size -> what the network sees."""
+        """One picture (H, W, 3) uint8 of any size -> the network's input."""
         return self.finish(torch.from_numpy(prepared(pixels, self.steps())))
 
     def finish(self, x: Tensor) -> Tensor:
-        """What the steps leave, (3, h, w) -> what the network sees, where that needs tensors of the checkpoint."""
+        """The result of the steps (3, h, w) -> the network's input, where that needs tensors of the checkpoint."""
         return x
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
-        """What the network says of prepared pictures, which may differ in size (see `by_shape`)."""
+        """The network's answer for prepared pictures, which may differ in size (see `by_shape`)."""
         raise NotImplementedError
 
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -107,7 +110,7 @@ class Baseline(nn.Module):
         return {key: value for key, value in self.state_dict().items() if self._is_frozen(key)} | state
 
     def train(self, mode: bool = True) -> Self:
-        """What is frozen stays as it is."""
+        """Set the mode of all parts but the frozen ones, which stay in evaluation mode."""
         super().train(mode)
         for name in self.frozen:
             self.get_submodule(name).eval()
@@ -117,14 +120,14 @@ class Baseline(nn.Module):
         return any(key.startswith(f"{name}.") for name in self.frozen)
 
     def begin_training(self) -> None:
-        """Freeze what stays, and add what only a training has."""
+        """Prepare for training: freeze parts, or add parts that only a training has."""
 
     def learnt(self) -> dict[str, Tensor]:
-        """The tensors that a training leaves, by own names: all but frozen parts, which users have anyway."""
+        """The tensors that a training saves, under this network's names: all but those of frozen parts."""
         return {key: value for key, value in self.state_dict().items() if not self._is_frozen(key)}
 
     def store(self, folder: Path) -> None:
-        """Write the weights into a folder, as a file or as a folder of the name that `load_folder` looks for."""
+        """Write the weights into a folder, where `load_folder` looks for them."""
         from safetensors.torch import save_file
 
         save_file({name: value.contiguous() for name, value in self.learnt().items()}, folder / WEIGHTS)
@@ -138,14 +141,14 @@ class Baseline(nn.Module):
         ]
 
     def example(self, pixels: NDArray[np.uint8], random: np.random.Generator) -> Tensor:
-        """A training example: the author's augmentation, and preparation."""
+        """A training example: augmented as the authors do, then prepared."""
         del random
         return self.prepare(pixels)
 
     def loss(
         self, inputs: Sequence[Tensor], labels: Tensor, masks: Sequence[Tensor | None]
     ) -> dict[str, Tensor]:
-        """The author's loss by parts, their total as "loss"; labels (B,) 1 = fake, masks (H, W) in 0..1 or None."""
+        """The authors' loss by parts, their total as "loss"; labels (B,) 1 = fake, masks (H, W) in 0..1 or None."""
         del masks
         logit = self.run(inputs).logit
         assert logit is not None
@@ -158,8 +161,8 @@ class Localizer(Baseline):
     def pair(
         self, pixels: NDArray[np.uint8], mask: Mask | None, random: np.random.Generator
     ) -> tuple[Tensor, Mask | None]:
-        """One training example: pixels (H, W, 3) and mask (H, W) uint8 0/255 (None: nothing is tampered) -> the
-        network's input and the mask in its frame. By default: prepared as for a test, nothing moved."""
+        """A training example: pixels (H, W, 3) and mask (H, W) uint8 0/255 (None: nothing is tampered) -> the network's
+        input and the mask in its frame. By default nothing is augmented."""
         del random
         return self.prepare(pixels), mask
 
@@ -169,10 +172,11 @@ class Localizer(Baseline):
 
 
 def by_shape(inputs: Sequence[Tensor], run: Callable[[Tensor], Output], *, alone: bool = False) -> Output:
-    """Run pictures of equal shape together and put the answers back in order.
+    """Run pictures of equal shape together, and return the answers in the order of the pictures.
 
-    `alone`: each by itself on a processor. Maps as large as the picture are no faster together there, and need more
-    memory (`benchmarks/baselines.py`). For judging only: batch normalisation learns from whole batches.
+    `alone`: on a processor each picture runs by itself. Networks whose maps are as large as the picture gain nothing
+    from batches there and need more memory (`benchmarks/baselines.py`). Not for training: batch normalisation needs
+    whole batches.
     """
     groups: dict[tuple[torch.Size, int], list[int]] = {}
     for i, tensor in enumerate(inputs):
@@ -210,12 +214,8 @@ def placed(network: Baseline, device: str) -> Baseline:
 
 
 class BaselineDetector(Detector):
-    """Verdicts of a baseline: "fake" is the class that it was made for (`made_for`; None where it tells all three
-    apart), its complement real, the third class 0.
-
-    A localizer's heat map is always there, since its mask is measured on every picture that has one; the mask itself
-    is delivered where the picture is judged tampered.
-    """
+    """Verdicts of a baseline, see `models.verdicts.verdict_of`. `made_for` is the class that "fake" stands for; None
+    where the network itself distinguishes all three."""
 
     def __init__(self, network: Baseline, *, device: str = "cpu") -> None:
         self.network, self.device = placed(network, device).eval(), device
@@ -240,7 +240,7 @@ class BaselineDetector(Detector):
         ]
 
     def _answer(self, picture: Picture, output: Output, i: int) -> Answer:
-        """The i-th of a batch in numpy, its mask at the picture's size."""
+        """The i-th answer of a batch in numpy, its mask at the picture's size."""
         mask = None
         if output.mask is not None:
             mask = self.network.place(output.mask[i], picture.height, picture.width).float().cpu().numpy()
@@ -286,7 +286,7 @@ def load_folder(folder: str, device: str = "auto", precision: str = "fp32") -> B
 
 
 def store_folder(network: Baseline, name: str, folder: Path) -> None:
-    """What `load_folder` reads; `name` is that of `baseline_class`. Raises OSError."""
+    """Write a folder that `load_folder` reads; `name` as for `baseline_class`. Raises OSError."""
     network.store(folder)
     config = {"pixelsleuth": "baseline", "baseline": name, "options": dict(network.options)}
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")

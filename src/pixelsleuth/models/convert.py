@@ -1,8 +1,8 @@
-"""Baselines of moderate size as ONNX detectors: `pixelsleuth models convert`, and the graphs without weights that ship.
+"""Baselines as ONNX detectors: `pixelsleuth models convert`, its 8-bit form, and the graphs without weights that ship.
 
     python -m pixelsleuth.models.convert src/pixelsleuth/models/light/graphs
 
-writes the latter again. Every graph takes one prepared picture, "picture" (1, 3, h, w), and answers with some of
+writes the graphs that ship. Every graph takes one prepared picture, "picture" (1, 3, h, w), and returns some of
 "logit" (1,), "mask" (1, h, w) and "classes" (1, 3).
 """
 
@@ -34,18 +34,18 @@ from pixelsleuth.models.preparation import prepared
 
 OPSET = 18
 LARGEST_ERROR = 1e-3
-"""Of a logit, between torch and ONNX Runtime, on the pictures that a conversion is tried on."""
+"""Largest difference of a logit between torch and ONNX Runtime on the trial pictures."""
 LARGEST_GRAPH = 1_900_000_000
 """Bytes; ONNX files end at 2 GB."""
 TRIED = ((300, 420), (509, 377))
-"""Height and width of those pictures: other sizes than the traced one, so that none is frozen into the graph."""
+"""Height and width of the trial pictures: not the traced sizes, so that a size frozen into the graph is noticed."""
 
 
 CALIBRATION_PICTURES = 32
 """Pictures from which the ranges of activations are taken."""
 LEAST_PICTURES = 8
 LARGEST_LOSS = 0.005
-"""Of balanced accuracy: what 8 bits may cost, half a point."""
+"""Balanced accuracy that 8 bits may cost: half a point."""
 
 
 class _Call(nn.Module):
@@ -68,12 +68,12 @@ class _Call(nn.Module):
 def convert(
     network: Baseline, name: str, out: Path, *, weights: Mapping[str, str] | None = None
 ) -> LightDetector:
-    """Write a folder that the light core runs, once ONNX Runtime gives what torch gives; return its detector.
+    """Write a folder that runs without torch, if ONNX Runtime gives what torch gives; return its detector.
 
     `weights`: the SHA-256 of each file that the network's weights were read from.
 
     Raises:
-        UsageError: this baseline, or this variant of it, cannot become a graph (the sentence says why).
+        UsageError: this baseline, or this variant of it, cannot become a graph.
         MissingExtra: the exporter's packages are missing. OSError: the folder cannot be written.
     """
     _ensure_graph(network)
@@ -116,7 +116,7 @@ def form_of(network: Baseline, name: str, *, graph: str = "", weights: Mapping[s
 
 
 def compare(network: Baseline, detector: LightDetector) -> None:
-    """Raise UsageError where ONNX Runtime's logits are not torch's, on pictures of noise and of smooth colour."""
+    """Raise UsageError where ONNX Runtime's logits differ from torch's on pictures of noise and of smooth colour."""
     random = np.random.default_rng(0)
     for height, width in TRIED:
         noise = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -135,8 +135,8 @@ def compare(network: Baseline, detector: LightDetector) -> None:
             worst = max(float(np.abs(ours - theirs).max()) for ours, theirs in pairs)
             if not worst <= LARGEST_ERROR:
                 raise UsageError(
-                    f"The graph of {network.facts.title} answers otherwise than torch (by {worst:.2g}): this variant "
-                    "cannot be converted; choose another with --option."
+                    f"The graph of {network.facts.title} differs from torch by {worst:.2g}: this variant cannot be "
+                    "converted; choose another with --option."
                 )
 
 
@@ -192,7 +192,7 @@ def _export(network: Baseline, path: Path, *, fold: bool = True) -> None:
 
 
 def without_weights(network: CommFor, out: Path) -> Path:
-    """Write the graph of a network less its weights, and the table that finds them in the published file."""
+    """Write a network's graph without its weights, and the table that locates them in the published file."""
     import onnx
 
     with torch.no_grad():  # equal tensors would be stored once, under one name
@@ -240,7 +240,9 @@ def load_for_conversion(name: str, weights: str, options: Mapping[str, str]) -> 
 
 
 def quantise(folder: Path, out: Path, pictures: Sequence[NDArray[np.uint8]]) -> LightDetector:
-    """Write the int8 form of a converted folder to another; `pictures` (H, W, 3) uint8 set the ranges.
+    """Write the int8 form of a converted folder to `out`; `pictures` (H, W, 3) uint8 set the ranges of activations.
+
+    Networks of matrix products are quantised dynamically, networks of convolutions statically.
 
     Raises:
         UsageError: too few pictures, or a graph that cannot be quantised. MissingExtra: onnx is missing.
@@ -273,7 +275,7 @@ def quantise(folder: Path, out: Path, pictures: Sequence[NDArray[np.uint8]]) -> 
 
 
 def _convolutional(model: Any) -> bool:
-    """True where most numbers belong to convolutions."""
+    """True where most weights belong to convolutions."""
     sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
     convolved = sum(sizes.get(node.input[1], 0) for node in model.graph.node if node.op_type == "Conv")
     return 2 * convolved > sum(sizes.values())

@@ -1,4 +1,7 @@
-"""From pictures to tensors, for all baselines: scales, statistics, resizes as their authors' libraries make them."""
+"""Pictures and masks as tensors, and their augmentation in training, as the baselines' authors do it.
+
+Resizes and crops come from `models.preparation`.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from pixelsleuth.models.preparation import unit as unit_array
 Mask = Pixels
 """(H, W), 255 where tampered."""
 LEAST = 1e-6
-"""Probabilities nearer to 0 or 1 than this become the logit of this (13.8)."""
+"""Probabilities are kept this far from 0 and 1, so that logits stay within 13.8."""
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 IMAGENET = ["normalise", list(MEAN), list(STD)]
@@ -40,7 +43,7 @@ def unit(pixels: Pixels, greatest: int = 255) -> Tensor:
 
 
 def normalised(x: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
-    """(..., 3, H, W) in 0..1 -> minus a mean (ImageNet's), over a standard deviation."""
+    """(..., 3, H, W) in 0..1, less the mean and divided by the standard deviation (ImageNet's by default)."""
     shift, scale = (x.new_tensor(values)[:, None, None] for values in (mean, std))
     return (x - shift) / scale
 
@@ -51,7 +54,7 @@ def imagenet(pixels: Pixels) -> Tensor:
 
 
 def random_crop(pixels: Pixels, side: int, random: np.random.Generator) -> Pixels:
-    """Any side x side of (H, W, 3), mirrored in half of all cases; what is smaller gets black around it."""
+    """A random side x side of (H, W, 3), mirrored in half of all cases; smaller pictures are padded with black."""
     height, width = pixels.shape[:2]
     pixels = np.pad(pixels, [(0, max(0, side - height)), (0, max(0, side - width)), (0, 0)])
     height, width = pixels.shape[:2]
@@ -61,14 +64,14 @@ def random_crop(pixels: Pixels, side: int, random: np.random.Generator) -> Pixel
 
 
 def jpeg(pixels: Pixels, quality: int) -> Pixels:
-    """The picture after one JPEG (4:2:0) of this quality."""
+    """The picture after JPEG compression (4:2:0) of this quality."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
     return np.asarray(Image.open(buffer))
 
 
 def blur_jpeg(pixels: Pixels, random: np.random.Generator, chance: float) -> Pixels:
-    """Gaussian blur of sigma 0 to 3 and JPEG of quality 30 to 100, each with this probability (Wang et al. 2020)."""
+    """Gaussian blur of sigma 0 to 3 and JPEG of quality 30 to 100, each with `chance` (Wang et al. 2020)."""
     if random.random() < chance:
         blurred = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(random.uniform(0, 3)))
         pixels = np.asarray(blurred)
@@ -76,7 +79,7 @@ def blur_jpeg(pixels: Pixels, random: np.random.Generator, chance: float) -> Pix
 
 
 def dihedral(pixels: Pixels, mask: Mask | None, random: np.random.Generator) -> tuple[Pixels, Mask | None]:
-    """One of the eight turns and mirror images of a square, the same for both."""
+    """Turn by a multiple of 90 degrees and perhaps mirror, at random, picture and mask alike."""
     turns, mirrored = int(random.integers(4)), bool(random.integers(2))
     turned = [None if array is None else np.rot90(array, turns) for array in (pixels, mask)]
     if mirrored:
@@ -87,7 +90,7 @@ def dihedral(pixels: Pixels, mask: Mask | None, random: np.random.Generator) -> 
 
 
 def mirrored(pixels: Pixels, mask: Mask | None, random: np.random.Generator) -> tuple[Pixels, Mask | None]:
-    """Left and right swapped in half of all cases, the same for both."""
+    """Mirror left and right in half of all cases, picture and mask alike."""
     if random.random() < 0.5:
         return pixels, mask
     return np.ascontiguousarray(pixels[:, ::-1]), None if mask is None else np.ascontiguousarray(
@@ -100,7 +103,7 @@ def targets(
 ) -> Tensor:
     """Masks (H, W) in 0..1 of any size, None where nothing is tampered -> (B, 1, h, w) of 0 and 1.
 
-    Nearest by default; `bicubic` is Pillow's bicubic resize of the 8-bit mask, cut at one half.
+    Nearest neighbour by default; `bicubic`: Pillow's bicubic resize of the 8-bit mask, cut at one half.
     """
     return torch.stack([_target(mask, size, bicubic) for mask in masks]).to(like.device, like.dtype)
 
@@ -133,7 +136,7 @@ def logits_of(probability: Tensor) -> Tensor:
 def cropped(
     pixels: Pixels, mask: Mask | None, side: int, random: np.random.Generator
 ) -> tuple[Pixels, Mask | None]:
-    """A random square of `side` pixels, the same of both; what is smaller gets black below and at the right."""
+    """A random square of `side` pixels, the same of picture and mask; padded with black below and at the right."""
     height, width = pixels.shape[:2]
     top, left = (
         int(random.integers(max(0, height - side) + 1)),

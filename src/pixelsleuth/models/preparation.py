@@ -1,8 +1,9 @@
-"""How a picture becomes a network's input, written as a list of steps that numpy carries out.
+"""How a picture becomes a network's input: a list of steps, carried out with numpy and Pillow, without torch.
 
-Steps are data, not code: a baseline states them once, its torch form carries them out, and `pixelsleuth models convert`
-writes them beside the ONNX graph. The first steps map (H, W, 3) uint8 to the same; the last makes numbers of it:
-`["unit", 255]`, `["normalise", mean, deviation]`, `["levels"]` (0..255 as they are) or `["log_dct"]`.
+Steps are data, not code: a baseline states them once, and `pixelsleuth models convert` writes them beside the ONNX
+graph, so that both runtimes get the same input bit by bit. All steps but the last map (H, W, 3) uint8 to the same. The
+last makes numbers of it: `["unit", 255]`, `["normalise", mean, deviation]`, `["levels"]` (0..255 as they are) or
+`["log_dct"]`.
 
 >>> steps = [["short_side", 8], ["crop", 4], ["unit", 255]]
 >>> prepared(np.full((9, 12, 3), 255, np.uint8), steps).shape
@@ -32,9 +33,9 @@ FLOOR = 1e-12
 
 
 def prepared(pixels: Pixels, steps: Steps) -> NDArray[Any]:
-    """(H, W, 3) uint8 -> what the network sees: (3, h, w) float32, or float64 after `log_dct`.
+    """(H, W, 3) uint8 -> the network's input: (3, h, w) float32, or float64 after `log_dct`.
 
-    `steps` must have passed `checked` where they come from a file.
+    Steps out of a file must have passed `checked`.
     """
     for name, *values in steps[:-1]:
         pixels = PLAIN[name](pixels) if name in PLAIN else EIGHT_BIT[name](pixels, *values)
@@ -53,7 +54,7 @@ def at_most(pixels: Pixels, most: int) -> Pixels:
 
 
 def short_side(pixels: Pixels, side: int, how: Image.Resampling = Image.Resampling.BILINEAR) -> Pixels:
-    """(H, W, 3): the shorter side brought to `side`, the longer to the whole part of its share (by Pillow)."""
+    """(H, W, 3) resized by Pillow: the shorter side to `side`, the longer in proportion, rounded down."""
     height, width = pixels.shape[:2]
     short, long = min(height, width), max(height, width)
     other = int(side * long / short)
@@ -72,7 +73,7 @@ def squeezed(pixels: Pixels, side: int) -> Pixels:
 
 
 def at_least(pixels: Pixels, side: int) -> Pixels:
-    """(H, W, 3), each side that is shorter than `side` brought to it (Pillow bicubic)."""
+    """(H, W, 3), each side that is shorter than `side` stretched to it (Pillow bicubic)."""
     height, width = pixels.shape[:2]
     if min(height, width) >= side:
         return pixels
@@ -96,7 +97,7 @@ def framed(pixels: Pixels, side: int) -> Pixels:
 
 
 def window(length: int, side: int) -> tuple[int, int]:
-    """Where a centred crop of `side` begins in a row of `length` pixels, and where the row begins in the crop.
+    """The start of a centred crop of `side` in a row of `length` pixels, and the start of the row in the crop.
 
     >>> window(700, 518), window(100, 518)
     ((91, 0), (0, 209))
@@ -105,7 +106,7 @@ def window(length: int, side: int) -> tuple[int, int]:
 
 
 def centre_crop(pixels: Pixels, side: int) -> Pixels:
-    """The middle side x side of (H, W, 3); what is smaller gets black around it."""
+    """The middle side x side of (H, W, 3); smaller pictures are padded with black."""
     height, width = pixels.shape[:2]
     short = [(max(0, side - length) // 2, (max(0, side - length) + 1) // 2) for length in (height, width)]
     padded = np.pad(pixels, [*short, (0, 0)])
@@ -128,7 +129,7 @@ def bilinear_8bit(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def _taps(length: int, new_length: int, *, clamp_weight: bool) -> tuple[NDArray[np.int64], ...]:
-    """Both neighbours of every new place and their weights, of 2048 (the second neighbour's first)."""
+    """For each new pixel: its first and second neighbour, the weight of the second and of the first, in 2048ths."""
     scale = np.float64(length) / new_length
     place = ((np.arange(new_length) + 0.5) * scale - 0.5).astype(np.float32)
     first = np.floor(place).astype(np.int64)
@@ -200,7 +201,7 @@ LAST: dict[str, Callable[..., NDArray[Any]]] = {
 
 
 def checked(steps: Any, where: str) -> Steps:
-    """Steps out of a file, once they are known to be such. Raises UsageError."""
+    """Steps out of a file, checked against the known ones; `where` names the file. Raises UsageError."""
     wrong = UsageError(f"{where} names preparation steps that this version does not know: convert it again.")
     if not isinstance(steps, list) or not 1 <= len(steps) <= MOST_STEPS:
         raise wrong

@@ -1,7 +1,7 @@
-"""The folder in which fetched weights lie: one folder a detector, with a manifest that says what is in it.
+"""The store of fetched weights: one folder a detector, with a manifest of its files.
 
-Only the standard library, so that the light core can look into it. `cli/models.py` fills it (`models get`) and empties
-it (`models remove`); `models.registry` takes a baseline's weights from it.
+`pixelsleuth models get` fills it, `models remove` empties it, and `models.registry` takes a baseline's weights from it.
+Only the standard library is imported.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pixelsleuth.errors import DamagedWeights, OutputError, UsageError
 SCHEMA = "pixelsleuth.store/1"
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 4_000_000
-"""Bytes; a manifest of thousands of files has less."""
+"""Bytes; a manifest of thousands of files is smaller."""
 CHECKED = ("pinned", "server", "first use")
-"""Who vouches for a file's SHA-256: this version of PixelSleuth; the server that sent it; or nobody, it was only
-recorded when the file first came."""
+"""Who vouches for a file's SHA-256: this version of PixelSleuth; the server that sent the file; nobody (it was
+recorded when the file first came)."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # What Windows takes for a device, or strips from the end of a name.
@@ -44,8 +44,8 @@ class Stored:
 
 @dataclass(frozen=True)
 class Entry:
-    """What the store holds of one detector. `files` are named as they lie in `folder`, with slashes; `revision` is the
-    commit they came from ("" where the source has none), `source` where they came from."""
+    """A detector's files in the store, by their paths inside `folder` (with slashes). `source` is where they came from,
+    `revision` the commit ("" where the source has none)."""
 
     name: str
     folder: Path
@@ -66,7 +66,7 @@ class Entry:
 
 
 def home() -> Path:
-    """The folder for all that PixelSleuth keeps: PIXELSLEUTH_HOME, else `pixelsleuth` in the user's cache folder."""
+    """The folder for everything that PixelSleuth keeps: PIXELSLEUTH_HOME, else `pixelsleuth` in the user's cache."""
     chosen = os.environ.get("PIXELSLEUTH_HOME")
     if chosen:
         return Path(chosen).expanduser().absolute()
@@ -84,7 +84,7 @@ def folder(name: str) -> Path:
     """The folder of a detector's weights, whether it is there or not.
 
     Raises:
-        UsageError: a name that is none (it would lead out of the store).
+        UsageError: not a detector's name (it could lead out of the store).
     """
     if not _NAME.fullmatch(name) or name.endswith(".") or name.partition(".")[0] in _DEVICES:
         raise UsageError(f"{name!r} is no name of a detector; `pixelsleuth models` lists them.")
@@ -92,14 +92,14 @@ def folder(name: str) -> Path:
 
 
 def staging(name: str) -> Path:
-    """The folder in which a fetch gathers files until all are there (no detector's name begins with a dot)."""
+    """The folder in which a fetch collects files until all are there; no detector's name begins with a dot."""
     return folder(name).parent / ".begun" / name
 
 
 def ready(name: str) -> Entry | None:
-    """What the store holds of a detector; None where it holds nothing whole.
+    """A detector's entry in the store; None where there is none.
 
-    Names and sizes are checked, hashes are not: that would read every byte at each start (see `verify`).
+    Names and sizes are checked; hashes are not, since that would read every byte at each start (see `verify`).
 
     Raises:
         DamagedWeights: the manifest is damaged, or a file of it is missing or of another size.
@@ -108,7 +108,7 @@ def ready(name: str) -> Entry | None:
 
 
 def read(name: str, place: Path) -> Entry | None:
-    """The same of a folder in another store, such as one that was carried here from another machine."""
+    """The entry in a folder of any store, such as one carried here from another machine. Raises as `ready` does."""
     path = place / MANIFEST
     try:
         with open(path, "rb") as file:
@@ -129,7 +129,7 @@ def read(name: str, place: Path) -> Entry | None:
 
 
 def verify(entry: Entry) -> None:
-    """Read every byte again.
+    """Read every file again and compare its hash.
 
     Raises:
         DamagedWeights: a file is not what was fetched.
@@ -162,7 +162,7 @@ def write(entry: Entry) -> None:
 
 
 def remove(name: str) -> int:
-    """Delete a detector's folder, whole or damaged, with what was begun; return the bytes that were freed.
+    """Delete a detector's folder, whole or damaged, and unfinished downloads; return the number of bytes freed.
 
     Raises:
         UsageError: nothing of that name is there. OutputError: it cannot be deleted.
@@ -188,7 +188,7 @@ def _clear(place: Path) -> int:
 
 
 def settle(entry: Entry) -> Entry:
-    """Make the files that lie in `staging(entry.name)` the detector's, in place of what it had; return the new entry.
+    """Replace the detector's folder by the files in `staging(entry.name)`; return the new entry.
 
     Raises:
         OutputError: the folder cannot be moved.
@@ -210,14 +210,14 @@ def settle(entry: Entry) -> Entry:
 
 
 def inside(name: str) -> str:
-    """A file's name, where it stays inside the folder that it is put into.
+    """Return `name` if it stays inside the folder that it is put into.
 
     >>> inside("openai/clip/model.safetensors")
     'openai/clip/model.safetensors'
 
     Raises:
-        ValueError: an absolute name, one with `..`, a backslash, a colon or a control character, or a name that a
-            store uses itself.
+        ValueError: an absolute name; one with `..`, a backslash, a colon or a control character; a name that the store
+            itself uses.
     """
     parts = name.split("/")
     strange = any(character in '\\:*?"<>|' or ord(character) < 32 for character in name)
@@ -232,19 +232,19 @@ def inside(name: str) -> str:
 
 
 def _entry(name: str, place: Path, content: dict[str, Any]) -> Entry:
-    """The entry that a manifest tells of. Raises ValueError, TypeError, KeyError or AttributeError."""
+    """The entry in a manifest's content. Raises ValueError, TypeError, KeyError or AttributeError."""
     if content.get("schema") != SCHEMA or content.get("name") != name:
         raise ValueError("it is of another detector or of another version")
     texts = {key: content[key] for key in ("revision", "licence", "source")}
     if not all(isinstance(text, str) for text in texts.values()) or not content["files"]:
-        raise ValueError("it tells too little")
+        raise ValueError("it is incomplete")
     files = {inside(key): _stored(key, **value) for key, value in content["files"].items()}
     return Entry(name, place, files, **texts)
 
 
 def _stored(name: str, *, sha256: str, size: int, checked: str) -> Stored:
     if not _SHA256.fullmatch(sha256) or type(size) is not int or size < 0 or checked not in CHECKED:
-        raise ValueError(f"it tells no hash or size of {name}")
+        raise ValueError(f"it lacks the hash or size of {name}")
     return Stored(sha256, size, checked)
 
 

@@ -1,4 +1,4 @@
-"""What a "real or fake" network says of a picture, as a verdict: one rule for torch and for ONNX Runtime."""
+"""The verdict for a baseline's answer: one rule for torch and for ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pixelsleuth.pictures.images import Picture
 
 @dataclass(frozen=True)
 class Answer:
-    """Of one picture: `logit`, positive = fake (None for a pure localizer: its mask's largest value counts);
-    `mask` (H, W) float32 logits at the picture's size; `classes` (3,) logits in the order of `Label` where the network
-    itself tells all three apart."""
+    """A network's answer for one picture: `logit`, positive = fake (None for a pure localizer: its mask's largest value
+    counts); `mask` (H, W) float32 logits at the picture's size; `classes` (3,) logits in the order of `Label`, where
+    the network itself distinguishes all three."""
 
     logit: float | None = None
     mask: NDArray[np.float32] | None = None
@@ -27,10 +27,10 @@ class Answer:
 def verdict_of(
     picture: Picture, answer: Answer, *, made_for: Label | None, model: Mapping[str, str]
 ) -> Verdict:
-    """The verdict: "fake" is the class `made_for`, its complement real, the third class 0.
+    """The verdict: the probability of fake goes to the class `made_for`, its complement to real, 0 to the third class.
 
-    A localizer's heat map is always there, since its mask is measured on every picture that has one; the mask itself
-    is delivered where the picture is judged tampered.
+    A localizer's verdict always has a heat map, so that it can be measured on every picture with a true mask. The mask
+    itself is in the verdict only where the picture is judged tampered.
     """
     chances = probabilities(answer, made_for)
     label = max(chances, key=lambda candidate: chances[candidate])
@@ -49,13 +49,13 @@ def verdict_of(
 
 
 def probabilities(answer: Answer, made_for: Label | None) -> dict[Label, float]:
-    """The three, which sum to 1."""
+    """The probability of each class; they sum to 1."""
     if answer.classes is not None:
         powers = np.exp(answer.classes - answer.classes.max())
         return dict(zip(Label, (powers / powers.sum()).tolist(), strict=True))
     logit = answer.logit
     if logit is None:
-        assert answer.mask is not None, "a network says at least one of the three"
+        assert answer.mask is not None, "a network gives a logit, a mask or classes"
         logit = float(answer.mask.max())
     assert made_for is not None, "only a network of three classes is made for none of them"
     fake = float(sigmoid(np.array(logit, np.float64)))

@@ -82,13 +82,13 @@ def test_a_checkpoint_holds_the_heads_alone_and_gives_the_same_answers(encoder: 
 
 def test_every_block_counts(encoder: Path) -> None:
     network = Dinov2(encoder=str(encoder)).eval()
-    seen = network.see(network.prepare(picture(0))[None])
-    assert seen.tokens.shape == (1, 4, 32)
-    assert [tuple(one.shape) for one in seen.maps] == [(1, 32, 4, 4)] * 4
-    classes, _, mask = network(seen)
+    encoded = network.encode(network.prepare(picture(0))[None])
+    assert encoded.tokens.shape == (1, 4, 32)
+    assert [tuple(one.shape) for one in encoded.maps] == [(1, 32, 4, 4)] * 4
+    classes, _, mask = network(encoded)
     assert mask.shape == (1, 1, SIDE, SIDE)
     for block in range(4):
-        other = seen._replace(tokens=seen.tokens.clone())
+        other = encoded._replace(tokens=encoded.tokens.clone())
         other.tokens[:, block] += 1
         assert not torch.equal(network(other)[0], classes)
 
@@ -100,9 +100,9 @@ def test_a_crops_mask_lies_where_the_crop_lay(encoder: Path, size: tuple[int, in
     pixels = picture(0, *size)
     framed = network._framed(pixels)
     placed = network.place(torch.from_numpy(framed[..., 0]).float(), *size).numpy()
-    seen = placed != OUTSIDE
-    assert seen.sum() == min(SIDE, size[0]) * min(SIDE, size[1])
-    assert np.array_equal(placed[seen], pixels[..., 0][seen].astype(np.float32))
+    encoded = placed != OUTSIDE
+    assert encoded.sum() == min(SIDE, size[0]) * min(SIDE, size[1])
+    assert np.array_equal(placed[encoded], pixels[..., 0][encoded].astype(np.float32))
 
 
 def test_the_whole_picture_may_be_squeezed_instead(encoder: Path) -> None:

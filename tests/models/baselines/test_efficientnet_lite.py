@@ -55,7 +55,7 @@ def test_padding_is_tensorflows(kernel: int, stride: int, side: int) -> None:
 
 def test_tokens_of_different_stages_share_no_channel(file: Path) -> None:
     network = EfficientNetLite(str(file)).eval()
-    tokens = network.see(torch.randn(2, 3, 320, 320)).tokens
+    tokens = network.encode(torch.randn(2, 3, 320, 320)).tokens
     used = (tokens != 0).any(dim=0)
     assert used.sum(dim=0).max() == 1
     assert used.sum(dim=1).tolist() == [stage[-1] for stage in LITE0]

@@ -1,1 +1,1 @@
-"""Networks that several detectors stand on, under the names that published checkpoints use."""
+"""Networks and parts that several detectors share, under the names that published checkpoints use."""

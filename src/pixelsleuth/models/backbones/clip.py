@@ -1,4 +1,4 @@
-"""CLIP's image encoder, from transformers' folders or out of checkpoints in OpenAI's spelling; frozen."""
+"""CLIP's frozen image encoder, from a folder of transformers or from a checkpoint with OpenAI's names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from pixelsleuth.models.baseline import renamed
 
 HEAD = 64
-"""Width of an attention head; their number is not in OpenAI's state dict."""
+"""Width of an attention head: OpenAI's state dict does not hold the number of heads."""
 PATTERNS = {
     "visual.class_embedding": "vision_model.embeddings.class_embedding",
     "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
@@ -30,7 +30,7 @@ INSIDE = {
 
 
 def from_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors `visual.*` under the names of transformers' CLIPVisionModelWithProjection; others stay."""
+    """OpenAI's tensors `visual.*` under the names of transformers' CLIPVisionModelWithProjection; other keys stay."""
     renamed_state: dict[str, Tensor] = {}
     for key, value in state.items():
         block = re.match(r"visual\.transformer\.resblocks\.(\d+)\.(.*)", key)
@@ -49,7 +49,7 @@ def from_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def encoder_of(state: Mapping[str, Tensor]) -> Any:
-    """An encoder of the dimensions that `visual.*` tensors have; its weights are not loaded."""
+    """An encoder with the dimensions of the tensors `visual.*`; their values are not loaded."""
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     width, _, patch, _ = state["visual.conv1.weight"].shape

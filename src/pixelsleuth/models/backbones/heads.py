@@ -1,10 +1,10 @@
 """Two small heads on any frozen encoder: one for the class, one for the mask (after arXiv 2609.02640).
 
-Detection: one token of each block for the whole picture, projected, summed with a learned importance a block and
-channel, and an MLP with three classes. Localization: the maps of four blocks, added up step by step from the deepest,
-and a small U-Net. A checkpoint holds the heads alone.
+Detection: one token of each block for the whole picture is projected; the projections are summed with a learned weight
+for each block and channel and go to an MLP with three classes. Localization: the maps of four blocks are added step by
+step from the deepest, then a small U-Net. A checkpoint holds the heads alone.
 
-What the paper leaves open is decided here: the contrastive temperature is 0.07; the decoder's widths are 128 and 256.
+The paper does not state the contrastive temperature (here 0.07) nor the decoder's widths (here 128 and 256).
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from pixelsleuth.models.mask_losses import dice_loss
 from pixelsleuth.models.preparation import Steps, framed, squeezed, window
 
 WIDTH = 512
-"""Of the projection and of the MLP."""
+"""Width of the projection and of the MLP."""
 DROPOUT = 0.2
 CONTRAST = 0.2
 """Weight of the supervised contrastive loss beside the cross entropy."""
 TEMPERATURE = 0.07
 OUTSIDE = -20.0
-"""The logit of pixels outside the centre crop: nothing was seen there."""
+"""The logit of pixels outside the centre crop, which the encoder does not see."""
 
 
 class ImportanceHead(nn.Module):
-    """Class tokens of all blocks -> three class logits and the embedding behind them. `linear`: a linear probe, all
-    that bends is left out."""
+    """Class tokens of all blocks -> three class logits and the embedding before them. `linear`: a linear probe, without
+    any non-linearity."""
 
     def __init__(self, blocks: int, inside: int, classes: int = 3, *, linear: bool = False) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class ImportanceHead(nn.Module):
 
 
 class MaskHead(nn.Module):
-    """Maps of four blocks, of so many channels each -> one mask at four times their grid, by a small U-Net."""
+    """Maps of four blocks, with `inside` channels -> a mask at four times their grid, by a small U-Net."""
 
     def __init__(self, inside: Sequence[int], width: int = 128) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class MaskHead(nn.Module):
 
 
 class Encoded(NamedTuple):
-    """What a frozen encoder gives: tokens of whole pictures (B, blocks, D), four maps (B, channels, h, w), shallowest
+    """A frozen encoder's output: tokens of whole pictures (B, blocks, D) and four maps (B, channels, h, w), shallowest
     first."""
 
     tokens: Tensor
@@ -91,7 +91,7 @@ class Encoded(NamedTuple):
 
 class FrozenHeads(Localizer):
     """Three classes and a mask. Options: `frame`, the centre at native size, or the whole picture squeezed to a square;
-    `probe`, the paper's MLP, or a linear probe. A subclass brings the encoder and says how it sees."""
+    `probe`, the paper's MLP, or a linear probe. A subclass supplies the encoder and `encode`."""
 
     three_classes = True
     frozen = ("encoder",)
@@ -101,7 +101,7 @@ class FrozenHeads(Localizer):
     def __init__(
         self, frozen: nn.Module, /, *, side: int, tokens: tuple[int, int], maps: Sequence[int], **options: str
     ) -> None:
-        """`tokens`: how many, and their width. `maps`: the channels of the four."""
+        """`tokens`: their number and width. `maps`: the channels of the four maps."""
         super().__init__(**options)
         self.encoder: Any = frozen.eval().requires_grad_(False)
         self.side = side
@@ -109,7 +109,7 @@ class FrozenHeads(Localizer):
         self.decoder = MaskHead(maps)
 
     def encode(self, pixels: Tensor) -> Encoded:
-        """(B, 3, side, side) -> what the encoder gives; without gradients."""
+        """(B, 3, side, side) -> the encoder's output, without gradients."""
         raise NotImplementedError
 
     def steps(self) -> Steps:
@@ -122,7 +122,7 @@ class FrozenHeads(Localizer):
         return (squeezed if self.options["frame"] == "resize" else framed)(pixels, self.side)
 
     def place(self, mask: Tensor, height: int, width: int) -> Tensor:
-        """Mask logits (side, side) -> (height, width) of the picture; what the crop did not show is not tampered."""
+        """Mask logits (side, side) -> (height, width) of the picture; outside the crop nothing is tampered."""
         if self.options["frame"] == "resize":
             return _to(mask[None, None], (height, width))[0, 0]
         placed = mask.new_full((height, width), OUTSIDE)
@@ -160,7 +160,7 @@ class FrozenHeads(Localizer):
     ) -> dict[str, Tensor]:
         """Cross entropy and 0.2 of the supervised contrastive loss; BCE and Dice on pictures with a mask.
 
-        The two heads share no parameter, so training them together is training them apart.
+        The two heads share no parameter, so training them together equals training each by itself.
         """
         encoded = self.encode(torch.stack(list(inputs)))
         classes, embedding = self.head(encoded.tokens)

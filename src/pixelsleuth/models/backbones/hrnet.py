@@ -23,7 +23,7 @@ MOMENTUM = 0.01
 
 
 def resized(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear with corners aligned, as everything in these two networks resizes."""
+    """Bilinear resize with aligned corners, which both networks use throughout."""
     return F.interpolate(x, tuple(size), mode="bilinear", align_corners=True)
 
 
@@ -37,7 +37,7 @@ def conv_bn(
     bias: bool = False,
     momentum: float = MOMENTUM,
 ) -> nn.Sequential:
-    """Convolution that keeps the size (up to its stride), batch normalisation, and ReLU where wanted."""
+    """Convolution that keeps the size (up to its stride), batch normalisation, and perhaps ReLU."""
     layers: list[nn.Module] = [
         nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=bias),
         nn.BatchNorm2d(outside, momentum=momentum),
@@ -96,7 +96,7 @@ class Bottleneck(nn.Module):
 
 
 class Exchange(nn.Module):
-    """Parallel branches of two blocks each, then every branch gets the sum of all, brought to its size and width."""
+    """Parallel branches of two blocks each; then every branch becomes the sum of all, resized to its size and width."""
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class HRNet(nn.Module):
 
     @staticmethod
     def _transition(before: Sequence[int], after: Sequence[int]) -> nn.ModuleList:
-        """What makes a stage's inputs: kept branches pass (or change width), new ones come from the coarsest."""
+        """The layers before a stage: branches pass on (or change width), new ones come from the coarsest."""
         layers: list[nn.Module] = []
         for i, channels in enumerate(after):
             if i < len(before):
@@ -183,7 +183,7 @@ class HRNet(nn.Module):
 
 
 class Laplacian(nn.Module):
-    """What a blurred, shrunk and enlarged copy lacks, at three scales, mixed by a 1x1 convolution."""
+    """The difference from a blurred, shrunk and enlarged copy, at three scales, mixed by a 1x1 convolution."""
 
     def __init__(self, channels: int = 64) -> None:
         super().__init__()
@@ -217,7 +217,7 @@ class Smoothing(nn.Module):
 
 
 class FrequencyHRNet(HRNet):
-    """HRNet with all four branches in all stages, and a second stem that sees what a Laplacian pyramid leaves."""
+    """HRNet with all four branches in all stages, and a second stem on a Laplacian pyramid."""
 
     def __init__(self) -> None:
         super().__init__((4, 4, 4))

@@ -1,7 +1,7 @@
 """Two SegFormer-B2 encoders side by side, rectified and fused after each stage (CMX, Zhang et al. 2023), for TruFor.
 
-Parameters have the names of TruFor's checkpoint; the second encoder's stand behind `extra_`. LayerNorm's eps differs
-by place and is no part of a checkpoint: 1e-6 in the blocks and behind the stages, 1e-5 elsewhere.
+Parameters have the names of TruFor's checkpoint; the second encoder's have the prefix `extra_`. LayerNorm's eps is not
+in a checkpoint: it is 1e-6 in the blocks and after the stages, 1e-5 elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ WIDTHS = (64, 128, 320, 512)
 DEPTHS = (3, 4, 6, 3)
 HEADS = (1, 2, 5, 8)
 REDUCTIONS = (8, 4, 2, 1)
-"""By how much keys and values are coarser than queries, in each direction."""
+"""The factor by which keys and values are coarser than queries, in each direction."""
 SIDES = ("", "extra_")
 """Prefixes of the encoder of colours and of the encoder of the noise residual."""
 
@@ -95,7 +95,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each behind its norm and with a shortcut; in training a share of `drop` of the
+    """Attention and feed-forward, each behind its norm and with a shortcut; in training a share `drop` of the
     pictures takes the shortcut alone."""
 
     def __init__(self, width: int, heads: int, reduction: int, drop: float) -> None:
@@ -119,7 +119,7 @@ class Block(nn.Module):
 
 
 class ChannelWeights(nn.Module):
-    """How much each channel of one side may take from the other: mean and maximum of both, through two layers."""
+    """The share that each channel of one side takes from the other: mean and maximum of both, through two layers."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class ChannelWeights(nn.Module):
 
 
 class PlaceWeights(nn.Module):
-    """How much each place of one side may take from the other."""
+    """The share that each place of one side takes from the other."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -70,7 +70,7 @@ def resnet50(*, width: float = 1.0, channels: int = 3) -> ResNet:
 
 
 def ours(key: str, prefix: str = "resnet.") -> str:
-    """Our name of a published key; names that are no ResNet's stay.
+    """Our name of a published key; keys that are not a ResNet's stay.
 
     >>> ours("layer1.0.conv2.weight"), ours("fc.bias")
     ('resnet.encoder.stages.0.layers.0.layer.1.convolution.weight', 'fc.bias')

@@ -45,7 +45,7 @@ SPREAD = 0.02
 
 
 class Backbone(NamedTuple):
-    """InstructBlipForConditionalGeneration with its two tokenizers."""
+    """InstructBlipForConditionalGeneration and its two tokenizers."""
 
     model: Any
     tokenizer: Any
@@ -109,7 +109,7 @@ class AntifakePrompt(Baseline):
         language.set_input_embeddings(Widened(language.get_input_embeddings(), _place(made.tokenizer)))
 
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A checkpoint holds the two rows (and LAVIS' buffers, which nothing needs); the backbone is what it is."""
+        """A checkpoint holds the two rows (and LAVIS' buffers, not needed here); the backbone keeps its weights."""
         rows = {PUBLISHED.get(key, key): value for key, value in state.items() if not _is_buffer(key)}
         return {k: v for k, v in self.state_dict().items() if not k.endswith(".row")} | rows
 
@@ -131,8 +131,8 @@ class AntifakePrompt(Baseline):
         return normalised(unit(pixels), *STATISTICS[self.options["statistics"]])
 
     def forward(self, x: Tensor, answers: Tensor | None = None) -> Tensor:
-        """(B, 3, 224, 224), further ids (B, A) -> logits of the next tokens, from the question's end on (B, 1 + A,
-        vocabulary)."""
+        """Pictures (B, 3, 224, 224) and ids of answers (B, A) -> logits (B, 1 + A, vocabulary) of the tokens after the
+        question."""
         qformer_ids = self.qformer_ids.expand(len(x), -1)
         image_tokens = self.model.get_image_features(
             x, qformer_input_ids=qformer_ids, return_dict=True
@@ -148,14 +148,14 @@ class AntifakePrompt(Baseline):
         return logits
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
-        """Log odds of "no" against "yes": both are one token, so that the softmax's sum falls away."""
+        """Log odds of "no" against "yes": each is one token, so the softmax's normalisation cancels."""
         logits = self(torch.stack(list(inputs)))[:, 0]
         return Output(logits[:, self.answers[1]] - logits[:, self.answers[0]])
 
     def loss(
         self, inputs: Sequence[Tensor], labels: Tensor, masks: Sequence[Tensor | None]
     ) -> dict[str, Tensor]:
-        """Cross entropy of the answer and of the end behind it."""
+        """Cross entropy of the answer and of the end token after it."""
         del masks
         answer_ids = torch.tensor(self.answers, device=labels.device)[labels.long()]
         logits = self(torch.stack(list(inputs)), answer_ids[:, None])
@@ -187,10 +187,10 @@ def _place(tokenizer: Any) -> int:
 
 
 def _question(tokenizer: Any) -> tuple[list[int], tuple[int, int], int]:
-    """Ids of the question behind the end token (LAVIS begins with it), of both answers, and of the end.
+    """Ids of the question (after an end token, as in LAVIS), of both answers, and of the end token.
 
-    LAVIS' slow tokenizer takes the parts around [*] each for itself, without the blanks beside it, so that "?" has the
-    prefix space of a text's beginning; today's fast one does not.
+    LAVIS' slow tokenizer splits the question at [*] and encodes each part by itself, without the blanks beside [*], so
+    that "?" gets the prefix space of a text's beginning. Today's fast tokenizer does not, so it is done here.
     """
     end = tokenizer.eos_token_id
     before, after = (

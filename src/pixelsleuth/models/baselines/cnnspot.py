@@ -24,7 +24,7 @@ AUGMENT = 0.1
 
 
 class CnnSpot(Baseline):
-    """One logit. Options: `input`, how a picture comes to the network; `width`, of all its channels."""
+    """One logit. Options: `input`, the preparation; `width`, of all its channels."""
 
     facts = Facts(
         name="cnnspot",

@@ -76,7 +76,7 @@ class CommFor(Baseline):
         self.head = nn.Linear(WIDTH, 1)
 
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """timm's names (`vit.*`, perhaps `_orig_mod.` in front), query, key and value in one."""
+        """The checkpoint has timm's names (`vit.*`) and query, key and value in one tensor."""
         renamed_state: dict[str, Tensor] = {}
         for key, value in state.items():
             name = key.removeprefix("vit.")
@@ -95,7 +95,7 @@ class CommFor(Baseline):
 
     @staticmethod
     def published(key: str) -> tuple[str, int]:
-        """Which published tensor one of ours is, and which third of its rows (-1: all of it); `adapt` the other way.
+        """The published name of our tensor `key`, and which third of its rows it is (-1: all); the inverse of `adapt`.
 
         >>> CommFor.published("vit.layers.3.attention.k_proj.bias")
         ('vit.blocks.3.attn.qkv.bias', 1)

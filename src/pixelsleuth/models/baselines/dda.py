@@ -4,7 +4,7 @@
     pixelsleuth check picture.jpg --model dda
 
 The published file holds DINOv2 itself, LoRA beside each of its layers (rank 8, alpha 1) and a head on the class token.
-LoRA is folded into the layers when the file is read. The picture is not resized: its middle is looked at.
+LoRA is folded into the layers when the file is read. The picture is cropped to its middle, not resized.
 """
 
 from __future__ import annotations
@@ -101,11 +101,11 @@ class Dda(Baseline):
 
     @classmethod
     def fresh(cls, **options: str) -> Self:
-        """Refused: DDA begins with DINOv2's weights, and its published file holds them."""
+        """Refused: DDA starts from DINOv2's weights, which its published file holds."""
         raise UsageError("DDA is trained on from its own weights: set start to DDA_ckpt.pth.")
 
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """DINOv2's own names: LoRA folded in, query, key and value apart, position embeddings of the crop's size."""
+        """DINOv2's names as transformers': LoRA folded in; query, key, value split; positions for the crop's size."""
         plain = folded({key.removeprefix("base_model."): value for key, value in state.items()})
         renamed_state: dict[str, Tensor] = {}
         for key, value in plain.items():
@@ -141,7 +141,7 @@ class Dda(Baseline):
         return by_shape(inputs, lambda x: Output(self.fc(self.features(x))[:, 0]))
 
     def begin_training(self) -> None:
-        """LoRA learns, and the head. The authors' is one for query, key and value together; here each has its own."""
+        """Train LoRA and the head. The authors have one LoRA for query, key and value; here each has its own."""
         add_lora(self.dinov2, **LORA, seed=1)  # type: ignore[arg-type]
 
     def store(self, folder: Path) -> None:
@@ -169,7 +169,7 @@ class Dda(Baseline):
 
 def folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Layers with LoRA (`X.original_layer.weight`, `X.lora.lora_A` (r, in), `X.lora.lora_B` (out, r)) as plain ones:
-    W + B A alpha / r. Half a LoRA stays as it is, and is told as unexpected."""
+    W + B A alpha / r. An incomplete LoRA stays as it is, and loading reports its keys as unexpected."""
     plain: dict[str, Tensor] = {}
     for key, value in state.items():
         layer, mark, kind = key.partition(".original_layer.")
@@ -202,8 +202,8 @@ def stretched(positions: Tensor, side: int) -> Tensor:
 
 
 def contrastive(tokens: Tensor, labels: Tensor) -> Tensor:
-    """Distances (of unit vectors) in pairs of one class, and what is missing to 1 in pairs of two; either mean is over
-    the pairs that still cost something."""
+    """Contrastive loss of unit vectors: the distance in pairs of one class, 1 less the distance in pairs of two. Each
+    mean is over the pairs whose loss is not 0."""
     unit_length = F.normalize(tokens.float(), dim=1)
     distances = (unit_length[:, None] - unit_length[None]).square().sum(dim=2).clamp_min(1e-12).sqrt()
     same = labels[:, None] == labels[None]

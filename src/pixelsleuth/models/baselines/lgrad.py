@@ -2,8 +2,8 @@
 
     pixelsleuth check picture.jpg --model lgrad --weights FOLDER     # classifier and discriminator
 
-The discriminator looks at each picture as if it were alone (its standard deviation over the batch is that of one), so
-that gradients of many pictures are computed at once and equal those of single ones.
+The discriminator treats each picture as a batch of its own (for its standard deviation over the batch), so that the
+gradients of many pictures can be computed at once and equal those of single pictures.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""TruFor (Guillaro et al., CVPR 2023): colours and a learned noise fingerprint, a mask, how far to trust it, a score.
+"""TruFor (Guillaro et al., CVPR 2023): a mask, its confidence and a score from colours and a learned noise fingerprint.
 
-Noiseprint++ (a DnCNN of 17 layers) sees the plain picture; its one plane, three times, goes through an encoder of its
-own beside the colours'. Two decoders of the same make give mask and confidence; pooled statistics of both the score.
+Noiseprint++ (a DnCNN of 17 layers) turns the picture into one plane. Two encoders run side by side, one on the colours
+and one on that plane repeated three times. Two equal decoders give mask and confidence; the score comes from pooled
+statistics of both.
 
     pixelsleuth check picture.jpg --model trufor --weights trufor.pth.tar
 """
@@ -26,13 +27,13 @@ from pixelsleuth.models.inputs import Mask, cropped, jpeg, normalised, targets, 
 from pixelsleuth.models.preparation import Steps
 
 GREATEST = 256
-"""What pixels are divided by; not 255."""
+"""Pixels are divided by this, not by 255."""
 CROP = 512
 LEAST_SIDE = 32
 CLASS_WEIGHTS = (0.5, 2.5)
-"""Authentic and forged pixels in the cross entropy."""
+"""Weights of authentic and of forged pixels in the cross entropy."""
 CROSS_ENTROPY = 0.3
-"""Its weight in the localization loss; Dice has the rest."""
+"""Weight of the cross entropy in the localization loss; Dice has the remainder."""
 DETECTION = 0.5
 """Weight of the score's loss beside the confidence's."""
 
@@ -115,12 +116,12 @@ class TruFor(Localizer):
             self.decode_head.requires_grad_(False)
 
     def steps(self) -> Steps:
-        """(H, W, 3) uint8 -> (3, H, W), divided by 256; a side below 32 pixels is brought to 32, which is the least
+        """(H, W, 3) uint8 -> (3, H, W), divided by 256; a side below 32 pixels is stretched to 32, the least
         that the reduced attention takes."""
         return [["at_most"], ["at_least", LEAST_SIDE], ["unit", GREATEST]]
 
     def forward(self, pixels: Tensor) -> Maps:
-        """(B, 3, H, W) -> all that there is to know."""
+        """(B, 3, H, W) in 0..1 (divided by 256) -> masks, confidence and score."""
         noise = self.dncnn(pixels)
         stages = self.backbone(normalised(pixels), noise.expand(-1, 3, -1, -1))
         low, low_confidence = self.decode_head(stages), self.decode_head_conf(stages)
@@ -157,7 +158,7 @@ class TruFor(Localizer):
         self, inputs: Sequence[Tensor], labels: Tensor, masks: Sequence[Tensor | None]
     ) -> dict[str, Tensor]:
         """Phase `localization`: weighted cross entropy and Dice of the mask. Phase `detection`: squared error between
-        confidence and the chance that the mask gave to what is true, and cross entropy of the score."""
+        confidence and the probability that the mask gives the true class, and cross entropy of the score."""
         maps = self(torch.stack(list(inputs)))
         truth = targets(masks, tuple(maps.mask.shape[-2:]), maps.mask)[:, 0]
         if self.options["phase"] == "localization":

@@ -78,7 +78,7 @@ class UnivFd(Baseline):
         return network.eval()
 
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """OpenAI's spelling, or the head alone."""
+        """The checkpoint has OpenAI's names for the encoder, or the head alone."""
         renamed_state = from_openai(_plain(state))
         names = {
             key: key if key.startswith(("fc.", "encoder.")) else f"encoder.{key}" for key in renamed_state
@@ -123,6 +123,6 @@ def _without_encoder(options: dict[str, str]) -> dict[str, str]:
 
 
 def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the `model.` of a training's checkpoint; the head's file has bare names."""
+    """The tensors without the prefix `model.` of a training's checkpoint, and with `fc.` for the head's bare names."""
     plain = {key.removeprefix("model."): value for key, value in state.items()}
     return {f"fc.{key}" if key in ("weight", "bias") else key: value for key, value in plain.items()}

@@ -1,1 +1,1 @@
-"""Detectors of moderate size through ONNX Runtime: no torch."""
+"""Baselines through ONNX Runtime, without torch."""

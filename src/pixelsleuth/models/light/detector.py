@@ -1,4 +1,4 @@
-"""A baseline through ONNX Runtime: numpy prepares the picture, the graph answers, `models.verdicts` makes the verdict.
+"""A baseline through ONNX Runtime: numpy prepares the picture, the graph runs, `models.verdicts` makes the verdict.
 
 `load_folder` takes what `pixelsleuth models convert` wrote; `load_published` a published safetensors file, for which a
 graph without weights ships in the package.
@@ -28,14 +28,14 @@ from pixelsleuth.models.verdicts import Answer, verdict_of
 from pixelsleuth.pictures.images import Picture
 
 CONVERTED = "onnx"
-"""Inside a baseline's folder of the store: its converted form."""
+"""The folder of the converted form, inside a baseline's folder of the store."""
 OUTSIDE = -20.0
-"""The logit of pixels outside the centre crop: nothing was seen there."""
+"""The logit of pixels outside the centre crop, which the network does not see."""
 OUTPUTS = ("logit", "mask", "classes")
 
 
 class LightDetector(Detector):
-    """Verdicts of a network in ONNX form. `session` is the graph's; its outputs are some of `OUTPUTS`, of one picture:
+    """Verdicts of a network in ONNX form. `session` runs the graph; its outputs are some of `OUTPUTS`, for one picture:
     (1,), (1, h, w) and (1, 3)."""
 
     def __init__(self, form: Form, session: Any, digest: str) -> None:
@@ -53,7 +53,7 @@ class LightDetector(Detector):
         self.capabilities = frozenset(can)
 
     def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
-        """One verdict a picture, one after the other: a processor gains nothing from batches."""
+        """One verdict a picture, without batches: a processor gains nothing from them."""
         del explain
         return [
             verdict_of(picture, self.answer(picture.pixels), made_for=self.made_for, model=self.model)
@@ -61,7 +61,7 @@ class LightDetector(Detector):
         ]
 
     def answer(self, pixels: NDArray[np.uint8]) -> Answer:
-        """What the network says of (H, W, 3) uint8, its mask at the picture's size."""
+        """The network's answer for (H, W, 3) uint8, its mask at the picture's size."""
         values = self.session.run(None, {"picture": prepared(pixels, self.form.steps)[None]})
         outputs = dict(zip(self.outputs, values, strict=True))
         mask = (
@@ -101,7 +101,7 @@ def bilinear(mask: NDArray[np.float32], height: int, width: int) -> NDArray[np.f
 def _neighbours(
     length: int, new_length: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Both neighbours of every new place, and the second one's weight."""
+    """For each new pixel: its two neighbours, and the weight of the second."""
     place = np.maximum(
         (np.arange(new_length, dtype=np.float32) + 0.5) * np.float32(length / new_length) - 0.5, 0
     )
@@ -176,7 +176,7 @@ def load_published(
 
 
 def session_options() -> Any:
-    """ONNX Runtime's options: every core that this process may use, memory given back, no chatter."""
+    """ONNX Runtime's options: all cores that this process may use, no memory arena, errors only."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

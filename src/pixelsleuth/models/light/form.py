@@ -1,7 +1,8 @@
-"""What a detector in ONNX form is made of: `detector.json`, read strictly, since anybody may have written it.
+"""The settings of a detector in ONNX form, `detector.json`, and the weights of a published file for a graph that ships.
 
-A folder that `pixelsleuth models convert` wrote holds it beside `model.onnx`. Inside the package lie graphs *without*
-weights (`graphs/`): their table `tensors` says which tensor of the published file each of their numbers is.
+`pixelsleuth models convert` writes `detector.json` beside `model.onnx`; it is read strictly, since anybody may have
+written it. The graphs in the package (`graphs/`) have no weights: their table `tensors` names for each of their
+tensors the place in the published file.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ SCHEMA = "pixelsleuth.onnx/1"
 LARGEST_SETTINGS = 1_000_000
 PRECISIONS = ("fp32", "int8")
 COMPILED = "_orig_mod."
-"""In front of every key of a checkpoint that was compiled while it was trained."""
+"""The prefix of every key in a checkpoint of a compiled network."""
 KINDS = ("F64", "F32", "F16")
-"""Types of numbers that are read from a published file."""
+"""Number types that a published file may have."""
 STRETCH = 0
-"""Placement of a mask that covers the whole picture."""
+"""The `frame` of a mask that covers the whole picture."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Where a graph's tensor lies in the published file: tensor `key`, of it the rows `start` to `stop`."""
+    """The place of a graph's tensor in the published file: rows `start` to `stop` of tensor `key`."""
 
     key: str
     start: int
@@ -45,9 +46,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Form:
-    """`baseline` and `options` say which network it is, `steps` how a picture gets in, `made_for` which class "fake"
-    fills (None: it tells all three apart). `frame`: the side of the centre crop that its mask covers, or STRETCH.
-    `weights` is the SHA-256 of each file that the weights came from, `graph` that of `model.onnx`."""
+    """The settings of a detector in ONNX form.
+
+    `baseline` and `options` name the network, `steps` its preparation, `made_for` the class that "fake" stands for
+    (None: it distinguishes all three). `frame` is the side of the centre crop that its mask covers, or STRETCH.
+    `weights` holds the SHA-256 of each file of weights, `graph` that of `model.onnx`.
+    """
 
     baseline: str
     options: Mapping[str, str]
@@ -62,11 +66,11 @@ class Form:
 
     @property
     def facts(self) -> Facts:
-        """What else is known of the baseline."""
+        """The baseline's facts."""
         return FACTS[self.baseline]
 
     def to_dict(self) -> dict[str, Any]:
-        """What `read` reads."""
+        """The content of `detector.json`, as `read` reads it."""
         return {
             "schema": SCHEMA,
             "baseline": self.baseline,
@@ -107,7 +111,7 @@ def read(path: Path) -> Form:
 
 
 def _form(content: dict[str, Any], where: str) -> Form:
-    """Raises ValueError, TypeError, KeyError or AttributeError where the content is none."""
+    """The settings in a file's content. Raises ValueError, TypeError, KeyError or AttributeError."""
     if content["schema"] != SCHEMA or content["baseline"] not in FACTS:
         raise ValueError("of another version")
     texts = {name: content[name] for name in ("baseline", "licence", "graph", "precision")}
@@ -141,17 +145,17 @@ def ensure_convertible(facts: Facts) -> None:
 
 
 def shipped(name: str, options: Mapping[str, str]) -> Path | None:
-    """The settings of the graph without weights that ships for a baseline with these options; None: there is none."""
+    """The settings file of the graph that ships for a baseline with these options; None where none ships."""
     variant = "-".join([name, *options.values()])
     path = Path(str(files("pixelsleuth.models.light") / "graphs" / f"{variant}.json"))
     return path if path.is_file() else None
 
 
 def read_tensors(path: Path, form: Form) -> dict[str, NDArray[np.float32]]:
-    """Every tensor that the graph needs.
+    """Every tensor that the graph needs, from a published safetensors file; read with numpy, every number checked.
 
     Raises:
-        UsageError: no such file, another kind of file, another network's, or numbers that are none.
+        UsageError: no such file, another kind of file, another network's tensors, or NaN and infinities.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -183,7 +187,7 @@ def _same_keys(path: Path, form: Form, stored: set[str]) -> None:
 
 
 def _tensor(file: Any, key: str, part: Part, rows: int, path: Path) -> NDArray[np.float32]:
-    """The part's rows of a tensor that has so many `rows`."""
+    """A part of the tensor `key`, which must have `rows` rows."""
     stored = file.get_slice(key)
     if stored.get_dtype() not in KINDS:
         raise UsageError(

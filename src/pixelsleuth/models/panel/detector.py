@@ -1,6 +1,6 @@
-"""`--model auto`: the best set of what is ready, each member speaking for what it was made for (docs/panel.md).
+"""`--model auto`: the bundled detector and the specialists that are ready (docs/panel.md).
 
-With nothing in the store it is the bundled detector itself. Besides that, at most one specialist a class is loaded.
+At most one specialist a class is loaded. With nothing in the store, `auto` is the bundled detector itself.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 
 class Measured(Protocol):
-    """What was measured of a member on sources that it never saw: its decision."""
+    """A member's decision, measured on sources that it never saw."""
 
     def certifies(self, label: Label) -> bool:
         """True where some verdicts of this label are conclusive."""
 
     def sharing(self, accusers: int) -> Measured:
-        """The same with its part of the bound on accused photographs."""
+        """The same with its share of the bound on accused photographs."""
 
     def conclusive(self, detector: Detector, picture: Picture, verdict: Verdict) -> bool:
-        """Whether the verdict's label is conclusive, the re-saves judged where that is needed."""
+        """True where the verdict's label is conclusive; re-saves of the picture are judged where that is needed."""
 
     def sentence(self, label: Label) -> str:
-        """How often conclusive verdicts of this label were wrong, with n; or that there are none."""
+        """A sentence: how often conclusive verdicts of this label were wrong, with n; or that there are none."""
 
 
 @dataclass(frozen=True)
 class Specialist:
-    """A member beside the bundled detector: made for one class; `measured` None where its errors never were."""
+    """A member beside the bundled detector, made for one class; `measured` is None where its errors are unknown."""
 
     detector: Detector
     made_for: Label
@@ -60,7 +60,7 @@ class Specialist:
 
 
 class Panel(Detector):
-    """The bundled detector `rest` and its specialists; `models.panel.rule` says whose word counts."""
+    """The bundled detector and its specialists; `models.panel.rule` decides whose verdict counts."""
 
     name = "auto"
 
@@ -74,7 +74,7 @@ class Panel(Detector):
             replace(member, measured=member.measured and member.measured.sharing(parts))
             for member in specialists
         ]
-        # Who cannot hold its part of the bound speaks for nothing: the class falls back to the bundled detector.
+        # A member that exceeds its share of the bound speaks for nothing: its class falls back to the bundled detector.
         self.speaks_for, self.each = grounds(
             [(member.made_for, member.speaks) for member in self.specialists]
         )
@@ -90,7 +90,7 @@ class Panel(Detector):
     def _judge(self, picture: Picture, explain: bool) -> Verdict:
         (bundled,) = self.bundled.judge([picture], explain=explain)
         verdicts = [bundled]
-        voices = [voice_of_rest(bundled, self.speaks_for)]
+        voices = [voice_of_bundled(bundled, self.speaks_for)]
         for member, ground in zip(self.specialists, self.each, strict=True):
             (verdict,) = member.detector.judge([picture], explain=False)
             verdicts.append(verdict)
@@ -99,9 +99,9 @@ class Panel(Detector):
 
 
 def load(device: str = "auto") -> Detector:
-    """The panel of what the store holds; the bundled detector itself where that is nothing, or nothing that loads.
+    """The panel of the bundled detector and the specialists in the store; without any, the bundled detector itself.
 
-    What is left out is told in `notices`, a sentence each.
+    `notices` has a sentence for each specialist that is left out.
     """
     from pixelsleuth.compact.detector import load as load_compact
 
@@ -118,8 +118,8 @@ def load(device: str = "auto") -> Detector:
 
 
 def _specialist(made_for: Label, names: Sequence[str], device: str, notices: list[str]) -> Specialist | None:
-    """The first of `names` that is ready and loads, a measured one before others; `notices` gets a sentence for each
-    that is there and does not load."""
+    """The first of `names` that is ready and loads; measured ones come first. `notices` gets a sentence for each that
+    is in the store and does not load."""
     from pixelsleuth.models.registry import load_light_first
 
     ready: list[str] = []
@@ -148,8 +148,8 @@ def _specialist(made_for: Label, names: Sequence[str], device: str, notices: lis
     return None
 
 
-def voice_of_rest(verdict: Verdict, speaks_for: tuple[Label, ...]) -> Voice:
-    """What the bundled detector says; its verdict is conclusive by its own decision."""
+def voice_of_bundled(verdict: Verdict, speaks_for: tuple[Label, ...]) -> Voice:
+    """The bundled detector's voice; its verdict is conclusive by its own decision."""
     assert verdict.label is not None
     assert verdict.probabilities is not None
     return Voice(
@@ -163,12 +163,12 @@ def voice_of_rest(verdict: Verdict, speaks_for: tuple[Label, ...]) -> Voice:
 
 
 def voice_of(member: Specialist, picture: Picture, verdict: Verdict, ground: tuple[Label, ...]) -> Voice:
-    """What a specialist says, and what is known of its errors."""
+    """A specialist's voice, and the figures on its errors."""
     assert verdict.label is not None
     assert verdict.probabilities is not None
     conclusive, figures = False, {"published": FACTS[member.name].published} if member.name in FACTS else {}
     if member.measured is not None:
-        # What it may not claim needs no second look at re-saves.
+        # Re-saves are judged only for a class that it may claim.
         conclusive = verdict.label in ground and member.measured.conclusive(member.detector, picture, verdict)
         figures = {"measured": member.measured.sentence(member.made_for)} | figures
     return Voice(
@@ -186,14 +186,14 @@ def voice_of(member: Specialist, picture: Picture, verdict: Verdict, ground: tup
 def combined(
     verdicts: Sequence[Verdict], voices: Sequence[Voice], resolution: Resolution, model: dict[str, str]
 ) -> Verdict:
-    """The panel's verdict: probabilities, mask and regions of the member whose word counts; the bundled detector's
-    words where they say the same, else one sentence."""
+    """The panel's verdict: probabilities, mask and regions of the member whose verdict counts; the bundled detector's
+    explanation where it agrees, else one sentence."""
     bundled, speaker = verdicts[0], verdicts[resolution.speaker]
     place = resolution.conclusive and resolution.label is Label.TAMPERED
     agrees = bundled.label is resolution.label and bundled.inconclusive is not resolution.conclusive
     agrees = agrees and not (
         place and resolution.speaker
-    )  # its words would name its own place, not the mask's
+    )  # the explanation would name another place than the mask
     map_of = next(
         (
             verdict
@@ -222,7 +222,7 @@ def combined(
 
 
 def _decision(bundled: Verdict, speaker: Verdict, resolution: Resolution) -> dict[str, Any] | None:
-    """The decision of the member whose word counts; where nobody's does, the bundled detector's bounds and why."""
+    """The decision of the member whose verdict counts; where none does, the bundled detector's, and the reason."""
     if resolution.conclusive:
         return speaker.decision
     if bundled.decision is None or (bundled.inconclusive and not resolution.reason):
@@ -232,7 +232,7 @@ def _decision(bundled: Verdict, speaker: Verdict, resolution: Resolution) -> dic
 
 
 def _sentence(voices: Sequence[Voice], resolution: Resolution, bundled: Verdict) -> str | None:
-    """What is said in place of the bundled detector's words; nothing where none were asked for."""
+    """The sentence in place of the bundled detector's explanation; None where no explanation was requested."""
     if bundled.explanation is None:
         return None
     if resolution.reason:

@@ -1,6 +1,6 @@
-"""What was measured of a fetched detector on sources that it never saw: `decision.json` beside its weights.
+"""The measurement of a fetched detector on sources that it never saw: `decision.json` beside its weights.
 
-`pixelsleuth models calibrate` writes it, a panel reads it: without it, a member is shown and decides nothing.
+`pixelsleuth models calibrate` writes it and a panel reads it. Without it a member is shown and decides nothing.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A fetched detector's decision, fitted on its measurement: a panel's `Measured`."""
+    """A fetched detector's decision, fitted on its measurement."""
 
     decision: Decision
 
     def sharing(self, accusers: int) -> Measurement:
-        """The same decision with its part of the bound on accused photographs, which `accusers` members share."""
+        """The decision fitted again with its share of the bound on accused photographs, one of `accusers`."""
         return Measurement(shared(self.decision, accusers))
 
     def certifies(self, label: Label) -> bool:
@@ -38,7 +38,7 @@ class Measurement:
         return self.decision.thresholds[label] is not None
 
     def conclusive(self, detector: Detector, picture: Picture, verdict: Verdict) -> bool:
-        """Whether the verdict's label is conclusive; the re-saves are judged only where the picture itself passes."""
+        """True where the verdict's label is conclusive; re-saves are judged only where the picture itself passes."""
         first = shares(verdict)
         if not self.decision.passes(first):
             return False
@@ -62,7 +62,7 @@ class Measurement:
 
 
 def shared(decision: Decision, accusers: int) -> Decision:
-    """A decision fitted again with an equal part of its bound on accused photographs."""
+    """A decision fitted again with an equal share of its bound on accused photographs."""
     if accusers < 2:
         return decision
     bounds = Bounds(accused=decision.bounds.accused / accusers, right=decision.bounds.right)
@@ -76,12 +76,12 @@ def shares(verdict: Verdict) -> list[float]:
 
 
 def decision_file(name: str) -> Path:
-    """Where a detector's measurement lies, whether it is there or not."""
+    """The file of a detector's measurement, whether it exists or not."""
     return store.folder(name) / FILE
 
 
 def weights_of(detector: Detector) -> str:
-    """What tells one set of weights, in one form, from another: the version without PixelSleuth's own."""
+    """The part of a detector's version that identifies its weights and their form."""
     return detector.version.partition("+")[2] or detector.version
 
 

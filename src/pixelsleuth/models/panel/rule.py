@@ -1,4 +1,4 @@
-"""The panel's rule: several detectors, each speaking for what it was made for; nothing learned, nothing averaged.
+"""The panel's rule: each detector speaks for the class that it was made for; nothing is learned or averaged.
 
 1. Every class has one speaker: the specialist whose error rate was measured and is within bounds, or else the bundled
    detector. It alone may *claim* that class, and only where its own decision is conclusive.
@@ -6,8 +6,8 @@
 3. Two classes claimed: the members contradict each other, and the verdict is inconclusive.
 4. No class claimed: the verdict is the bundled detector's, inconclusive.
 
-A specialist that was never measured is shown and claims nothing. Since any of several members may accuse, each gets its
-share of the one bound on accused photographs (the union bound): two accusers, half of it each. docs/panel.md.
+A specialist that was never measured is shown and claims nothing. Any member that may accuse gets an equal share of the
+one bound on accused photographs (the union bound): two accusers, half of it each. See docs/panel.md.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from typing import Any
 
 from pixelsleuth.core.verdict import Label
 
-REST = "compact"
-"""Who speaks for every class that no specialist speaks for, and whose words the verdict carries."""
 SPECIALISTS: Mapping[Label, tuple[str, ...]] = {
     Label.FULL_SYNTHETIC: (
         *("dda", "commfor", "npr", "rine", "univfd", "lnp", "lgrad", "gramnet", "fusing", "cnnspot"),
@@ -27,15 +25,15 @@ SPECIALISTS: Mapping[Label, tuple[str, ...]] = {
     ),
     Label.TAMPERED: ("trufor", "pscc_net", "mvss_net", "hifi_net"),
 }
-"""Who may speak for a class, by published results; a measured one goes before one that is not. Models of billions of
-parameters are left out: a panel answers in seconds on a processor."""
+"""The candidates for each class, ordered by published results; measured ones go first. Models of billions of parameters
+are left out: a panel answers in seconds on a processor."""
 
 
 @dataclass(frozen=True)
 class Voice:
-    """What one member says of one picture. `label` and `conclusive` are its own ruling; `speaks_for` the classes that
-    it may claim (none: it is only shown); `made_for` the class it was made for (None: all); `figures` what is known of
-    its errors, a sentence each: `measured` here, `published` by others."""
+    """One member's answer for one picture. `label` and `conclusive` are its own decision; `speaks_for` are the classes
+    that it may claim (none: it is only shown); `made_for` is the class it was made for (None: all). `figures` has a
+    sentence on its errors, `measured` here or `published` by others."""
 
     name: str
     version: str
@@ -52,7 +50,7 @@ class Voice:
         return self.label if self.conclusive and self.label in self.speaks_for else None
 
     def to_dict(self) -> dict[str, Any]:
-        """As a verdict's `panel` carries it."""
+        """The member's entry in a verdict's `panel`."""
         return {
             "name": self.name,
             "version": self.version,
@@ -67,7 +65,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Resolution:
-    """What the panel says: `speaker` is the index of the member whose probabilities and figures the verdict carries;
+    """The panel's decision: `speaker` is the index of the member whose probabilities and figures the verdict carries,
     `reason` a sentence where the members contradict each other."""
 
     label: Label
@@ -100,8 +98,8 @@ NAMES = {Label.REAL: "real", Label.FULL_SYNTHETIC: "wholly generated", Label.TAM
 
 
 def grounds(specialists: Sequence[tuple[Label, bool]]) -> tuple[tuple[Label, ...], list[tuple[Label, ...]]]:
-    """Which classes the bundled detector speaks for, and which each specialist does; a specialist is (the class it was
-    made for, whether it was measured).
+    """The classes that the bundled detector speaks for, and those of each specialist. A specialist is (the class it was
+    made for, whether its measurement certifies it).
 
     >>> bundled, (generated, tampered) = grounds([(Label.FULL_SYNTHETIC, True), (Label.TAMPERED, False)])
     >>> [str(label) for label in bundled], [str(label) for label in generated], tampered
@@ -113,7 +111,7 @@ def grounds(specialists: Sequence[tuple[Label, bool]]) -> tuple[tuple[Label, ...
 
 
 def accusers(bundled: Sequence[Label], each: Sequence[Sequence[Label]]) -> int:
-    """How many members may call a picture something other than real: they share the bound on accused photographs.
+    """The number of members that may claim a class other than real; they share the bound on accused photographs.
 
     >>> accusers((Label.REAL, Label.TAMPERED), [(Label.FULL_SYNTHETIC,), ()])
     2
