@@ -103,8 +103,8 @@ def test_the_pseudo_word_matters_in_both_places(network: AntifakePrompt) -> None
 
 
 def test_the_question_begins_with_the_end_token(network: AntifakePrompt) -> None:
-    assert network.asked[0].tolist() == [2, 3, 4, 5, 6, 12, 7]
-    assert network.asked_first[0].tolist() == [10, 3, 4, 5, 6, 12, 7, 11]
+    assert network.question_ids[0].tolist() == [2, 3, 4, 5, 6, 12, 7]
+    assert network.qformer_ids[0].tolist() == [10, 3, 4, 5, 6, 12, 7, 11]
 
 
 def test_training_teaches_the_answer(backbone: Callable[[], Backbone]) -> None:
