@@ -1,4 +1,4 @@
-"""Equalise: every class gets the same decoding, size, container and compression, so that no file tells its class.
+"""Equalise: every class gets the same decoding, size, container and compression, so that no file gives its class away.
 
 `equalised` takes a picture in any container and returns its pixels, and the bytes of the one container that all get.
 What it draws depends on the picture's key and a seed, never on the label (`draw_for`). Training works on decoded arrays

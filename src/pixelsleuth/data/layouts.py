@@ -34,9 +34,9 @@ LAST = ("folder", "manifest")
 DEEPEST = 4
 MAX_FILES = 300
 MAX_NAMES = 100_000
-"""How deep a layout is looked at, how many files of a kind in each folder, and how many names in all."""
+"""How deep a layout is read, how many files of a kind in each folder, and how many names in all."""
 MAX_DEPTH = 3
-"""How many folders that hold nothing but one folder are gone into: archives often unpack into one of their own name."""
+"""How many folders with nothing but one folder in them are entered: archives unpack into one of their own name."""
 
 
 @cache
@@ -63,7 +63,7 @@ def get(name: str) -> ReaderSpec:
 
 
 def of_folder(folder: Path) -> tuple[ReaderSpec, Path] | None:
-    """The reader whose layout this folder (or the only folder in it, and so on) has, and the folder that has it."""
+    """(the reader whose layout fits, the folder that has it): `folder`, or the only folder in it, and so on."""
     for root in _nested(folder):
         names = _outline(root)
         for spec in specs():
@@ -73,7 +73,7 @@ def of_folder(folder: Path) -> tuple[ReaderSpec, Path] | None:
 
 
 def root_of(spec: ReaderSpec, folder: Path) -> Path:
-    """Where in `folder` the layout of a forced reader begins; the folder itself where nothing tells."""
+    """The folder in which the layout of a chosen reader begins: `folder` itself where none fits."""
     return next((root for root in _nested(folder) if _fits(spec, _outline(root))), folder)
 
 
@@ -88,7 +88,7 @@ def _nested(folder: Path) -> Iterable[Path]:
 
 
 def _outline(root: Path) -> dict[int, list[str]]:
-    """What lies under a folder, by depth: every folder, and of each folder's files as many as tell its layout.
+    """Names under a folder by depth: every folder, and of each folder as many files as its layout needs.
 
     One pass, so that a set of a million files is recognised about as fast as its folders can be listed.
     """
@@ -135,7 +135,7 @@ def _has(names: Mapping[int, list[str]], pattern: str) -> bool:
 
 
 def of_table(table: Table | None, name: str) -> ReaderSpec:
-    """The reader that knows most of the columns of a table. Raises UsageError where none does."""
+    """The reader that knows most of the columns of a table. Raises UsageError where none fits."""
     columns = table.columns if table is not None else frozenset()
     fitting = [spec for spec in specs() if spec.columns and spec.columns <= columns]
     if not fitting:

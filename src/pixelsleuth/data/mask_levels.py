@@ -32,7 +32,7 @@ FEW = 32
 SMALL = 64
 """Class ids below this, beside 255 for the void between objects, as in PASCAL VOC."""
 AGREE = 0.1
-"""Colours and transparency say the same where they differ on no more than this share of the opaque pixels."""
+"""Colours and transparency agree where they differ on no more than this share of the opaque pixels."""
 
 
 class Marks(StrEnum):

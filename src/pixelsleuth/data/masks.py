@@ -95,7 +95,7 @@ def _lies_as_stored(mask: tuple[int, int], size: tuple[int, int], stored: tuple[
         return True
     if mask == size:
         return False
-    # Another size than either: the proportions tell.
+    # Another size than either: the proportions decide.
     wide = mask[0] > mask[1]
     return wide == (stored[0] > stored[1])
 

@@ -1,4 +1,4 @@
-"""`Sample`: one labelled picture of a data set, with its mask, its source and what else the set says of it.
+"""`Sample`: one labelled picture of a data set, with its mask, its source and what else the set holds of it.
 
 Every reader (`pixelsleuth.data.readers`) yields samples; training, evaluation and audit read them. A sample holds no
 pixels: `open()` decodes the picture, `load()` the picture and its mask.

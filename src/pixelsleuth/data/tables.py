@@ -42,7 +42,7 @@ class Table:
 def open_table(path: Path, split: str | None = None) -> Table:
     """The table in a CSV, JSON lines or Parquet file, or in the Parquet shards under a folder.
 
-    Shards whose names tell that they belong to another split than `split` are not read.
+    Shards whose names name another split than `split` are not read.
     """
     if path.is_dir():
         return parquet(sorted(path.rglob("*.parquet")), path, split)
@@ -112,7 +112,7 @@ def parquet(shards: list[Path], root: Path, split: str | None = None) -> Table:
         columns, names = frozenset(schema.names), _class_names(schema.metadata or {})
         break
 
-    whole = columns is not None and "split" in columns  # the rows say themselves which split they belong to
+    whole = columns is not None and "split" in columns  # each row names its own split
     splits = {shard: "" if whole else split_of(shard) for shard in shards}
 
     def read() -> Iterator[Row]:

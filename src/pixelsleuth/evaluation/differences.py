@@ -15,7 +15,7 @@ from pixelsleuth.errors import UsageError
 from pixelsleuth.evaluation.figures import Frame, statistics
 from pixelsleuth.evaluation.judging import CLEAN
 from pixelsleuth.evaluation.metrics.resampling import Bootstrap, interval_of
-from pixelsleuth.evaluation.predictions import Row, read_head, read_rows
+from pixelsleuth.evaluation.predictions import LOG, Row, read_head, read_rows
 from pixelsleuth.evaluation.protocols import get_protocol
 from pixelsleuth.evaluation.summary import Settings
 
@@ -55,7 +55,7 @@ def compare_runs(
 
     Raises UsageError where the two runs did not see the same pictures in the same way.
     """
-    heads = [read_head(_log(folder)) or {} for folder in (first, second)]
+    heads = [read_head(folder / LOG) for folder in (first, second)]
     differing = [
         key for key in ("pictures", "equalise", "protocol") if heads[0].get(key) != heads[1].get(key)
     ]
@@ -75,16 +75,9 @@ def compare_runs(
     return differences
 
 
-def _log(folder: Path) -> Path:
-    path = folder / "predictions.jsonl"
-    if not path.is_file():
-        raise UsageError(f"There is no {path}; name a folder that `pixelsleuth evaluate` wrote.")
-    return path
-
-
 def _by_model(folder: Path, condition: str) -> dict[str, list[Row]]:
     models: dict[str, list[Row]] = {}
-    for row in read_rows(_log(folder)):
+    for row in read_rows(folder / LOG):
         if row["condition"] == condition:
             models.setdefault(f"{row['model']} {row['version']}", []).append(row)
     return models

@@ -2,7 +2,7 @@
 
 `measure_decision` serves `models calibrate`: it judges pictures of sources that the detector never saw, and gives the
 rows from which `core.decision` fits its decision. The unit is the source, not the picture: pictures of one source are
-alike, and a hundred of them say little more of the next source than ten do.
+alike, and a hundred of them predict the next source hardly better than ten.
 
 `quantise_if_cheap` serves `models convert --int8`: it keeps int8 only where that costs little balanced accuracy.
 """

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.core.io import failed
+from pixelsleuth.core.io import failed, read_json_lines
 from pixelsleuth.core.outputs import RecordFile
 from pixelsleuth.errors import UsageError
 
+LOG = "predictions.jsonl"
 SCHEMA = "pixelsleuth.predictions/1"
 Row = dict[str, Any]
 Key = tuple[str, str, str, int]
@@ -36,7 +37,7 @@ class PredictionLog:
     """
 
     def __init__(self, folder: Path, about: dict[str, Any]) -> None:
-        self.path = folder / "predictions.jsonl"
+        self.path = folder / LOG
         self.done: set[Key] = set()
         head = json.dumps({"schema": SCHEMA, "run": about}, sort_keys=True)
         try:
@@ -75,7 +76,7 @@ class PredictionLog:
             raise UsageError(
                 f"{folder} holds another evaluation (differing: {', '.join(differing)}); choose another --out."
             )
-        self.done = {key_of(row) for row in _rows(self.path, (line for _, line in self._file.lines()))}
+        self.done = set(map(key_of, read_rows(self.path)))
 
 
 def key_of(row: Row) -> Key:
@@ -84,11 +85,12 @@ def key_of(row: Row) -> Key:
 
 
 def read_head(path: Path) -> dict[str, Any]:
-    """What the first line says of the run. Raises UsageError where the file is no such log."""
-    with path.open(encoding="utf-8") as stream:
-        first = stream.readline()
+    """The description of the run in the first line. Raises UsageError where there is no such log."""
+    if not path.is_file():
+        raise UsageError(f"There is no {path}; name a folder that `pixelsleuth evaluate` wrote.")
     try:
-        head = json.loads(first)
+        with path.open(encoding="utf-8") as stream:
+            head = json.loads(stream.readline())
     except ValueError:
         head = None
     if not isinstance(head, dict) or head.get("schema") != SCHEMA:
@@ -98,21 +100,12 @@ def read_head(path: Path) -> dict[str, Any]:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The lines of a log, without its first. Raises UsageError where there is none or a line is damaged."""
-    if not path.is_file():
-        raise UsageError(f"There is no {path}; name a folder that `pixelsleuth evaluate` wrote.")
+    """The rows of a log, without a last one that was cut off. Raises UsageError for no log and for a damaged line."""
     read_head(path)
-    with path.open("rb") as stream:
-        yield from _rows(path, stream)
-
-
-def _rows(path: Path, lines: Iterable[bytes]) -> Iterator[Row]:
-    """The rows of the lines that follow the first."""
-    for number, line in enumerate(lines, start=1):
+    for number, row in read_json_lines(path):
         if number == 1:
             continue
         try:
-            row = json.loads(line)
             key_of(row)
         except (ValueError, KeyError, TypeError):
             raise UsageError(f"{path}, line {number} is damaged; delete the line and run again.") from None

@@ -20,7 +20,7 @@ from pixelsleuth.evaluation.audit.auditing import audit_of
 from pixelsleuth.evaluation.differences import paired_differences
 from pixelsleuth.evaluation.judging import CLEAN
 from pixelsleuth.evaluation.pictures import Pictures
-from pixelsleuth.evaluation.predictions import Row, read_rows
+from pixelsleuth.evaluation.predictions import LOG, Row, read_rows
 from pixelsleuth.evaluation.protocols import Protocol
 from pixelsleuth.evaluation.recipes import table_of
 from pixelsleuth.evaluation.summary import SCHEMA, Settings, condition_result
@@ -55,7 +55,7 @@ def result_of(
     """
     judged = {index for index, _ in pictures}
     rows: dict[tuple[str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in read_rows(options.out / "predictions.jsonl"):
+    for row in read_rows(options.out / LOG):
         if row["index"] in judged:
             rows[row["model"], row["version"]][row["condition"]].append(row)
     models = []

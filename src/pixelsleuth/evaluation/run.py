@@ -87,7 +87,9 @@ def run_evaluate(options: EvaluateOptions) -> int:
         options
     )  # before the work: a detector that cannot be loaded ends the run at once
     if len({(detector.name, detector.version) for detector in detectors}) < len(detectors):
-        raise UsageError("Two of the models are the same name and version; results could not be told apart.")
+        raise UsageError(
+            "Two of the models have the same name and version, and their results would be mixed; name each once."
+        )
     log = PredictionLog(options.out, _about(options, protocol, pictures))
     total = len(pictures) * len(conditions) * len(detectors)
     try:

@@ -203,7 +203,7 @@ def _explanations(frame: Frame, settings: Settings) -> dict[str, Any] | None:
 
 
 def _size_auroc(frame: Frame) -> float:
-    """AUROC of the picture's number of pixels for fake against real, 0.5 (tells nothing) to 1: what equalising the
+    """AUROC of the picture's number of pixels for fake against real, 0.5 (chance) to 1: what equalising the
     compression leaves of the shortcut.
     """
     pixels = [row["width"] * row["height"] for row in frame.rows]

@@ -36,7 +36,7 @@ def read(source: Source) -> Iterator[Sample]:
             continue
         paste = next((form for form in ("sp", "fr") if form in words), None)
         if paste is None:
-            source.leave_out("picture in a folder that tells neither sp nor fr", path)
+            source.leave_out("picture in a folder named neither sp nor fr", path)
             continue
         regenerated = Label(source.settings["regenerated"]) if paste == "fr" else Label.TAMPERED
         mask = masks.get((name, kind)) or masks.get((name, "")) if regenerated is Label.TAMPERED else None

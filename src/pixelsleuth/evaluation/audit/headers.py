@@ -107,7 +107,7 @@ def _jpeg(head: bytes, features: dict[str, float]) -> None:
 
 
 def _jpeg_extra(marker: int, body: bytes, features: dict[str, float]) -> None:
-    """Application segments and comments: what is there, never what it says."""
+    """Application segments and comments: whether they are there; their content is not read."""
     if marker == 0xE0 and body[:5] == b"JFIF\0" and len(body) >= 12:
         features["jfif"] = 1.0
         features["density"] = float(body[7] * 65536 + int.from_bytes(body[8:10], "big"))

@@ -1,4 +1,4 @@
-"""How well a small classifier predicts the label from features that say nothing about the picture's authenticity.
+"""How well a small classifier predicts the label from features that have nothing to do with the picture's authenticity.
 
 Every score comes from a fold that the classifier did not see, and a group (scene, product, prompt) is never split. The
 figure is the area under the ROC curve (AUROC), averaged over the pairs of classes (Hand and Till 2001), with a 95 %

@@ -83,7 +83,7 @@ def _advice(result: dict[str, Any]) -> str:
     headers = result["headers"]["auroc"]
     after = (result["equalised"] or {}).get("headers", {}).get("auroc")
     if headers is None:
-        return "Nothing can be said of headers; see why above."
+        return "The headers were not measured; the reason stands above."
     if strength(headers) == "say little":
         return "Headers are no shortcut here; thumbnails above 0.6 mean that content differs between the classes."
     if after is None:

@@ -1,4 +1,4 @@
-"""Claim accuracy: does an explanation say what was done, where, how much, to what?
+"""Claim accuracy: does an explanation name what was done, where, how much and to what?
 
 `claims_of` extracts the statements of a text: by the grammar of the compact model where the text follows it, else by
 words for a place, a size, an operation. `truth_of` gives the same kinds from the forge's record, or from the mask and
@@ -67,7 +67,7 @@ def claims_of(text: str) -> dict[str, str]:
 
 def truth_of(record: Mapping[str, Any], mask: np.ndarray | None = None) -> dict[str, Any]:
     """What is known, by kind. `record` holds any of label, place, size, operation, object, replacement, traces (the
-    forge's claims); `mask` (H, W), where given, is measured for place and size that the record does not tell.
+    forge's claims); `mask` (H, W), where given, gives place and size where the record does not.
 
     >>> truth_of({"label": "tampered", "operation": "inpainting", "object": "Dog"})
     {'label': 'tampered', 'operation': 'generative edit', 'object': ['dog']}

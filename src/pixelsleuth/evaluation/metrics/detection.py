@@ -1,4 +1,4 @@
-"""Detection: what a confusion matrix, a ROC curve and a precision-recall curve say.
+"""Detection: figures of a confusion matrix, a ROC curve and a precision-recall curve.
 
 Every function takes `weights` of shape (..., N), one weight a picture, and then gives an array of shape (...): a
 bootstrap of a thousand resamples is one call (see `resampling`). Without weights the answer is a plain float or one

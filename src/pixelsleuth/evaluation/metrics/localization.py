@@ -2,7 +2,7 @@
 
 A score map is (H, W) uint8 (probability times 255) or floats in 0..1. Everything comes from two histograms of 256
 levels, one of the tampered pixels and one of the others, so a picture of any size costs one pass. For uint8 maps
-that is exact, ties at half weight; for floats `auc_bound` says how far the exact area can lie from the given one.
+that is exact, ties at half weight; for floats `auc_bound` limits how far the exact area can lie from it.
 
 Empty masks: where nothing was tampered with, F1, IoU and AUC are not defined. `Empty.SKIP` (the default) leaves such
 pictures out, `ONE` counts F1 and IoU as 1 where nothing was marked either and 0 otherwise, `ZERO` counts 0.
@@ -156,7 +156,7 @@ def auc(histogram: Any) -> float:
 def auc_bound(histogram: Any) -> float:
     """How far the area of the unrounded scores can lie from `auc`: half the pairs that share a level.
 
-    0 where no two pixels of different truth fall on one level. For uint8 maps the area is exact whatever this says.
+    0 where no two pixels of different truth fall on one level. For uint8 maps the area is exact in any case.
 
     >>> auc_bound(histograms([[0.9, 0.3], [0.3, 0.1]], [[True, True], [False, False]]))
     0.125

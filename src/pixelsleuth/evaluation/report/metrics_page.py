@@ -16,7 +16,7 @@ from pixelsleuth.core.io import write_text
 from pixelsleuth.data.left_out import sentence_of
 from pixelsleuth.evaluation.figures import Frame
 from pixelsleuth.evaluation.pictures import Pictures
-from pixelsleuth.evaluation.predictions import Row, read_rows
+from pixelsleuth.evaluation.predictions import LOG, Row, read_rows
 from pixelsleuth.evaluation.protocols import Protocol
 from pixelsleuth.evaluation.report.curves import plots_of
 from pixelsleuth.evaluation.report.gallery import examples_of
@@ -63,7 +63,7 @@ def write_report(folder: Path, pictures: Pictures) -> Path:
     protocol = Protocol(**fields)
     rows: dict[tuple[str, str], list[Row]] = {}
     judged = {index for index, _ in pictures}
-    for row in read_rows(folder / "predictions.jsonl"):
+    for row in read_rows(folder / LOG):
         if row["condition"] == "clean" and row["index"] in judged:
             rows.setdefault((row["model"], row["version"]), []).append(row)
     frames = [Frame(rows.get((model["name"], model["version"]), [])) for model in result["models"]]

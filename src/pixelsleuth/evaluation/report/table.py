@@ -16,7 +16,7 @@ MAIN = {
     "pixel_f1": "Pixel F1",
     "pixel_iou": "Pixel IoU",
 }
-"""Three that say whether the label is right, two that say whether the place is."""
+"""Three figures of the label, two of the place."""
 WITH_INTERVALS = 3
 """Up to so many detectors and conditions each get a table of their own, with intervals; more share one."""
 WIDE = 240
