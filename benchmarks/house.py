@@ -78,7 +78,7 @@ def circles(arrows: Mapping[str, Iterable[str]]) -> list[list[str]]:
     order: dict[str, int] = {}
     lowest: dict[str, int] = {}
     stack: list[str] = []
-    found: list[list[str]] = []
+    rings: list[list[str]] = []
 
     def visit(module: str) -> None:
         order[module] = lowest[module] = len(order)
@@ -91,13 +91,13 @@ def circles(arrows: Mapping[str, Iterable[str]]) -> list[list[str]]:
         if lowest[module] == order[module]:
             start = stack.index(module)
             if len(stack) - start > 1:
-                found.append(sorted(stack[start:]))
+                rings.append(sorted(stack[start:]))
             del stack[start:]
 
     for module in arrows:
         if module not in order:
             visit(module)
-    return found
+    return rings
 
 
 def inner_arrows(arrows: Mapping[str, Mapping[str, int]]) -> list[str]:

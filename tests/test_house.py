@@ -151,10 +151,10 @@ def test_help_answers_before_anything_heavy_is_imported() -> None:
     assert not heavy & set(loaded)
 
 
-def test_the_version_is_told_once_and_the_same_everywhere() -> None:
-    told = run_python("import pixelsleuth; print(pixelsleuth.__version__)").strip()
-    assert told == PYPROJECT["project"]["version"]
-    assert f"## {told}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+def test_the_version_is_the_same_everywhere() -> None:
+    version = run_python("import pixelsleuth; print(pixelsleuth.__version__)").strip()
+    assert version == PYPROJECT["project"]["version"]
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_a_plain_install_asks_for_no_torch() -> None:
@@ -185,19 +185,19 @@ def pinned() -> dict[str, str]:
 
 def required_with(*extras: str) -> set[str]:
     """Names of all direct and transitive requirements of the installed pixelsleuth with these extras."""
-    found: set[tuple[str, str]] = set()
+    required: set[tuple[str, str]] = set()
     pending = [("pixelsleuth", extra) for extra in ("", *extras)]
     while pending:
         name, extra = pending.pop()
-        if (name, extra) in found:
+        if (name, extra) in required:
             continue
-        found.add((name, extra))
+        required.add((name, extra))
         for text in metadata.requires(name) or ():
             requirement = Requirement(text)
             if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
                 other = canonicalize_name(requirement.name)
-                pending.extend((other, wanted) for wanted in ("", *requirement.extras))
-    return {name for name, _ in found} - {"pixelsleuth"}
+                pending.extend((other, its_extra) for its_extra in ("", *requirement.extras))
+    return {name for name, _ in required} - {"pixelsleuth"}
 
 
 def test_every_requirement_of_the_tests_is_pinned() -> None:
@@ -213,8 +213,8 @@ EXTRAS = sorted(PYPROJECT["project"]["optional-dependencies"])
 
 def direct(extra: str) -> list[Requirement]:
     """What an extra asks for itself, without the other extras that it takes in."""
-    asked = map(Requirement, PYPROJECT["project"]["optional-dependencies"][extra])
-    return [requirement for requirement in asked if requirement.name != "pixelsleuth"]
+    requirements = map(Requirement, PYPROJECT["project"]["optional-dependencies"][extra])
+    return [requirement for requirement in requirements if requirement.name != "pixelsleuth"]
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
@@ -229,7 +229,7 @@ def test_every_extra_resolves_against_the_constraints(extra: str) -> None:
         *(Requirement(text).extras for text in PYPROJECT["project"]["optional-dependencies"][extra])
     )
     assert not wrong
-    assert named <= {*EXTRAS, *(name for one in direct(extra) for name in one.extras)}
+    assert named <= {*EXTRAS, *(name for requirement in direct(extra) for name in requirement.extras)}
 
 
 def test_what_is_installed_of_the_pins_asks_for_nothing_that_another_pin_forbids() -> None:
