@@ -165,34 +165,14 @@ def test_cocoglide_of_the_hub(build):
 
 # Manifests
 
+COLUMNS = ("path", "label", "mask", "source", "group", "split", "iso")
 ROWS = [
-    {
-        "path": "a.png",
-        "label": "real",
-        "mask": "",
-        "source": "camera",
-        "group": "g1",
-        "split": "train",
-        "iso": "100",
-    },
-    {
-        "path": "deep/b.png",
-        "label": "tampered",
-        "mask": "m/b.png",
-        "source": "",
-        "group": "g1",
-        "split": "eval",
-        "iso": "",
-    },
-    {
-        "path": "c.png",
-        "label": "Full Synthetic",
-        "mask": "",
-        "source": "",
-        "group": "",
-        "split": "train",
-        "iso": "",
-    },
+    dict(zip(COLUMNS, row, strict=True))
+    for row in (
+        ("a.png", "real", "", "camera", "g1", "train", "100"),
+        ("deep/b.png", "tampered", "m/b.png", "", "g1", "eval", ""),
+        ("c.png", "Full Synthetic", "", "", "", "train", ""),
+    )
 ]
 
 
