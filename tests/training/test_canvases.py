@@ -1,6 +1,5 @@
 """Groups are never split, evaluation groups are never trained on, and every class gets the same treatment."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +15,11 @@ from pixelsleuth.data.sample import Sample, hold_out, without_groups_of
 from pixelsleuth.errors import UsageError
 from pixelsleuth.forge.autoencoders import FILES, Autoencoder, load_autoencoder, regenerate, write_aligned
 from pixelsleuth.forge.hard import HARD
+from pixelsleuth.training.compact.fit import weights_of
 from pixelsleuth.training.compact.mixture import REAL, SYNTHETIC, TAMPERED, Canvas, Mixture, load_aligned
 from pixelsleuth.training.compact.settings import Steps
 from pixelsleuth.training.compact.train_branches import batch_of, train_branch
+from pixelsleuth.training.run.log import read_log
 
 
 @pytest.fixture(scope="module")
@@ -149,22 +150,20 @@ def test_weights_of_another_autoencoder_are_refused(tmp_path: Path) -> None:
 def test_a_branch_that_was_stopped_goes_on_to_the_same_weights(
     name: str, mixture: Mixture, tmp_path: Path
 ) -> None:
-    whole, broken = tmp_path / "whole/checkpoint.pt", tmp_path / "broken/checkpoint.pt"
-    for path in (whole, broken):
-        path.parent.mkdir()
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
     train_branch(name, mixture, whole, Steps(4, 2), every=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pixelsleuth.training.compact.train_branches.batch_of", _stops_at(3))
         with pytest.raises(KeyboardInterrupt):
             train_branch(name, mixture, broken, Steps(4, 2), every=2)
-    with (broken.parent / "log.jsonl").open("a") as log:  # as if it had been killed before the checkpoint
-        log.write('{"stage": "checkpoint", "step": 3, "loss": 9}\n{"st')
     train_branch(name, mixture, broken, Steps(4, 2), every=1)
-    states = [torch.load(path, weights_only=True)["model"] for path in (whole, broken)]
+    states = [weights_of(folder) for folder in (whole, broken)]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-    lines = [json.loads(line) for line in (broken.parent / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 3, 4]
-    assert lines[-1]["loss"] < 9
+    logs = [read_log(folder / "log.jsonl") for folder in (whole, broken)]
+    assert [line["step"] for line in logs[1]] == [1, 2, 3, 4]
+    assert [line["loss"] for line in logs[0]] == [line["loss"] for line in logs[1]]
+    with pytest.raises(UsageError, match="steps differ"):
+        train_branch(name, mixture, broken, Steps(5, 2))
 
 
 def _stops_at(number: int) -> Callable[..., list[Canvas]]:

@@ -26,6 +26,7 @@ from pixelsleuth.models.backbones.efficientnet import load_lite
 from pixelsleuth.models.compact.compact_sida import CompactSida
 from pixelsleuth.models.compact.forensic import ForensicEncoder
 from pixelsleuth.models.compact.onnx_graphs import export_graphs
+from pixelsleuth.training.compact.fit import weights_of
 from pixelsleuth.training.compact.mixture import TAMPERED, Canvas, Mixture, load_aligned
 from pixelsleuth.training.compact.settings import CompactRecipe
 from pixelsleuth.training.compact.train_branches import BRANCHES
@@ -56,8 +57,7 @@ def load_encoder(recipe: CompactRecipe, branches: Collection[str] = tuple(BRANCH
     encoder = ForensicEncoder()
     encoder.lite = load_lite(Path(recipe.lite))
     for name in branches:
-        state = torch.load(recipe.folder(name) / "checkpoint.pt", weights_only=True)
-        getattr(encoder, name).load_state_dict(state["model"])
+        getattr(encoder, name).load_state_dict(weights_of(recipe.folder(name)))
     return encoder.eval()
 
 

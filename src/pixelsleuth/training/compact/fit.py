@@ -1,12 +1,13 @@
-"""The training loop of the compact recipe: it counts steps and resumes from its last checkpoint to the same weights."""
+"""Networks of the compact recipe on the training loop: each step's loss depends on its number alone.
+
+A training that was killed resumes from its last checkpoint and ends with the same weights.
+"""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,87 +15,92 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pixelsleuth.core.io import read_json_lines, replaced, write_text
-from pixelsleuth.core.progress import progress
+from pixelsleuth.errors import UsageError
 from pixelsleuth.training.compact.settings import Steps
+from pixelsleuth.training.run.checkpoints import Keeper, moments, restore_moments
+from pixelsleuth.training.run.feed import Numbered
+from pixelsleuth.training.run.loop import Loop, Parts, Step, Taken
+from pixelsleuth.training.run.settings import Checkpoints
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """`steps` steps of AdamW: a linear warmup of `warmup` steps to the rate `peak`, then a cosine to zero. A line of
-    the log and a checkpoint every `every` steps and at the end."""
+class FitStep(Step):
+    """AdamW on all parameters of `model`: a linear warmup of `warmup` steps to the rate, then a cosine to zero.
 
-    steps: int
-    peak: float
-    warmup: int
-    decay: float
-    every: int
+    Args:
+        model: what learns; its buffers are kept with it.
+        loss_of: the loss of a step by its number, counted from 0.
+        how: steps, batch and peak rate.
+        figures: what is measured between steps.
+    """
+
+    def __init__(
+        self, model: nn.Module, loss_of: Callable[[int], Tensor], how: Steps, *, warmup: int, decay: float,
+        figures: Callable[[], dict[str, float]],
+    ) -> None:  # fmt: skip
+        self.model, self.loss_of, self.how, self.warmup, self.figures = model, loss_of, how, warmup, figures
+        self.learning = dict(model.named_parameters())
+        self.optimiser = torch.optim.AdamW(list(self.learning.values()), how.rate, weight_decay=decay)
+        self.feed = Numbered(int)
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        cosine = 0.5 + 0.5 * math.cos(math.pi * step / self.steps)
-        return self.peak * min(1.0, (step + 1) / self.warmup) * cosine + 1e-6
+        """The learning rate of a step."""
+        cosine = 0.5 + 0.5 * math.cos(math.pi * step / self.how.steps)
+        return self.how.rate * min(1.0, (step + 1) / self.warmup) * cosine + 1e-6
+
+    def take(self, batch: int) -> Taken:
+        """One step of the optimiser; the batch is the step's number."""
+        rate = self.rate_at(batch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(batch)  # of dropout
+        loss = self.loss_of(batch)
+        self.optimiser.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(list(self.learning.values()), 1.0)
+        self.optimiser.step()
+        figures = {"loss": loss.item(), "gradient_norm": float(norm), "learning_rate": rate}
+        return Taken(figures, self.how.batch)
+
+    def validate(self, step: int) -> dict[str, float]:
+        """The figures."""
+        del step
+        return self.figures()
+
+    def state(self) -> tuple[Parts, dict[str, Any]]:
+        """Weights, buffers and moments."""
+        parts = {"trained": self.model.state_dict(), "optimiser": moments(self.optimiser, self.learning)}
+        return parts, {}
+
+    def restore(self, parts: Parts, facts: Mapping[str, Any]) -> None:
+        """Put back what `state` gave."""
+        del facts
+        self.model.load_state_dict(parts["trained"])
+        restore_moments(self.optimiser, self.learning, parts["optimiser"])
 
 
-def head_schedule(how: Steps) -> Schedule:
-    """The schedule of a head on stored features, with eight lines of log."""
-    return Schedule(how.steps, how.rate, warmup=50, decay=0.02, every=max(1, how.steps // 8))
+def fit(
+    model: nn.Module, loss_of: Callable[[int], Tensor], how: Steps, out: Path, *, warmup: int = 50,
+    decay: float = 0.02, every: int = 0, figures: Callable[[], dict[str, float]] | None = None,
+) -> None:  # fmt: skip
+    """Train all parameters of `model` in the folder `out`, with a checkpoint every `every` steps (0: eight in all).
 
-
-def fit_steps(
-    model: nn.Module,
-    parameters: Sequence[nn.Parameter],
-    loss_of: Callable[[int], Tensor],
-    schedule: Schedule,
-    checkpoint: Path,
-    *,
-    figures: Callable[[], dict[str, Any]] = dict,
-) -> None:
-    """Fit `parameters` of `model` to the loss of each step's batch, resuming from `checkpoint` where it exists.
-
-    `loss_of` gets the step's number and must depend on nothing else, so that a run that was killed ends with the same
-    weights. Lines go to `log.jsonl` beside the checkpoint: its name, the step, the mean loss since the last line, the
-    seconds of this run, and what `figures` gives.
+    `figures` are measured at each checkpoint and written to `validation.jsonl`.
     """
-    optimiser = torch.optim.AdamW(parameters, schedule.peak, weight_decay=schedule.decay)
-    log = checkpoint.parent / "log.jsonl"
-    first, losses, began = 0, [], time.monotonic()
-    if checkpoint.is_file():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        first = state["step"]
-    forget_lines(log, checkpoint.stem, first)
-    with progress(f"{checkpoint.parent.name}/{checkpoint.stem}", schedule.steps, done=first) as bar:
-        for step in range(first, schedule.steps):
-            for group in optimiser.param_groups:
-                group["lr"] = schedule.rate_at(step)
-            torch.manual_seed(step)  # of dropout
-            loss = loss_of(step)
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            losses.append(loss.item())
-            bar()
-            if (step + 1) % schedule.every and step + 1 < schedule.steps:
-                continue
-            line = {"stage": checkpoint.stem, "step": step + 1, "of": schedule.steps}
-            line |= {"loss": round(float(np.mean(losses)), 4), "seconds": round(time.monotonic() - began, 1)}
-            with log.open("a") as lines:
-                lines.write(json.dumps(line | figures()) + "\n")
-            losses = []
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
-            with replaced(checkpoint) as part:
-                torch.save(state, part)
+    out.mkdir(parents=True, exist_ok=True)
+    every = every or max(1, how.steps // 8)
+    loop = Loop(
+        out, steps=how.steps, checkpoints=Checkpoints(every=every, keep=1), resume=True,
+        facts={"config": dataclasses.asdict(how), "data": ""}, validate_every=every if figures else 0,
+    )  # fmt: skip
+    loop.run(FitStep(model, loss_of, how, warmup=warmup, decay=decay, figures=figures or dict))
 
 
-def forget_lines(log: Path, stage: str, step: int) -> None:
-    """Remove the lines of a stage behind `step`: they are written again."""
-    if log.is_file():
-        lines = [line for _, line in read_json_lines(log)]
-        kept = [line for line in lines if line.get("stage", stage) != stage or line["step"] <= step]
-        write_text(log, "".join(json.dumps(line) + "\n" for line in kept))
+def weights_of(out: Path) -> dict[str, Tensor]:
+    """The weights and buffers that `fit` left in `out`. Raises UsageError where it left none."""
+    stored = Keeper(out / "checkpoints", keep=1).last()
+    if stored is None:
+        raise UsageError(f"{out} holds no checkpoint: remove that folder, so that it is trained again.")
+    return stored[1]["trained"]
 
 
 def rows_at(step: int, rows: np.ndarray, batch: int) -> np.ndarray:

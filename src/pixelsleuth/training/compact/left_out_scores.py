@@ -31,9 +31,10 @@ from pixelsleuth.data.equalise import EVALUATION, Draw, equalise, random_for
 from pixelsleuth.data.picture_cache import CachedPicture, load_cache
 from pixelsleuth.models.compact.compact_sida import CLS_AT, PROMPT, CompactSida
 from pixelsleuth.training.compact.feature_shards import Views, keep_whole_lines
+from pixelsleuth.training.compact.fit import weights_of
 from pixelsleuth.training.compact.mixture import REAL, TAMPERED, Mixture, load_aligned
 from pixelsleuth.training.compact.settings import CompactRecipe
-from pixelsleuth.training.compact.train_language import load_model
+from pixelsleuth.training.compact.train_language import learning_parts, load_model
 from pixelsleuth.training.compact.whole_head import load_heads
 
 KINDS = {
@@ -122,8 +123,7 @@ class Judge:
         self.models: dict[int, CompactSida] = {}
         for fold in self.heads:
             model = load_model(recipe)
-            state = torch.load(recipe.folder("folds") / f"fold-{fold}.pt", weights_only=True)
-            model.load_state_dict(state["model"])
+            learning_parts(model).load_state_dict(weights_of(recipe.folder("folds") / f"fold-{fold}"))
             self.models[fold] = model.eval()
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from pixelsleuth.data.picture_cache import load_cache
 from pixelsleuth.models.compact.views import LocalBranch, RepeatBranch
 from pixelsleuth.models.mask_losses import dice_loss
-from pixelsleuth.training.compact.fit import Schedule, fit_steps
+from pixelsleuth.training.compact.fit import fit
 from pixelsleuth.training.compact.mixture import Canvas, Mixture, load_aligned
 from pixelsleuth.training.compact.settings import CompactRecipe, Steps
 
@@ -25,13 +25,12 @@ OPERATIONS = {"repeat": {"copy-move": 0.8, "splice": 0.2}}
 ALIGNED = 0.3
 """Share of autoencoder fakes among synthetic canvases."""
 EVERY = 100
-"""Steps between lines of the log."""
+"""Steps between checkpoints."""
 
 
 def branch_stage(recipe: CompactRecipe, name: str) -> None:
     """Train the branch `name` (`local` or `repeat`) into its folder."""
     out = recipe.folder(name)
-    out.mkdir(parents=True, exist_ok=True)
     pictures = load_cache(recipe.folder("cache"))
     mixture = Mixture(
         [picture for picture in pictures if picture.fold >= 0 and not picture.unseen],
@@ -40,14 +39,14 @@ def branch_stage(recipe: CompactRecipe, name: str) -> None:
         operations=OPERATIONS.get(name),
     )
     start = None if recipe.start == "none" else Path(recipe.start)
-    train_branch(name, mixture, out / "checkpoint.pt", getattr(recipe, name), start)
+    train_branch(name, mixture, out, getattr(recipe, name), start)
     (out / "finished").touch()
 
 
 def train_branch(
-    name: str, mixture: Mixture, checkpoint: Path, how: Steps, start: Path | None = None, every: int = EVERY
+    name: str, mixture: Mixture, out: Path, how: Steps, start: Path | None = None, every: int = EVERY
 ) -> None:
-    """Train a branch for the steps of `how`, resuming from `checkpoint`; `start` is a compact model.safetensors."""
+    """Train a branch in the folder `out`; `start` is a compact model.safetensors whose branch is trained on."""
     torch.manual_seed(0)
     model = BRANCHES[name]()
     if start is not None:
@@ -59,8 +58,7 @@ def train_branch(
         _, logits = model(pictures)
         return mask_loss(logits[:, :1], F.adaptive_avg_pool2d(masks, logits.shape[-2:]))
 
-    schedule = Schedule(how.steps, how.rate, warmup=100, decay=1e-4, every=every)
-    fit_steps(model, list(model.parameters()), loss_of, schedule, checkpoint)
+    fit(model, loss_of, how, out, warmup=100, decay=1e-4, every=every)
 
 
 def batch_of(mixture: Mixture, name: str, step: int, size: int) -> list[Canvas]:

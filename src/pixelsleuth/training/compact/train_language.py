@@ -26,7 +26,7 @@ from pixelsleuth.models.compact.compact_sida import (
 from pixelsleuth.models.compact.forensic import ForensicEncoder
 from pixelsleuth.models.sida_core import Answer, QueryMaskDecoder
 from pixelsleuth.training.compact.feature_shards import CHUNK, Features, load_features
-from pixelsleuth.training.compact.fit import fit_steps, head_schedule, rows_at
+from pixelsleuth.training.compact.fit import fit, rows_at
 from pixelsleuth.training.compact.mixture import TAMPERED
 from pixelsleuth.training.compact.settings import CompactRecipe, Steps
 from pixelsleuth.training.compact.train_masks import dense_batch, masks_loss, pixel_f1
@@ -43,24 +43,22 @@ WATCHED = 256
 
 
 def fold_stage(recipe: CompactRecipe) -> None:
-    """Train the class once without each fold; leaves `folds/fold-N.pt`."""
+    """Train the class once without each fold, each in `folds/fold-N`."""
     out = recipe.folder("folds")
-    out.mkdir(parents=True, exist_ok=True)
     features, rows = usable_features(recipe)
     add_tokens(load_model(recipe).encoder, features, dense=False)
     for fold in sorted(set(features.folds.tolist())):
-        train_classes(load_model(recipe), features, rows, fold, out / f"fold-{fold}.pt", recipe.folds)
+        train_classes(load_model(recipe), features, rows, fold, out / f"fold-{fold}", recipe.folds)
     (out / "finished").touch()
 
 
 def language_stage(recipe: CompactRecipe) -> None:
     """Train class, mask and text on all sources; leaves a compact checkpoint in `compact`."""
     out = recipe.folder("compact")
-    out.mkdir(parents=True, exist_ok=True)
     features, rows = usable_features(recipe)
     model = load_model(recipe)
     add_tokens(model.encoder, features, dense=True)
-    train_all(model, features, rows, out / "full.pt", recipe.language)
+    train_all(model, features, rows, out, recipe.language)
     everyone, _ = load_heads(recipe.folder("whole"))
     model.encoder.whole.load_state_dict(everyone.state_dict())
     save_compact(model, out)
@@ -160,20 +158,19 @@ def class_figures(model: CompactSida, features: Features, rows: np.ndarray) -> d
     return {name: round(value, 4) for name, value in figures.items()}
 
 
-def released(model: CompactSida) -> list[nn.Parameter]:
-    """The parameters behind the dense features and the whole head; all others are frozen."""
+def learning_parts(model: CompactSida) -> nn.ModuleDict:
+    """What learns: the modules behind the dense features and the whole head. All others are frozen."""
     model.requires_grad_(False)
-    parts = [model.encoder.grid_token, model.encoder.summary, model.sida]
-    for part in parts:
-        part.requires_grad_(True)
-    return [p for part in parts for p in part.parameters()]
+    encoder = model.encoder
+    parts = {"grid_token": encoder.grid_token, "summary": encoder.summary, "sida": model.sida}
+    return nn.ModuleDict(parts).requires_grad_(True)
 
 
 def train_classes(
-    model: CompactSida, features: Features, rows: np.ndarray, fold: int, checkpoint: Path, how: Steps
+    model: CompactSida, features: Features, rows: np.ndarray, fold: int, out: Path, how: Steps
 ) -> None:
     """Train the class alone on the `rows` of other folds; the log's figures are those of the fold left out."""
-    parameters = released(model)
+    parts = learning_parts(model)
     labels, outside = torch.from_numpy(features.labels), features.folds[rows] == fold
 
     def loss_of(step: int) -> Tensor:
@@ -181,15 +178,12 @@ def train_classes(
         chosen = rows_at(step, rows[~outside], how.batch)
         return class_loss(classes_batch(model, features, chosen), labels[chosen])
 
-    def figures() -> dict[str, float]:
-        return class_figures(model, features, rows[outside])
-
-    fit_steps(model, parameters, loss_of, head_schedule(how), checkpoint, figures=figures)
+    fit(parts, loss_of, how, out, figures=lambda: class_figures(model, features, rows[outside]))
 
 
-def train_all(model: CompactSida, features: Features, rows: np.ndarray, checkpoint: Path, how: Steps) -> None:
+def train_all(model: CompactSida, features: Features, rows: np.ndarray, out: Path, how: Steps) -> None:
     """Train text, class and mask at once (equation 6)."""
-    parameters = released(model)
+    parts = learning_parts(model)
     ids, targets, seg_at = target_rows(features.records)
     labels = torch.from_numpy(features.labels)
 
@@ -216,5 +210,5 @@ def train_all(model: CompactSida, features: Features, rows: np.ndarray, checkpoi
         mask_and_words = {"f1": round(float(np.mean(f1)), 4), "words": round(float(words), 4)}
         return classes | mask_and_words
 
-    fit_steps(model, parameters, loss_of, head_schedule(how), checkpoint, figures=figures)
+    fit(parts, loss_of, how, out, figures=figures)
     model.eval()

@@ -15,7 +15,7 @@ from pixelsleuth.data.picture_cache import load_cache
 from pixelsleuth.models.compact.forensic import ForensicEncoder
 from pixelsleuth.models.mask_losses import dice_loss
 from pixelsleuth.training.compact.feature_shards import CHUNK, Features, load_encoder, load_features
-from pixelsleuth.training.compact.fit import fit_steps, head_schedule, rows_at
+from pixelsleuth.training.compact.fit import fit, rows_at
 from pixelsleuth.training.compact.mixture import TAMPERED
 from pixelsleuth.training.compact.settings import CompactRecipe
 
@@ -27,7 +27,6 @@ def mask_stage(recipe: CompactRecipe) -> None:
     """Train `shallow`, `mix` and `plain_mask` of the encoder and leave it as `masks/encoder.pt`."""
     torch.manual_seed(0)
     out = recipe.folder("masks")
-    out.mkdir(parents=True, exist_ok=True)
     unseen = {picture.source for picture in load_cache(recipe.folder("cache")) if picture.unseen}
     features = load_features(recipe.shards)
     encoder = load_encoder(recipe)
@@ -44,10 +43,7 @@ def mask_stage(recipe: CompactRecipe) -> None:
         logits = encoder.plain_mask(dense_batch(encoder, features, chosen))
         return masks_loss(logits, features.batch("mask", chosen), labels[chosen])
 
-    fit_steps(
-        learning, list(learning.parameters()), loss_of, head_schedule(recipe.masks), out / "fit.pt",
-        figures=lambda: mask_figures(encoder, features, rows[held]),
-    )  # fmt: skip
+    fit(learning, loss_of, recipe.masks, out, figures=lambda: mask_figures(encoder, features, rows[held]))
     with replaced(out / "encoder.pt") as part:
         torch.save(encoder.eval().state_dict(), part)
 
