@@ -140,7 +140,7 @@ def test_train_counts_before_it_begins_what_needs_no_decoding(manifest: Path, tm
     pytest.importorskip("torch")
     from pixelsleuth.training.run.data import gather
     from pixelsleuth.training.sida.settings import read_settings
-    from pixelsleuth.training.vlm.examples import read_samples
+    from pixelsleuth.training.vlm.training_examples import read_samples
 
     own = [f"data={manifest}", f"out={tmp_path / 'out'}"]
     material = gather(read_settings(ROOT / "recipes" / "tiny.yaml", own))
@@ -155,7 +155,7 @@ def test_what_train_reads_is_told_on_standard_error(
     manifest: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch")
-    from pixelsleuth.training.vlm.examples import read_samples
+    from pixelsleuth.training.vlm.training_examples import read_samples
 
     read_samples(manifest)
     assert f"3 x {OUTSIDE}" in capfd.readouterr().err

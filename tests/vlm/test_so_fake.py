@@ -21,13 +21,14 @@ from pixelsleuth.models.so_fake_r1.detector import Settings, SoFakeDetector, rea
 from pixelsleuth.models.so_fake_r1.policy import Completion, Policy, load_policy
 from pixelsleuth.models.so_fake_r1.segmenter import Segmenter, load_segmenter
 from pixelsleuth.pictures.images import open_picture
-from pixelsleuth.training.vlm.tiny import make_policy
+from pixelsleuth.training.vlm.tiny import PolicySize, make_policy
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("qwen")
-    make_policy(path, ["Odd light."], size={"width": 32, "vision_width": 32, "layers": 1, "vision_layers": 1})
+    size = PolicySize({"hidden_size": 32, "num_hidden_layers": 1}, {"hidden_size": 32, "depth": 1})
+    make_policy(path, ["Odd light."], size=size)
     return path
 
 

@@ -23,11 +23,14 @@ from pixelsleuth.models.fakevlm.engine import load_engine
 from pixelsleuth.models.so_fake_r1.rewards import Truth
 from pixelsleuth.training import recipe as recipes
 from pixelsleuth.training.vlm import fakevlm
-from pixelsleuth.training.vlm.examples import Example, box_of, load_example, read_samples
 from pixelsleuth.training.vlm.supervised import IGNORED
+from pixelsleuth.training.vlm.training_examples import Example, box_of, load_example, read_samples
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = {"width": 32, "vision_width": 32, "layers": 1, "vision_layers": 1}
+SMALL = {
+    "text_config": {"hidden_size": 32, "num_hidden_layers": 1},
+    "vision_config": {"hidden_size": 32, "depth": 1},
+}
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +92,8 @@ def test_only_the_answer_is_learnt(llava_folder: Path, prompt: str) -> None:
     learnt = item["labels"] != IGNORED
     text = engine.tokenizer.decode(item["input_ids"][learnt])
     assert text == "This is a fake image. Six fingers on one hand.</s>"
-    told = engine.tokenizer.decode(item["input_ids"][~learnt])
-    assert ("USER" in told) == (prompt == "roles")
+    asked_with = engine.tokenizer.decode(item["input_ids"][~learnt])
+    assert ("USER" in asked_with) == (prompt == "roles")
     assert int((item["input_ids"] == engine.image_id).sum()) == engine.patches
 
 
@@ -105,9 +108,9 @@ def test_fakevlm_trains_by_a_recipe_and_check_takes_what_it_leaves(
 ) -> None:
     out = tmp_path / "out"
     overrides = [
-        f"data={manifest}", f"out={out}", f"start={llava_folder}", "prompt=raw", "pictures=6", "training.steps=25",
-        "training.batch=6", "training.learning_rate=1e-2", "training.accumulate=1", "training.save_every=20",
-        f"lora.rank={rank}",
+        f"data={manifest}", f"out={out}", f"start={llava_folder}", "prompt=raw", "pictures=6", "training.max_steps=25",
+        "training.per_device_train_batch_size=6", "training.learning_rate=1e-2", "training.save_steps=20",
+        "training.gradient_accumulation_steps=1", f"lora={{r: {rank}}}" if rank else "lora=",
     ]  # fmt: skip
     recipe = ROOT / "recipes/fakevlm" / ("lora.yaml" if rank else "full.yaml")
     model = recipes.carry_out(recipe, overrides)
@@ -142,16 +145,16 @@ def test_so_fake_r1_trains_logs_each_reward_resumes_and_check_takes_it(
     out = tmp_path / "r1"
     settings = [
         f"data={manifest}", f"out={out}", "pictures=6", "sft_pictures=6", f"random={json.dumps(SMALL)}",
-        "sft.steps=4", "sft.batch=6", "grpo_pictures=4", "grpo.group=4", "grpo.pictures_a_step=2",
-        "grpo.max_completion_length=12", "grpo.save_every=1", "grpo.show_every=1",
+        "sft.max_steps=4", "sft.per_device_train_batch_size=6", "grpo_pictures=4", "grpo.num_generations=4",
+        "grpo.per_device_train_batch_size=8", "grpo.max_completion_length=12", "grpo.save_steps=1", "grpo.show_every=1",
     ]  # fmt: skip
     recipe = ROOT / "recipes/so_fake_r1/tiny.yaml"
-    result = CliRunner().invoke(main, ["train", str(recipe), *settings, "grpo.steps=3"])
+    result = CliRunner().invoke(main, ["train", str(recipe), *settings, "grpo.max_steps=3"])
     assert result.exit_code == 0, result.output
     assert f"pixelsleuth check --model {out / 'model'}" in result.output
     first = lines(out / "log.jsonl")
     shutil.rmtree(out / "checkpoints/grpo/checkpoint-3")  # as if it had been killed behind step 2
-    model = recipes.carry_out(recipe, [*settings, "grpo.steps=3"], resume=True)
+    model = recipes.carry_out(recipe, [*settings, "grpo.max_steps=3"], resume=True)
     log = lines(out / "log.jsonl")
     assert [line["step"] for line in log] == [1, 2, 3]
     assert log[:2] == first[:2]
@@ -177,22 +180,28 @@ def test_so_fake_r1_trains_logs_each_reward_resumes_and_check_takes_it(
 
 
 @pytest.mark.parametrize(
-    "overrides, told",
+    "overrides, message",
     [
-        (["grpo.klass=1"], "klass"),
+        (["grpo.klass=1"], "no setting grpo.klass; it may be any field of GRPOConfig"),
         (["nonsense"], "key=value"),
         (["grpo.rewards={klass: 1}"], "klass"),
-        (["grpo.group=1"], "group"),
-        (["sft.steps=many"], "steps"),
-        (["sft={stpes: 3}"], "did you mean steps"),
+        (["grpo.num_generations=1"], "grpo cannot be used .*at least 2 generations"),
+        (["grpo.group=8"], "no setting grpo.group; did you mean grpo.num_generations"),
+        (["grpo.output_dir=x"], "no setting grpo.output_dir"),
+        (["grpo.show_every=-1"], "grpo.show_every is -1: it must be at least 0"),
+        (["sft.max_steps=many"], "sft.max_steps is 'many': it must be a whole number"),
+        (["sft={max_stpes: 3}"], "did you mean sft.max_steps"),
+        (["sft.lr_scheduler_type=cosin"], "sft cannot be used .*cosin"),
+        (["lora={rank: 3}"], "no setting lora.rank; did you mean lora.r?"),
+        (["random.text_config.width=3"], "no setting random.text_config.width"),
         (["data=nowhere.csv"], "nowhere.csv"),
         (["out="], "names no out"),
     ],
 )
 def test_what_is_wrong_in_a_recipe_is_told_before_anything_is_trained(
-    overrides: list[str], told: str, manifest: Path, tmp_path: Path
+    overrides: list[str], message: str, manifest: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         recipes.carry_out(
             ROOT / "recipes/so_fake_r1/tiny.yaml", [f"data={manifest}", f"out={tmp_path / 'out'}", *overrides]
         )
@@ -201,10 +210,17 @@ def test_what_is_wrong_in_a_recipe_is_told_before_anything_is_trained(
 
 def test_a_dry_run_shows_the_settings_and_trains_nothing(manifest: Path, tmp_path: Path) -> None:
     recipe = str(ROOT / "recipes/so_fake_r1/7b.yaml")
-    arguments = ["train", recipe, f"data={manifest}", f"out={tmp_path / 'out'}", "grpo.group=4", "--dry-run"]
+    arguments = [
+        "train",
+        recipe,
+        f"data={manifest}",
+        f"out={tmp_path / 'out'}",
+        "grpo.num_generations=4",
+        "--dry-run",
+    ]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    assert "group: 4" in result.output
+    assert "num_generations: 4" in result.output
     assert not (tmp_path / "out").exists()
 
 

@@ -22,7 +22,7 @@ KINDS = {
     "compact": "pixelsleuth.training.compact.all_stages",
     "baseline": "pixelsleuth.training.baselines",
     "fakevlm": "pixelsleuth.training.vlm.fakevlm",
-    "so_fake_r1": "pixelsleuth.training.vlm.so_fake",
+    "so_fake_r1": "pixelsleuth.training.vlm.so_fake_r1",
 }
 """`kind:` of a recipe, and the module that trains it."""
 

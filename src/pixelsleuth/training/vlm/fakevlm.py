@@ -2,7 +2,7 @@
 
 As published: every weight is trained, the vision tower too (`vision: true`), two epochs, 2e-5 with 3 % warmup and a
 cosine, a global batch of 256. The published code trains with LLaVA's roles around the question and evaluates without
-them; `prompt` chooses (`roles`, `raw`), and `check` always asks without.
+them; `prompt` chooses (`roles`, `raw`), and `check` always asks without roles.
 
 Run: `pixelsleuth train recipes/fakevlm/full.yaml data=FakeClue/ out=runs/fakevlm`
 """
@@ -11,41 +11,49 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
+from pixelsleuth.core.settings import fill
 from pixelsleuth.core.verdict import Label
-from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.fakevlm.answers import QUESTION, read
 from pixelsleuth.models.fakevlm.engine import FakeVlmEngine, load_engine
-from pixelsleuth.training.vlm.examples import Example, Examples, read_samples
-from pixelsleuth.training.vlm.settings import begin, settings, shown
-from pixelsleuth.training.vlm.supervised import item, merged, require_text_model, train, with_lora
+from pixelsleuth.training.vlm.settings import VlmSettings
+from pixelsleuth.training.vlm.supervised import (
+    end_token,
+    item,
+    lora_config,
+    merged,
+    train,
+    training_arguments,
+    with_lora,
+)
+from pixelsleuth.training.vlm.training_examples import Example, Examples
 
-RECIPE = {
-    "kind": "fakevlm",
-    "data": "",
-    "out": "",
-    "reader": None,
-    "split": None,
-    "allow_outside": False,
-    "pictures": 0,
-    "equalise": True,
-    "seed": 0,
-    "start": "llava-hf/llava-1.5-7b-hf",
-    "prompt": "roles",
-    "vision": True,
-    "lora": None,
-    "training": None,
-}
+PROCESSOR_FILES = (
+    "preprocessor_config.json", "processor_config.json", "chat_template.json", "chat_template.jinja",
+)  # fmt: skip
+"""Files of the start that the trained model needs unchanged."""
+
+
+@dataclass(frozen=True)
+class FakeVlmSettings(VlmSettings):
+    """`vision`: train the vision tower too. `training`: fields of transformers' TrainingArguments."""
+
+    kind: str = "fakevlm"
+    start: str = "llava-hf/llava-1.5-7b-hf"
+    prompt: Literal["roles", "raw"] = "roles"
+    vision: bool = True
+    training: dict[str, Any] | None = None
 
 
 def plan(content: Mapping[str, Any]) -> str:
     """The settings as they would be carried out. Raises UsageError."""
-    return shown(settings(content, RECIPE, "the recipe"))
+    return fill(FakeVlmSettings, content).as_yaml()
 
 
 def run(content: Mapping[str, Any], *, resume: bool = False) -> Path:
@@ -54,47 +62,33 @@ def run(content: Mapping[str, Any], *, resume: bool = False) -> Path:
     Raises:
         UsageError: a setting is wrong, the start is no LLaVA, there are no pictures.
     """
-    told = settings(content, RECIPE, "the recipe")
-    if told["prompt"] not in ("roles", "raw"):
-        raise UsageError(f"prompt is {told['prompt']!r}; use roles or raw.")
-    out = begin(told, resume=resume)
-    samples = read_samples(
-        told["data"], reader=told["reader"], split=told["split"], most=told["pictures"], seed=told["seed"],
-        allow_outside=told["allow_outside"],
-    )  # fmt: skip
-    torch.manual_seed(told["seed"])
-    engine, _ = load_engine(told["start"], precision="fp32")
+    settings = fill(FakeVlmSettings, content)
+    lora_config(settings.lora)  # refuses what is wrong before anything is loaded
+    checkpoints = Path(settings.out) / "checkpoints" / "fakevlm"
+    arguments = training_arguments(settings.training, "training", checkpoints, settings.seed)
+    out = settings.begin(resume=resume)
+    samples = settings.samples()
+    torch.manual_seed(settings.seed)
+    engine, _ = load_engine(settings.start, precision="fp32")
     for name, weight in engine.model.named_parameters():
-        weight.requires_grad_(told["vision"] or "vision_tower" not in name)
-    engine.model = with_lora(engine.model, told["lora"])
-    data = Examples(samples, lambda one: encode(engine, one, told["prompt"]), equal=told["equalise"])
-    train(
-        engine.model,
-        data,
-        engine.pad,
-        out,
-        told["training"],
-        seed=told["seed"],
-        resume=resume,
-        stage="fakevlm",
+        weight.requires_grad_(settings.vision or "vision_tower" not in name)
+    engine.model = with_lora(engine.model, settings.lora)
+    data = Examples(
+        samples, lambda example: encode(engine, example, settings.prompt), equal=settings.equalise
     )
+    train(engine.model, data, engine.pad, arguments, out / "log.jsonl", resume=resume)
     folder = out / "model"
     merged(engine.model).save_pretrained(folder)
     engine.tokenizer.save_pretrained(folder)
-    source = hub.resolve(told["start"])
-    for name in (
-        "preprocessor_config.json",
-        "processor_config.json",
-        "chat_template.json",
-        "chat_template.jinja",
-    ):
+    source = hub.resolve(settings.start)
+    for name in PROCESSOR_FILES:
         if (source / name).is_file():
             shutil.copy(source / name, folder / name)
     return folder
 
 
 def encode(engine: FakeVlmEngine, example: Example, prompt: str) -> dict[str, torch.Tensor]:
-    """Prompt, pictures and the answer with its end, as one training item."""
+    """Prompt, picture and the answer with its end, as one training item."""
     if prompt == "raw":
         ids = engine.prompt_ids(QUESTION)
     else:
@@ -102,13 +96,13 @@ def encode(engine: FakeVlmEngine, example: Example, prompt: str) -> dict[str, to
     answer = engine.tokenizer(answer_for(example), add_special_tokens=False)["input_ids"]
     values = engine.pixel_values([example.pixels])
     prompt_inputs = {"input_ids": torch.tensor([ids]), "pixel_values": values.float()}
-    return item(prompt_inputs, [*answer, require_text_model(engine.tokenizer)])
+    return item(prompt_inputs, [*answer, end_token(engine.tokenizer)])
 
 
 def answer_for(example: Example) -> str:
-    """The set's own description where it begins with a verdict that is true, else the verdict's sentence before it."""
+    """The set's own description where it begins with a true verdict; else a sentence with the verdict before it."""
     real = example.truth.label is Label.REAL
-    told = example.truth.explanation.strip()
-    if told and read(told).real is real:
-        return told
-    return f"This is a {'real' if real else 'fake'} image. {told}".strip()
+    description = example.truth.explanation.strip()
+    if description and read(description).real is real:
+        return description
+    return f"This is a {'real' if real else 'fake'} image. {description}".strip()

@@ -1,48 +1,98 @@
-"""What the recipes of the vision-language models may hold: defaults by name, and what is refused."""
+"""Settings that the vision-language recipes share, and sections whose keys belong to a library.
+
+A section such as `training`, `sft`, `grpo` or `lora` holds fields of a dataclass of transformers, TRL or peft under the
+names that the library gives them. They are handed over as they are; what is no field is refused.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import typing
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pixelsleuth.core.names import suggestion
+from pixelsleuth.core.names import nearest
+from pixelsleuth.core.settings import Natural, fill
+from pixelsleuth.data.sample import Sample
 from pixelsleuth.errors import UsageError
 from pixelsleuth.training.recipe import ensure_new
+from pixelsleuth.training.vlm.training_examples import read_samples
+
+T = TypeVar("T")
+RENAMED = {
+    "steps": "max_steps", "epochs": "num_train_epochs", "batch": "per_device_train_batch_size",
+    "accumulate": "gradient_accumulation_steps", "warmup": "warmup_steps", "schedule": "lr_scheduler_type",
+    "clip": "max_grad_norm", "save_every": "save_steps", "group": "num_generations", "reuse": "num_iterations",
+    "pictures_a_step": "per_device_train_batch_size", "loss": "loss_type", "vllm": "vllm_server_base_url",
+    "rank": "r", "alpha": "lora_alpha", "dropout": "lora_dropout", "targets": "target_modules",
+}  # fmt: skip
+"""Keys of earlier recipes, and the library's names for them."""
+PLAIN = (int, float, bool, int | None, float | None, bool | None)
+"""Types of a library's fields that are checked here; the library checks the others."""
 
 
-def begin(told: Mapping[str, Any], *, resume: bool) -> Path:
-    """The folder of a training, made. Raises UsageError: data or out are not named, out holds a training."""
-    for name in ("data", "out"):
-        if not told.get(name):
-            raise UsageError(f"The recipe names no {name}: add {name}=... to the command.")
-    return ensure_new(Path(str(told["out"])), resume=resume)
+@dataclass(frozen=True)
+class VlmSettings:
+    """`pictures`: how many are used, as many of each class as there are (0: all). `equalise`: one JPEG pass for every
+    picture. `lora`: fields of peft's LoraConfig; null trains all weights."""
+
+    kind: str = ""
+    data: str = ""
+    out: str = ""
+    reader: str | None = None
+    split: str | None = None
+    allow_outside: bool = False
+    pictures: Natural = 0
+    equalise: bool = True
+    seed: int = 0
+    lora: dict[str, Any] | None = None
+
+    def begin(self, *, resume: bool) -> Path:
+        """Make the folder `out`. Raises UsageError: data or out are not named, or out holds a training."""
+        for name in ("data", "out"):
+            if not getattr(self, name):
+                raise UsageError(f"The recipe names no {name}: add {name}=... to the command.")
+        return ensure_new(Path(self.out), resume=resume)
+
+    def samples(self) -> list[Sample]:
+        """The samples of the data. Raises UsageError where there are none."""
+        return read_samples(
+            self.data, reader=self.reader, split=self.split, most=self.pictures, seed=self.seed,
+            allow_outside=self.allow_outside,
+        )  # fmt: skip
+
+    def as_yaml(self) -> str:
+        """All settings, for `--dry-run`."""
+        import yaml
+
+        return str(yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)).rstrip()
 
 
-def shown(told: Mapping[str, Any]) -> str:
-    """Settings as YAML, for `--dry-run`."""
-    import yaml
+def library_settings(
+    kind: type[T], section: Mapping[str, Any] | None, where: str, *, preset: Mapping[str, Any] = {},
+    fixed: Mapping[str, Any] = {},
+) -> T:  # fmt: skip
+    """A library's dataclass out of a recipe's section: its values over `preset`, `fixed` over both.
 
-    return str(yaml.safe_dump(dict(told), sort_keys=False)).rstrip()
-
-
-def settings(given: Mapping[str, Any] | None, defaults: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """`defaults` with what is given put in. Raises UsageError for an unknown key or a value of another type."""
-    merged = dict(defaults)
-    for key, value in (given or {}).items():
-        if key not in defaults:
-            raise UsageError(f"{what} has no setting {key!r}{suggestion(str(key), defaults)}")
-        standard = defaults[key]
-        if isinstance(standard, float) and not isinstance(value, bool) and isinstance(value, int | str):
-            value = _number(value, key)
-        if standard is not None and value is not None and type(value) is not type(standard):
-            raise UsageError(f"{what}.{key} is {value!r}; {type(standard).__name__} is wanted.")
-        merged[key] = value
-    return merged
-
-
-def _number(value: Any, key: str) -> float:
+    Raises:
+        UsageError: a key that is no field of it or is fixed, or a value that the library refuses.
+    """
+    section = section or {}
     try:
-        return float(value)
-    except ValueError:
-        raise UsageError(f"{key} is {value!r}; a number is wanted.") from None
+        hints = typing.get_type_hints(kind)
+    except NameError:  # types that are imported for type checkers alone
+        hints = {}
+    known = [entry.name for entry in dataclasses.fields(typing.cast(Any, kind)) if entry.name not in fixed]
+    for key in section:
+        if key not in known:
+            close = RENAMED.get(key) if RENAMED.get(key) in known else nearest(str(key), known)
+            hint = f"did you mean {where}.{close}?" if close else f"it may be any field of {kind.__name__}."
+            raise UsageError(f"There is no setting {where}.{key}; {hint}")
+    fields = [(key, hints[key] if hints.get(key) in PLAIN else Any, None) for key in section]
+    values = vars(fill(dataclasses.make_dataclass(kind.__name__, fields), section, f"{where}."))
+    try:
+        return kind(**{**preset, **values, **fixed})
+    except Exception as error:  # each library has errors of its own
+        raise UsageError(f"{where} cannot be used ({' '.join(str(error).split())}): correct it.") from None

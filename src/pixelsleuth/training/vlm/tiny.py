@@ -1,12 +1,13 @@
-"""A Qwen2.5-VL drawn at random, at any size, with a tokenizer made of the words that it will need.
+"""A Qwen2.5-VL with random weights, at any size, with a tokenizer of the words that it will need.
 
-It has the class, the layout on disk and the processor of the published model; dimensions are small and words few.
-For trying a recipe on a laptop, and for tests.
+Class, layout on disk and processor are those of the published model; dimensions are small and words few. For trying a
+recipe on a laptop, and for tests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from pixelsleuth.models.pretrained import pictures_only
 from pixelsleuth.models.so_fake_r1.answers import FRAME, NAMES, QUESTION
+from pixelsleuth.training.vlm.settings import library_settings
 
 SPECIAL = (
     "<|endoftext|>",
@@ -43,31 +45,60 @@ TEMPLATE = (
     "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-SIZE = {"width": 96, "layers": 2, "heads": 4, "vision_width": 64, "vision_layers": 2, "patch": 28}
 PATTERN = r"</?(?:think|answer)>|[A-Z]+(?:_[A-Z]+)+|\d{1,3}| ?[^\W\d]+|\s|[^\w\s]"
 
 
-def make_policy(
-    folder: Path, texts: Iterable[str], *, seed: int = 0, size: dict[str, int] | None = None
-) -> None:
+@dataclass(frozen=True)
+class PolicySize:
+    """The size of a random policy: fields of the two parts of transformers' Qwen2_5_VLConfig, over `SIZE`."""
+
+    text_config: dict[str, Any] = field(default_factory=dict)
+    vision_config: dict[str, Any] = field(default_factory=dict)
+
+
+SIZE = PolicySize(
+    {"hidden_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4},
+    {"hidden_size": 64, "depth": 2, "num_heads": 4, "patch_size": 28},
+)
+"""The size where the recipe says nothing; 2 x 2 vision patches become one token."""
+
+
+def make_policy(folder: Path, texts: Iterable[str], *, seed: int = 0, size: PolicySize | None = None) -> None:
     """Write a random policy to `folder`; its words are the grammar's, the question's and those of `texts`.
 
-    `patch` is the side of a vision patch in pixels; two by two of them become one token.
+    Raises:
+        UsageError: a size that transformers does not know or refuses.
     """
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+    from transformers import Qwen2_5_VLForConditionalGeneration
 
-    told = SIZE | (size or {})
     tokenizer = make_tokenizer([QUESTION, *texts])
+    config = policy_config(tokenizer, size or PolicySize())
+    torch.manual_seed(seed)
+    model = Qwen2_5_VLForConditionalGeneration(config)
+    text = config.text_config
+    model.generation_config.update(
+        eos_token_id=text.eos_token_id, pad_token_id=text.pad_token_id, do_sample=False
+    )
+    model.save_pretrained(folder)
+    make_processor(tokenizer, config.vision_config.patch_size).save_pretrained(folder)
+
+
+def policy_config(tokenizer: Any, size: PolicySize) -> Any:
+    """transformers' Qwen2_5_VLConfig of a size, with what follows from it. Raises UsageError."""
+    from transformers import Qwen2_5_VLConfig
+    from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import (
+        Qwen2_5_VLTextConfig,
+        Qwen2_5_VLVisionConfig,
+    )
+
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in SPECIAL}
-    per_head = told["width"] // told["heads"] // 2
+    text, vision = SIZE.text_config | size.text_config, SIZE.vision_config | size.vision_config
+    per_head = text["hidden_size"] // text["num_attention_heads"] // 2
     third = per_head // 3
-    text = {
+    text_preset = SIZE.text_config | {
         "vocab_size": len(tokenizer),
-        "hidden_size": told["width"],
-        "intermediate_size": 2 * told["width"],
-        "num_hidden_layers": told["layers"],
-        "num_attention_heads": told["heads"],
-        "num_key_value_heads": told["heads"],
+        "intermediate_size": 2 * text["hidden_size"],
+        "num_key_value_heads": text["num_attention_heads"],
         "max_position_embeddings": 2048,
         "rope_parameters": {
             "rope_type": "default",
@@ -78,36 +109,32 @@ def make_policy(
         "eos_token_id": ids["<|im_end|>"],
         "pad_token_id": ids["<|endoftext|>"],
     }
-    vision = {
-        "depth": told["vision_layers"],
-        "hidden_size": told["vision_width"],
-        "intermediate_size": 2 * told["vision_width"],
-        "num_heads": 4,
-        "out_hidden_size": told["width"],
-        "patch_size": told["patch"],
+    vision_preset = SIZE.vision_config | {
+        "intermediate_size": 2 * vision["hidden_size"],
+        "out_hidden_size": text["hidden_size"],
         "spatial_merge_size": 2,
         "window_size": FRAME,
-        "fullatt_block_indexes": [told["vision_layers"] - 1],
+        "fullatt_block_indexes": [vision["depth"] - 1],
     }
-    config = Qwen2_5_VLConfig(
-        text_config=text,
-        vision_config=vision,
+    parts = (
+        (Qwen2_5_VLTextConfig, size.text_config, "random.text_config", text_preset),
+        (Qwen2_5_VLVisionConfig, size.vision_config, "random.vision_config", vision_preset),
+    )
+    text_config, vision_config = (
+        library_settings(kind, section, where, preset=preset) for kind, section, where, preset in parts
+    )
+    return Qwen2_5_VLConfig(
+        text_config=text_config,
+        vision_config=vision_config,
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],
         vision_end_token_id=ids["<|vision_end|>"],
     )
-    torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration(config)
-    model.generation_config.update(
-        eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"], do_sample=False
-    )
-    model.save_pretrained(folder)
-    make_processor(tokenizer, told["patch"]).save_pretrained(folder)
 
 
 def make_processor(tokenizer: Any, patch: int) -> Any:
-    """Qwen's processor for pictures, which keeps 224 x 224 as it is."""
+    """Qwen's processor for pictures; it leaves a picture of 224 x 224 unresized."""
     from transformers import Qwen2VLImageProcessorPil
 
     pixels = FRAME * FRAME
@@ -118,7 +145,7 @@ def make_processor(tokenizer: Any, patch: int) -> Any:
 
 
 def make_tokenizer(texts: Iterable[str]) -> Any:
-    """A fast tokenizer: one token a word (its blank included), number and sign, one for all that it never saw."""
+    """A fast tokenizer: one token a word (with its blank), number and sign, and one for every unknown word."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,6 +1,6 @@
-"""Pictures with what should be answered about them, from any reader of this project.
+"""Pictures with the truth about them, from any reader of this project.
 
-A picture is decoded when it is asked for, never before; one that cannot be read gives its place to the next.
+A picture is decoded when its item is used; one that cannot be read is replaced by the next.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOST_KEPT = 128
 
 @dataclass(frozen=True)
 class Example:
-    """Pixels (H, W, 3) uint8 and the truth of a picture; `name` is what logs call it."""
+    """Pixels (H, W, 3) uint8 and the truth of a picture; `name` stands for it in logs."""
 
     name: str
     pixels: np.ndarray
@@ -46,9 +46,9 @@ def read_samples(
     seed: int = 0,
     allow_outside: bool = False,
 ) -> list[Sample]:
-    """The samples of a data set; with `most`, that many, as many of each class as there are, the same at each run.
+    """The samples of a data set; with `most`, that many, balanced over the classes and the same at each run.
 
-    What cannot be used is told on standard error.
+    What cannot be used is counted on standard error.
 
     Raises:
         UsageError: there are none.
@@ -62,10 +62,10 @@ def read_samples(
             left_out.add(ABSENT, str(sample.path))
     aside = LeftOut()
     if split is None:
-        seen = for_training(samples)
-        if len(seen) < len(samples):
-            aside.add("not of the split train", count=len(samples) - len(seen))
-        samples = seen
+        learnt = for_training(samples)
+        if len(learnt) < len(samples):
+            aside.add("not of the split train", count=len(samples) - len(learnt))
+        samples = learnt
     if not samples:
         why = f" {left_out.sentence()}" if left_out else ""
         raise UsageError(f"{data} holds no labelled picture{f' in split {split}' if split else ''}.{why}")
@@ -74,11 +74,11 @@ def read_samples(
         aside.tell("Not learnt from")
     if not most:
         return samples
-    by_class = {label: [one for one in samples if one.label is label] for label in LABELS}
     queues = []
-    for label, mine in by_class.items():
-        order = random_for(f"{label}", seed).permutation(len(mine))
-        queues.append([mine[i] for i in order])
+    for label in LABELS:
+        members = [sample for sample in samples if sample.label is label]
+        order = random_for(f"{label}", seed).permutation(len(members))
+        queues.append([members[i] for i in order])
     chosen: list[Sample] = []
     while len(chosen) < most and any(queues):
         for queue in queues:
@@ -88,9 +88,9 @@ def read_samples(
 
 
 def load_example(sample: Sample, *, equal: bool = True) -> Example:
-    """Decode one sample; the true box is that of its mask, in the 224 px frame.
+    """Decode a sample; its true box is the box around its mask in the 224 px frame.
 
-    With `equal` every picture gets one JPEG pass whose draw does not know the label. Raises PictureError.
+    With `equal` every picture gets one JPEG pass whose draw does not depend on the label. Raises PictureError.
     """
     picture, mask = sample.load()
     box = None
@@ -99,13 +99,15 @@ def load_example(sample: Sample, *, equal: bool = True) -> Example:
         if mask.pixels.any():
             box = box_of(mask.pixels)
         else:
-            log.warning("%s: its mask marks nothing, so no box is learnt from this tampered picture", name)
+            log.warning(
+                "%s: the mask of this tampered picture marks nothing, so no box is learnt from it", name
+            )
     pixels = equalise(picture.pixels, draw_for(sample.unit)) if equal else picture.pixels
     return Example(name, pixels, Truth(sample.label, box, sample.description))
 
 
 def box_of(mask: np.ndarray, frame: int = FRAME) -> Box:
-    """The box around a mask (H, W) bool that is not empty, inclusive, in the frame."""
+    """The box around a non-empty mask (H, W) bool, in the frame, corners inclusive."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     height, width = mask.shape
     inside = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
@@ -113,7 +115,7 @@ def box_of(mask: np.ndarray, frame: int = FRAME) -> Box:
 
 
 class Examples:
-    """A sequence of training items; each is made when it is asked for.
+    """A sequence of training items; each is made when it is used.
 
     Args:
         samples: at least one of them must be readable.
@@ -142,7 +144,7 @@ class Examples:
             try:
                 return self.make(load_example(sample, equal=self.equal))
             except PictureError as error:
-                log.warning("%s cannot be read (%s); the next takes its place", sample.path, error)
+                log.warning("%s cannot be read (%s); the next picture replaces it", sample.path, error)
         raise UsageError(
             "Sixteen pictures in a row cannot be read: check the data set (pixelsleuth datasets verify)."
         )
