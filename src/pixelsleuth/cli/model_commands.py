@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -175,16 +174,14 @@ def _target(name: str, out: Path | None) -> Path:
 
 def _digests(weights: Path, facts: Facts) -> dict[str, str]:
     """File name -> SHA-256 of the files that the weights were read from."""
+    from pixelsleuth.core.io import sha256_of
+
     files = (
         [weights]
         if weights.is_file()
         else [weights / name for name in facts.files if (weights / name).is_file()]
     )
-    digests = {}
-    for path in files:
-        with open(path, "rb") as file:
-            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
+    return {path.name: sha256_of(path) for path in files}
 
 
 @click.command(short_help="Measure a fetched detector's errors, so that 'auto' may rely on it.")

@@ -90,6 +90,12 @@ def read_json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Any]]:
                     raise UsageError(f"{path}, line {number}, is no JSON: remove that line.") from None
 
 
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file, 64 hex digits. Raises OSError."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 @contextlib.contextmanager
 def replaced(target: Path) -> Iterator[Path]:
     """Yield a hidden neighbour of `target`, a file or a folder to be made; it takes the place of `target` at the end.

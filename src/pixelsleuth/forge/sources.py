@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from pixelsleuth.core.io import sha256_of
 from pixelsleuth.data.equalise import SizePolicy, resized
 from pixelsleuth.data.left_out import ABSENT, DOUBLE, NO_PICTURE, UNREADABLE, LeftOut
 from pixelsleuth.data.source import Source
 from pixelsleuth.data.tables import open_table
 from pixelsleuth.errors import PictureNotFound, UsageError
 from pixelsleuth.forge.configuration import ForgeConfig
-from pixelsleuth.forge.stages import Row, read_rows, sha256_of, write_rows
+from pixelsleuth.forge.stages import Row, read_rows, write_rows
 from pixelsleuth.pictures.files import find_pictures
 from pixelsleuth.pictures.images import open_picture
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core import io
+from pixelsleuth.core.io import sha256_of
 from pixelsleuth.core.progress import progress
 from pixelsleuth.errors import OutputError, PixelSleuthError, Unavailable, Unfinished, UsageError
 
@@ -270,12 +271,6 @@ def _stamp(target: Path) -> str | None:
         return str(stamp["fingerprint"]) if stamp["sha256"] == sha256_of(target) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_file(path: Path, content: bytes | str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 from pixelsleuth.core.detector import Capability
 from pixelsleuth.models.facts import CLIP_TOWER, FACTS, Facts, Origin
@@ -167,6 +169,12 @@ SPECS = (
     ),
 )
 """All but the baselines."""
+
+
+def kinds_of(config: Mapping[str, Any]) -> list[str]:
+    """The names that a checkpoint's config.json gives its kind: `pixelsleuth`, `model_type`, `architectures`."""
+    kinds = [config.get("pixelsleuth"), config.get("model_type"), *(config.get("architectures") or [])]
+    return [kind for kind in kinds if isinstance(kind, str)]
 
 
 def spec_of(name: str) -> ModelSpec | None:

@@ -8,7 +8,6 @@ writes the graphs that ship. Every graph takes one prepared picture, "picture" (
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import sys
@@ -23,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pixelsleuth.core.io import replaced, sha256_of
 from pixelsleuth.errors import MissingExtra, UsageError
 from pixelsleuth.models.backbones.heads import FrozenHeads
 from pixelsleuth.models.baseline import Baseline, baseline_class
@@ -78,11 +78,9 @@ def convert(
     """
     _ensure_graph(network)
     out.mkdir(parents=True, exist_ok=True)
-    graph, partial = out / GRAPH, out / f"{GRAPH}.part"
-    try:
+    with replaced(out / GRAPH) as partial:
         _export(network, partial)
-        with open(partial, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(partial)
         form = form_of(network, name, graph=digest, weights=weights or {})
         import onnxruntime
 
@@ -91,9 +89,6 @@ def convert(
         )
         detector = LightDetector(form, session, digest)
         compare(network, detector)
-        partial.replace(graph)
-    finally:
-        partial.unlink(missing_ok=True)
     (out / SETTINGS).write_text(json.dumps(form.to_dict(), indent=1) + "\n", encoding="utf-8")
     return detector
 
@@ -222,7 +217,7 @@ def without_weights(network: CommFor, out: Path) -> Path:
     path.write_bytes(model.SerializeToString(deterministic=True))
     form = form_of(network, "commfor")
     content = form.to_dict() | {
-        "graph": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "graph": sha256_of(path),
         "tensors": {
             name: [part.key, part.start, part.stop, list(part.shape)] for name, part in parts.items()
         },
@@ -268,7 +263,7 @@ def quantise(folder: Path, out: Path, pictures: Sequence[NDArray[np.uint8]]) -> 
             quantization.quantize_dynamic(graph, out / GRAPH, op_types_to_quantize=["MatMul", "Gemm"])
     except Exception as error:  # the quantiser's own errors have no base in common
         raise UsageError(f"{form.facts.title} cannot be quantised ({error}): keep fp32.") from error
-    digest = hashlib.sha256((out / GRAPH).read_bytes()).hexdigest()
+    digest = sha256_of(out / GRAPH)
     small = replace(form, precision="int8", graph=digest)
     (out / SETTINGS).write_text(json.dumps(small.to_dict(), indent=1) + "\n", encoding="utf-8")
     return load_folder(str(out), "cpu")

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from pixelsleuth.core.content import ensure_regular
 from pixelsleuth.errors import UnknownModel, UsageError
-from pixelsleuth.models.catalogue import CHECKPOINTS
+from pixelsleuth.models.catalogue import CHECKPOINTS, kinds_of
+from pixelsleuth.models.facts import CHECKPOINT_SETTINGS
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Detector
-
-SMALL = ["*.json", "*.model", "*.txt"]
 
 
 def resolve(name: str, *, beside: Path | None = None) -> Path:
@@ -53,11 +52,12 @@ def load(name: str, device: str = "auto", precision: str = "auto") -> Detector:
 
     with _in_one_sentence(name):
         config = json.loads(Path(hf_hub_download(name, "config.json")).read_text(encoding="utf-8"))
-    kinds = [config.get("pixelsleuth"), config.get("model_type"), *(config.get("architectures") or [])]
+    kinds = kinds_of(config)
     factory = next((CHECKPOINTS[kind] for kind in kinds if kind in CHECKPOINTS), None)
     if factory is None:
+        kind = kinds[-1] if kinds else "unknown"
         raise UnknownModel(
-            f"{name} is a checkpoint of another kind ({kinds[-1]}), which this version cannot load."
+            f"{name} is a checkpoint of another kind ({kind}), which this version cannot load."
         )
     module, _, attribute = factory.partition(":")
     detector: Detector = getattr(import_module(module), attribute)(name, device=device, precision=precision)
@@ -69,9 +69,9 @@ def download(repository: str) -> Path:
     from huggingface_hub import snapshot_download
 
     with _in_one_sentence(repository):
-        folder = Path(snapshot_download(repository, allow_patterns=[*SMALL, "*.safetensors"]))
+        folder = Path(snapshot_download(repository, allow_patterns=[*CHECKPOINT_SETTINGS, "*.safetensors"]))
         if not list(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(repository, allow_patterns=[*SMALL, "*.bin"]))
+            folder = Path(snapshot_download(repository, allow_patterns=[*CHECKPOINT_SETTINGS, "*.bin"]))
     return folder
 
 

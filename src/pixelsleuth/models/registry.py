@@ -17,7 +17,7 @@ from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.names import nearest
 from pixelsleuth.errors import UnknownModel, UsageError
 from pixelsleuth.models import store
-from pixelsleuth.models.catalogue import CHECKPOINTS, HUB, SERVED, ModelSpec, shipped_specs, spec_of
+from pixelsleuth.models.catalogue import CHECKPOINTS, HUB, SERVED, ModelSpec, kinds_of, shipped_specs, spec_of
 from pixelsleuth.models.factories import facts_of_class, import_factory, make
 from pixelsleuth.models.facts import FACTS, Facts
 
@@ -213,17 +213,15 @@ def _checkpoint(name: str) -> str | None:
 
 
 def _kinds(folder: str) -> list[str]:
-    """What a folder's config.json says that it is: its model_type and its architectures; nothing without one."""
+    """The kinds in a folder's config.json, see `kinds_of`; none without that file. Raises UsageError."""
     path = os.path.join(folder, "config.json")
     try:
         with open(path, encoding="utf-8") as handle:
-            config = json.load(handle)
-        kinds = [config.get("pixelsleuth"), config.get("model_type"), *(config.get("architectures") or [])]
+            return kinds_of(json.load(handle))
     except FileNotFoundError:
         return []
     except (OSError, ValueError, AttributeError, TypeError):
         raise UsageError(f"{path} is damaged: copy or download the checkpoint again.") from None
-    return [kind for kind in kinds if isinstance(kind, str)]
 
 
 def _unknown(name: str) -> str:

@@ -6,7 +6,6 @@ Only the standard library is imported.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pixelsleuth.core.io import write_json
+from pixelsleuth.core.io import sha256_of, write_json
 from pixelsleuth.errors import DamagedWeights, OutputError, UsageError
 
 SCHEMA = "pixelsleuth.store/1"
@@ -136,11 +135,10 @@ def verify(entry: Entry) -> None:
     """
     for name, stored in entry.files.items():
         _check_file(entry, name, stored)
-        with open(entry.folder / name, "rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != stored.sha256:
-                raise _damaged(
-                    entry.name, entry.folder, f"the SHA-256 of {name} is another than when it was fetched"
-                )
+        if sha256_of(entry.folder / name) != stored.sha256:
+            raise _damaged(
+                entry.name, entry.folder, f"the SHA-256 of {name} is another than when it was fetched"
+            )
 
 
 def write(entry: Entry) -> None:

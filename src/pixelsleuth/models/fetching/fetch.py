@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixelsleuth.core.io import open_locked
+from pixelsleuth.core.io import open_locked, sha256_of
 from pixelsleuth.core.progress import Bar
 from pixelsleuth.errors import DownloadError, Unreachable, UsageError
 from pixelsleuth.models import store
@@ -106,14 +105,10 @@ def _gather(spec: ModelSpec, place: Web | Folder, folder: Path, own: bool, bar: 
 
 def _fetched(file: Offer, folder: Path, place: Web | Folder, bar: Bar) -> store.Stored:
     target, expected = folder / file.name, file.expected
-    if (
-        target.is_file()
-        and expected.sha256
-        and target.stat().st_size == (expected.size or target.stat().st_size)
-    ):
-        with open(target, "rb") as handle:  # an interrupted call had fetched it
-            if hashlib.file_digest(handle, "sha256").hexdigest() == expected.sha256:
-                return store.Stored(expected.sha256, target.stat().st_size, expected.checked)
+    if target.is_file() and expected.sha256:  # an interrupted call may have fetched it
+        size = target.stat().st_size
+        if size == (expected.size or size) and sha256_of(target) == expected.sha256:
+            return store.Stored(expected.sha256, size, expected.checked)
     target.parent.mkdir(parents=True, exist_ok=True)
     if file.path is not None:
         return copy(file.path, target, expected, bar=bar)

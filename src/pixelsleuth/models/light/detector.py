@@ -6,7 +6,6 @@ graph without weights ships in the package.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from pixelsleuth._version import __version__
 from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.finite import ensure_finite_graph
+from pixelsleuth.core.io import sha256_of
 from pixelsleuth.core.verdict import Verdict
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import store
@@ -144,8 +144,7 @@ def load_folder(folder: str, device: str = "auto") -> LightDetector:
     form, graph = read(Path(folder) / SETTINGS), Path(folder) / GRAPH
     if not graph.is_file():
         raise UsageError(f"{folder} lacks {GRAPH}: convert the detector again.")
-    with open(graph, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of(graph)
     if digest != form.graph:
         raise UsageError(f"{graph} is not what was converted (its SHA-256 is another): convert it again.")
     return LightDetector(form, _session(graph, session_options(), device), digest)
@@ -170,9 +169,7 @@ def load_published(
     session = session_options()
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensor) for tensor in tensors.values()]
     session.add_external_initializers(list(tensors), values)
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return LightDetector(form, _session(settings.with_suffix(".onnx"), session, device), digest)
+    return LightDetector(form, _session(settings.with_suffix(".onnx"), session, device), sha256_of(path))
 
 
 def session_options() -> Any:
