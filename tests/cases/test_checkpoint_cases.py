@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from pixelsleuth.cli.main import main
 from pixelsleuth.errors import UsageError
+from pixelsleuth.models import baseline
 from pixelsleuth.models.baselines.npr import Npr
 from pixelsleuth.models.sida import prompts
 from pixelsleuth.models.sida.checkpoint import load_large
@@ -60,7 +61,10 @@ def quirks(cases: Path, golden: Path, tmp_path_factory: pytest.TempPathFactory) 
 def wrappers(cases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One file for each wrapper around a baseline's weights."""
     folder = tmp_path_factory.mktemp("wrappers")
-    make(cases / "make_baseline_wrappers.py", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        # The shared maker imports the module under its earlier name.
+        patch.setitem(sys.modules, "pixelsleuth.models.baselines.base", baseline)
+        make(cases / "make_baseline_wrappers.py", folder)
     return folder
 
 
