@@ -6,7 +6,6 @@ stopped goes on where it was; a finished one only sums up again.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from pixelsleuth.core.progress import progress
 from pixelsleuth.data.left_out import sentence_of
 from pixelsleuth.errors import MissingExtra, UsageError
 from pixelsleuth.evaluation import perturbations
+from pixelsleuth.evaluation.audit.auditing import OUR_JSON
 from pixelsleuth.evaluation.judging import CLEAN, Judge
 from pixelsleuth.evaluation.pictures import Pictures, choose
 from pixelsleuth.evaluation.predictions import PredictionLog, key_of
@@ -28,8 +28,6 @@ from pixelsleuth.evaluation.result import result_of
 from pixelsleuth.evaluation.summary import Settings, as_json
 
 ALL_JUDGED, SOME_FAILED = 0, 1
-OURS = re.compile(rb'\s*\{\s*"schema": "pixelsleuth\.')
-"""How a metrics.json of this project begins; no other is replaced."""
 NO_MASKS = "Localization was to be measured, and no mask of a tampered picture could be used; see the report."
 
 
@@ -102,7 +100,7 @@ def run_evaluate(options: EvaluateOptions) -> int:
         log.close()
     settings = Settings(protocol, options.resamples, options.seed, encoder)
     result = result_of(options, settings, pictures, list(conditions), detectors, forced, left_out)
-    write_text(options.out / "metrics.json", as_json(result), kind="file of figures", ours=OURS)
+    write_text(options.out / "metrics.json", as_json(result), kind="file of figures", ours=OUR_JSON)
     from pixelsleuth.evaluation.report.metrics_page import write_report
 
     write_report(options.out, pictures)

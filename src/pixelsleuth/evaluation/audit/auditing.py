@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pixelsleuth.evaluation.audit.measure import Looked, Treatment
     from pixelsleuth.evaluation.pictures import Pictures
 
-OURS = re.compile(rb'\s*\{\s*"schema": "pixelsleuth\.')
-"""How an audit.json of this project begins; no other is replaced."""
+OUR_JSON = re.compile(rb'\s*\{\s*"schema": "pixelsleuth\.')
+"""How an audit.json or metrics.json of this project begins; no other file is replaced."""
 FEWEST = 30
 """Pictures below which a classifier of headers would measure chance."""
 
@@ -163,7 +163,7 @@ def _write(result: dict[str, Any], out: Path, left_out: str) -> None:
     from pixelsleuth.evaluation.audit.report import write_report
 
     text = json.dumps(result, indent=1, allow_nan=False) + "\n"
-    write_text(out / "audit.json", text, kind="audit", ours=OURS)
+    write_text(out / "audit.json", text, kind="audit", ours=OUR_JSON)
     write_report(result, out / "report.html", left_out=left_out)
 
 
