@@ -108,7 +108,8 @@ def _ensure_learnable(material: Material, settings: RunSettings, classes: Sequen
         raise UsageError(f"The data have no fake picture, neither full_synthetic nor tampered.{unused}")
     if settings.learns_masks and not material.masks:
         raise UsageError(
-            "No tampered picture of the data has a mask: add the column mask, or set weights.mask=0."
+            "No tampered picture of the data has a mask: add the column mask. SIDA also trains without masks, with "
+            "weights.mask=0."
         )
     learnt = {str(name) for label, name in enumerate(LABELS) if material.count(label)}
     if settings.validation.every and not learnt <= {str(sample.label) for sample in material.validation}:
