@@ -46,7 +46,7 @@ def load_pretrained(name: str | Path, classes: Mapping[str, Any], title: str, dt
 
 
 def load_model(folder: Path, name: str, *, device: str = "auto", precision: str = "auto") -> tuple[Any, str]:
-    """The image-text model of `folder`, in evaluation mode and in its place, and the precision it got.
+    """The image-text model of `folder`, on its device in evaluation mode, and its precision.
 
     Raises:
         UsageError: weights are missing, damaged or of another shape; no such device; too little memory; NaN.

@@ -107,11 +107,9 @@ class Shards:
 
     @property
     def names(self) -> list[str]:
-        """All keys, over all shards."""
         return list(self._shapes)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of one tensor."""
         return self._shapes[name]
 
     def tensors(self, needed: Callable[[str], bool] | None = None) -> Iterator[tuple[str, Tensor]]:

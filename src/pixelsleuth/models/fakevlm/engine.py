@@ -36,7 +36,7 @@ class FakeVlmEngine:
     """Model, tokenizer and image processor of a LLaVA-1.5 checkpoint.
 
     Args:
-        model: `LlavaForConditionalGeneration`, in its place.
+        model: `LlavaForConditionalGeneration`, on its device.
         tokenizer: must know the model's picture token, and distinguish "real" and "fake" by their first tokens.
         image_processor: CLIP's, for PIL images.
 

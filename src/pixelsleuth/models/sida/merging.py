@@ -60,15 +60,12 @@ class Merged:
 
     @property
     def names(self) -> list[str]:
-        """All keys."""
         return list(self.weights)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of one tensor."""
         return tuple(self.weights[name].shape)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor with its key."""
         yield from self.weights.items()
 
 
