@@ -29,7 +29,7 @@ ERRORS = {
     "unreadable_picture": "pictures that cannot be read",
     "unreadable_mask": "masks that cannot be read",
     "empty_mask": "tampered pictures whose mask marks nothing",
-    "swapped_mask": "masks whose sides are those of the picture exchanged: most likely transposed",
+    "swapped_mask": "masks with the width and height of the picture exchanged: most likely transposed",
     "same_under_two_labels": "pictures whose bytes also occur under another label",
 }
 WARNINGS = {
@@ -38,10 +38,10 @@ WARNINGS = {
     "mask_turned": "masks turned with their picture's EXIF orientation",
     "mask_with_greys": "masks with grey levels (marked above 127)",
     "mask_over_half": "masks that mark more than half of the picture",
-    "mask_on_real": "reals whose mask marks something",
+    "mask_on_real": "real pictures whose mask marks something",
     "same_in_two_splits": "pictures whose bytes also occur in another split",
     "duplicate": "pictures whose bytes occur more than once",
-    "group_in_two_splits": "pictures of a group (one scene, product or pair) that another split has, too",
+    "group_in_two_splits": "pictures of a group (one scene, product or pair) that is also in another split",
 }
 
 
@@ -218,10 +218,10 @@ def _doubled(report: Report, sample: Sample, sha256: str, known: sqlite3.Connect
 
 
 def _missing(report: Report, split: str | None) -> Iterator[str]:
-    """What should be there and is not, in sentences."""
+    """Sentences on what should be there and is not."""
     spec = report.spec
     if not report.samples:
-        yield f"Nothing was found in the layout {spec.name}; see: pixelsleuth datasets show {spec.name}"
+        yield f"The layout {spec.name} holds no picture; see: pixelsleuth datasets show {spec.name}"
         return
     counts: Counter[str] = Counter()
     for (part, _), count in report.counts.items():
