@@ -220,20 +220,12 @@ def _make_screenshot(arguments: Sequence[str]) -> Operation:
 
 
 MAKERS: dict[str, Callable[[Sequence[str]], Operation]] = {
-    "jpeg": _make_jpeg,
-    "double_jpeg": _make_double_jpeg,
-    "webp": _make_webp,
-    "resize": _make_resize,
-    "fit": _make_fit,
-    "noise": _make_noise,
-    "blur": _make_blur,
-    "crop": _make_crop,
-    "rotate": _make_rotate,
-    "hflip": _make_hflip,
-    "sharpen": _make_sharpen,
-    "contrast": _make_contrast,
-    "screenshot": _make_screenshot,
-}
+    make.__name__.removeprefix("_make_"): make for make in (
+        _make_jpeg, _make_double_jpeg, _make_webp, _make_resize, _make_fit, _make_noise, _make_blur, _make_crop,
+        _make_rotate, _make_hflip, _make_sharpen, _make_contrast, _make_screenshot,
+    )
+}  # fmt: skip
+"""Name -> what reads its arguments; the docstring of each shows how it is written."""
 PLATFORMS = {
     "feed": "fit:2048+jpeg:85",
     "story": "fit:1080+jpeg:80",

@@ -41,14 +41,9 @@ HEADLINE = {
     "false_alarm_area": "False-alarm area",
 }
 PARTS = {
-    "accuracy": "Accuracy",
-    "binary_accuracy": "Accuracy fake / real",
-    "auroc": "AUROC fake / real",
+    **{name: HEADLINE[name] for name in ("accuracy", "binary_accuracy", "auroc")},
     "auroc_against_all_real": "AUROC against all real",
-    "pixel_f1": "Pixel F1",
-    "pixel_iou": "Pixel IoU",
-    "pixel_auc": "Pixel AUC",
-    "false_alarm_area": "False-alarm area",
+    **{name: HEADLINE[name] for name in ("pixel_f1", "pixel_iou", "pixel_auc", "false_alarm_area")},
 }
 NAMED = 3
 """Up to so many detectors stand in the heading by name, and their differences in the open."""
