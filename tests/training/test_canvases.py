@@ -70,6 +70,9 @@ def test_sources_of_one_fold_stay_together_and_an_unknown_one_is_named(corpus: P
     build_cache([corpus], tmp_path, sources)
     folds = {(p.source, p.fold, p.unseen) for p in load_cache(tmp_path)}
     assert folds == {("source-0", 0, True), ("source-1", -1, False)}
+    sources.write_text("folds: [[source-0]]\nunsen: [source-0]\n")
+    with pytest.raises(UsageError, match="no setting unsen; did you mean unseen"):
+        build_cache([corpus], tmp_path, sources)
     sources.write_text("folds: [[source-0]]\n")
     with pytest.raises(UsageError, match="'source-1' belongs to no fold"):
         build_cache([corpus], tmp_path, sources)

@@ -105,6 +105,7 @@ def test_done_stages_are_skipped_and_a_failure_stops(
         ("dtaa=x", "no setting dtaa; did you mean data"),
         ("local.stpes=3", "no setting local.stpes; did you mean local.steps"),
         ("local.steps=many", "local.steps is 'many'"),
+        ("local.steps=0", "local.steps is 0: it must be at least 1"),
         ("data=", "names no data: add data=... to the command"),
         ("fusion=glue", "fusion is 'glue'"),
     ],

@@ -68,18 +68,19 @@ def evaluated(model: Path, manifest: Path, out: Path, protocol: str) -> dict[str
     result = CliRunner().invoke(main, ["evaluate", "--model", str(model), *arguments])
     assert result.exit_code == 0, result.output
     assert len(lines(out / "predictions.jsonl")) == 1 + 9  # what was run, and the pictures
-    (found,) = json.loads((out / "metrics.json").read_text())["models"]
-    return {name: one["value"] for name, one in found["conditions"]["clean"]["figures"].items()}
+    (result,) = json.loads((out / "metrics.json").read_text())["models"]
+    return {name: figure["value"] for name, figure in result["conditions"]["clean"]["figures"].items()}
 
 
 def test_samples_are_balanced_and_the_same_at_each_run(manifest: Path) -> None:
     first = read_samples(manifest, most=6, seed=3)
-    assert [one.path for one in first] == [one.path for one in read_samples(manifest, most=6, seed=3)]
-    assert sorted(one.label for one in first) == sorted(list(Label) * 2)
+    again = read_samples(manifest, most=6, seed=3)
+    assert [sample.path for sample in first] == [sample.path for sample in again]
+    assert sorted(sample.label for sample in first) == sorted(list(Label) * 2)
 
 
 def test_the_true_box_is_that_of_the_mask_in_the_frame(manifest: Path) -> None:
-    tampered = next(one for one in read_samples(manifest) if one.label is Label.TAMPERED)
+    tampered = next(sample for sample in read_samples(manifest) if sample.label is Label.TAMPERED)
     assert load_example(tampered).truth.box == (56.0, 37.0, 167.0, 149.0)
     assert box_of(np.ones((50, 70), bool)) == (0.0, 0.0, 223.0, 223.0)
 
@@ -118,7 +119,7 @@ def test_fakevlm_trains_by_a_recipe_and_check_takes_what_it_leaves(
     assert [line["step"] for line in log] == list(range(1, 26))
     assert log[-1]["loss"] < log[0]["loss"] * (0.95 if rank else 0.3)
     before, after = (
-        load_engine(str(one), device="cpu")[0].model.state_dict() for one in (llava_folder, model)
+        load_engine(str(path), device="cpu")[0].model.state_dict() for path in (llava_folder, model)
     )
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -169,7 +170,7 @@ def test_so_fake_r1_trains_logs_each_reward_resumes_and_check_takes_it(
         assert set(line["rewards"]) == named
         assert line["kl"] is not None
     shown = lines(out / "completions.jsonl")
-    assert {one["step"] for one in shown} == {1, 2, 3}
+    assert {line["step"] for line in shown} == {1, 2, 3}
     assert shown[0]["truth"].startswith("<answer>")
     assert len(lines(out / "sft.jsonl")) == 4
     result = CliRunner().invoke(main, ["check", str(pictures[0]), "--model", str(model), "--format", "json"])
@@ -225,9 +226,9 @@ def test_a_dry_run_shows_the_settings_and_trains_nothing(manifest: Path, tmp_pat
 
 
 def test_every_recipe_is_known_to_its_trainer() -> None:
-    found = [*(ROOT / "recipes/fakevlm").glob("*.yaml"), *(ROOT / "recipes/so_fake_r1").glob("*.yaml")]
-    assert len(found) >= 3
-    for path in found:
+    paths = [*(ROOT / "recipes/fakevlm").glob("*.yaml"), *(ROOT / "recipes/so_fake_r1").glob("*.yaml")]
+    assert len(paths) >= 3
+    for path in paths:
         assert recipes.plan(path)
     with pytest.raises(UsageError):
         recipes.plan(ROOT / "LICENSE")

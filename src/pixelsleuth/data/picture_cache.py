@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pixelsleuth.core.io import write_text
-from pixelsleuth.core.settings import read_yaml
+from pixelsleuth.core.settings import fill, read_yaml
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.left_out import EMPTY_MASK, LeftOut, reason_of
 from pixelsleuth.data.readers import open_data
@@ -54,8 +54,7 @@ class Sources:
         if path is None:
             ordered = sorted(names)
             return cls([ordered[start::5] for start in range(min(5, len(ordered)))])
-        content = read_yaml(path, [])
-        return cls(**{key: content.get(key, []) for key in ("folds", "measured", "unseen")})
+        return fill(cls, read_yaml(path))
 
 
 @dataclass(frozen=True)

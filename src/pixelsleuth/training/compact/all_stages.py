@@ -27,8 +27,7 @@ from pixelsleuth.training.compact.fit_decision import decision_stage
 from pixelsleuth.training.compact.left_out_scores import score_stage
 from pixelsleuth.training.compact.settings import CompactRecipe, read_recipe
 from pixelsleuth.training.compact.train_branches import branch_stage
-from pixelsleuth.training.compact.train_language import fold_stage, language_stage
-from pixelsleuth.training.compact.train_masks import mask_stage
+from pixelsleuth.training.compact.train_heads import fold_stage, language_stage, mask_stage
 from pixelsleuth.training.compact.whole_head import describe_stage, whole_stage
 
 

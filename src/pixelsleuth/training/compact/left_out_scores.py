@@ -34,7 +34,7 @@ from pixelsleuth.training.compact.feature_shards import Views, keep_whole_lines
 from pixelsleuth.training.compact.fit import weights_of
 from pixelsleuth.training.compact.mixture import REAL, TAMPERED, Mixture, load_aligned
 from pixelsleuth.training.compact.settings import CompactRecipe
-from pixelsleuth.training.compact.train_language import learning_parts, load_model
+from pixelsleuth.training.compact.train_heads import learning_parts, load_model
 from pixelsleuth.training.compact.whole_head import load_heads
 
 KINDS = {

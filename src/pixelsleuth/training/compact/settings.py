@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pixelsleuth.core.settings import fill
+from pixelsleuth.core.settings import Count, Natural, Positive, fill
 from pixelsleuth.errors import UsageError
 
 
@@ -18,40 +18,40 @@ from pixelsleuth.errors import UsageError
 class Steps:
     """How long a network learns: `steps` batches of `batch` canvases at the peak learning rate `rate`."""
 
-    steps: int = 1000
-    batch: int = 16
-    rate: float = 1e-3
+    steps: Count = 1000
+    batch: Count = 16
+    rate: Positive = 1e-3
 
 
 @dataclass(frozen=True)
 class Aligned:
     """`count` photographs get a copy that passed through the autoencoder."""
 
-    count: int = 301
+    count: Natural = 301
 
 
 @dataclass(frozen=True)
 class Whole:
     """The whole head: `draws` descriptions of each picture, `strength` of the regression (inverse ridge)."""
 
-    draws: int = 3
-    strength: float = 0.001
+    draws: Count = 3
+    strength: Positive = 0.001
 
 
 @dataclass(frozen=True)
 class Shards:
     """Stored features: `shards` folders of `count` canvases each."""
 
-    count: int = 3500
-    shards: int = 2
+    count: Count = 3500
+    shards: Count = 2
 
 
 @dataclass(frozen=True)
 class Judged:
     """What the decision is fitted on: `pictures` of each source and class, and `forged` forgeries of them."""
 
-    pictures: int = 36
-    forged: int = 360
+    pictures: Count = 36
+    forged: Natural = 360
 
 
 @dataclass(frozen=True)

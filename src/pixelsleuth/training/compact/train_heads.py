@@ -1,7 +1,9 @@
-"""Trains tokens, language model, class and mask on stored features; and the class alone without each fold.
+"""Trains the heads on stored features: the plain mask, then tokens, language model, class and mask.
 
-The views and dense features stay as they are. The whole head's logit of every canvas comes from the head that never
-saw the canvas' fold, so that the language model learns how far that head can be trusted.
+The views stay as they are. `masks` joins them into dense features and a plain mask, measured on sources that the
+branches never saw. `folds` learns the class once without each fold, `language` class, mask and text on all sources. The
+whole head's logit of a canvas comes from the head that never saw the canvas' fold, so that the language model learns how
+far that head can be trusted.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsleuth.core.io import replaced
+from pixelsleuth.data.picture_cache import load_cache
 from pixelsleuth.models.compact.compact_sida import (
     CLS_AT,
     IGNORE,
@@ -24,14 +28,16 @@ from pixelsleuth.models.compact.compact_sida import (
     target_rows,
 )
 from pixelsleuth.models.compact.forensic import ForensicEncoder
+from pixelsleuth.models.mask_losses import dice_loss
 from pixelsleuth.models.sida_core import Answer, QueryMaskDecoder
-from pixelsleuth.training.compact.feature_shards import CHUNK, Features, load_features
+from pixelsleuth.training.compact.feature_shards import CHUNK, Features, load_encoder, load_features
 from pixelsleuth.training.compact.fit import fit, rows_at
 from pixelsleuth.training.compact.mixture import TAMPERED
 from pixelsleuth.training.compact.settings import CompactRecipe, Steps
-from pixelsleuth.training.compact.train_masks import dense_batch, masks_loss, pixel_f1
 from pixelsleuth.training.compact.whole_head import load_heads, logits_left_out
 
+AUTHENTIC = 2.0
+"""Weight of an empty mask's cross entropy on authentic canvases."""
 SMOOTHING = 0.02
 """Label smoothing of the class."""
 MASK = 1.0
@@ -40,6 +46,71 @@ DROPPED = 0.4
 """Share of the values that enter the tokens, the whole head's logit excepted, that a training step does not see."""
 WATCHED = 256
 """Canvases on which the log's figures are measured."""
+
+
+def mask_stage(recipe: CompactRecipe) -> None:
+    """Train `shallow`, `mix` and `plain_mask` of the encoder and leave it as `masks/encoder.pt`."""
+    torch.manual_seed(0)
+    out = recipe.folder("masks")
+    unseen = {picture.source for picture in load_cache(recipe.folder("cache")) if picture.unseen}
+    features = load_features(recipe.shards)
+    encoder = load_encoder(recipe)
+    held = np.array([record["source"] in unseen for record in features.records])
+    rows = np.arange(len(features))
+    labels = torch.from_numpy(features.labels)
+    encoder.requires_grad_(False)
+    parts = {"shallow": encoder.shallow, "mix": encoder.mix, "plain": encoder.plain_mask}
+    learning = torch.nn.ModuleDict(parts).requires_grad_(True)
+
+    def loss_of(step: int) -> Tensor:
+        learning.train()
+        chosen = rows_at(step, rows[~held], recipe.masks.batch)
+        logits = encoder.plain_mask(dense_batch(encoder, features, chosen))
+        return masks_loss(logits, features.batch("mask", chosen), labels[chosen])
+
+    fit(learning, loss_of, recipe.masks, out, figures=lambda: mask_figures(encoder, features, rows[held]))
+    with replaced(out / "encoder.pt") as part:
+        torch.save(encoder.eval().state_dict(), part)
+
+
+def masks_loss(logits: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy and Dice of tampered canvases' masks, plus the weighted cross entropy of an empty mask on the
+    others; logits and masks (B, 1, h, w), labels (B,)."""
+    tampered, loss = labels == TAMPERED, logits.new_zeros(())
+    if tampered.any():
+        entropy = F.binary_cross_entropy_with_logits(logits[tampered], masks[tampered])
+        loss = loss + entropy + dice_loss(logits[tampered], masks[tampered], smooth=1.0)
+    if (~tampered).any():
+        loss = loss + AUTHENTIC * F.binary_cross_entropy_with_logits(logits[~tampered], masks[~tampered])
+    return loss
+
+
+def pixel_f1(logits: Tensor, masks: Tensor) -> list[float]:
+    """F1 of each mask at logit 0; logits and masks (B, 1, h, w)."""
+    predicted, truth = logits.flatten(1) > 0, masks.flatten(1) > 0.5
+    both = (predicted & truth).sum(1)
+    return (2 * both / (predicted.sum(1) + truth.sum(1)).clamp_min(1)).tolist()
+
+
+def dense_batch(encoder: ForensicEncoder, features: Features, rows: np.ndarray) -> Tensor:
+    """Dense features (B, C, h, w) of some rows."""
+    maps = [features.batch(name, rows) for name in ("map4", "map8", "map16")]
+    return encoder.dense_of(features.batch("local", rows), features.batch("repeats", rows), maps)
+
+
+@torch.no_grad()
+def mask_figures(encoder: ForensicEncoder, features: Features, rows: np.ndarray) -> dict[str, float]:
+    """Of the plain mask at logit 0: `f1`, the mean over tampered canvases, and `alarm`, the mean area marked on
+    authentic ones."""
+    encoder.eval()
+    f1, alarms = [], []
+    for first in range(0, len(rows), CHUNK):
+        part = rows[first : first + CHUNK]
+        logits, masks = encoder.plain_mask(dense_batch(encoder, features, part)), features.batch("mask", part)
+        tampered = torch.from_numpy(features.labels[part] == TAMPERED)
+        f1 += pixel_f1(logits[tampered], masks[tampered])
+        alarms += (logits[~tampered] > 0).float().mean(dim=(1, 2, 3)).tolist()
+    return {"f1": round(float(np.mean(f1)), 4), "alarm": round(float(np.mean(alarms)), 4)}
 
 
 def fold_stage(recipe: CompactRecipe) -> None:
