@@ -17,8 +17,8 @@ from pixelsleuth.training.compact.whole_head import Described, WholeHead, fit_he
 
 @pytest.fixture(scope="module")
 def described() -> Described:
-    """Two values a picture: the first tells the class everywhere, the second tells it in fold 1 alone, the other way
-    round in fold 0."""
+    """Two values a picture: the first gives the class away everywhere, the second in fold 1, and with the opposite sign
+    in fold 0."""
     random = np.random.default_rng(0)
     labels, folds = np.tile([0, 1], 200), np.repeat([0, 1], 200)
     values = random.standard_normal((400, 2)).astype(np.float32)

@@ -76,7 +76,7 @@ def canvas_of(mixture: Mixture, seed: int, number: int) -> Canvas:
 
 
 class Views:
-    """What the views see of pictures, through the exported graphs: what the detector will see, and twice as fast.
+    """The views of pictures through the exported graphs: what the detector will compute, and twice as fast.
 
     `names`: of `traces`, `repeats`, `look`, `statistics`.
     """
@@ -100,7 +100,7 @@ class Views:
         return np.concatenate([self.run("look", picture)[-1], *self.run("statistics", picture)], axis=1)
 
     def views(self, picture: np.ndarray) -> dict[str, np.ndarray]:
-        """What all but the local view see of a picture (1, H, W, 3)."""
+        """All views of a picture (1, H, W, 3) but the local one, by name."""
         *maps, moments = self.run("look", picture)
         described = np.concatenate([moments, *self.run("statistics", picture)], axis=1)
         named = dict(zip(("map4", "map8", "map16"), maps, strict=True))
@@ -114,7 +114,7 @@ class Views:
 
 
 def write_shard(views: Views, mixture: Mixture, out: Path, what: str, *, seed: int, count: int) -> None:
-    """Make `count` canvases and store what the encoder sees (`what`: `views`, or `local`, which needs the views)."""
+    """Make `count` canvases and store their views in `out`: the `local` view, or all others (`views`)."""
     out.mkdir(parents=True, exist_ok=True)
     see = views.views if what == "views" else views.local
     shapes = {
@@ -175,7 +175,7 @@ def _record(canvas: Canvas) -> dict[str, Any]:
 
 @dataclass
 class Features:
-    """Features of many canvases: arrays (N, ...) float16 by name, on disk, and their records."""
+    """Features of N canvases: arrays (N, ...) float16 by name, and their records; `extra` lies in memory."""
 
     shards: list[dict[str, np.ndarray]]
     records: list[dict[str, Any]]
@@ -209,7 +209,7 @@ class Features:
 
 
 def load_features(folders: list[Path]) -> Features:
-    """Shards, one behind the other; the large arrays stay on disk."""
+    """The features of all shards; the large arrays stay on disk."""
     shards, records = [], []
     for folder in folders:
         lines = [record for _, record in read_json_lines(folder / "views.jsonl")]

@@ -17,7 +17,7 @@ from pixelsleuth.training.compact.mixture import TAMPERED
 from pixelsleuth.training.compact.settings import CompactRecipe
 
 FORGE = "our own forgeries"
-"""The source of pictures that the forge made: one, so that they do not outweigh the forgeries of others."""
+"""The common source of the forge's pictures, so that they do not outweigh the forgeries of others."""
 FALSE_ALARM = 0.25
 """What the alarmed share of an authentic picture costs, in pixel F1."""
 
@@ -33,7 +33,7 @@ def decision_stage(recipe: CompactRecipe) -> None:
 
 def fit_decision(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(calibration, decision): the contents of `calibration.json` and of `decision.json`; `rows`: `write_scores`."""
-    # Whatever they were made of, all forgeries are of one making, and of a kind that training saw.
+    # All forgeries count as one source, whatever pictures they are made of: training saw their kind.
     names = [FORGE if row["operation"] else row["source"] for row in rows]
     sources = sorted(set(names))
     source = np.array([sources.index(name) for name in names])

@@ -1,9 +1,9 @@
-"""Training pictures made on the fly: one canvas, one label, one mask, one record of what was done.
+"""Training pictures made on the fly: canvases, each with its label, its mask and a record of what was done.
 
 Tampered canvases are forged from cached pictures by `forge.edits`; synthetic ones are generated pictures of the corpora
-or *aligned* fakes (photographs passed through an autoencoder, `forge.autoencoders`). Whatever the class: every picture
-that goes in has a history of its own (`Prior`), some results are made hard (`forge.hard`), and all get the same resize,
-noise and JPEG draw (`data.equalise`).
+or *aligned* fakes (photographs passed through an autoencoder, `forge.autoencoders`). In every class, each picture first
+gets a history of its own (`Prior`), some canvases are made hard (`forge.hard`), and all are equalised alike: resize,
+noise and JPEG by `data.equalise`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ HARD = 0.12
 
 @dataclass
 class Canvas:
-    """pixels (S, S, 3) uint8, mask (S, S) uint8 0/255, label index, what was done, and where it comes from."""
+    """Pixels (S, S, 3) uint8, mask (S, S) uint8 0/255, label index, the operation with its traces, and the origin."""
 
     pixels: np.ndarray
     mask: np.ndarray
@@ -53,7 +53,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Prior:
-    """What happened to a picture before it was forged or judged: a reduction, a JPEG pass, both or neither."""
+    """The history of a picture before it is forged or judged: a reduction, a JPEG pass, both or neither."""
 
     scale: float = 1.0
     quality: int | None = None
@@ -73,8 +73,11 @@ class Prior:
 
 
 class Mixture:
-    """Draws canvases of `size` pixels. `aligned` holds autoencoder copies of photographs by the picture's name; they
-    make aligned fakes and generative edits. `random` may be replaced at any time: a canvas depends on it alone."""
+    """Draws canvases of `size` pixels.
+
+    `aligned` holds autoencoder copies of photographs by the picture's name, for aligned fakes and generative edits. A
+    canvas depends on the generator `random` alone, which may be replaced at any time.
+    """
 
     def __init__(
         self,
@@ -99,7 +102,7 @@ class Mixture:
         self.operations = operations
 
     def pick(self, label: int) -> CachedPicture:
-        """A picture of a class: sources drawn by the square root of their size, so that none drowns the others."""
+        """A picture of a class. Sources are drawn by the square root of their size, so that none outweighs the rest."""
         return self._drawn(self.by_source[label])
 
     def canvas(self, label: int, *, aligned: float = 0.0, how: Draw | None = None) -> Canvas:

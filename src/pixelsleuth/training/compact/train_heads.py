@@ -1,9 +1,10 @@
 """Trains the heads on stored features: the plain mask, then tokens, language model, class and mask.
 
 The views stay as they are. `masks` joins them into dense features and a plain mask, measured on sources that the
-branches never saw. `folds` learns the class once without each fold, `language` class, mask and text on all sources. The
-whole head's logit of a canvas comes from the head that never saw the canvas' fold, so that the language model learns how
-far that head can be trusted.
+branches never saw. `folds` learns the class once without each fold, `language` class, mask and text on all sources.
+
+The whole head's logit of a canvas comes from the head that never saw the canvas' fold, so that the language model
+learns how far that head can be trusted.
 """
 
 from __future__ import annotations
