@@ -29,6 +29,18 @@ QUICK = ("--resamples", "20", "--no-audit")
 Cli = Callable[..., Result]
 
 
+def read_manifest(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def write_manifest(path: Path, rows: list[dict[str, str]]) -> None:
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def metrics(folder: Path) -> dict[str, Any]:
     figures: dict[str, Any] = json.loads((folder / "metrics.json").read_text("utf-8"))
     return figures
@@ -168,8 +180,7 @@ def test_compare_gives_paired_differences_of_two_folders(cli: Cli, data: Path, t
 def test_bad_pictures_are_counted_named_and_the_rest_goes_on(cli: Cli, data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     shutil.copytree(data.parent, folder)
-    with (folder / "manifest.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_manifest(folder / "manifest.csv")
     (folder / rows[0]["path"]).write_bytes(b"no picture")
     (folder / rows[1]["path"]).unlink()
     fault = np.asarray(Image.open(folder / rows[3]["path"])).copy()
@@ -179,10 +190,7 @@ def test_bad_pictures_are_counted_named_and_the_rest_goes_on(cli: Cli, data: Pat
     small.save(folder / rows[2]["mask"])
     rows[5]["mask"] = ""
     (folder / rows[8]["mask"]).write_bytes(b"\x89PNG broken")
-    with (folder / "manifest.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_manifest(folder / "manifest.csv", rows)
     result = evaluate(cli, folder / "manifest.csv", tmp_path / "out", "--raw")
     assert result.exit_code == 1
     clean = metrics(tmp_path / "out")["models"][0]["conditions"]["clean"]
@@ -200,13 +208,9 @@ def test_bad_pictures_are_counted_named_and_the_rest_goes_on(cli: Cli, data: Pat
 def test_a_class_that_is_missing_and_a_detector_without_masks_are_told(
     cli: Cli, data: Path, tmp_path: Path
 ) -> None:
-    with data.open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["label"] != "full_synthetic"]
+    rows = [row for row in read_manifest(data) if row["label"] != "full_synthetic"]
     manifest = data.parent / "two.csv"
-    with manifest.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_manifest(manifest, rows)
     result = cli("evaluate", "--model", "blind", "--data", manifest, "--out", tmp_path, *QUICK)
     assert result.exit_code == 0, result.output
     model = metrics(tmp_path)["models"][0]
@@ -355,12 +359,8 @@ def test_the_audit_of_the_same_data_stands_in_the_result(
     from pixelsleuth.evaluation.audit import auditing
 
     manifest = data.parent / "apart.csv"
-    with data.open(newline="") as stream:
-        rows = [{**row, "group": "", "source": ""} for row in csv.DictReader(stream)]
-    with manifest.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    rows = [{**row, "group": "", "source": ""} for row in read_manifest(data)]
+    write_manifest(manifest, rows)
     evaluate(cli, manifest, tmp_path)
     assert "skipped" in metrics(tmp_path)["audit"]
     monkeypatch.setattr(auditing, "FEWEST", 10)
