@@ -33,12 +33,12 @@ class Stand(Detector):
 
     def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
         self.judged += len(pictures)
-        found = [self.label if one.width == GREY.width else self.small for one in pictures]
+        labels = [self.label if picture.width == GREY.width else self.small for picture in pictures]
         return [
             Verdict.of(
-                one, dict.fromkeys(Label, (1 - self.share) / 2) | {label: self.share}, model=self.model
+                picture, dict.fromkeys(Label, (1 - self.share) / 2) | {label: self.share}, model=self.model
             )
-            for one, label in zip(pictures, found, strict=True)
+            for picture, label in zip(pictures, labels, strict=True)
         ]
 
 

@@ -63,7 +63,9 @@ class Figures:
 
     def conclusive(self, detector: Detector, picture: Picture, verdict: Verdict) -> bool:
         small = replace(picture, pixels=picture.pixels[:, ::2])
-        return all(one.label is self.label for one in (verdict, *detector.judge([small], explain=False)))
+        return all(
+            answer.label is self.label for answer in (verdict, *detector.judge([small], explain=False))
+        )
 
     def sentence(self, label: Label) -> str:
         return "wrong for 1 of 80" if self.holds else "does not hold the bounds"
@@ -139,8 +141,10 @@ def test_accusers_share_the_bound_on_accused_photographs() -> None:
 
 
 def test_a_member_that_errs_too_often_is_never_conclusive() -> None:
-    told = Figures(G, holds=False)
-    verdict = Panel(Stand("compact", R, sure=False), [Specialist(Stand("commfor", G), G, told)]).check(GREY)
+    measured = Figures(G, holds=False)
+    verdict = Panel(Stand("compact", R, sure=False), [Specialist(Stand("commfor", G), G, measured)]).check(
+        GREY
+    )
     assert verdict.inconclusive
     assert "does not hold the bounds" in verdict.panel[1]["figures"]["measured"]
     assert verdict.panel[1]["speaks_for"] == []

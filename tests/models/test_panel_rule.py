@@ -50,9 +50,9 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_rule(case: str) -> None:
     voices, label, conclusive, speaker = CASES[case]
-    told = resolve(voices)
-    assert (told.label, told.conclusive, told.speaker) == (label, conclusive, speaker)
-    assert bool(told.reason) == ("contradiction" in case)
+    resolution = resolve(voices)
+    assert (resolution.label, resolution.conclusive, resolution.speaker) == (label, conclusive, speaker)
+    assert bool(resolution.reason) == ("contradiction" in case)
 
 
 def test_a_contradiction_names_who_says_what() -> None:
@@ -84,9 +84,9 @@ def test_every_class_has_one_speaker_and_accusers_share_the_bound(
 
 
 def test_what_a_record_says_of_a_member() -> None:
-    told = commfor(G, True).to_dict()
-    assert told["name"] == "commfor"
-    assert told["made_for"] == "full_synthetic"
-    assert told["speaks_for"] == ["full_synthetic"]
-    assert told["conclusive"] is True
+    entry = commfor(G, True).to_dict()
+    assert entry["name"] == "commfor"
+    assert entry["made_for"] == "full_synthetic"
+    assert entry["speaks_for"] == ["full_synthetic"]
+    assert entry["conclusive"] is True
     assert commfor(R, True).to_dict()["conclusive"] is False

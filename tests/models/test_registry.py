@@ -25,7 +25,7 @@ def fake():
 
 
 def test_compact_is_known_and_ships_inside():
-    (spec,) = [one for one in registry.specs() if one.name == "compact"]
+    (spec,) = [spec for spec in registry.specs() if spec.name == "compact"]
     assert spec.download_bytes == 0
     assert spec.installed
     assert spec.capabilities == frozenset(Capability)
@@ -180,14 +180,14 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_help_shows_the_public_names_and_not_the_methods_of_str():
-    told = run("import pixelsleuth; help(pixelsleuth)")
+    printed = run("import pixelsleuth; help(pixelsleuth)")
     for name in ("check(", "load(", "open_picture(", "find_pictures(", "class Detector", "class Label", "class Picture",
                  "class PictureError", "class Region", "class Verdict"):  # fmt: skip
-        assert name in told
+        assert name in printed
     for name in ("REAL", "TAMPERED", "LOCALIZE"):
-        assert name in told
+        assert name in printed
     for method in ("casefold", "rjust", "maketrans"):
-        assert method not in told
+        assert method not in printed
 
 
 def test_the_public_names_are_all_there():

@@ -23,8 +23,8 @@ WIDTH = 32
 def rows() -> dict[str, torch.Tensor]:
     """A checkpoint as LAVIS leaves it: two rows, and a buffer that nobody needs."""
     torch.manual_seed(5)
-    found = {key: torch.randn(1, WIDTH) for key in PUBLISHED}
-    return found | {"Qformer.bert.embeddings.position_ids": torch.arange(8)[None]}
+    state = {key: torch.randn(1, WIDTH) for key in PUBLISHED}
+    return state | {"Qformer.bert.embeddings.position_ids": torch.arange(8)[None]}
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def test_the_logit_is_the_difference_of_both_answers_losses(
 ) -> None:
     """Against transformers' own forward, with the pseudo word as a real row of both tables and labels on the answer."""
     model, words, first_words = backbone()
-    for one in (words, first_words):
-        one.add_tokens(["[*]"], special_tokens=True)
+    for tokenizer in (words, first_words):
+        tokenizer.add_tokens(["[*]"], special_tokens=True)
     first, second = (rows[key] for key in PUBLISHED)
     table = model.qformer.embeddings.word_embeddings
     table.weight = torch.nn.Parameter(torch.cat([table.weight, first]))
@@ -68,10 +68,10 @@ def test_the_logit_is_the_difference_of_both_answers_losses(
         model.language_model.lm_head.weight[: len(head)] = head
         model.language_model.lm_head.weight[len(head) :] = 0
     pixels = network.prepare(picture())[None]
-    asked = [words.eos_token_id, *words(QUESTION, add_special_tokens=False)["input_ids"]]
+    question = [words.eos_token_id, *words(QUESTION, add_special_tokens=False)["input_ids"]]
     losses = []
     for answer in ("yes", "no"):
-        ids = [len(words)] * 3 + asked + words(answer, add_special_tokens=False)["input_ids"]
+        ids = [len(words)] * 3 + question + words(answer, add_special_tokens=False)["input_ids"]
         with torch.no_grad():
             logits = model(
                 pixel_values=pixels,
@@ -109,8 +109,8 @@ def test_the_question_begins_with_the_end_token(network: AntifakePrompt) -> None
 
 def test_training_teaches_the_answer(backbone: Callable[[], Backbone]) -> None:
     learner = AntifakePrompt(backbone()).train()
-    learns = [one for one in learner.parameters() if one.requires_grad]
-    assert sum(one.numel() for one in learns) == 2 * WIDTH
+    learns = [weights for weights in learner.parameters() if weights.requires_grad]
+    assert sum(weights.numel() for weights in learns) == 2 * WIDTH
     optimiser = torch.optim.AdamW(learns, 0.05)
     inputs = [learner.prepare(picture(seed)) for seed in range(2)]
     losses = []
@@ -132,7 +132,7 @@ def test_from_the_command_line(
     Image.fromarray(picture()).save(tmp_path / "one.png")
     arguments = ["check", tmp_path / "one.png", "--model", "antifake_prompt", "--format", "json"]
     arguments += ["--weights", tmp_path / "COCO_150k_SD2_SD2IP.pth", "--option", f"backbone={folder}"]
-    result = CliRunner().invoke(main, [str(one) for one in arguments])
+    result = CliRunner().invoke(main, [str(word) for word in arguments])
     assert result.exit_code == 0, result.output
     (record,) = json.loads(result.stdout)
     assert record["probabilities"]["tampered"] == 0

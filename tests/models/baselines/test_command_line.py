@@ -25,7 +25,7 @@ from pixelsleuth.models.registry import options_of, weights_of
 def cli() -> Callable[..., Result]:
     from pixelsleuth.cli.main import main
 
-    return lambda *arguments: CliRunner().invoke(main, [str(one) for one in arguments])
+    return lambda *arguments: CliRunner().invoke(main, [str(word) for word in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_evaluate_takes_weights_by_name(
     result = cli(*arguments, "--option", f"dinov2:encoder={dinov2}")
     assert result.exit_code == 0, result.output
     measured = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert [one["name"] for one in measured["models"]] == ["pscc_net", "dinov2"]
+    assert [entry["name"] for entry in measured["models"]] == ["pscc_net", "dinov2"]
 
 
 def test_a_table_runs_what_it_finds_and_names_the_rest(
@@ -163,7 +163,7 @@ def test_lisas_folder_is_its_weights(cli: Callable[..., Result], shared: Path) -
 
 
 @pytest.mark.parametrize(
-    "arguments, said",
+    "arguments, sentence",
     [
         (("--model", "mvss_net"), r"needs --weights \(mvssnet_casia.pt\); where to get them"),
         (("--model", "pscc_net"), r"models get pscc_net`, or .* \(a folder with HRNet.pth, NLCDetection.pth"),
@@ -179,18 +179,18 @@ def test_lisas_folder_is_its_weights(cli: Callable[..., Result], shared: Path) -
     ],
 )
 def test_what_is_missing_or_wrong_is_told_in_one_sentence(
-    cli: Callable[..., Result], picture: Path, pscc: Path, arguments: tuple[str, ...], said: str
+    cli: Callable[..., Result], picture: Path, pscc: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
-    named = [one.format(pscc=pscc, picture=picture) for one in arguments]
+    named = [word.format(pscc=pscc, picture=picture) for word in arguments]
     result = cli("check", picture, *named)
     assert result.exit_code == 2
     assert "Traceback" not in result.output
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=sentence):
         raise UsageError(" ".join((result.output + str(result.exception or "")).split()))
 
 
 def test_models_lists_source_licence_files_and_options(cli: Callable[..., Result]) -> None:
-    known = {one["name"]: one for one in json.loads(cli("models", "--format", "json").stdout)}
+    known = {entry["name"]: entry for entry in json.loads(cli("models", "--format", "json").stdout)}
     assert set(FACTS) <= set(known)
     for name, facts in FACTS.items():
         assert known[name]["files"] == list(facts.files)

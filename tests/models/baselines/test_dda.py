@@ -67,7 +67,7 @@ def layer(state: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
 
 def plain(state: dict[str, Tensor], x: Tensor) -> Tensor:
     """What DINOv2 and its head compute, written out: (B, 3, S, S) -> (B,)."""
-    state = {name.removeprefix("base_model.").removeprefix("model."): one for name, one in state.items()}
+    state = {name.removeprefix("base_model.").removeprefix("model."): value for name, value in state.items()}
     patches = F.conv2d(x, state["patch_embed.proj.weight"], state["patch_embed.proj.bias"], stride=14)
     side = patches.shape[-1]
     grid = state["pos_embed"][:, 1:].reshape(1, 37, 37, WIDTH).permute(0, 3, 1, 2)
@@ -77,8 +77,8 @@ def plain(state: dict[str, Tensor], x: Tensor) -> Tensor:
     cls = state["cls_token"].expand(len(x), -1, -1)
     tokens = torch.cat([cls, patches.flatten(2).transpose(1, 2)], dim=1) + places
 
-    def norm(name: str, one: Tensor) -> Tensor:
-        return F.layer_norm(one, (WIDTH,), state[f"{name}.weight"], state[f"{name}.bias"], eps=1e-6)
+    def norm(name: str, x: Tensor) -> Tensor:
+        return F.layer_norm(x, (WIDTH,), state[f"{name}.weight"], state[f"{name}.bias"], eps=1e-6)
 
     for i in range(BLOCKS):
         begin = f"blocks.{i}"
@@ -106,14 +106,14 @@ def test_the_published_layout_gives_what_a_plain_computation_gives(
 ) -> None:
     network = Dda.load(checkpoint, input=variant, **SMALL)
     pixels = [np.random.default_rng(i).integers(0, 255, (400, 350, 3), np.uint8) for i in range(2)]
-    prepared = [network.prepare(one) for one in pixels]
+    prepared = [network.prepare(array) for array in pixels]
     assert prepared[0].shape == (3, side, side)
     with torch.inference_mode():
-        found = network.run(prepared).logit
-        wanted = plain(published(), torch.stack(prepared))
-    assert found is not None
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=2e-4)
-    assert float(wanted.std()) > 1e-2  # the pictures tell apart what the weights do
+        logit = network.run(prepared).logit
+        expected = plain(published(), torch.stack(prepared))
+    assert logit is not None
+    torch.testing.assert_close(logit, expected, rtol=1e-4, atol=2e-4)
+    assert float(expected.std()) > 1e-2  # the pictures tell apart what the weights do
 
 
 def test_the_middle_of_a_picture_is_looked_at_as_it_is() -> None:
@@ -128,7 +128,7 @@ def test_the_middle_of_a_picture_is_looked_at_as_it_is() -> None:
 def test_parameters_are_as_many_as_said() -> None:
     with torch.device("meta"):
         network = Dda()
-    assert sum(one.numel() for one in network.parameters()) == FACTS["dda"].parameters
+    assert sum(weights.numel() for weights in network.parameters()) == FACTS["dda"].parameters
 
 
 @pytest.mark.parametrize("lost", ["fc.bias", "model.blocks.3.attn.qkv.lora.lora_B", "model.pos_embed"])
@@ -155,7 +155,7 @@ def test_it_is_trained_on_with_lora_and_kept_without(checkpoint: Path, tmp_path:
     before = network.fc.weight.detach().clone()
     network.begin_training()
     network.train()
-    learning = {name: one for name, one in network.named_parameters() if one.requires_grad}
+    learning = {name: weights for name, weights in network.named_parameters() if weights.requires_grad}
     assert {"fc.weight", "fc.bias"} < set(learning)
     assert all("lora_" in name or name.startswith("fc.") for name in learning)
     random = np.random.default_rng(0)

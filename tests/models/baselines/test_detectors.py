@@ -33,11 +33,11 @@ def test_small_odd_and_grey_pictures_have_a_verdict_of_their_own(network: Any) -
     by = SLOW.get(network.facts.name, 1)
     sizes = ((17, 40), (301 // by, 227 // by))
     pictures = [
-        open_picture(one) for one in (*(picture(*size) for size in sizes), grey[: 130 // by, : 241 // by])
+        open_picture(array) for array in (*(picture(*size) for size in sizes), grey[: 130 // by, : 241 // by])
     ]
     together = detector.judge(pictures, explain=False)
-    for one, verdict in zip(pictures, together, strict=True):
-        (alone,) = detector.judge([one], explain=False)
+    for opened, verdict in zip(pictures, together, strict=True):
+        (alone,) = detector.judge([opened], explain=False)
         for label, chance in verdict.probabilities.items():
             assert chance == pytest.approx(alone.probabilities[label], abs=1e-5)
         assert sum(verdict.probabilities.values()) == pytest.approx(1)
@@ -72,8 +72,8 @@ def test_three_training_steps_move_what_learns(network: Any) -> None:
     network.train()
     by = SLOW.get(network.facts.name, 1)
     inputs = [network.example(picture(250 // by, 260 // by, seed), random) for seed in range(2)]
-    learns = {name: one for name, one in network.named_parameters() if one.requires_grad}
-    before = {name: one.detach().clone() for name, one in learns.items()}
+    learns = {name: weights for name, weights in network.named_parameters() if weights.requires_grad}
+    before = {name: weights.detach().clone() for name, weights in learns.items()}
     optimiser = torch.optim.Adam(learns.values(), 1e-3)
     for _ in range(3):
         loss = network.loss(inputs, torch.tensor([0, 1]), [None, None])["loss"]
@@ -81,7 +81,7 @@ def test_three_training_steps_move_what_learns(network: Any) -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    moved = [name for name, one in learns.items() if not torch.equal(one, before[name])]
+    moved = [name for name, weights in learns.items() if not torch.equal(weights, before[name])]
     assert len(moved) > 0.5 * len(learns)
     assert not any(name.startswith(("encoder.", "discriminator.", "denoiser.")) for name in learns)
 

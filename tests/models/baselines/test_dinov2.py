@@ -47,8 +47,8 @@ def test_three_training_steps_move_the_heads_and_nothing_else(encoder: Path) -> 
     mask = np.zeros((70, 90), np.uint8)
     mask[20:50, 30:60] = 255
     examples = [network.pair(picture(i), mask if i == 3 else None, random) for i in range(4)]
-    inputs = [one for one, _ in examples]
-    masks = [None if one is None else torch.from_numpy(one).float() / 255 for _, one in examples]
+    inputs = [pixels for pixels, _ in examples]
+    masks = [None if mask is None else torch.from_numpy(mask).float() / 255 for _, mask in examples]
     before = {key: value.detach().clone() for key, value in network.named_parameters()}
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=1e-3)
     losses = []
@@ -84,7 +84,7 @@ def test_every_block_counts(encoder: Path) -> None:
     network = Dinov2(encoder=str(encoder)).eval()
     encoded = network.encode(network.prepare(picture(0))[None])
     assert encoded.tokens.shape == (1, 4, 32)
-    assert [tuple(one.shape) for one in encoded.maps] == [(1, 32, 4, 4)] * 4
+    assert [tuple(level.shape) for level in encoded.maps] == [(1, 32, 4, 4)] * 4
     classes, _, mask = network(encoded)
     assert mask.shape == (1, 1, SIDE, SIDE)
     for block in range(4):

@@ -37,7 +37,7 @@ def picture(seed: int, height: int = 70, width: int = 90) -> np.ndarray:
 def test_the_encoder_has_the_published_parameters() -> None:
     """4,652,008 with the classifier (1280 x 320, its norm, 1000 x 1280 and biases)."""
     head = 1280 * 320 + 2 * 1280 + 1000 * 1280 + 1000
-    assert sum(one.numel() for one in Lite().parameters()) + head == 4_652_008
+    assert sum(weights.numel() for weights in Lite().parameters()) + head == 4_652_008
 
 
 @pytest.mark.parametrize("kernel, stride, side", [(3, 2, 7), (3, 2, 8), (5, 2, 9), (5, 1, 6), (3, 1, 5)])
@@ -69,12 +69,12 @@ def test_heads_train_and_come_back(file: Path, probe: str) -> None:
     mask[20:50, 30:60] = 255
     random = np.random.default_rng(0)
     pairs = [network.pair(picture(i), mask if i > 1 else None, random) for i in range(4)]
-    masks = [None if one is None else torch.from_numpy(one.copy()).float() / 255 for _, one in pairs]
-    learns = {name: one for name, one in network.named_parameters() if one.requires_grad}
+    masks = [None if mask is None else torch.from_numpy(mask.copy()).float() / 255 for _, mask in pairs]
+    learns = {name: weights for name, weights in network.named_parameters() if weights.requires_grad}
     optimiser = torch.optim.Adam(learns.values(), 1e-3)
     losses = []
     for _ in range(3):
-        loss = network.loss([one for one, _ in pairs], torch.tensor([0, 1, 2, 2]), masks)["loss"]
+        loss = network.loss([pixels for pixels, _ in pairs], torch.tensor([0, 1, 2, 2]), masks)["loss"]
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -93,9 +93,9 @@ def test_heads_train_and_come_back(file: Path, probe: str) -> None:
 
 def test_a_linear_probe_is_linear(file: Path) -> None:
     head = EfficientNetLite(str(file), probe="linear").eval().head
-    one, other = torch.randn(2, 1, 7, 784)
-    middle = head((one + other)[None] / 2)[0]
-    torch.testing.assert_close(middle, (head(one[None])[0] + head(other[None])[0]) / 2)
+    first, second = torch.randn(2, 1, 7, 784)
+    middle = head((first + second)[None] / 2)[0]
+    torch.testing.assert_close(middle, (head(first[None])[0] + head(second[None])[0]) / 2)
 
 
 def test_another_networks_file_is_refused(tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def encoders(
     root = tmp_path_factory.mktemp("encoders")
     clip().save_pretrained(root / "clip")
     model, words, first_words = backbone()
-    for one, place in ((model, ""), (words, ""), (first_words, "qformer_tokenizer")):
-        one.save_pretrained(root / "instructblip" / place)
+    for part, place in ((model, ""), (words, ""), (first_words, "qformer_tokenizer")):
+        part.save_pretrained(root / "instructblip" / place)
     sizes = {
         "hidden_size": 32,
         "num_hidden_layers": 4,
@@ -65,16 +65,16 @@ def arguments(
     """For each detector what names its weights and its options to `evaluate`."""
     from pixelsleuth.models.baseline import baseline_class
 
-    folder, found = tmp_path_factory.mktemp("weights"), {}
+    folder, weights = tmp_path_factory.mktemp("weights"), {}
     for name in NAMES:
         torch.manual_seed(0)
         options = VARIANTS.get(name, {}) | encoders.get(name, {})
         network = baseline_class(name)(**options)
         save_file({k: v.contiguous() for k, v in network.learnt().items()}, folder / f"{name}.safetensors")
-        found[name] = ["--weights", f"{name}={folder / name}.safetensors"]
+        weights[name] = ["--weights", f"{name}={folder / name}.safetensors"]
         for key, value in options.items():
-            found[name] += ["--option", f"{name}:{key}={value}"]
-    return found
+            weights[name] += ["--option", f"{name}:{key}={value}"]
+    return weights
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(*words: Any) -> Result:
     from pixelsleuth.cli.main import main
 
-    return CliRunner().invoke(main, [str(one) for one in words])
+    return CliRunner().invoke(main, [str(word) for word in words])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -115,14 +115,14 @@ def test_evaluate_measures_many_at_once(arguments: dict[str, list[str]], data: P
     """All but the localizers, whose evaluation is tested on smaller frames."""
     names = [name for name in NAMES if not FACTS[name].localizes or name == "efficientnet_lite"]
     words = [word for name in names for word in ("--model", name, *arguments[name])]
-    told = ("--data", data / "manifest.csv", "--out", tmp_path, "--no-audit", "--resamples", "10", "-q")
-    result = run("evaluate", *told, "--protocol", "sida_tables", *words)
+    arguments = ("--data", data / "manifest.csv", "--out", tmp_path, "--no-audit", "--resamples", "10", "-q")
+    result = run("evaluate", *arguments, "--protocol", "sida_tables", *words)
     assert result.exit_code == 0, result.output
-    models = {one["name"]: one for one in json.loads((tmp_path / "metrics.json").read_text())["models"]}
+    models = {entry["name"]: entry for entry in json.loads((tmp_path / "metrics.json").read_text())["models"]}
     assert list(models) == names
-    for name, one in models.items():
-        figures = one["conditions"]["clean"]["figures"]
+    for name, entry in models.items():
+        figures = entry["conditions"]["clean"]["figures"]
         assert figures["sida_tables_acc"]["value"] is not None
         assert ("pixel_f1" in figures) is FACTS[name].localizes
-        told = any("Tells two classes apart" in note for note in one["notes"])
-        assert told is (name != "efficientnet_lite")
+        noted = any("Tells two classes apart" in note for note in entry["notes"])
+        assert noted is (name != "efficientnet_lite")

@@ -203,10 +203,10 @@ def lisa(shared: Path) -> Lisa:
 def test_lisa_judges_by_its_mask(lisa: Lisa, shared: Path) -> None:
     detector = BaselineDetector(lisa)
     images = shared / "parity/baselines/images"
-    found, nothing = detector.check([str(images / "0.png"), str(images / "3.png")])
-    assert found.label is Label.TAMPERED
-    assert found.mask is not None
-    assert found.regions
+    forged, nothing = detector.check([str(images / "0.png"), str(images / "3.png")])
+    assert forged.label is Label.TAMPERED
+    assert forged.mask is not None
+    assert forged.regions
     assert nothing.label is Label.REAL
     assert nothing.mask is None
     assert nothing.probabilities[Label.REAL] == pytest.approx(1, abs=1e-6)
@@ -242,8 +242,10 @@ def test_lisa_is_trained_from_a_checkpoint_and_checks_with_what_it_left(shared: 
     moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert any("q_proj" in name for name in moved), "LoRA is folded into the weights"
     assert not any("k_proj" in name and "language" in name for name in moved)
-    told = CliRunner().invoke(main, ["check", str(images / "0.png"), "--model", str(tmp_path / "out/model")])
-    assert told.exit_code == 0, told.output
+    result = CliRunner().invoke(
+        main, ["check", str(images / "0.png"), "--model", str(tmp_path / "out/model")]
+    )
+    assert result.exit_code == 0, result.output
     shutil.rmtree(last)
     again = CliRunner().invoke(main, ["train", str(recipe), *own, "--resume"])
     assert again.exit_code == 0, again.output

@@ -49,8 +49,8 @@ def test_three_training_steps(name: str) -> None:
     random = np.random.default_rng(0)
     (forged, mask), (real, _) = scene(0), scene(1)
     examples = [network.pair(real, None, random), network.pair(forged, mask, random)]
-    inputs = [one for one, _ in examples]
-    masks = [None if one is None else torch.tensor(one).float() / 255 for _, one in examples]
+    inputs = [pixels for pixels, _ in examples]
+    masks = [None if mask is None else torch.tensor(mask).float() / 255 for _, mask in examples]
     before = {key: value.detach().clone() for key, value in network.named_parameters()}
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=1e-3)
     for _ in range(3):
@@ -77,7 +77,7 @@ def test_small_odd_and_grey_pictures_have_a_mask_each(name: str) -> None:
     grey = np.repeat(np.full((40, 40, 1), 127, np.uint8), 3, axis=2)
     pictures = [scene(0, 16, 16)[0], scene(0, 17, 45)[0], grey]
     inputs = [network.prepare(pixels) for pixels in pictures]
-    assert all(one.dtype == torch.float32 and one.shape[0] == 3 for one in inputs)
+    assert all(tensor.dtype == torch.float32 and tensor.shape[0] == 3 for tensor in inputs)
     output = network.run(inputs)
     assert output.logit.shape == (3,)
     assert bool(torch.isfinite(output.logit).all())
@@ -95,8 +95,8 @@ def test_an_answer_does_not_depend_on_the_batch(name: str) -> None:
         network.prepare(scene(seed, *size)[0]) for seed, size in enumerate([(48, 64), (50, 40), (48, 64)])
     ]
     together = network.run(inputs)
-    for i, one in enumerate(inputs):
-        alone = network.run([one])
+    for i, tensor in enumerate(inputs):
+        alone = network.run([tensor])
         torch.testing.assert_close(alone.logit[0], together.logit[i], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(alone.mask[0], together.mask[i], rtol=1e-4, atol=1e-4)
 

@@ -32,7 +32,7 @@ def page_code() -> str:
 def cli() -> Callable[..., Result]:
     from pixelsleuth.cli.main import main
 
-    return lambda *arguments: CliRunner().invoke(main, [str(one) for one in arguments])
+    return lambda *arguments: CliRunner().invoke(main, [str(word) for word in arguments])
 
 
 @pytest.fixture
@@ -137,22 +137,22 @@ def test_its_size_is_what_its_facts_say(module: Path) -> None:
     from pixelsleuth.models.baseline import baseline_class
 
     network = baseline_class(NAME)(side="128")
-    assert sum(one.numel() for one in network.parameters()) == network.facts.parameters
+    assert sum(weights.numel() for weights in network.parameters()) == network.facts.parameters
 
 
 @pytest.mark.parametrize(
-    "name, told",
+    "name, sentence",
     [
         ("residue:Residual", "no model|is no Baseline"),
         ("nowhere_to_be_found:Residue", "There is no model"),
     ],
 )
 def test_what_is_not_there_is_said(
-    cli: Callable[..., Result], module: Path, data: Path, name: str, told: str
+    cli: Callable[..., Result], module: Path, data: Path, name: str, sentence: str
 ) -> None:
     result = cli("check", module / "0.png", "--model", name)
     assert result.exit_code == 2
-    assert re.search(told, result.stderr)
+    assert re.search(sentence, result.stderr)
     trained = cli(
         "train", ROOT / "recipes/baselines/common.yaml", f"baseline={name}", f"data={data}", f"out={module}/o"
     )

@@ -63,25 +63,25 @@ def test_weights_from_a_mirror_judge_without_torch(
     status, _, errors = light("models", "get", "commfor", "--from", tmp_path, "--own-weights")
     assert status == 0, errors
 
-    status, told, errors = light("check", picture, "--model", "commfor", "--format", "json")
+    status, printed, errors = light("check", picture, "--model", "commfor", "--format", "json")
     assert status == 0, errors
-    (verdict,) = json.loads(told)
+    (verdict,) = json.loads(printed)
     assert verdict["model"]["name"] == "commfor"
     assert verdict["model"]["version"].endswith(".onnx")
     assert "panel" not in verdict
 
     # The default is the panel: compact, and the specialist, which was never measured and so decides nothing.
-    status, told, errors = light("check", picture, "--format", "json")
+    status, printed, errors = light("check", picture, "--format", "json")
     assert status == 0, errors
-    (verdict,) = json.loads(told)
+    (verdict,) = json.loads(printed)
     assert [member["name"] for member in verdict["panel"]] == ["compact", "commfor"]
     assert "commfor" in verdict["model"]["version"]
     assert verdict["panel"][1]["speaks_for"] == []
     assert verdict["panel"][1]["conclusive"] is False
     assert "published" in verdict["panel"][1]["figures"]
-    status, told, errors = light("check", picture)
-    assert "commfor: wholly generated" in " ".join(told.split())
-    assert "never measured here" in " ".join(told.split())
+    status, printed, errors = light("check", picture)
+    assert "commfor: wholly generated" in " ".join(printed.split())
+    assert "never measured here" in " ".join(printed.split())
 
     # A damaged weight is named once, and the others judge.
     (stored,) = Path(light.home).rglob("model.safetensors")  # type: ignore[attr-defined]
@@ -91,9 +91,9 @@ def test_weights_from_a_mirror_judge_without_torch(
         file.write(b"\0" * 50)
     second = tmp_path / "second.png"
     second.write_bytes(picture.read_bytes())
-    status, told, errors = light("check", picture, second, "--format", "jsonl")
+    status, printed, errors = light("check", picture, second, "--format", "jsonl")
     assert status == 0, errors
-    assert [json.loads(line)["model"]["name"] for line in told.splitlines()] == ["compact", "compact"]
+    assert [json.loads(line)["model"]["name"] for line in printed.splitlines()] == ["compact", "compact"]
     assert errors.count("commfor is left out") == 1
     assert "pixelsleuth models get commfor --force" in errors
     assert "commfor" not in light("check", picture, "--quiet")[2]

@@ -83,7 +83,7 @@ def picture(height: int = 233, width: int = 301) -> np.ndarray:
     return (ramp + np.random.default_rng(0).integers(0, 56, (height, width, 3))).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", [*MAKERS, *(pytest.param(one, marks=pytest.mark.slow) for one in SLOW)])
+@pytest.mark.parametrize("name", [*MAKERS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_it_says_what_torch_says(name: str, tmp_path: Path) -> None:
     network = network_of(name)
     pixels = picture()
@@ -123,14 +123,14 @@ def test_the_settings_tell_what_is_in_the_folder(npr: Path) -> None:
 @pytest.mark.parametrize(
     "change, sentence",
     [
-        (lambda told: told | {"graph": "0" * 64}, "not what was converted"),
-        (lambda told: told | {"schema": "other"}, "damaged or of another version"),
-        (lambda told: told | {"baseline": "nobody"}, "damaged or of another version"),
-        (lambda told: told | {"prepare": [["crop", 10**9], ["unit", 255]]}, "preparation steps"),
-        (lambda told: told | {"prepare": [["__import__", 1], ["unit", 255]]}, "preparation steps"),
-        (lambda told: told | {"prepare": []}, "preparation steps"),
-        (lambda told: told | {"fake_is": "forged"}, "damaged or of another version"),
-        (lambda told: [told], "damaged or of another version"),
+        (lambda settings: settings | {"graph": "0" * 64}, "not what was converted"),
+        (lambda settings: settings | {"schema": "other"}, "damaged or of another version"),
+        (lambda settings: settings | {"baseline": "nobody"}, "damaged or of another version"),
+        (lambda settings: settings | {"prepare": [["crop", 10**9], ["unit", 255]]}, "preparation steps"),
+        (lambda settings: settings | {"prepare": [["__import__", 1], ["unit", 255]]}, "preparation steps"),
+        (lambda settings: settings | {"prepare": []}, "preparation steps"),
+        (lambda settings: settings | {"fake_is": "forged"}, "damaged or of another version"),
+        (lambda settings: [settings], "damaged or of another version"),
     ],
 )
 def test_a_folder_that_was_changed_is_refused(

@@ -32,9 +32,9 @@ def test_it_answers_as_torch_does(published: Published, size: str) -> None:
     network = CommFor.load(published(size), size=size)
     light = load_published("commfor", "cpu", weights=str(published(size)), options={"size": size})
     with torch.inference_mode():
-        told = network.run([network.prepare(PIXELS)]).logit
-    assert told is not None
-    assert abs(light.answer(PIXELS).logit - float(told[0])) < 2e-5  # type: ignore[operator]
+        logit = network.run([network.prepare(PIXELS)]).logit
+    assert logit is not None
+    assert abs(light.answer(PIXELS).logit - float(logit[0])) < 2e-5  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("size", ["224", "384"])
