@@ -37,7 +37,7 @@ ABSENT_IN_CORE = [
     ),
     "yaml",
 ]
-RUNTIME_ROOMS = ("checking", "cli", "compact", "core", "pictures", "reporting")
+RUNTIME_ROOMS = ("checking", "cli", "compact", "core", "evidence", "pictures", "reporting")
 LIGHT_MODELS = (
     "catalogue",
     "facts",
@@ -54,6 +54,7 @@ LEVELS = {
     "core": 1,
     "compact": 2,
     "data": 2,
+    "evidence": 2,
     "reporting": 2,
     "forge": 3,
     "models": 3,

@@ -66,7 +66,7 @@ def test_records_survive_what_json_cannot_hold(verdict):
     evidence = [{"kind": "x", "value": np.float32(0.5), "list": np.arange(2), "nan": float("nan")}]
     stream = io.StringIO()
     records = JsonRecords(stream, lines=True)
-    records.add(verdict(evidence=evidence))
+    records.add(verdict(evidence=evidence).to_dict())
     evidence = json.loads(stream.getvalue())["evidence"][0]
     assert evidence == {"kind": "x", "value": 0.5, "list": [0, 1], "nan": None}
 
@@ -76,7 +76,7 @@ def test_an_array_that_is_cut_short_can_still_be_closed(verdict):
         stream = io.StringIO()
         records = JsonRecords(stream, lines=False)
         for _ in range(count):
-            records.add(verdict())
+            records.add(verdict().to_dict())
         records.close()
         assert len(json.loads(stream.getvalue())) == count
 

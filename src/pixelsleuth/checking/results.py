@@ -6,6 +6,7 @@ import json
 import math
 import re
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -54,9 +55,10 @@ class Results:
 
     def add(self, verdict: Verdict, mask_file: str | None) -> None:
         """Write one verdict."""
-        writer = self._records or self._text
-        assert writer is not None
-        writer.add(verdict, mask_file)
+        if self._records is not None:
+            self._records.add(verdict.to_dict(mask_file=mask_file))
+        elif self._text is not None:
+            self._text.add(verdict, mask_file)
         self._hand_over()
 
     def close(self) -> None:
@@ -112,10 +114,9 @@ class JsonRecords:
             return ""
         return "\n]\n" if self.count else "]\n"
 
-    def add(self, verdict: Verdict, mask_file: str | None = None) -> None:
-        """Write one verdict; `mask_file` replaces the run lengths of its mask."""
-        record = verdict.to_dict(mask_file=mask_file)
-        text = json.dumps(_plain(record), ensure_ascii=self._ascii, allow_nan=False)
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Write one record."""
+        text = json.dumps(_plain(dict(record)), ensure_ascii=self._ascii, allow_nan=False)
         if self.lines:
             self._write(text + "\n")
         else:

@@ -13,6 +13,7 @@ from pathlib import Path
 from pixelsleuth.errors import PictureError
 from pixelsleuth.pictures.formats import read_header, sniff
 from pixelsleuth.pictures.formats.jpeg_scans import DQT, DRI, SOS, quantisation_tables, segments
+from pixelsleuth.pictures.formats.png import chunks
 
 HEAD = 1 << 20
 """Bytes from the start that are read."""
@@ -146,20 +147,16 @@ _CHUNKS = {
 def _png(head: bytes, features: dict[str, float]) -> None:
     if len(head) >= 29:
         features |= {"bit_depth": head[24], "colour_type": head[25], "interlaced": head[28]}
-    at = 8
-    for _ in range(MAX_PARTS):
-        if at + 8 > len(head):
-            break
-        size, kind = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + 8]
-        if kind == b"IDAT":
-            features |= {"first_data_chunk": float(size), "header_bytes": float(at)}
+    for chunk in itertools.islice(chunks(memoryview(head)), MAX_PARTS):
+        if chunk.kind == b"IDAT":
+            size = chunk.stop - chunk.start - 12
+            features |= {"first_data_chunk": float(size), "header_bytes": float(chunk.start)}
             break
         features["segments"] += 1
-        if kind in (b"tEXt", b"zTXt", b"iTXt"):
+        if chunk.kind in (b"tEXt", b"zTXt", b"iTXt"):
             features["text_chunks"] += 1
-        elif kind in _CHUNKS:
-            features[_CHUNKS[kind]] = 1.0
-        at += 12 + size
+        elif chunk.kind in _CHUNKS:
+            features[_CHUNKS[chunk.kind]] = 1.0
 
 
 def _webp(head: bytes, features: dict[str, float]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import zlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pixelsleuth.pictures.exif import MAX_XMP, read_exif
 from pixelsleuth.pictures.formats.base import MAX_ICC, Header, corrupt, pillow, truncated
@@ -64,25 +65,45 @@ class _Walk:
             self.parts.append((start, stop))
 
 
+class Chunk(NamedTuple):
+    """A chunk's type and content; `stop` lies beyond the data where the chunk is cut off."""
+
+    kind: bytes
+    start: int
+    stop: int
+    body: memoryview
+
+
+def chunks(data: memoryview) -> Iterator[Chunk]:
+    """Yield the chunks of a PNG file, as many as there are, one more than MAX_CHUNKS at most."""
+    at = 8
+    for _ in range(MAX_CHUNKS + 1):
+        if at + 8 > len(data):
+            return
+        stop = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        yield Chunk(bytes(data[at + 4 : at + 8]), at, stop, data[at + 8 : stop - 4])
+        at = stop
+
+
+def text_of(kind: bytes, body: memoryview, most: int) -> tuple[str, bytes]:
+    """Return (key, text) of a text chunk, at most `most` bytes of it; the text is empty where it is broken."""
+    key = bytes(body[:80]).partition(b"\0")[0].decode("latin-1")
+    return key, _content(kind, body, most)
+
+
 def _walk(data: memoryview, name: str, header: Header) -> list[tuple[int, int]]:
     walk = _Walk(data)
-    at = 8
-    for _ in range(MAX_CHUNKS):
-        if at + 8 > len(data):
-            break
-        size, kind = int.from_bytes(data[at : at + 4], "big"), bytes(data[at + 4 : at + 8])
-        body = data[at + 8 : at + 8 + size]
-        if kind in _DECODER_NEEDS:
-            walk.add(at, min(at + 12 + size, len(data)))
-        if kind not in _DECODER_NEEDS or kind == b"tRNS":
-            _chunk(walk, header, kind, body)
-        if kind == b"IEND":
+    for number, chunk in enumerate(chunks(data)):
+        if number == MAX_CHUNKS:
+            raise corrupt(name, "hundreds of thousands of chunks")
+        if chunk.kind in _DECODER_NEEDS:
+            walk.add(chunk.start, min(chunk.stop, len(data)))
+        if chunk.kind not in _DECODER_NEEDS or chunk.kind == b"tRNS":
+            _chunk(walk, header, chunk.kind, chunk.body)
+        if chunk.kind == b"IEND":
             if walk.keys:
                 header.metadata["text_chunks"] = ", ".join(walk.keys)
             break
-        at += 12 + size
-    else:
-        raise corrupt(name, "hundreds of thousands of chunks")
     profiles = [walk.texts[key] for key in ("exif", "app1", "xmp") if key in walk.texts]
     blocks = [profile for profile in profiles if not profile.startswith(XMP_START)]
     packets = [profile for profile in profiles if profile.startswith(XMP_START)]
@@ -144,16 +165,16 @@ def _text(walk: _Walk, header: Header, kind: bytes, body: memoryview) -> None:
         walk.texts.setdefault(named, _raw_profile(_content(kind, body)))
 
 
-def _content(kind: bytes, body: memoryview) -> bytes:
+def _content(kind: bytes, body: memoryview, most: int = MAX_XMP) -> bytes:
     """The text of a text chunk, unpacked where it is packed; empty where it is broken or longer than a megabyte."""
-    text = bytes(body[: 2 * MAX_XMP]).partition(b"\0")[2]
+    text = bytes(body[: 2 * most]).partition(b"\0")[2]
     packed = kind == b"zTXt"
     if kind == b"zTXt":
         text = text[1:]
     elif kind == b"iTXt":
         packed = text[:1] == b"\1"
         text = text[2:].partition(b"\0")[2].partition(b"\0")[2]
-    return (_inflate(text, MAX_XMP) or b"") if packed else text[:MAX_XMP]
+    return (_inflate(text, most) or b"") if packed else text[:most]
 
 
 def _raw_profile(text: bytes) -> bytes:

@@ -1,0 +1,29 @@
+"""`pixelsleuth inspect`: what files say by themselves, no model."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "json", "jsonl"]),
+    default="text",
+    show_default=True,
+    help="Text, one JSON array, or one JSON record a line.",
+)
+@click.pass_context
+def inspect(ctx: click.Context, paths: tuple[str, ...], style: str) -> None:
+    """Say what picture files declare about themselves: marks of generators, editors and cameras. No model, no network.
+
+    PATH is a picture or a folder (searched recursively). Metadata can be written and removed by anybody: what is found
+    is a declaration, and finding nothing means nothing.
+
+    Exit status: 0 every file was read, 1 some could not be read, 2 wrong usage.
+    """
+    from pixelsleuth.checking.inspecting import run_inspect
+
+    ctx.exit(run_inspect(list(paths), style))

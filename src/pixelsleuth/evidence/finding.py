@@ -1,0 +1,41 @@
+"""`Finding`: one thing that a file says by itself, with how much that is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Strength = Literal["declares", "shows", "hints"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One entry of a verdict's `evidence`.
+
+    `kind` names the check, `statement` is one sentence. `strength`: the file *declares* it (anybody may have written
+    that), a measurement *shows* it, or something only *hints* at it. `false_alarms` is the share of
+    authentic pictures on which this finding was measured to speak, None where that was not measured. `region` is a
+    half-open box (x0, y0, x1, y1) in pixels of the upright picture.
+    """
+
+    kind: str
+    statement: str
+    strength: Strength
+    false_alarms: float | None = None
+    region: tuple[int, int, int, int] | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry as JSON carries it (`docs/verdict.schema.json`)."""
+        entry: dict[str, Any] = {
+            "kind": self.kind,
+            "statement": self.statement,
+            "strength": self.strength,
+            "false_alarms": self.false_alarms,
+            "measured": True,
+        }
+        if self.region is not None:
+            entry["region"] = list(self.region)
+        if self.detail:
+            entry["detail"] = self.detail
+        return entry

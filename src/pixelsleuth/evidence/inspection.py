@@ -1,0 +1,57 @@
+"""All that a file says by itself: one record a file, no model, no network."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from pixelsleuth.errors import PictureError
+from pixelsleuth.evidence.finding import Finding
+from pixelsleuth.evidence.metadata import metadata_findings
+from pixelsleuth.evidence.stealth import hidden_in
+from pixelsleuth.evidence.texts import texts_of
+from pixelsleuth.pictures.files import read_file
+from pixelsleuth.pictures.formats import read_header
+
+SCHEMA = "pixelsleuth.evidence/1"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What one file says. `findings` are empty where it says nothing; `error` is set where it is no picture."""
+
+    source: str
+    sha256: str | None = None
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    findings: list[Finding] = field(default_factory=list)
+    error: PictureError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON carries it."""
+        return {
+            "schema": SCHEMA,
+            "source": self.source,
+            "sha256": self.sha256,
+            "format": self.format,
+            "width": self.width,
+            "height": self.height,
+            "evidence": [finding.to_dict() for finding in self.findings],
+            "error": self.error.to_dict() if self.error is not None else None,
+        }
+
+
+def inspect_file(path: str) -> Inspection:
+    """Return what a picture file says by itself; its size is as stored, None where only a decoder knows it."""
+    sha256 = None
+    try:
+        data = read_file(path, path)
+        sha256 = hashlib.sha256(data).hexdigest()
+        view = memoryview(data)
+        header = read_header(view, path)
+        findings = metadata_findings(texts_of(view), hidden_in(view, header))
+    except PictureError as error:
+        return Inspection(path, sha256, error=error)
+    return Inspection(path, sha256, header.format, header.width or None, header.height or None, findings)
