@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelsleuth.compact.grammar import ANSWERS, IDS, PROMPT_AFTER, PROMPT_BEFORE, VOCABULARY, encode
+from pixelsleuth.core.io import write_bytes, write_text
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models.compact.forensic import ForensicConfig, ForensicEncoder
@@ -55,14 +56,14 @@ def compact_config(dims: ForensicConfig, fusion: Fusion = "tokens") -> SidaConfi
 
 
 def save_compact(model: CompactSida, folder: Path) -> None:
-    """Write `config.json` and `model.safetensors`."""
-    from safetensors.torch import save_file
+    """Write `config.json` and `model.safetensors`, each whole or not at all."""
+    from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
     config = {"model_type": "pixelsleuth_compact", "encoder": dataclasses.asdict(model.encoder.config)}
     config |= {"sida": dataclasses.asdict(model.sida.config), "vocabulary": VOCABULARY}
-    (folder / "config.json").write_text(json.dumps(config, indent=1))
-    save_file(model.state_dict(), folder / "model.safetensors")
+    write_text(folder / "config.json", json.dumps(config, indent=1))
+    write_bytes(folder / "model.safetensors", save(model.state_dict()))
 
 
 def load_compact(folder: Path) -> CompactSida:
