@@ -76,15 +76,7 @@ class Losses:
     bce: Tensor
     dice: Tensor
 
-    def total(
-        self,
-        *,
-        detection: float = 1.0,
-        text: float = 1.0,
-        mask: float = 1.0,
-        bce: float = 2.0,
-        dice: float = 0.5,
-    ) -> Tensor:
+    def total(self, *, detection: float, text: float, mask: float, bce: float, dice: float) -> Tensor:
         """Equation 6 with its weights (lambda_det, lambda_txt, lambda_mask) and those of equation 5."""
         return detection * self.detection + text * self.text + mask * (bce * self.bce + dice * self.dice)
 
