@@ -12,7 +12,7 @@ from pixelsleuth.evidence.metadata import metadata_findings
 from pixelsleuth.evidence.stealth import hidden_in
 from pixelsleuth.evidence.texts import texts_of
 from pixelsleuth.pictures.files import read_file
-from pixelsleuth.pictures.formats import read_header
+from pixelsleuth.pictures.formats import Header, read_header
 
 SCHEMA = "pixelsleuth.evidence/1"
 
@@ -43,6 +43,14 @@ class Inspection:
         }
 
 
+def findings_of(data: memoryview, header: Header) -> list[Finding]:
+    """Return all that the bytes of a picture file say, strong findings first; `inspect` and `check` both call this.
+
+    Nothing keeps `data`: it is emptied when the picture is decoded.
+    """
+    return metadata_findings(texts_of(data), hidden_in(data, header))
+
+
 def inspect_file(path: str) -> Inspection:
     """Return what a picture file says by itself; its size is as stored, None where only a decoder knows it."""
     sha256 = None
@@ -51,7 +59,7 @@ def inspect_file(path: str) -> Inspection:
         sha256 = hashlib.sha256(data).hexdigest()
         view = memoryview(data)
         header = read_header(view, path)
-        findings = metadata_findings(texts_of(view), hidden_in(view, header))
+        findings = findings_of(view, header)
     except PictureError as error:
         return Inspection(path, sha256, error=error)
     return Inspection(path, sha256, header.format, header.width or None, header.height or None, findings)
