@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelsleuth.core.verdict import Label
+from pixelsleuth.data.mask_levels import LEVEL
 
 if TYPE_CHECKING:
     from pixelsleuth.data.masks import Mask, MaskReading
@@ -60,7 +61,7 @@ class Sample:
         name = self.path.as_posix()
         return open_picture(self.path if self.data is None else self.data, name=name)
 
-    def load(self, *, mask_level: int = 128) -> tuple[Picture, MaskReading | None]:
+    def load(self, *, mask_level: int = LEVEL) -> tuple[Picture, MaskReading | None]:
         """Decode the picture and its mask, brought to the picture's size and orientation. Raises PictureError.
 
         Pixels of the mask from the grey level `mask_level` on are marked.
