@@ -41,6 +41,7 @@ class CheckOptions:
     weights: str | None = None
     options: tuple[str, ...] = ()
     explain: bool = True
+    evidence: bool = True
     max_megapixels: float = 100.0
     batch_size: int = 1
     accuse_at_most: float | None = None
@@ -134,8 +135,11 @@ class Run:
 
     def judge(self, detector: Detector, sources: list[str], total: int) -> int:
         """Judge every source, write every output, return the exit status."""
+        from pixelsleuth.evidence.inspection import entries_of
+
         options = self.options
         detector.max_megapixels = options.max_megapixels
+        detector.examine = entries_of if options.evidence else None
         interrupted = False
         try:
             self.outputs.begin(total)

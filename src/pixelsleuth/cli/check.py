@@ -53,6 +53,12 @@ from pixelsleuth.cli.options import FiniteFloat, bounds_options, device_option, 
     help="Say why, or only what and where (faster).",
 )
 @click.option(
+    "--evidence/--no-evidence",
+    default=True,
+    show_default=True,
+    help="Say what the file declares by itself; it never changes a score.",
+)
+@click.option(
     "--max-megapixels",
     type=FiniteFloat(min=0.001),
     default=100.0,

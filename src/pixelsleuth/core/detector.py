@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pixelsleuth.core.bounds import Bounds
     from pixelsleuth.core.decision import Decision
     from pixelsleuth.core.scores import Scores
-    from pixelsleuth.pictures.images import Picture
+    from pixelsleuth.pictures.images import Examine, Picture
 
     Source: TypeAlias = str | PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[np.generic] | Picture
 
@@ -66,7 +66,8 @@ class Detector(ABC):
     `check` and `check_many` apply to the header, before anything is decoded. `notices` are sentences for a person to
     read before the first verdict, such as that a member of a panel could not be loaded. `scores` are the detector's
     judgements of sources left out of training, `decision` the thresholds that follow from them; None where nobody
-    measured that.
+    measured that. `examine` reads what a file says by itself (`evidence.inspection.entries_of`); its entries join
+    `Verdict.evidence` and change no score.
     """
 
     name: str = "detector"
@@ -76,6 +77,7 @@ class Detector(ABC):
     notices: tuple[str, ...] = ()
     scores: Scores | None = None
     decision: Decision | None = None
+    examine: Examine | None = None
 
     @property
     def model(self) -> dict[str, str]:
@@ -190,7 +192,7 @@ class Detector(ABC):
         from pixelsleuth.pictures.images import open_picture
 
         started = time.perf_counter()
-        picture = open_picture(source, max_megapixels=self.max_megapixels)
+        picture = open_picture(source, max_megapixels=self.max_megapixels, examine=self.examine)
         (verdict,) = self._judged([picture], explain)
         verdict.elapsed_ms = (time.perf_counter() - started) * 1000
         return verdict
@@ -199,7 +201,7 @@ class Detector(ABC):
         from pixelsleuth.pictures.images import open_picture, source_name
 
         try:
-            return open_picture(source, max_megapixels=self.max_megapixels)
+            return open_picture(source, max_megapixels=self.max_megapixels, examine=self.examine)
         except PictureError as error:
             return Verdict.failed(source_name(source), error, self.model)
         except Exception as error:  # a reader's fault must not end a run over thousands of files
@@ -234,12 +236,16 @@ class Detector(ABC):
             verdict = Verdict.failed(picture.source, known, self.model)
             verdict.sha256, verdict.width, verdict.height = picture.sha256, picture.width, picture.height
             verdict.metadata, verdict.warnings = dict(picture.metadata), list(picture.warnings)
+            verdict.evidence, verdict.examined = list(picture.evidence or ()), picture.evidence is not None
             return [verdict]
 
     def _judged(self, pictures: list[Picture], explain: bool) -> list[Verdict]:
         verdicts = self.judge(pictures, explain=explain)
         if len(verdicts) != len(pictures):
             raise RuntimeError(f"{self.name} gave {len(verdicts)} verdicts for {len(pictures)} pictures")
+        for verdict, picture in zip(verdicts, pictures, strict=True):
+            if picture.evidence is not None:
+                verdict.evidence, verdict.examined = [*verdict.evidence, *picture.evidence], True
         return verdicts
 
 

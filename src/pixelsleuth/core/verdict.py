@@ -59,7 +59,8 @@ class Verdict:
     probability, (h, w) float32 in 0..1, at any resolution. `heatmap` and `picture` live in memory only; JSON carries
     the mask as run lengths or as a file name. `panel` holds each member's verdict (`models.panel.rule`), empty for a
     single detector. `decision` is `core.decision.to_dict` of the model's measured decision; None where its errors were
-    never measured.
+    never measured. Entries of `evidence` with a `strength` are what the file says by itself, the others the model's
+    claims; `examined` is True where the file was looked at.
     """
 
     source: str
@@ -81,6 +82,7 @@ class Verdict:
     metadata: dict[str, str] = field(default_factory=dict)
     panel: list[dict[str, Any]] = field(default_factory=list)
     decision: dict[str, Any] | None = None
+    examined: bool = False
     heatmap: NDArray[np.float32] | None = field(default=None, repr=False)
     picture: Picture | None = field(default=None, repr=False)
 
@@ -215,6 +217,7 @@ class Verdict:
             "error": self.error,
             "metadata": dict(self.metadata),
             "decision": self.decision,
+            "examined": self.examined,
             **panel,
         }
 
@@ -268,6 +271,7 @@ class Verdict:
             metadata=dict(record.get("metadata") or {}),
             panel=list(record.get("panel") or []),
             decision=record.get("decision"),
+            examined=record.get("examined") is True,
         )
 
 

@@ -38,4 +38,15 @@ class Finding:
             entry["region"] = list(self.region)
         if self.detail:
             entry["detail"] = self.detail
-        return entry
+        return {key: _clean(value) for key, value in entry.items()}
+
+
+def _clean(value: Any) -> Any:
+    """The value with half surrogates replaced: JSON inside a file can hold them, UTF-8 cannot."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return value

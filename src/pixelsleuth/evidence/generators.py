@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pixelsleuth.evidence.texts import Text
@@ -40,7 +40,10 @@ def marks_of(texts: Sequence[Text]) -> list[Mark]:
         known = marks.get((mark.tool, mark.meaning))
         if known is None or (not known.prompt and mark.prompt) or (not known.model and mark.model):
             marks[mark.tool, mark.meaning] = mark
-    return sorted(marks.values(), key=lambda mark: ORDER.index(mark.meaning))
+    shortened = (
+        replace(mark, tool=_short(mark.tool, 60), model=_short(mark.model, 100)) for mark in marks.values()
+    )
+    return sorted(shortened, key=lambda mark: ORDER.index(mark.meaning))
 
 
 def _all(texts: Sequence[Text]) -> Iterator[Mark]:

@@ -51,6 +51,11 @@ def findings_of(data: memoryview, header: Header) -> list[Finding]:
     return metadata_findings(texts_of(data), hidden_in(data, header))
 
 
+def entries_of(data: memoryview, header: Header) -> list[dict[str, Any]]:
+    """Return `findings_of` as entries of a verdict's `evidence`: what `Detector.examine` takes."""
+    return [finding.to_dict() for finding in findings_of(data, header)]
+
+
 def inspect_file(path: str) -> Inspection:
     """Return what a picture file says by itself; its size is as stored, None where only a decoder knows it."""
     sha256 = None

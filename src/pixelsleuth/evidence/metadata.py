@@ -41,6 +41,7 @@ def _finding(mark: Mark) -> Finding:
         "edited_by_ai": f"The file declares that it was edited by AI: {mark.tool}{with_model}{note}.",
         "edited": f"The file names software that edits pictures: {mark.tool}{note}. That is no sign of a forgery.",
         "captured": f"The file declares that it was captured: {mark.tool}{note}.",
+        "copied": f"The file declares that it was captured from a copy: {mark.tool}{note}.",
         "camera": f"The file names the camera {mark.tool}; an editor keeps that name, and anybody can write it.",
         "software": f"The file names the software {mark.tool}{note}; that says nothing about its authenticity.",
     }

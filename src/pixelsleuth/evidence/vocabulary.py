@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-Meaning = Literal["generated", "edited_by_ai", "captured", "edited", "camera", "software"]
-ORDER: tuple[Meaning, ...] = ("generated", "edited_by_ai", "captured", "edited", "camera", "software")
+Meaning = Literal["generated", "edited_by_ai", "captured", "copied", "edited", "camera", "software"]
+ORDER: tuple[Meaning, ...] = (
+    "generated",
+    "edited_by_ai",
+    "captured",
+    "copied",
+    "edited",
+    "camera",
+    "software",
+)
 
 SOURCE_TYPES: dict[str, tuple[Meaning, str]] = {
     "trainedAlgorithmicMedia": ("generated", "made by a trained model"),
@@ -21,12 +29,12 @@ SOURCE_TYPES: dict[str, tuple[Meaning, str]] = {
     "compositeCapture": ("edited", "put together of several captures"),
     "digitalCreation": ("edited", "drawn by a person with software"),
     "digitalArt": ("edited", "drawn by a person with software (a retired term)"),
-    "screenCapture": ("captured", "captured from a screen"),
+    "screenCapture": ("copied", "captured from a screen"),
     "digitalCapture": ("captured", "captured by a camera"),
     "computationalCapture": ("captured", "captured by a camera and merged by its computer"),
     "negativeFilm": ("captured", "scanned from negative film"),
     "positiveFilm": ("captured", "scanned from positive film"),
-    "print": ("captured", "scanned from a print"),
+    "print": ("copied", "scanned from a print"),
 }
 """IPTC digital source types (2024-09), what they declare, in words."""
 

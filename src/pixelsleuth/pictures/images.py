@@ -8,7 +8,9 @@ to 100 megapixels. See `docs/reading-pictures.md`.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -36,6 +38,9 @@ ROUNDING = 1e-3
 """How far beyond 0..1 floats may lie: the rounding error of half precision."""
 SPOKEN = {"bytes": "The file in memory", "array": "The array", "image": "The image"}
 """What errors call a source without a name."""
+log = logging.getLogger("pixelsleuth")
+Examine = Callable[[memoryview, Header], list[dict[str, Any]]]
+"""Reads a file's bytes and header before they are decoded, and returns entries of `Verdict.evidence`."""
 MEMORY_BUDGET = 900 << 20
 """Bytes that decoding may hold at a time, file and decoded picture included; the process takes the rest of 1 GiB."""
 
@@ -46,6 +51,7 @@ class Picture:
 
     `pixels` is (height, width, 3) uint8 sRGB, upright, contiguous. `sha256` is of the file's bytes, or of the pixels
     where the source was an array or a PIL image. `metadata` holds short clean texts for people; it is no evidence.
+    `evidence` is what the file says by itself (`open_picture(examine=...)`), None where nobody looked.
     """
 
     source: str
@@ -54,6 +60,7 @@ class Picture:
     format: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    evidence: tuple[dict[str, Any], ...] | None = field(default=None, repr=False)
 
     @property
     def width(self) -> int:
@@ -65,12 +72,17 @@ class Picture:
 
 
 def open_picture(
-    source: Source, *, max_megapixels: float = MAX_MEGAPIXELS, name: str | None = None
+    source: Source,
+    *,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    name: str | None = None,
+    examine: Examine | None = None,
 ) -> Picture:
     """Read a picture: a path, the bytes of a file, a file opened with "rb", a PIL image, or an array.
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, bool or floats in 0..1 (rounding errors are
-    cut off). `name` stands for the source in the result and in errors. A Picture is returned as it is.
+    cut off). `name` stands for the source in the result and in errors. A Picture is returned as it is. `examine` is
+    called with the bytes of a file within the limits, read once, and gives `Picture.evidence`.
 
     Raises UsageError for a `max_megapixels` that is no positive number, and PictureNotFound, NotAPicture,
     UnsupportedFormat, PictureTooLarge, PictureTooSmall or CorruptPicture.
@@ -88,17 +100,17 @@ def open_picture(
     spoken = label if name else SPOKEN.get(label, label)
     try:
         if isinstance(source, str | PathLike):
-            return _from_file(read_file(os.fspath(source), label), label, limit, label)
+            return _from_file(read_file(os.fspath(source), label), label, limit, label, examine)
         if isinstance(source, bytes | bytearray | memoryview):
             if len(source) > MAX_FILE_BYTES:
                 raise file_too_large(spoken, len(source))
-            return _from_file(bytearray(source), label, limit, spoken)
+            return _from_file(bytearray(source), label, limit, spoken, examine)
         if isinstance(source, np.ndarray):
             return _from_array(source, label, limit, spoken)
         if _is_pil(source):
             return _from_pil(source, label, limit, spoken)
         if hasattr(source, "read"):
-            return _from_file(_read_stream(source, spoken), label, limit, spoken)
+            return _from_file(_read_stream(source, spoken), label, limit, spoken, examine)
     except MemoryError:
         raise PictureTooLarge(
             f"{spoken} needs more memory than there is; scale it down and check that."
@@ -162,7 +174,9 @@ def _check_memory(header: Header, file_bytes: int, pixels: int, label: str, limi
         )
 
 
-def _from_file(data: bytearray, label: str, limit: float, spoken: str) -> Picture:
+def _from_file(
+    data: bytearray, label: str, limit: float, spoken: str, examine: Examine | None = None
+) -> Picture:
     """Read the bytes of a file; `label` is the picture's source, `spoken` what errors call it."""
     from pixelsleuth.pictures.decode import decode
 
@@ -176,8 +190,21 @@ def _from_file(data: bytearray, label: str, limit: float, spoken: str) -> Pictur
 
     if header.width:
         check(header.width, header.height)
+    evidence = None if examine is None else _examined(examine, data, header)
     pixels = decode(data, header, spoken, check)
-    return Picture(label, sha256, pixels, header.format, _clean(header.metadata), tuple(header.warnings))
+    return Picture(
+        label, sha256, pixels, header.format, _clean(header.metadata), tuple(header.warnings), evidence
+    )
+
+
+def _examined(examine: Examine, data: bytearray, header: Header) -> tuple[dict[str, Any], ...] | None:
+    """The entries of `examine`; its faults cost the evidence and a warning, never the verdict."""
+    try:
+        return tuple(examine(memoryview(data), header))
+    except Exception:
+        log.exception("examining a file failed")
+        header.warnings.append("What the file says by itself could not be read.")
+        return None
 
 
 def _is_pil(source: Any) -> TypeGuard[Image.Image]:

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.reporting import words
+from pixelsleuth.reporting import findings, words
 from pixelsleuth.reporting.words import percent, printable
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def card(
         values |= _look(verdict, thumb) | _reasons(verdict)
         values["facts"] = list(_facts(verdict, mask_file))
         values["alt"] = _alt(verdict, file)
+        values["says"] = findings.values(verdict)
+        values["contradiction"] = findings.contradiction(verdict)
     return values
 
 

@@ -29,6 +29,8 @@ THUMBNAILS = ((60, 1024), (600, 640), (6000, 384))
 """(pictures, longer side of their thumbnails in pixels); a report of 60 pictures stays near 15 MB."""
 
 SMALLEST_THUMBNAIL = 256
+MOST_NAMED = 10
+"""Pictures that the heading names, because file and model contradict each other there."""
 
 KIND = "HTML report"
 
@@ -55,6 +57,7 @@ class HtmlReport:
         self.done = 0
         self.states: Counter[str] = Counter()
         self._models: dict[str, None] = {}
+        self._contradicted: list[tuple[int, str]] = []
         self._now = now or datetime.now().astimezone()
         self.thumb = thumbnail_side(total)
         self._file = AtomicFile(path, ours=OUR_PAGE, kind=KIND)
@@ -79,6 +82,8 @@ class HtmlReport:
         if state == "failed":
             self._put(self._failures, self._macros.failure(card))
         else:
+            if card["contradiction"]:
+                self._contradicted.append((self.done, card["file"]))
             self._put(self._cards, self._macros.card(card))
 
     def close(self, *, interrupted: bool = False) -> None:
@@ -133,6 +138,8 @@ class HtmlReport:
             "interrupted": interrupted,
             "truth": self.truth,
             "note": self.note,
+            "contradicted": self._contradicted[:MOST_NAMED],
+            "contradictions": len(self._contradicted),
             "thumb": self.thumb,
         }
 

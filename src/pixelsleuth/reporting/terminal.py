@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
-from pixelsleuth.reporting import words
+from pixelsleuth.reporting import findings, words
 from pixelsleuth.reporting.words import printable
 
 if TYPE_CHECKING:
@@ -79,6 +79,14 @@ class TerminalText:
             self._wrapped("", [Text(printable(reason), "dim")])
         elif verdict.regions:
             self._wrapped("", [Text(self._where(verdict), "dim")])
+        self._contradiction(verdict)
+        self._wrapped("", [Text(f"File: {line}", "dim") for line in findings.lines(verdict)])
+
+    def _contradiction(self, verdict: Verdict) -> None:
+        from rich.text import Text
+
+        if sentence := findings.contradiction(verdict):
+            self._wrapped("", [Text(sentence, "bold yellow")])
 
     def _paragraph(self, verdict: Verdict, mask_file: str | None) -> None:
         from rich.text import Text
@@ -90,6 +98,7 @@ class TerminalText:
             facts = " ".join(filter(None, (f"{verdict.width} x {verdict.height}", kind)))
             title.append(f"  {printable(facts)}", "not bold dim")
         self.console.print(title, soft_wrap=True)
+        self._contradiction(verdict)
         verdict_line = Text("  ")
         verdict_line.append(f"{self._sign(state)} {words.headline(verdict)}", f"bold {STYLES[state]}")
         if state not in ("failed", "inconclusive"):
@@ -110,6 +119,10 @@ class TerminalText:
             self.console.print(self._bar(str(label), probability, style), soft_wrap=True)
         if words.leans_nowhere(verdict):
             self._wrapped("", [Text(words.RAW_SCORES, "dim")])
+        file_lines = [Text(line) for line in findings.lines(verdict)]
+        if caveat := findings.caveat(verdict):
+            file_lines.append(Text(caveat, "dim"))
+        self._wrapped("File", file_lines)
         if verdict.panel:
             self._wrapped("Panel", [Text(line, "dim") for line in words.panel_lines(verdict)])
         if verdict.regions:

@@ -146,9 +146,10 @@ def altered_share(verdict: Verdict) -> float | None:
 
 
 def statements(verdict: Verdict) -> list[str]:
-    """The statements of the evidence that the explanation does not contain."""
+    """The model's claims that the explanation does not contain; what the file says has a strength and is left out."""
     explanation = (verdict.explanation or "").lower()
-    statements = (str(item.get("statement") or "").strip() for item in verdict.evidence)
+    claims = (item for item in verdict.evidence if "strength" not in item)
+    statements = (str(item.get("statement") or "").strip() for item in claims)
     return [statement for statement in statements if statement and statement.lower() not in explanation]
 
 
