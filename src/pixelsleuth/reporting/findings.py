@@ -38,19 +38,23 @@ def strong(verdict: Verdict) -> list[dict[str, Any]]:
 
 def contradiction(verdict: Verdict) -> str:
     """A sentence where what the file declares and a conclusive verdict exclude each other; "" where they do not."""
-    declared = {str(_detail(entry).get("declares")) for entry in strong(verdict)}
+    declaring = {str(_detail(entry).get("declares")): _subject(entry) for entry in reversed(strong(verdict))}
     state = words.state_of(verdict)
-    if state == "real" and "generated" in declared and "captured" not in declared:
+    if state == "real" and "generated" in declaring and "captured" not in declaring:
         return (
-            "File and model contradict each other: the file declares that it was wholly generated, "
+            f"File and model contradict each other: {declaring['generated']} that it was wholly generated, "
             "the model finds no sign of that."
         )
-    if state == "full_synthetic" and "captured" in declared and "generated" not in declared:
+    if state == "full_synthetic" and "captured" in declaring and "generated" not in declaring:
         return (
-            "File and model contradict each other: the file declares that it was captured, "
+            f"File and model contradict each other: {declaring['captured']} that it was captured, "
             "the model calls it wholly generated."
         )
     return ""
+
+
+def _subject(entry: dict[str, Any]) -> str:
+    return "a signature in the file declares" if entry.get("kind") == "c2pa" else "the file declares"
 
 
 def lines(verdict: Verdict) -> list[str]:
