@@ -23,7 +23,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 # What a bare `pip install pixelsleuth` does not bring.
 ABSENT_IN_CORE = [
-    *("accelerate", "cv2", "datasets", "diffusers", "fastapi", "httpx2", "onnx", "onnxscript"),
+    *("accelerate", "c2pa", "cv2", "datasets", "diffusers", "fastapi", "httpx2", "onnx", "onnxscript"),
     *("openai", "peft", "ray"),
     *(
         "scipy",
@@ -260,7 +260,7 @@ NEEDED_BY_OTHERS = {
     "onnxscript": "torch.onnx's exporter asks for it",
     "tensorboard": "torch.utils.tensorboard asks for it",
 }
-ROOMS_TO_COME = {"serve", "scale", "provenance"}
+ROOMS_TO_COME = {"serve", "scale"}
 """Extras whose rooms stand in docs/design.md and are not built yet."""
 
 
@@ -353,6 +353,7 @@ def test_the_wheel_is_small_and_holds_what_check_needs(tmp_path: Path) -> None:
     assert any(name.startswith("pixelsleuth/reporting/") and name.endswith(".j2") for name in names)
     assert any(name.startswith("pixelsleuth/evaluation/audit/") and name.endswith(".j2") for name in names)
     assert any(name.startswith("pixelsleuth/compact/") and name.endswith(".onnx") for name in names)
+    assert "pixelsleuth/evidence/trust/C2PA-TRUST-LIST.pem" in names
     assert any(
         name.startswith("pixelsleuth/models/light/graphs/") and name.endswith(".onnx") for name in names
     )

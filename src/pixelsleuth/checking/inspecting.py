@@ -6,18 +6,23 @@ import sys
 
 from pixelsleuth.checking.results import JsonRecords
 from pixelsleuth.evidence.inspection import Inspection, inspect_file
+from pixelsleuth.evidence.trust_lists import read_trust_lists
 from pixelsleuth.pictures.files import find_pictures
 from pixelsleuth.reporting.words import printable
 
 MARKS = {"declares": "!", "shows": "!", "hints": "-"}
 
 
-def run_inspect(paths: list[str], style: str) -> int:
-    """Inspect `paths` and return the exit status. Raises NoPictures where folders hold none."""
+def run_inspect(paths: list[str], style: str, trust_list: str | None = None) -> int:
+    """Inspect `paths` and return the exit status; `trust_list` is a folder that replaces the shipped trust lists.
+
+    Raises NoPictures where folders hold none, UsageError where `trust_list` holds no list.
+    """
+    trust = read_trust_lists(trust_list) if trust_list is not None else None
     failed = False
     records = JsonRecords(sys.stdout, lines=style == "jsonl") if style != "text" else None
     for path in find_pictures(paths):
-        inspection = inspect_file(path)
+        inspection = inspect_file(path, trust)
         failed = failed or inspection.error is not None
         if records is not None:
             records.add(inspection.to_dict())

@@ -15,9 +15,17 @@ import click
     show_default=True,
     help="Text, one JSON array, or one JSON record a line.",
 )
+@click.option(
+    "--trust-list",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Recognise the signers of the lists in this folder, in place of the C2PA lists that are shipped.",
+)
 @click.pass_context
-def inspect(ctx: click.Context, paths: tuple[str, ...], style: str) -> None:
-    """Say what picture files declare about themselves: marks of generators, editors and cameras. No model, no network.
+def inspect(ctx: click.Context, paths: tuple[str, ...], style: str, trust_list: str | None) -> None:
+    """Say what picture files declare about themselves: marks of generators, editors and cameras, and signatures.
+
+    No model judges, nothing goes online.
 
     PATH is a picture or a folder (searched recursively). Metadata can be written and removed by anybody: what is found
     is a declaration, and finding nothing means nothing.
@@ -26,4 +34,4 @@ def inspect(ctx: click.Context, paths: tuple[str, ...], style: str) -> None:
     """
     from pixelsleuth.checking.inspecting import run_inspect
 
-    ctx.exit(run_inspect(list(paths), style))
+    ctx.exit(run_inspect(list(paths), style, trust_list))

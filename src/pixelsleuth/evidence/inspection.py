@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pixelsleuth.errors import PictureError
+from pixelsleuth.evidence.credentials import credentials_finding
 from pixelsleuth.evidence.finding import Finding
 from pixelsleuth.evidence.metadata import metadata_findings
 from pixelsleuth.evidence.stealth import hidden_in
 from pixelsleuth.evidence.texts import texts_of
+from pixelsleuth.evidence.trust_lists import TrustLists
 from pixelsleuth.pictures.files import read_file
 from pixelsleuth.pictures.formats import Header, read_header
 
@@ -43,12 +45,16 @@ class Inspection:
         }
 
 
-def findings_of(data: memoryview, header: Header) -> list[Finding]:
+def findings_of(data: memoryview, header: Header, trust: TrustLists | None = None) -> list[Finding]:
     """Return all that the bytes of a picture file say, strong findings first; `inspect` and `check` both call this.
 
-    Nothing keeps `data`: it is emptied when the picture is decoded.
+    `trust`: whose signatures are recognised, the shipped lists where None. Nothing keeps `data`: it is emptied when the
+    picture is decoded.
     """
-    return metadata_findings(texts_of(data), hidden_in(data, header))
+    credentials = credentials_finding(data, trust)
+    findings = [credentials] if credentials is not None else []
+    findings += metadata_findings(texts_of(data), hidden_in(data, header))
+    return sorted(findings, key=lambda finding: finding.strength == "hints")
 
 
 def entries_of(data: memoryview, header: Header) -> list[dict[str, Any]]:
@@ -56,15 +62,18 @@ def entries_of(data: memoryview, header: Header) -> list[dict[str, Any]]:
     return [finding.to_dict() for finding in findings_of(data, header)]
 
 
-def inspect_file(path: str) -> Inspection:
-    """Return what a picture file says by itself; its size is as stored, None where only a decoder knows it."""
+def inspect_file(path: str, trust: TrustLists | None = None) -> Inspection:
+    """Return what a picture file says by itself; its size is as stored, None where only a decoder knows it.
+
+    `trust`: whose signatures are recognised, the shipped lists where None.
+    """
     sha256 = None
     try:
         data = read_file(path, path)
         sha256 = hashlib.sha256(data).hexdigest()
         view = memoryview(data)
         header = read_header(view, path)
-        findings = findings_of(view, header)
+        findings = findings_of(view, header, trust)
     except PictureError as error:
         return Inspection(path, sha256, error=error)
     return Inspection(path, sha256, header.format, header.width or None, header.height or None, findings)
