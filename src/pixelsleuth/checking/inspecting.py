@@ -13,16 +13,17 @@ from pixelsleuth.reporting.words import printable
 MARKS = {"declares": "!", "shows": "!", "hints": "-"}
 
 
-def run_inspect(paths: list[str], style: str, trust_list: str | None = None) -> int:
+def run_inspect(paths: list[str], style: str, trust_list: str | None = None, *, fast: bool = False) -> int:
     """Inspect `paths` and return the exit status; `trust_list` is a folder that replaces the shipped trust lists.
 
+    `fast` leaves out what only the decoded pixels show.
     Raises NoPictures where folders hold none, UsageError where `trust_list` holds no list.
     """
     trust = read_trust_lists(trust_list) if trust_list is not None else None
     failed = False
     records = JsonRecords(sys.stdout, lines=style == "jsonl") if style != "text" else None
     for path in find_pictures(paths):
-        inspection = inspect_file(path, trust)
+        inspection = inspect_file(path, trust, fast=fast)
         failed = failed or inspection.error is not None
         if records is not None:
             records.add(inspection.to_dict())
@@ -51,7 +52,7 @@ def _print(inspection: Inspection) -> None:
         prompt = finding.detail.get("prompt")
         lines += [Text(f"  Prompt: {printable(prompt)}", "dim")] if prompt else []
     if inspection.error is not None:
-        lines = [Text(f"x {printable(inspection.error)}", "dim")]
+        lines += [Text(f"x {printable(inspection.error)}", "dim")]
     elif not lines:
         lines = [Text("Nothing is declared. That means nothing: metadata are easily lost.", "dim")]
     for line in lines:

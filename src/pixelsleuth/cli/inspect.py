@@ -21,17 +21,20 @@ import click
     metavar="DIR",
     help="Recognise the signers of the lists in this folder, in place of the C2PA lists that are shipped.",
 )
+@click.option("--fast", is_flag=True, help="Leave out what only the decoded pixels show.")
 @click.pass_context
-def inspect(ctx: click.Context, paths: tuple[str, ...], style: str, trust_list: str | None) -> None:
-    """Say what picture files declare about themselves: marks of generators, editors and cameras, and signatures.
+def inspect(
+    ctx: click.Context, paths: tuple[str, ...], style: str, trust_list: str | None, fast: bool
+) -> None:
+    """Say what picture files declare and show by themselves: generators, editors, cameras, signatures, JPEG grids.
 
     No model judges, nothing goes online.
 
-    PATH is a picture or a folder (searched recursively). Metadata can be written and removed by anybody: what is found
-    is a declaration, and finding nothing means nothing.
+    PATH is a picture or a folder (searched recursively). Metadata can be written and removed by
+    anybody: what they say is a declaration. Finding nothing means nothing.
 
     Exit status: 0 every file was read, 1 some could not be read, 2 wrong usage.
     """
     from pixelsleuth.checking.inspecting import run_inspect
 
-    ctx.exit(run_inspect(list(paths), style, trust_list))
+    ctx.exit(run_inspect(list(paths), style, trust_list, fast=fast))

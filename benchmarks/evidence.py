@@ -1,0 +1,139 @@
+"""How often each finding of `inspect` speaks: on authentic pictures (false alarms) and on tampered ones, by source.
+
+    python benchmarks/evidence.py ../shared/corpus/manifest.csv --split eval --out DIR
+    python benchmarks/evidence.py ../shared/corpus2/manifest.csv --out DIR
+
+Prints Markdown tables and writes a line a picture to DIR/MANIFEST_FOLDER.jsonl; a second run goes on where the first
+stopped. IoU: boxes of a finding against the mask; or against the rest of the picture where that fits better, because a
+grid that differs does not say which of the two parts is the foreign one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pixelsleuth.evidence.inspection import findings_of, pixel_findings
+from pixelsleuth.pictures.files import read_file
+from pixelsleuth.pictures.formats import read_header
+from pixelsleuth.pictures.images import open_picture
+
+Record = dict[str, Any]
+
+
+def measured(folder: Path, row: dict[str, str]) -> Record:
+    """What one picture of a manifest says: its findings by kind, seconds for bytes and pixels, IoU of each kind."""
+    path = str(folder / row["path"])
+    data = read_file(path, path)
+    begin = time.perf_counter()
+    findings = findings_of(memoryview(data), read_header(memoryview(data), path))
+    seconds_bytes = time.perf_counter() - begin
+    pixels = open_picture(path).pixels
+    begin = time.perf_counter()
+    findings += pixel_findings(pixels)
+    seconds_pixels = time.perf_counter() - begin
+    boxes: dict[str, list[tuple[int, int, int, int]]] = defaultdict(list)
+    for finding in findings:
+        boxes[finding.kind] += [finding.region] if finding.region else []
+    overlap = {
+        kind: iou(boxes[kind], folder / row["mask"], pixels.shape[:2]) for kind in boxes if row["mask"]
+    }
+    return {
+        "path": row["path"],
+        "label": row["label"],
+        "source": row["source"],
+        "tamper": row["tamper"].partition(" (")[0],
+        "megapixels": pixels.shape[0] * pixels.shape[1] / 1e6,
+        "kinds": sorted({finding.kind for finding in findings}),
+        "iou": {kind: value for kind, value in overlap.items() if value is not None},
+        "seconds_bytes": seconds_bytes,
+        "seconds_pixels": seconds_pixels,
+    }
+
+
+def iou(boxes: list[tuple[int, int, int, int]], mask: Path, size: tuple[int, int]) -> float | None:
+    """The overlap of boxes with a mask, or with what it leaves, the larger of the two; None without boxes."""
+    if not boxes:
+        return None
+    with Image.open(mask) as image:
+        tampered = np.asarray(image.convert("L").resize(size[::-1], Image.Resampling.NEAREST)) > 127
+    covered = np.zeros(size, bool)
+    for x0, y0, x1, y1 in boxes:
+        covered[y0:y1, x0:x1] = True
+    return float(
+        max((covered & part).sum() / max((covered | part).sum(), 1) for part in (tampered, ~tampered))
+    )
+
+
+def run(manifest: Path, split: str | None, out: Path) -> list[Record]:
+    """Measure the real and tampered pictures of a manifest; those that DIR holds already are not measured again."""
+    with manifest.open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if split in (None, row["split"])]
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{manifest.parent.name}.jsonl"
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    records = {record["path"]: record for record in map(json.loads, lines)}
+    with path.open("a", encoding="utf-8") as stream:
+        for row in rows:
+            if row["label"] != "full_synthetic" and row["path"] not in records:
+                records[row["path"]] = measured(manifest.parent, row)
+                stream.write(json.dumps(records[row["path"]]) + "\n")
+                stream.flush()
+    return list(records.values())
+
+
+def line(cells: Iterable[Any]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def table(records: list[Record], label: str) -> None:
+    """Print for each source of a label how many pictures each finding speaks on."""
+    records = [record for record in records if record["label"] == label]
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[" ".join((record["source"], record["tamper"])).strip()].append(record)
+    groups["all"] = records
+    kinds = sorted({kind for record in records for kind in record["kinds"]} - {"metadata", "compression"})
+    placed = [kind for kind in kinds if any(kind in record["iou"] for record in records)]
+    print(line([label, "pictures", *kinds, *(f"IoU of {kind}" for kind in placed)]))
+    print(line(["---", *["---:"] * (1 + len(kinds) + len(placed))]))
+    for name, group in sorted(groups.items(), key=lambda item: (item[0] == "all", item[0])):
+        counts = [sum(kind in record["kinds"] for record in group) for kind in kinds]
+        cells = [f"{count} ({100 * count / len(group):.1f} %)" for count in counts]
+        for kind in placed:
+            values = [record["iou"][kind] for record in group if kind in record["iou"]]
+            cells.append(f"{np.mean(values):.2f}" if values else "")
+        print(line([name, len(group), *cells]))
+    print()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--split", help="Only this split of the manifest.")
+    parser.add_argument("--out", type=Path, required=True, help="Folder of the records.")
+    arguments = parser.parse_args()
+    records = run(arguments.manifest, arguments.split, arguments.out)
+    for label in ("real", "tampered"):
+        table(records, label)
+    megapixels = sum(record["megapixels"] for record in records)
+    for part in ("bytes", "pixels"):
+        seconds = sum(record[f"seconds_{part}"] for record in records)
+        print(
+            f"{part}: {1e3 * seconds / len(records):.1f} ms a picture, {seconds / megapixels:.3f} s a megapixel"
+        )
+
+
+if __name__ == "__main__":
+    main()
