@@ -2,17 +2,22 @@
 
     python benchmarks/evidence.py ../shared/corpus/manifest.csv --split eval --out DIR
     python benchmarks/evidence.py ../shared/corpus2/manifest.csv --out DIR
+    python benchmarks/evidence.py ../shared/corpus2/manifest.csv --out DIR --thumbnails
 
 Prints Markdown tables and writes a line a picture to DIR/MANIFEST_FOLDER.jsonl; a second run goes on where the first
 stopped. IoU: boxes of a finding against the mask; or against the rest of the picture where that fits better, because a
-grid that differs does not say which of the two parts is the foreign one.
+grid that differs does not say which of the two parts is the foreign one. `--thumbnails`: the pictures of the corpora
+carry none, so they are made from the authentic ones (reduced, with bars, cut) and compared with the picture, with it
+turned, cropped, made darker, and with another.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
+import struct
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -20,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pixelsleuth.evidence.inspection import findings_of, pixel_findings
+from pixelsleuth.evidence.thumbnail import thumbnail_findings
 from pixelsleuth.pictures.files import read_file
 from pixelsleuth.pictures.formats import read_header
 from pixelsleuth.pictures.images import open_picture
@@ -91,6 +97,46 @@ def run(manifest: Path, split: str | None, out: Path) -> list[Record]:
     return list(records.values())
 
 
+def thumbnails(folder: Path, rows: list[dict[str, str]]) -> None:
+    """Print how often the thumbnail of an authentic picture speaks, by what happened to the picture since."""
+    tally: dict[str, list[bool]] = defaultdict(list)
+    previous = None
+    for row in rows:
+        pixels = open_picture(str(folder / row["path"])).pixels
+        image = Image.fromarray(pixels)
+        height, width = pixels.shape[:2]
+        plain = image.copy()
+        plain.thumbnail((160, 160))
+        darker = (255 * (pixels / 255) ** 1.6).astype(np.uint8)
+        cases = {
+            "nothing": [(plain, pixels), (ImageOps.pad(image, (160, 120)), pixels)],
+            "nothing, thumbnail cut": [(ImageOps.fit(image, (160, 120)), pixels)],
+            "made darker": [(plain, darker)],
+            "turned by 180 degrees": [(plain, np.ascontiguousarray(pixels[::-1, ::-1]))],
+            "cropped to 80 % of each side": [(plain, pixels[height // 5 :, width // 5 :])],
+            "cropped to 50 % of each side": [
+                (plain, pixels[height // 4 : -(height // 4), width // 4 : -(width // 4)])
+            ],
+            "replaced by another": [(previous, pixels)] if previous is not None else [],
+        }
+        for name, pairs in cases.items():
+            tally[name] += [bool(thumbnail_findings(exif_with(small), 1, now)) for small, now in pairs]
+        previous = plain
+    print(line(["since the thumbnail the picture was", "pictures", "speaks on"]))
+    print(line(["---", "---:", "---:"]))
+    for name, spoke in tally.items():
+        print(line([name, len(spoke), f"{sum(spoke)} ({100 * sum(spoke) / len(spoke):.1f} %)"]))
+
+
+def exif_with(thumbnail: Image.Image) -> bytes:
+    """An EXIF block that holds nothing but a thumbnail."""
+    stream = io.BytesIO()
+    thumbnail.save(stream, "JPEG", quality=70)
+    content = stream.getvalue()
+    entries = struct.pack("<HHIIHHII", 0x0201, 4, 1, 44, 0x0202, 4, 1, len(content))
+    return b"II*\0" + struct.pack("<IHIH", 8, 0, 14, 2) + entries + bytes(4) + content
+
+
 def line(cells: Iterable[Any]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
@@ -123,7 +169,15 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--split", help="Only this split of the manifest.")
     parser.add_argument("--out", type=Path, required=True, help="Folder of the records.")
+    parser.add_argument(
+        "--thumbnails", action="store_true", help="Measure thumbnails made for the test instead."
+    )
     arguments = parser.parse_args()
+    if arguments.thumbnails:
+        with arguments.manifest.open(encoding="utf-8", newline="") as stream:
+            rows = [row for row in csv.DictReader(stream) if arguments.split in (None, row["split"])]
+        thumbnails(arguments.manifest.parent, [row for row in rows if row["label"] == "real"])
+        return
     records = run(arguments.manifest, arguments.split, arguments.out)
     for label in ("real", "tampered"):
         table(records, label)

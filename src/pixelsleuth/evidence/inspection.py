@@ -17,6 +17,7 @@ from pixelsleuth.evidence.grid import grid_findings
 from pixelsleuth.evidence.metadata import metadata_findings
 from pixelsleuth.evidence.stealth import hidden_in
 from pixelsleuth.evidence.texts import texts_of
+from pixelsleuth.evidence.thumbnail import thumbnail_findings
 from pixelsleuth.evidence.trust_lists import TrustLists
 from pixelsleuth.pictures.files import read_file
 from pixelsleuth.pictures.formats import Header, read_header
@@ -96,8 +97,9 @@ def inspect_file(path: str, trust: TrustLists | None = None, *, fast: bool = Fal
     unreadable = None
     if not fast:
         try:
-            shown = pixel_findings(open_picture(bytes(data), name=path).pixels)
-            findings = sorted([*findings, *shown], key=lambda finding: finding.strength == "hints")
+            pixels = open_picture(bytes(data), name=path).pixels
+            findings += thumbnail_findings(header.exif, header.orientation, pixels) + pixel_findings(pixels)
+            findings = sorted(findings, key=lambda finding: finding.strength == "hints")
         except PictureError as error:
             unreadable = error
     size = (header.width or None, header.height or None)
