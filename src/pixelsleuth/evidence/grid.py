@@ -78,8 +78,8 @@ def grid_findings(pixels: NDArray[np.uint8]) -> list[Finding]:
 def _region_finding(region: Region, grids: Grids) -> Finding:
     if grids.main is None:
         statement = (
-            f"A region carries the grid of an earlier JPEG compression (origin {region.origin}), the rest of the "
-            "picture carries none: the region was probably put there from another picture."
+            f"A region carries the grid of an earlier JPEG compression (origin {region.origin}) that the rest of the "
+            "picture does not carry: the region was probably put there from another picture."
         )
     else:
         statement = (
