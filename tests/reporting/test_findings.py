@@ -66,3 +66,12 @@ def test_records_of_others_with_odd_details_are_shown_as_far_as_they_go(verdict)
 
 def test_no_card_where_nobody_looked(verdict):
     assert findings.values(verdict(evidence=[])) is None
+
+
+def test_the_caveat_on_metadata_stands_under_metadata_alone(verdict):
+    signed = findings.values(verdict(evidence=[finding("Signed.", "shows", kind="c2pa")]))
+    declared = findings.values(verdict(evidence=[finding("Made.")]))
+    assert signed is not None
+    assert declared is not None
+    assert findings.ALONE not in signed["notes"]
+    assert findings.ALONE in declared["notes"]

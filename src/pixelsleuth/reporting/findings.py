@@ -79,10 +79,11 @@ def values(verdict: Verdict) -> dict[str, Any] | None:
     if not entries and not verdict.examined:
         return None
     more = len(entries) - MOST_SHOWN
+    metadata = not entries or any(entry.get("kind") == "metadata" for entry in entries)
     return {
         "findings": [_values(entry) for entry in entries[:MOST_SHOWN]],
         "more": f"and {words.count(more, 'finding')} more" if more > 0 else "",
-        "notes": [*([] if entries else [NOTHING]), ALONE, CLOSED],
+        "notes": [*([] if entries else [NOTHING]), *([ALONE] if metadata else []), CLOSED],
     }
 
 
