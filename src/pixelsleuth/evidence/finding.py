@@ -9,13 +9,27 @@ Strength = Literal["declares", "shows", "hints"]
 
 
 @dataclass(frozen=True)
+class Illustration:
+    """A picture that belongs to a finding: a map, matched places, the thumbnail of a part.
+
+    `caption`: one line of plain text. `image`: the bytes of a JPEG or PNG that PixelSleuth encoded itself, longest
+    side at most 320 pixels, never bytes out of the examined file. `media_type`: `image/jpeg` or `image/png`.
+    """
+
+    caption: str
+    image: bytes
+    media_type: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """One entry of a verdict's `evidence`.
 
     `kind` names the check, `statement` is one sentence. `strength`: the file *declares* it (anybody may have written
     that), a measurement *shows* it, or something only *hints* at it. `false_alarms` is the share of
     authentic pictures on which this finding was measured to speak, None where that was not measured. `region` is a
-    half-open box (x0, y0, x1, y1) in pixels of the upright picture.
+    half-open box (x0, y0, x1, y1) in pixels of the upright picture. `pictures` are for reports; the record leaves
+    them out.
     """
 
     kind: str
@@ -24,6 +38,7 @@ class Finding:
     false_alarms: float | None = None
     region: tuple[int, int, int, int] | None = None
     detail: dict[str, Any] = field(default_factory=dict)
+    pictures: tuple[Illustration, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as JSON carries it (`docs/verdict.schema.json`)."""
