@@ -11,6 +11,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from pixelsleuth.cli.main import main
+from pixelsleuth.errors import OutputError
+from pixelsleuth.evidence.enhancers import NAMES
 
 
 @pytest.fixture
@@ -45,3 +47,45 @@ def test_records_hold_every_file_and_each_failure(folder: Path, style: str) -> N
 
 def test_wrong_usage_is_status_2() -> None:
     assert CliRunner().invoke(main, ["inspect"]).exit_code == 2
+
+
+def test_pictures_to_look_at_lie_side_by_side_under_safe_names(folder: Path, tmp_path: Path) -> None:
+    (folder / "sub").mkdir()
+    Image.new("RGB", (40, 32), "red").save(folder / "sub" / "a b;$(x).png")
+    Image.new("RGB", (40, 32), "blue").save(folder / "sub" / "a.png")
+    out = tmp_path / "out"
+    result = CliRunner().invoke(main, ["inspect", str(folder), "--enhance", str(out), "--format", "jsonl"])
+    assert result.exit_code == 1  # c.png is no picture; the others are drawn
+    assert "Pictures to look at of 4 files" in result.stderr
+    assert all(json.loads(line) for line in result.stdout.splitlines())
+    names = [path.name for path in out.iterdir()]
+    assert len(names) == 4 * len(NAMES)
+    for name in NAMES:
+        (path,) = out.glob(f"a_b_x-*.{name}.look.png")
+        assert max(Image.open(path).size) in (40, 1023)  # the sheet of ghosts is enlarged
+        assert len(list(out.glob(f"a-*.{name}.look.png"))) == 2
+
+
+def test_pictures_to_look_at_need_the_pixels_and_a_folder(folder: Path) -> None:
+    both = CliRunner().invoke(main, ["inspect", str(folder), "--enhance", str(folder / "x"), "--fast"])
+    assert (both.exit_code, (folder / "x").exists()) == (2, False)
+    assert "--fast" in both.output
+    file = CliRunner().invoke(main, ["inspect", str(folder), "--enhance", str(folder / "c.png")])
+    assert file.exit_code == 2
+    missing = CliRunner().invoke(main, ["inspect", str(folder), "--enhance", str(folder / "no" / "x")])
+    assert missing.exit_code == 2
+    assert "--enhance" in missing.output
+
+
+def test_a_folder_that_takes_no_more_costs_the_pictures_to_look_at_and_no_finding(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OutputError("The disk is full.")
+
+    monkeypatch.setattr("pixelsleuth.checking.enhanced_folder.write_bytes", full)
+    result = CliRunner().invoke(main, ["inspect", str(folder), "--enhance", str(folder / "out")])
+    assert result.exit_code == 2
+    assert result.stderr.count("The disk is full.") == 1
+    assert "foxes" in result.stdout
+    assert "That means nothing" in result.stdout

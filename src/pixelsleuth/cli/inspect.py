@@ -21,10 +21,21 @@ import click
     metavar="DIR",
     help="Recognise the signers of the lists in this folder, in place of the C2PA lists that are shipped.",
 )
+@click.option(
+    "--enhance",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Also write pictures to look at (error level, noise, gradient, JPEG ghosts) to this folder; no finding.",
+)
 @click.option("--fast", is_flag=True, help="Leave out what only the decoded pixels show.")
 @click.pass_context
 def inspect(
-    ctx: click.Context, paths: tuple[str, ...], style: str, trust_list: str | None, fast: bool
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    style: str,
+    trust_list: str | None,
+    enhance: str | None,
+    fast: bool,
 ) -> None:
     """Say what picture files declare and show by themselves: generators, editors, cameras, signatures, JPEG grids.
 
@@ -37,4 +48,4 @@ def inspect(
     """
     from pixelsleuth.checking.inspecting import run_inspect
 
-    ctx.exit(run_inspect(list(paths), style, trust_list, fast=fast))
+    ctx.exit(run_inspect(list(paths), style, trust_list, enhance=enhance, fast=fast))

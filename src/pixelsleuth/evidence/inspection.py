@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,8 @@ from pixelsleuth.pictures.formats import Header, read_header
 from pixelsleuth.pictures.images import open_picture
 
 SCHEMA = "pixelsleuth.evidence/1"
+Look = Callable[[str, str, NDArray[np.uint8]], None]
+"""Takes a path, the SHA-256 of its bytes and its pixels (H, W, 3), decoded once for all."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,13 @@ def pixel_findings(pixels: NDArray[np.uint8]) -> list[Finding]:
     return grid_findings(pixels)
 
 
-def inspect_file(path: str, trust: TrustLists | None = None, *, fast: bool = False) -> Inspection:
+def inspect_file(
+    path: str, trust: TrustLists | None = None, *, fast: bool = False, look: Look | None = None
+) -> Inspection:
     """Return what a picture file says by itself; its size is as stored, None where only a decoder knows it.
 
     `trust`: whose signatures are recognised, the shipped lists where None.
-    `fast` leaves out what only the decoded pixels show.
+    `fast` leaves out what only the decoded pixels show. `look` gets the path, the SHA-256 and the decoded pixels.
     """
     sha256 = None
     try:
@@ -100,6 +105,8 @@ def inspect_file(path: str, trust: TrustLists | None = None, *, fast: bool = Fal
             pixels = open_picture(bytes(data), name=path).pixels
             findings += thumbnail_findings(header.exif, header.orientation, pixels) + pixel_findings(pixels)
             findings = sorted(findings, key=lambda finding: finding.strength == "hints")
+            if look is not None:
+                look(path, sha256, pixels)
         except PictureError as error:
             unreadable = error
     size = (header.width or None, header.height or None)
