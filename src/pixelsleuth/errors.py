@@ -64,6 +64,24 @@ class BadMask(CorruptPicture):
     """The true mask of a picture cannot be read, so that the picture is not judged."""
 
 
+class FetchError(PictureError):
+    """A picture could not be fetched from the address that names it."""
+
+    code = "fetch_error"
+
+
+class FetchRefused(FetchError):
+    """The address of a picture, or one that it redirects to, may not be fetched."""
+
+    code = "fetch_refused"
+
+
+class FetchTimeout(FetchError):
+    """A picture did not arrive in time."""
+
+    code = "fetch_timeout"
+
+
 class UsageError(PixelSleuthError):
     """The call itself is wrong."""
 
