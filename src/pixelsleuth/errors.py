@@ -7,6 +7,9 @@
 # ruff: noqa: N818  (the names say what went wrong; "Error" in each would repeat it)
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class PixelSleuthError(Exception):
     """Base of every error that PixelSleuth raises on purpose; `str(error)` is its message."""
@@ -19,9 +22,13 @@ class PixelSleuthError(Exception):
 
 
 class PictureError(PixelSleuthError):
-    """One picture could not be read."""
+    """One picture could not be read.
+
+    `evidence`: what its bytes say by themselves, None where nobody looked (`pictures.images.open_picture`).
+    """
 
     code = "picture_error"
+    evidence: Sequence[Any] | None = None
 
 
 class PictureNotFound(PictureError):

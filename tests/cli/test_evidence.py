@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from pixelsleuth.core.detector import Detector
-from pixelsleuth.evidence.inspection import entries_of
+from pixelsleuth.evidence.inspection import FileExaminer
 from pixelsleuth.models.registry import load
 
 EVIL = "</p><script>alert(1)</script>"
@@ -56,7 +57,9 @@ def test_findings_join_the_claims_and_change_no_score(cli, pictures):
     assert [entry["kind"] for entry in without["evidence"]] == ["mark"]
     assert (record["examined"], without["examined"]) == (True, False)
     changed = {key for key in record if record[key] != without[key]}
-    assert changed <= {"evidence", "examined", "elapsed_ms"}
+    assert changed <= {"evidence", "examined", "elapsed_ms", "explanation"}
+    cited = "Beside the model: the file declares that it was wholly generated (finding 1)."
+    assert record["explanation"] == f"{without['explanation']} {cited}"
 
 
 def test_the_records_follow_the_published_schema(cli, generated):
@@ -158,7 +161,7 @@ def detector() -> Detector:
 
 def test_python_examines_files_where_asked_and_arrays_never(detector, generated):
     assert not detector.check(generated).examined
-    detector.examine = entries_of
+    detector.examiner = FileExaminer()
     assert detector.check(generated).evidence[-1]["detail"]["declares"] == "generated"
     assert detector.check(generated.read_bytes()).examined
     with generated.open("rb") as file:
@@ -166,24 +169,136 @@ def test_python_examines_files_where_asked_and_arrays_never(detector, generated)
     assert not detector.check(np.full((64, 64, 3), 90, np.uint8)).examined
 
 
-def test_a_fault_of_an_examination_costs_no_verdict(detector, generated):
-    def fail(data, header):
-        raise RuntimeError("a fault")
+class Failing(FileExaminer):
+    """An examiner with a fault, in its reading of bytes or of pixels."""
 
-    detector.examine = fail
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        object.__setattr__(self, "where", where)
+
+    def of_file(self, data, header):
+        return self._fail("file") or super().of_file(data, header)
+
+    def of_pixels(self, picture):
+        return self._fail("pixels") or super().of_pixels(picture)
+
+    def _fail(self, where: str) -> None:
+        if self.where == where:
+            raise RuntimeError("a fault")
+
+
+@pytest.mark.parametrize(
+    "where, warning, left",
+    [
+        ("file", "What the file says by itself could not be read.", []),
+        ("pixels", "What the pixels show by themselves could not be examined.", ["metadata"]),
+    ],
+)
+def test_a_fault_of_an_examination_costs_no_verdict(detector, generated, where, warning, left):
+    detector.examiner = Failing(where)
     verdict = detector.check(generated)
     assert verdict.label == "real"
-    assert verdict.warnings == ["What the file says by itself could not be read."]
-    assert not verdict.examined
+    assert verdict.warnings == [warning]
+    assert [entry["kind"] for entry in verdict.evidence if "strength" in entry] == left
+    assert verdict.examined is bool(left)
 
 
 def test_the_bytes_may_be_kept_by_an_examination(detector, generated):
     kept = []
 
-    def keep(data, header):
-        kept.append(data[:8])
-        return []
+    class Keeping(FileExaminer):
+        def of_file(self, data, header):
+            kept.append(data[:8])
+            return []
 
-    detector.examine = keep
+    detector.examiner = Keeping()
     assert detector.check(generated).label == "real"
     assert bytes(kept[0]).startswith(b"\x89PNG")
+
+
+# pixels, and files without pixels
+
+
+@pytest.fixture
+def pasted(pictures: Path) -> Path:
+    """A PNG with a part that was saved as JPEG on another grid."""
+    rng = np.random.default_rng(3)
+
+    def jpeg(side: int) -> np.ndarray:
+        noise = Image.fromarray(rng.integers(0, 255, (side, side, 3), np.uint8)).resize((2 * side,) * 2)
+        encoded = io.BytesIO()
+        noise.save(encoded, "JPEG", quality=70)
+        return np.asarray(Image.open(encoded))
+
+    pixels = jpeg(160).copy()
+    pixels[83:211, 101:229] = jpeg(64)
+    Image.fromarray(pixels).save(pictures / "real.png")
+    return pictures / "real.png"
+
+
+def test_what_the_pixels_show_stands_beside_the_verdict(cli, pasted, tmp_path):
+    record = record_of(cli, pasted)
+    (grid,) = [entry for entry in record["evidence"] if entry["kind"] == "grid"]
+    assert grid["strength"] == "shows"
+    assert np.abs(np.subtract(grid["region"], [101, 83, 229, 211])).max() <= 8
+    assert record["explanation"].endswith(
+        "Beside the model: the JPEG grid of the marked region differs from the rest (finding 1)."
+    )
+    without = record_of(cli, pasted, "--no-evidence")
+    assert not [entry for entry in without["evidence"] if "strength" in entry]
+    for key in ("label", "probabilities", "confidence", "inconclusive", "mask", "regions"):
+        assert record[key] == without[key]
+
+
+def test_the_bundled_detector_scores_alike_with_and_without_evidence(pasted):
+    bundled = load("compact")
+    without = bundled.check(pasted)
+    bundled.examiner = FileExaminer()
+    verdict = bundled.check(pasted)
+    assert verdict.examined
+    assert (verdict.label, verdict.inconclusive) == (without.label, without.inconclusive)
+    assert verdict.probabilities == without.probabilities
+    assert verdict.explanation.startswith(without.explanation)
+    # No operation is asserted: nothing but the grid was seen, and that is cited.
+    assert "was pasted" not in verdict.explanation
+    assert "the JPEG grid of a region differs from the rest (finding 1)" in verdict.explanation
+
+
+def test_each_picture_is_examined_once_even_where_its_batch_fails(detector, pictures, monkeypatch):
+    examined = []
+
+    class Counting(FileExaminer):
+        def of_pixels(self, picture):
+            examined.append(picture.source)
+            return super().of_pixels(picture)
+
+    judge = type(detector).judge
+
+    def alone(self, batch, *, explain):
+        if len(batch) > 1:
+            raise RuntimeError("no batches")
+        return judge(self, batch, explain=explain)
+
+    monkeypatch.setattr(type(detector), "judge", alone)
+    detector.examiner = Counting()
+    names = [str(pictures / name) for name in ("real.png", "fake.png", "thin.png")]
+    assert all(verdict.ok and verdict.examined for verdict in detector.check_many(names, batch_size=3))
+    assert sorted(examined) == sorted(names)
+
+
+@pytest.mark.parametrize("harm", ["cut", "small", "large"])
+def test_what_the_bytes_say_stands_in_the_record_of_a_file_that_cannot_be_judged(cli, pictures, harm):
+    path = pictures / "real.png"
+    if harm == "small":
+        Image.new("RGB", (12, 200)).save(path)
+    declaring(path, texts={"parameters": LINES})
+    if harm == "cut":
+        data = path.read_bytes()
+        path.write_bytes(data[: data.index(b"IDAT") + 12])
+    limit = ["--max-megapixels", "0.001"] if harm == "large" else []
+    record = record_of(cli, path, *limit)
+    assert record["error"] is not None
+    assert record["label"] is None
+    assert record["examined"]
+    assert [entry["detail"]["declares"] for entry in record["evidence"]] == ["generated"]
+    assert record["explanation"] is None

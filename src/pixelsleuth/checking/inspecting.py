@@ -18,8 +18,7 @@ from pixelsleuth.pictures.files import find_pictures
 from pixelsleuth.reporting.words import count, printable
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from pixelsleuth.pictures.images import Picture
 
 MARKS = {"declares": "!", "shows": "!", "hints": "-"}
 
@@ -48,8 +47,10 @@ def run_inspect(
     records = JsonRecords(sys.stdout, lines=style == "jsonl") if style != "text" else None
     with progress("Inspecting", len(sources), quiet=len(sources) < 2) as notices.bar:
         for path in sources:
-            inspection = inspect_file(path, trust, fast=fast, look=drawn)
+            inspection = inspect_file(path, trust, fast=fast)
             failed = failed or inspection.error is not None
+            if drawn is not None and inspection.picture is not None:
+                drawn.add(inspection.picture)
             with notices.bar.paused() if notices.bar.live and sys.stdout.isatty() else nullcontext():
                 if records is not None:
                     records.add(inspection.to_dict())
@@ -69,11 +70,12 @@ class _Drawn:
     def __init__(self, folder: EnhancedFolder, notices: Notices) -> None:
         self.folder, self.notices = folder, notices
 
-    def __call__(self, source: str, sha256: str, pixels: NDArray[np.uint8]) -> None:
+    def add(self, picture: Picture) -> None:
+        """Write the pictures to look at of one file."""
         if self.notices.refused:
             return
         try:
-            self.folder.save(source, sha256, pixels)
+            self.folder.save(picture.source, picture.sha256, picture.pixels)
         except OutputError as error:
             self.notices.refuse(error)
 

@@ -135,11 +135,11 @@ class Run:
 
     def judge(self, detector: Detector, sources: list[str], total: int) -> int:
         """Judge every source, write every output, return the exit status."""
-        from pixelsleuth.evidence.inspection import entries_of
+        from pixelsleuth.evidence.inspection import FileExaminer
 
         options = self.options
         detector.max_megapixels = options.max_megapixels
-        detector.examine = entries_of if options.evidence else None
+        detector.examiner = FileExaminer() if options.evidence else None
         interrupted = False
         try:
             self.outputs.begin(total)

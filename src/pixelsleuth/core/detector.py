@@ -11,6 +11,7 @@ from enum import StrEnum
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, overload
 
+from pixelsleuth.core.examining import Examiner, examined
 from pixelsleuth.core.verdict import Label, NamesOnly, Verdict
 from pixelsleuth.errors import InternalError, PictureError, PixelSleuthError, UsageError
 
@@ -66,8 +67,8 @@ class Detector(ABC):
     `check` and `check_many` apply to the header, before anything is decoded. `notices` are sentences for a person to
     read before the first verdict, such as that a member of a panel could not be loaded. `scores` are the detector's
     judgements of sources left out of training, `decision` the thresholds that follow from them; None where nobody
-    measured that. `examine` reads what a file says by itself (`evidence.inspection.entries_of`); its entries join
-    `Verdict.evidence` and change no score.
+    measured that. `examiner` reads what a file says by itself (`evidence.inspection.FileExaminer`) beside the model;
+    its findings join `Verdict.evidence` and change no score.
     """
 
     name: str = "detector"
@@ -77,7 +78,7 @@ class Detector(ABC):
     notices: tuple[str, ...] = ()
     scores: Scores | None = None
     decision: Decision | None = None
-    examine: Examine | None = None
+    examiner: Examiner | None = None
 
     @property
     def model(self) -> dict[str, str]:
@@ -192,16 +193,22 @@ class Detector(ABC):
         from pixelsleuth.pictures.images import open_picture
 
         started = time.perf_counter()
-        picture = open_picture(source, max_megapixels=self.max_megapixels, examine=self.examine)
-        (verdict,) = self._judged([picture], explain)
+        picture = open_picture(source, max_megapixels=self.max_megapixels, examine=self._examine)
+        with examined(self.examiner, [picture]) as beside:
+            (verdict,) = self._judged([picture], explain)
+            beside.attach(verdict, picture)
         verdict.elapsed_ms = (time.perf_counter() - started) * 1000
         return verdict
+
+    @property
+    def _examine(self) -> Examine | None:
+        return None if self.examiner is None else self.examiner.of_file
 
     def _open(self, source: Source) -> Picture | Verdict:
         from pixelsleuth.pictures.images import open_picture, source_name
 
         try:
-            return open_picture(source, max_megapixels=self.max_megapixels, examine=self.examine)
+            return open_picture(source, max_megapixels=self.max_megapixels, examine=self._examine)
         except PictureError as error:
             return Verdict.failed(source_name(source), error, self.model)
         except Exception as error:  # a reader's fault must not end a run over thousands of files
@@ -213,7 +220,11 @@ class Detector(ABC):
     ) -> Iterator[Verdict]:
         pictures = [entry for entry in batch if not isinstance(entry, Verdict)]
         started = time.perf_counter()
-        verdicts = iter(self._judge_safely(pictures, explain))
+        with examined(self.examiner, pictures) as beside:
+            judged = self._judge_safely(pictures, explain)
+            for verdict, picture in zip(judged, pictures, strict=True):
+                beside.attach(verdict, picture)
+        verdicts = iter(judged)
         each = (time.perf_counter() - started) * 1000 / max(1, len(pictures))
         for entry, open_ms in zip(batch, opened, strict=True):
             verdict = entry if isinstance(entry, Verdict) else next(verdicts)
@@ -236,16 +247,12 @@ class Detector(ABC):
             verdict = Verdict.failed(picture.source, known, self.model)
             verdict.sha256, verdict.width, verdict.height = picture.sha256, picture.width, picture.height
             verdict.metadata, verdict.warnings = dict(picture.metadata), list(picture.warnings)
-            verdict.evidence, verdict.examined = list(picture.evidence or ()), picture.evidence is not None
             return [verdict]
 
     def _judged(self, pictures: list[Picture], explain: bool) -> list[Verdict]:
         verdicts = self.judge(pictures, explain=explain)
         if len(verdicts) != len(pictures):
             raise RuntimeError(f"{self.name} gave {len(verdicts)} verdicts for {len(pictures)} pictures")
-        for verdict, picture in zip(verdicts, pictures, strict=True):
-            if picture.evidence is not None:
-                verdict.evidence, verdict.examined = [*verdict.evidence, *picture.evidence], True
         return verdicts
 
 

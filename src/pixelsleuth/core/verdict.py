@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import EnumType, StrEnum
 from typing import TYPE_CHECKING, Any
 
+from pixelsleuth.core.examining import attach
 from pixelsleuth.errors import NotAPicture, PictureError, PixelSleuthError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from pixelsleuth.core.examining import Illustration
     from pixelsleuth.core.region import Region
     from pixelsleuth.pictures.images import Picture
 
@@ -60,7 +62,8 @@ class Verdict:
     the mask as run lengths or as a file name. `panel` holds each member's verdict (`models.panel.rule`), empty for a
     single detector. `decision` is `core.decision.to_dict` of the model's measured decision; None where its errors were
     never measured. Entries of `evidence` with a `strength` are what the file says by itself, the others the model's
-    claims; `examined` is True where the file was looked at.
+    claims; `examined` is True where the file was looked at. `illustrations` are the pictures of entries of `evidence`,
+    by their index, for reports; like the picture they are in memory only.
     """
 
     source: str
@@ -85,6 +88,7 @@ class Verdict:
     examined: bool = False
     heatmap: NDArray[np.float32] | None = field(default=None, repr=False)
     picture: Picture | None = field(default=None, repr=False)
+    illustrations: Mapping[int, Sequence[Illustration]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -140,8 +144,15 @@ class Verdict:
 
     @classmethod
     def failed(cls, source: str, error: PixelSleuthError, model: Mapping[str, str]) -> Verdict:
-        """Return the record of a picture that could not be judged: no label, `error` says why."""
-        return cls(source=source, model=dict(model), error=error.to_dict())
+        """Return the record of a picture that could not be judged: no label, `error` says why.
+
+        What the bytes of an unreadable picture say by themselves stands in its `evidence`, where they were examined.
+        """
+        verdict = cls(source=source, model=dict(model), error=error.to_dict())
+        evidence = error.evidence if isinstance(error, PictureError) else None
+        if evidence is not None:
+            attach(verdict, evidence)
+        return verdict
 
     @property
     def ok(self) -> bool:
@@ -159,8 +170,8 @@ class Verdict:
         return tampered or (self.decision is None and self.mask is not None)
 
     def forget_picture(self) -> None:
-        """Drop the pixels to save memory; `overlay()` then reads the file again."""
-        self.picture = None
+        """Drop pixels and illustrations to save memory; `overlay()` then reads the file again."""
+        self.picture, self.illustrations = None, {}
 
     def overlay(self, *, max_side: int | None = None) -> Image.Image:
         """Return the picture (RGB) under the heat map and the boxes of its regions.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pixelsleuth.errors import PictureError
 from pixelsleuth.evidence.compression import compression_findings
 from pixelsleuth.evidence.credentials import credentials_finding
+from pixelsleuth.evidence.extent import examined_part, moved
 from pixelsleuth.evidence.finding import Finding
 from pixelsleuth.evidence.grid import grid_findings
 from pixelsleuth.evidence.metadata import metadata_findings
@@ -22,11 +22,9 @@ from pixelsleuth.evidence.thumbnail import thumbnail_findings
 from pixelsleuth.evidence.trust_lists import TrustLists
 from pixelsleuth.pictures.files import read_file
 from pixelsleuth.pictures.formats import Header, read_header
-from pixelsleuth.pictures.images import open_picture
+from pixelsleuth.pictures.images import Picture, open_picture
 
 SCHEMA = "pixelsleuth.evidence/1"
-Look = Callable[[str, str, NDArray[np.uint8]], None]
-"""Takes a path, the SHA-256 of its bytes and its pixels (H, W, 3), decoded once for all."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Inspection:
     """What one file says. `findings` are empty where it says nothing.
 
     `error` is set where it is no picture, or where its pixels cannot be decoded; what its bytes say stands all the
-    same.
+    same. `picture` is the decoded picture, None where it was not decoded; the record leaves it out.
     """
 
     source: str
@@ -44,6 +42,7 @@ class Inspection:
     height: int | None = None
     findings: list[Finding] = field(default_factory=list)
     error: PictureError | None = None
+    picture: Picture | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON carries it."""
@@ -72,9 +71,32 @@ def findings_of(data: memoryview, header: Header, trust: TrustLists | None = Non
     return sorted(findings, key=lambda finding: finding.strength == "hints")
 
 
-def entries_of(data: memoryview, header: Header) -> list[dict[str, Any]]:
-    """Return `findings_of` as entries of a verdict's `evidence`: what `Detector.examine` takes."""
-    return [finding.to_dict() for finding in findings_of(data, header)]
+@dataclass(frozen=True)
+class FileExaminer:
+    """What `Detector.examiner` takes: bytes and pixels of every file, as `check` examines them.
+
+    `trust`: whose signatures are recognised, the shipped lists where None.
+    """
+
+    trust: TrustLists | None = None
+
+    def of_file(self, data: memoryview, header: Header) -> list[Finding]:
+        """Return `findings_of` the bytes."""
+        return findings_of(data, header, self.trust)
+
+    def of_pixels(self, picture: Picture) -> list[Finding]:
+        """Return what the decoded picture shows: its thumbnail, `pixel_findings` of its examined part."""
+        return shown_by(picture)
+
+
+def shown_by(picture: Picture) -> list[Finding]:
+    """Return what a decoded picture shows: thumbnail against picture, then `pixel_findings`.
+
+    Of a picture above MOST_EXAMINED pixels the middle is examined; boxes still count from the corner of the picture.
+    """
+    findings = thumbnail_findings(picture.exif, picture.orientation, picture.pixels)
+    part, offset = examined_part(picture.pixels)
+    return findings + [moved(finding, offset) for finding in pixel_findings(part)]
 
 
 def pixel_findings(pixels: NDArray[np.uint8]) -> list[Finding]:
@@ -82,13 +104,11 @@ def pixel_findings(pixels: NDArray[np.uint8]) -> list[Finding]:
     return grid_findings(pixels)
 
 
-def inspect_file(
-    path: str, trust: TrustLists | None = None, *, fast: bool = False, look: Look | None = None
-) -> Inspection:
+def inspect_file(path: str, trust: TrustLists | None = None, *, fast: bool = False) -> Inspection:
     """Return what a picture file says by itself; its size is as stored, None where only a decoder knows it.
 
     `trust`: whose signatures are recognised, the shipped lists where None.
-    `fast` leaves out what only the decoded pixels show. `look` gets the path, the SHA-256 and the decoded pixels.
+    `fast` leaves out what only the decoded pixels show.
     """
     sha256 = None
     try:
@@ -99,15 +119,14 @@ def inspect_file(
         findings = findings_of(view, header, trust)
     except PictureError as error:
         return Inspection(path, sha256, error=error)
-    unreadable = None
+    picture = unreadable = None
     if not fast:
         try:
-            pixels = open_picture(bytes(data), name=path).pixels
-            findings += thumbnail_findings(header.exif, header.orientation, pixels) + pixel_findings(pixels)
-            findings = sorted(findings, key=lambda finding: finding.strength == "hints")
-            if look is not None:
-                look(path, sha256, pixels)
+            picture = open_picture(bytes(data), name=path)
+            findings = sorted(
+                [*findings, *shown_by(picture)], key=lambda finding: finding.strength == "hints"
+            )
         except PictureError as error:
             unreadable = error
     size = (header.width or None, header.height or None)
-    return Inspection(path, sha256, header.format, *size, findings, unreadable)
+    return Inspection(path, sha256, header.format, *size, findings, unreadable, picture)

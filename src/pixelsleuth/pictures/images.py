@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pixelsleuth.errors import (
     NotAPicture,
+    PictureError,
     PictureTooLarge,
     PictureTooSmall,
     UsageError,
@@ -39,8 +40,8 @@ ROUNDING = 1e-3
 SPOKEN = {"bytes": "The file in memory", "array": "The array", "image": "The image"}
 """What errors call a source without a name."""
 log = logging.getLogger("pixelsleuth")
-Examine = Callable[[memoryview, Header], list[dict[str, Any]]]
-"""Reads a file's bytes and header before they are decoded, and returns entries of `Verdict.evidence`."""
+Examine = Callable[[memoryview, Header], Sequence[Any]]
+"""Reads a file's bytes and header before they are decoded, and returns findings (`core.examining.Evidence`)."""
 MEMORY_BUDGET = 900 << 20
 """Bytes that decoding may hold at a time, file and decoded picture included; the process takes the rest of 1 GiB."""
 
@@ -51,7 +52,8 @@ class Picture:
 
     `pixels` is (height, width, 3) uint8 sRGB, upright, contiguous. `sha256` is of the file's bytes, or of the pixels
     where the source was an array or a PIL image. `metadata` holds short clean texts for people; it is no evidence.
-    `evidence` is what the file says by itself (`open_picture(examine=...)`), None where nobody looked.
+    `evidence` is what the bytes of the file say by themselves (`open_picture(examine=...)`), None where nobody looked;
+    `exif` and `orientation` (1 to 8) are those of the file.
     """
 
     source: str
@@ -60,7 +62,9 @@ class Picture:
     format: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    evidence: tuple[dict[str, Any], ...] | None = field(default=None, repr=False)
+    evidence: tuple[Any, ...] | None = field(default=None, repr=False)
+    exif: bytes | None = field(default=None, repr=False)
+    orientation: int = 1
 
     @property
     def width(self) -> int:
@@ -82,7 +86,8 @@ def open_picture(
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, bool or floats in 0..1 (rounding errors are
     cut off). `name` stands for the source in the result and in errors. A Picture is returned as it is. `examine` is
-    called with the bytes of a file within the limits, read once, and gives `Picture.evidence`.
+    called with the bytes of a file, read once, and its header; it gives `Picture.evidence`, and where the picture is
+    refused or broken the `evidence` of the error.
 
     Raises UsageError for a `max_megapixels` that is no positive number, and PictureNotFound, NotAPicture,
     UnsupportedFormat, PictureTooLarge, PictureTooSmall or CorruptPicture.
@@ -188,17 +193,29 @@ def _from_file(
         _check_size(width, height, spoken, limit)
         _check_memory(header, size, width * height, spoken, limit)
 
-    if header.width:
-        check(header.width, header.height)
     evidence = None if examine is None else _examined(examine, data, header)
-    pixels = decode(data, header, spoken, check)
+    try:
+        if header.width:
+            check(header.width, header.height)
+        pixels = decode(data, header, spoken, check)
+    except PictureError as error:
+        error.evidence = evidence
+        raise
     return Picture(
-        label, sha256, pixels, header.format, _clean(header.metadata), tuple(header.warnings), evidence
+        label,
+        sha256,
+        pixels,
+        header.format,
+        _clean(header.metadata),
+        tuple(header.warnings),
+        evidence,
+        header.exif,
+        header.orientation,
     )
 
 
-def _examined(examine: Examine, data: bytearray, header: Header) -> tuple[dict[str, Any], ...] | None:
-    """The entries of `examine`; its faults cost the evidence and a warning, never the verdict."""
+def _examined(examine: Examine, data: bytearray, header: Header) -> tuple[Any, ...] | None:
+    """The findings of `examine`; its faults cost the evidence and a warning, never the verdict."""
     try:
         return tuple(examine(memoryview(data), header))
     except Exception:

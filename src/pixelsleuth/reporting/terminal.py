@@ -105,7 +105,9 @@ class TerminalText:
             verdict_line.append(f"  {words.percent(verdict.confidence)}", "bold")
         self.console.print(verdict_line, soft_wrap=True)
         self._wrapped("", [Text(words.meaning(verdict), "" if state == "failed" else "dim")])
-        if state != "failed":
+        if state == "failed":
+            self._file(verdict)
+        else:
             self._details(verdict, mask_file)
         if verdict.warnings:
             self._wrapped("Note", [Text(printable(warning), "yellow") for warning in verdict.warnings])
@@ -119,10 +121,7 @@ class TerminalText:
             self.console.print(self._bar(str(label), probability, style), soft_wrap=True)
         if words.leans_nowhere(verdict):
             self._wrapped("", [Text(words.RAW_SCORES, "dim")])
-        file_lines = [Text(line) for line in findings.lines(verdict)]
-        if caveat := findings.caveat(verdict):
-            file_lines.append(Text(caveat, "dim"))
-        self._wrapped("File", file_lines)
+        self._file(verdict)
         if verdict.panel:
             self._wrapped("Panel", [Text(line, "dim") for line in words.panel_lines(verdict)])
         if verdict.regions:
@@ -142,6 +141,14 @@ class TerminalText:
         self._wrapped("Trust", [Text(printable(line), "dim") for line in words.trust(verdict)])
         if mask_file:
             self._wrapped("Mask", [Text(printable(mask_file), "dim")])
+
+    def _file(self, verdict: Verdict) -> None:
+        from rich.text import Text
+
+        lines = [Text(line) for line in findings.lines(verdict)]
+        if caveat := findings.caveat(verdict):
+            lines.append(Text(caveat, "dim"))
+        self._wrapped("File", lines)
 
     def _where(self, verdict: Verdict) -> str:
         width, height = verdict.width or 1, verdict.height or 1
