@@ -7,7 +7,7 @@
 # ruff: noqa: N818  (the names say what went wrong; "Error" in each would repeat it)
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -87,6 +87,12 @@ class FetchTimeout(FetchError):
     """A picture did not arrive in time."""
 
     code = "fetch_timeout"
+
+
+class DecoderFailed(PictureError):
+    """Decoding took more time or memory than the service gives it, or ended the decoding process."""
+
+    code = "decoder_failed"
 
 
 class UsageError(PixelSleuthError):
@@ -185,6 +191,48 @@ class StageError(TrainingError):
     code = "stage_error"
 
 
+class ServiceError(PixelSleuthError):
+    """The service (`pixelsleuth serve`) did not do what a request wants."""
+
+    code = "service_error"
+
+
+class ServiceBusy(ServiceError):
+    """As many requests as it may hold are waiting already; the same request succeeds later."""
+
+    code = "busy"
+
+
+class ServiceUnavailable(ServiceError):
+    """It is starting, stopping, or did not get to the picture in time; the same request may succeed later."""
+
+    code = "service_unavailable"
+
+
+class BodyTooLarge(ServiceError):
+    """A request has more bytes than the service takes; nothing was decoded."""
+
+    code = "body_too_large"
+
+
+class BadRequest(ServiceError):
+    """A request that is not as the API says."""
+
+    code = "bad_request"
+
+
+class NotAllowed(ServiceError):
+    """A request without a valid key, from a place that may not ask, or for what is turned off."""
+
+    code = "not_allowed"
+
+
+class NotKept(ServiceError):
+    """There is no such verdict or job, or it is no longer kept."""
+
+    code = "not_kept"
+
+
 class EndpointError(PixelSleuthError):
     """A served model did not answer, or its answer cannot be read; recorded for the picture."""
 
@@ -223,3 +271,21 @@ def install_command(extra: str | None) -> str:
     "pip install '.[heif]'"
     """
     return f"pip install '.[{extra}]'" if extra else "pip install ."
+
+
+def error_of(record: Mapping[str, str]) -> PixelSleuthError:
+    """The error whose `to_dict` is `record`: of the class with that code, else a PixelSleuthError.
+
+    >>> error_of({"code": "corrupt_picture", "message": "a.jpg is truncated."})
+    CorruptPicture('a.jpg is truncated.')
+    """
+    pending: list[type[PixelSleuthError]] = [PixelSleuthError]
+    for kind in pending:
+        if kind.code == record["code"]:
+            break
+        pending += kind.__subclasses__()
+    else:
+        kind = PixelSleuthError
+    error = kind.__new__(kind, record["message"])  # some classes make their message themselves
+    error.code = record["code"]
+    return error

@@ -116,7 +116,7 @@ class JsonRecords:
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Write one record."""
-        text = json.dumps(_plain(dict(record)), ensure_ascii=self._ascii, allow_nan=False)
+        text = record_text(record, escaped=self._ascii)
         if self.lines:
             self._write(text + "\n")
         else:
@@ -130,6 +130,11 @@ class JsonRecords:
     def _write(self, text: str) -> None:
         self.stream.write(text)
         self.stream.flush()
+
+
+def record_text(record: Mapping[str, Any], *, escaped: bool = False) -> str:
+    """A record as one line of JSON without its end; `escaped`: letters beyond ASCII as escapes."""
+    return json.dumps(_plain(dict(record)), ensure_ascii=escaped, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

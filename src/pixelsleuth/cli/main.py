@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": "Measure detectors on labelled pictures: figures, predictions, a report.",
     "compare": "Paired differences of two evaluations, with intervals.",
     "models": "List the detectors and what they need; fetch weights.",
+    "serve": "Serve an HTTP API and a web page.",
     "chat": "Talk with a vision-language model about a picture.",
     "datasets": "List the data sets that can be read; verify one.",
     "export": "Turn a trained checkpoint into an ONNX detector.",

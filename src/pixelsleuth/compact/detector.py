@@ -48,6 +48,7 @@ class CompactDetector(Detector):
     """The bundled detector: class, mask and explanation. `folder` holds seven ONNX graphs and `compact.json`."""
 
     name = "compact"
+    batches = False
     capabilities = frozenset({Capability.DETECT, Capability.LOCALIZE, Capability.EXPLAIN})
 
     def __init__(self, folder: Path, *, device: str = "auto", threads: int | None = None) -> None:

@@ -68,7 +68,8 @@ class Detector(ABC):
     read before the first verdict, such as that a member of a panel could not be loaded. `scores` are the detector's
     judgements of sources left out of training, `decision` the thresholds that follow from them; None where nobody
     measured that. `examiner` reads what a file says by itself (`evidence.inspection.FileExaminer`) beside the model;
-    its findings join `Verdict.evidence` and change no score.
+    its findings join `Verdict.evidence` and change no score. `batches` is False where `judge` takes pictures one by one
+    anyway: the service then answers each as soon as it is judged.
     """
 
     name: str = "detector"
@@ -79,6 +80,7 @@ class Detector(ABC):
     scores: Scores | None = None
     decision: Decision | None = None
     examiner: Examiner | None = None
+    batches: bool = True
 
     @property
     def model(self) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""The service: an HTTP API, its web page, and what they need; needs the extra `serve`."""
+"""The service: an HTTP API and a web page over the same detectors as the command line (`pixelsleuth serve`)."""

@@ -38,6 +38,8 @@ class LightDetector(Detector):
     """Verdicts of a network in ONNX form. `session` runs the graph; its outputs are some of `OUTPUTS`, for one picture:
     (1,), (1, h, w) and (1, 3)."""
 
+    batches = False
+
     def __init__(self, form: Form, session: Any, digest: str) -> None:
         self.form, self.session, self.name = form, session, form.baseline
         kind = "onnx" if form.precision == "fp32" else f"onnx.{form.precision}"

@@ -63,6 +63,7 @@ class Panel(Detector):
     """The bundled detector and its specialists; `models.panel.rule` decides whose verdict counts."""
 
     name = "auto"
+    batches = False
 
     def __init__(self, bundled: Detector, specialists: Sequence[Specialist]) -> None:
         members = [bundled, *(member.detector for member in specialists)]

@@ -1,0 +1,84 @@
+"""`pixelsleuth serve`: the HTTP API and the web page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pixelsleuth.cli.options import FiniteFloat, device_option, needs, precision_option
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free port."
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=("auto",),
+    show_default=True,
+    metavar="NAME",
+    help="Detector to load, see 'pixelsleuth models'. Repeatable; the first is the default.",
+)
+@device_option
+@precision_option
+@click.option(
+    "--queue",
+    type=click.IntRange(1, 10_000),
+    default=16,
+    show_default=True,
+    help="Requests that may wait; further ones are refused with 429.",
+)
+@click.option(
+    "--max-bytes",
+    type=click.IntRange(1),
+    default=25_000_000,
+    show_default=True,
+    help="Largest picture in bytes; larger ones are refused with 413.",
+)
+@click.option(
+    "--max-megapixels",
+    type=FiniteFloat(min=0.001),
+    default=100.0,
+    show_default=True,
+    help="Refuse larger pictures before decoding them.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 1024),
+    default=8,
+    show_default=True,
+    help="Pictures judged at once.",
+)
+@click.option(
+    "--deadline",
+    type=FiniteFloat(min=0.1),
+    default=30.0,
+    show_default=True,
+    help="Seconds for which a picture may wait to be judged.",
+)
+@click.option(
+    "--grace",
+    type=FiniteFloat(min=0),
+    default=20.0,
+    show_default=True,
+    help="Seconds for answering what was accepted, after SIGTERM.",
+)
+@click.option(
+    "--root-path", default="", metavar="PREFIX", help="Path under which a proxy serves this, such as /sleuth."
+)
+@click.pass_context
+def serve(ctx: click.Context, /, **options: Any) -> None:
+    """Serve an HTTP API and a web page, offline, with the verdicts of 'check'.
+
+    \b
+    curl -F file=@photo.jpg http://127.0.0.1:8000/v1/check
+    """
+    with needs("serve"):
+        from pixelsleuth.serving.running import run_serve
+    from pixelsleuth.serving.settings import ServeOptions
+
+    ctx.exit(run_serve(ServeOptions(**options)))

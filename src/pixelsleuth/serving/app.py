@@ -1,0 +1,55 @@
+"""The web application: routes, problem documents, the page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from pixelsleuth._version import __version__
+from pixelsleuth.serving import checks, problems
+from pixelsleuth.serving.service import Service
+from pixelsleuth.serving.shell import Shell
+
+
+def make_app(service: Service) -> FastAPI:
+    """The application of one service; the service ends with it."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="PixelSleuth",
+        version=__version__,
+        description="Is this picture real, wholly generated, or tampered with? Where? Why?",
+        root_path=service.options.root_path,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    problems.install(app)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> Any:
+        state = "draining" if service.draining else "ready" if service.ready else "starting"
+        return JSONResponse({"status": state}, 200 if state == "ready" else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(service.metrics.text(service), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    app.include_router(checks.routes(service))
+    app.mount("/", StaticFiles(directory=str(files("pixelsleuth.serving") / "page"), html=True), name="page")
+    app.add_middleware(Shell, metrics=service.metrics)
+    return app

@@ -1,0 +1,163 @@
+"""The service without HTTP: detectors, decoding processes and the bound on what is accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pixelsleuth.core.verdict import Verdict
+from pixelsleuth.errors import ServiceBusy, ServiceUnavailable, UnknownModel
+from pixelsleuth.serving import logs
+from pixelsleuth.serving.decoding import DecoderPool, Upload
+from pixelsleuth.serving.examined import SentExaminer
+from pixelsleuth.serving.lanes import Entry, Lane
+from pixelsleuth.serving.metrics import Metrics
+from pixelsleuth.serving.settings import ServeOptions
+
+if TYPE_CHECKING:
+    from pixelsleuth.core.detector import Detector
+
+WARM_UP = (384, 512)
+"""Height and width of the picture that is judged before the service says that it is ready."""
+
+
+class Gate:
+    """Requests that are accepted and not answered yet, at most `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.inside = limit, 0
+
+    def ensure_room(self) -> None:
+        """Raise ServiceBusy where no further request is accepted now."""
+        if self.inside >= self.limit:
+            raise ServiceBusy(
+                f"{self.inside} requests are waiting, as many as the service holds; try again later."
+            )
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Hold a place while the block runs. Raises ServiceBusy."""
+        self.ensure_room()
+        self.inside += 1
+        try:
+            yield
+        finally:
+            self.inside -= 1
+
+
+class Service:
+    """Everything that requests share. `start` loads the models in a thread; `ready` is True after the warm-up."""
+
+    def __init__(self, options: ServeOptions) -> None:
+        self.options = options
+        self.gate = Gate(options.queue)
+        self.metrics = Metrics()
+        self.lanes: dict[str, Lane] = {}
+        self.ready = self.draining = False
+        self.failure: BaseException | None = None
+        self.pool = DecoderPool(
+            options.decoding_processes, seconds=options.decode_seconds, max_megapixels=options.max_megapixels
+        )
+
+    def start(self, failed: Callable[[], None] = lambda: None) -> None:
+        """Load the models and judge a picture with each, in a thread; `failed` is called where that is impossible."""
+
+        def prepare() -> None:
+            try:
+                for name in self.options.models:
+                    self.lanes[name] = Lane(
+                        self._load(name), batch_size=self.options.batch_size, watch=self.metrics.watch
+                    )
+                self._warm_up()
+                self.ready = True
+                logs.event("ready", models=list(self.lanes))
+            except BaseException as error:
+                self.failure = error
+                failed()
+
+        threading.Thread(target=prepare, name="load", daemon=True).start()
+
+    def close(self) -> None:
+        """End the decoding processes and the judging threads."""
+        self.ready = False
+        for lane in self.lanes.values():
+            lane.close()
+        self.pool.close()
+
+    def lane(self, name: str | None) -> Lane:
+        """The queue of a model, of the first one where `name` is None. Raises UnknownModel, ServiceUnavailable."""
+        if not self.ready or self.draining:
+            doing = "stopping" if self.draining else "starting"
+            raise ServiceUnavailable(f"The service is {doing}; try again later.")
+        lane = self.lanes.get(name or self.options.models[0])
+        if lane is None:
+            raise UnknownModel(f"This service has no model {name!r}; it has {', '.join(self.lanes)}.")
+        return lane
+
+    async def check(
+        self,
+        upload: Upload,
+        lane: Lane,
+        *,
+        explain: bool,
+        until: float | None = None,
+        background: bool = False,
+    ) -> Verdict:
+        """The verdict on one picture; a picture that cannot be read gives a verdict with `error` set.
+
+        Raises ServiceUnavailable where `until` (monotonic seconds) passes first. Cancelling skips the picture.
+        """
+        until = time.monotonic() + self.options.deadline if until is None else until
+        with lane.coming():
+            decoding = self.pool.decode(upload, until)
+            try:
+                opened = await asyncio.wrap_future(decoding)
+            except asyncio.CancelledError:
+                decoding.add_done_callback(self.pool.drop)
+                raise
+            if opened.picture is None:
+                assert opened.error is not None
+                verdict = Verdict.failed(upload.name or "bytes", opened.error, lane.detector.model)
+                verdict.elapsed_ms = opened.milliseconds
+                self.metrics.judged(verdict)
+                return verdict
+            entry = Entry(opened.picture, explain, until, opened.milliseconds, background)
+            future = lane.submit(entry)
+        try:
+            verdict = await asyncio.wrap_future(future)
+        finally:
+            self.pool.budget.give(entry.picture.pixels.nbytes)
+        self.metrics.judged(verdict)
+        return verdict
+
+    def _load(self, name: str) -> Detector:
+        from pixelsleuth.models.registry import load
+
+        detector = load(name, self.options.device, precision=self.options.precision)
+        detector.examiner = SentExaminer()
+        return detector
+
+    def _warm_up(self) -> None:
+        """One picture through the decoding processes and every model: what is loaded on first use is loaded then."""
+        import numpy as np
+        from PIL import Image
+
+        noise = np.random.default_rng(0).integers(0, 256, (*WARM_UP, 3), np.uint8)
+        encoded = io.BytesIO()
+        Image.fromarray(noise).save(encoded, "JPEG")
+        upload = Upload(encoded.getvalue(), "warm-up", evidence=True)
+        for lane in self.lanes.values():
+            until = time.monotonic() + 3600
+            opened = self.pool.decode(upload, until).result()
+            assert opened.picture is not None, opened.error
+            try:
+                verdict = lane.submit(Entry(opened.picture, True, until)).result()
+            finally:
+                self.pool.budget.give(opened.picture.pixels.nbytes)
+            if verdict.error is not None:
+                raise ServiceUnavailable(verdict.error["message"])

@@ -1,0 +1,127 @@
+"""What surrounds every request: its id, security headers, the bound on its body, and a quiet end of refused uploads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from pixelsleuth.serving import logs
+
+if TYPE_CHECKING:
+    from pixelsleuth.serving.metrics import Metrics
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "media-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""The content security policy: nothing from elsewhere, no inline script."""
+HEADERS = {
+    b"content-security-policy": POLICY.encode(),
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"permissions-policy": b"camera=(self), geolocation=(), microphone=()",
+    b"cache-control": b"no-store",
+}
+"""Headers of every response that does not set them itself."""
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
+REJECTED = {413: "body_too_large", 429: "busy", 503: "unavailable"}
+"""Statuses of what is refused for its size or for lack of room, and their names in `/metrics`."""
+LINGER_SECONDS, LINGER_BYTES = 1.0, 4 << 20
+"""How long, and for how many bytes, the rest of a refused body is read: a client that is cut off while it sends may
+never see the answer."""
+
+
+class Shell:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: Callable[[Any, Receive, Send], Awaitable[None]], metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive, send)
+        try:
+            await self.app(scope, exchange.receive, exchange.send)
+        finally:
+            self._count(exchange)
+
+    def _count(self, exchange: Exchange) -> None:
+        route, method = exchange.route, exchange.scope["method"]
+        seconds = time.monotonic() - exchange.started
+        status = 499 if exchange.gone and exchange.status < 500 else exchange.status
+        self.metrics.requests.labels(route, method if method in METHODS else "other", status).inc()
+        self.metrics.latency.labels(route).observe(seconds)
+        if status in REJECTED:
+            self.metrics.rejected.labels(REJECTED[status]).inc()
+        logs.event(
+            "request",
+            id=exchange.id,
+            method=method,
+            route=route,
+            status=status,
+            ms=round(seconds * 1000, 1),
+            **exchange.scope.get("facts", {}),
+        )
+
+
+class Exchange:
+    """One request and its response."""
+
+    def __init__(self, scope: Any, receive: Receive, send: Send) -> None:
+        self.scope, self._receive, self._send = scope, receive, send
+        self.started = time.monotonic()
+        self.status = 0
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"")
+        self.id = given.decode() if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope["request_id"] = self.id
+        has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+        self._unread = has_body and b"expect" not in headers
+        self.gone = False
+
+    @property
+    def route(self) -> str:
+        """The path of the route, not of the request: a request's path may hold an id that only its owner knows."""
+        return getattr(self.scope.get("route"), "path", "") or "other"
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.gone, self._unread = True, False
+        elif not message.get("more_body", False):
+            self._unread = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            names = {name.lower() for name, _ in message["headers"]}
+            more = [(name, value) for name, value in HEADERS.items() if name not in names]
+            message["headers"] = [*message["headers"], *more, (b"x-request-id", self.id.encode())]
+        elif self._unread and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._linger()
+            message = {"type": "http.response.body", "body": b""}
+        await self._send(message)
+
+    async def _linger(self) -> None:
+        size = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while self._unread and size < LINGER_BYTES:
+                    size += len((await self.receive()).get("body", b""))
