@@ -89,3 +89,23 @@ def test_a_folder_that_takes_no_more_costs_the_pictures_to_look_at_and_no_findin
     assert result.stderr.count("The disk is full.") == 1
     assert "foxes" in result.stdout
     assert "That means nothing" in result.stdout
+
+
+def test_the_report_of_inspect_shows_findings_and_pictures_to_look_at(cli, pictures, tmp_path):
+    (pictures / "broken.png").write_bytes((pictures / "real.png").read_bytes()[:300])
+    result = cli("inspect", pictures, "--report", tmp_path / "page.html")
+    assert result.exit_code == 1
+    page = (tmp_path / "page.html").read_text("utf-8")
+    judged = len(list(pictures.glob("*.*")))
+    assert page.count('<article class="card"') == judged
+    assert "is cut off" in page
+    assert page.count("To look at, no finding") == judged - page.count("were not read")
+    assert result.stdout.count("SynthID and other closed watermarks cannot be checked here.") == 1
+    assert f"Page: {tmp_path / 'page.html'}" in " ".join(result.stderr.split())
+
+
+def test_a_report_of_inspect_replaces_no_file_of_others(cli, pictures, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine", "utf-8")
+    result = cli("inspect", pictures, "--report", tmp_path / "notes.txt")
+    assert result.exit_code == 2
+    assert (tmp_path / "notes.txt").read_text("utf-8") == "mine"

@@ -40,6 +40,11 @@ def explained(*entries: dict[str, Any], boxes: tuple[tuple[int, int, int, int], 
             (),
             "a signature in the file declares that it was captured",
         ),
+        (
+            entry("c2pa", "declares", state="not_recognised", declares="generated"),
+            (),
+            "a signature of an unknown signer in the file declares that it was wholly generated",
+        ),
         (entry("c2pa", "shows", state="invalid"), (), "the signature in the file does not fit its content"),
     ],
 )  # fmt: skip
@@ -60,9 +65,18 @@ def test_hints_the_models_claims_and_other_findings_are_not_cited():
     assert explained(*silent) == "Nothing conclusive."
 
 
-def test_at_most_three_findings_are_cited():
-    text = explained(*(entry("copy_move") for _ in range(9)))
+def test_equal_claims_stand_once_and_at_most_three_are_cited():
+    text = explained(
+        entry("copy_move"),
+        entry("grid", region=[0, 0, 8, 8]),
+        entry("copy_move"),
+        entry("noise", region=[0, 0, 8, 8]),
+        entry("c2pa", state="invalid"),
+    )
     assert text is not None
+    assert (
+        "same pixels (findings 1, 3); the JPEG grid of a region differs from the rest (finding 2); " in text
+    )
     assert text.count("(finding") == 3
 
 

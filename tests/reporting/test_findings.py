@@ -23,6 +23,11 @@ def test_strong_findings_come_first_and_claims_of_the_model_stay_apart(verdict):
     assert findings.lines(judged) == ["A declaration."]
 
 
+def test_the_terminal_shows_the_first_sentence_of_a_measurement(verdict):
+    entry = finding("The grid of a part differs. Collages do that, too.", "shows", kind="grid")
+    assert findings.lines(verdict(evidence=[entry])) == ["The grid of a part differs."]
+
+
 def test_the_terminal_names_how_many_are_left_out(verdict):
     judged = verdict(evidence=[finding(f"The file declares {number}.") for number in range(9)])
     shown = findings.lines(judged)
@@ -32,12 +37,17 @@ def test_the_terminal_names_how_many_are_left_out(verdict):
 
 
 @pytest.mark.parametrize(
-    "kind, words_", [("c2pa", "a signature in the file declares"), ("metadata", "the file declares")]
+    "kind, state, words_",
+    [
+        ("c2pa", "trusted", "a signature in the file declares"),
+        ("c2pa", "trusted_by_old_list", "a signature in the file declares"),
+        ("c2pa", "not_recognised", "a signature of an unknown signer in the file declares"),
+        ("metadata", None, "the file declares"),
+    ],
 )
-def test_a_contradiction_names_a_signature(verdict, kind, words_):
-    entry = finding(
-        "Signed.", "shows" if kind == "c2pa" else "declares", kind=kind, detail={"declares": "captured"}
-    )
+def test_a_contradiction_names_a_signature(verdict, kind, state, words_):
+    strength = "shows" if str(state).startswith("trusted") else "declares"
+    entry = finding("Signed.", strength, kind=kind, detail={"declares": "captured", "state": state})
     assert words_ in findings.contradiction(verdict("full_synthetic", evidence=[entry]))
     assert findings.contradiction(verdict("real", evidence=[entry])) == ""
     assert findings.contradiction(verdict("full_synthetic", inconclusive=True, evidence=[entry])) == ""

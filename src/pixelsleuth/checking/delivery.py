@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pixelsleuth.checking.runner import CheckOptions
     from pixelsleuth.core.outputs import RecordFile
     from pixelsleuth.core.verdict import Verdict
+    from pixelsleuth.evidence.enhancers import Enhancer
     from pixelsleuth.reporting.html import HtmlReport
 
 
@@ -103,7 +104,7 @@ class Delivery:
         """Add one verdict to the report, if there is one."""
         with self._dropping("report"):
             if self.report is not None:
-                self.report.add(verdict, mask_file=mask_file)
+                self.report.add(verdict, mask_file=mask_file, looks=self._looks(verdict))
 
     def give_up_file(self, error: OutputError) -> None:
         """Leave the file of `--output` as it was; the verdicts go to standard output."""
@@ -140,6 +141,15 @@ class Delivery:
             yield f"Masks: {files} in {words.printable(self.masks.folder)}{none}"
         if self.results is not None and self.results.file is not None:
             yield f"Output: {words.printable(self.options.output)}"
+
+    def _looks(self, verdict: Verdict) -> list[Enhancer]:
+        """The pictures to look at of a verdict, where a small report shows them."""
+        wanted = self.options.evidence and self.report is not None and self.report.wants_looks
+        if not wanted or verdict.picture is None:
+            return []
+        from pixelsleuth.evidence.enhancers import enhanced
+
+        return enhanced(verdict.picture.pixels)
 
     def _put_into_results(self, verdict: Verdict, mask_file: str | None) -> None:
         while self.results is not None:

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 def run_demo(detector: Detector, folder: Path) -> None:
     """Write pictures and report.html to `folder`. Raises MissingExtra without scikit-image, and OutputError."""
+    from pixelsleuth.evidence.inspection import FileExaminer
     from pixelsleuth.forge.demo_pictures import demo_pictures
     from pixelsleuth.reporting.html import HtmlReport
     from pixelsleuth.reporting.terminal import console_for
 
+    detector.examiner = FileExaminer()
     console = console_for(sys.stdout)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -10,15 +11,20 @@ from pixelsleuth.checking.delivery import Notices
 from pixelsleuth.checking.enhanced_folder import EnhancedFolder
 from pixelsleuth.checking.results import JsonRecords
 from pixelsleuth.checking.runner import WRONG_USAGE
+from pixelsleuth.core.examining import attach
 from pixelsleuth.core.progress import progress
+from pixelsleuth.core.streams import undisturbed
+from pixelsleuth.core.verdict import Verdict
 from pixelsleuth.errors import OutputError, UsageError
+from pixelsleuth.evidence.enhancers import enhanced
 from pixelsleuth.evidence.inspection import Inspection, inspect_file
 from pixelsleuth.evidence.trust_lists import read_trust_lists
 from pixelsleuth.pictures.files import find_pictures
+from pixelsleuth.reporting.findings import CLOSED
 from pixelsleuth.reporting.words import count, printable
 
 if TYPE_CHECKING:
-    from pixelsleuth.pictures.images import Picture
+    from pixelsleuth.reporting.evidence_page import EvidencePage
 
 MARKS = {"declares": "!", "shows": "!", "hints": "-"}
 
@@ -29,61 +35,115 @@ def run_inspect(
     trust_list: str | None = None,
     *,
     enhance: str | None = None,
+    report: str | None = None,
     fast: bool = False,
 ) -> int:
     """Inspect `paths` and return the exit status; `trust_list` is a folder that replaces the shipped trust lists.
 
-    `enhance` is a folder for the pictures to look at. `fast` leaves out what only the decoded pixels show.
+    `enhance` is a folder for the pictures to look at, `report` a page of findings and pictures. `fast` leaves out what
+    only the decoded pixels show.
     Raises NoPictures where folders hold none, UsageError where `trust_list` holds no list or where `enhance` and `fast`
-    contradict each other, OutputError where the folder cannot be written.
+    contradict each other, OutputError where folder or page cannot be written.
     """
     if enhance is not None and fast:
         raise UsageError("--enhance needs the decoded pixels, which --fast leaves out; give one of them.")
     trust = read_trust_lists(trust_list) if trust_list is not None else None
     sources = find_pictures(paths)
     notices = Notices()
-    drawn = _Drawn(EnhancedFolder(enhance), notices) if enhance is not None else None
     failed = False
-    records = JsonRecords(sys.stdout, lines=style == "jsonl") if style != "text" else None
-    with progress("Inspecting", len(sources), quiet=len(sources) < 2) as notices.bar:
-        for path in sources:
-            inspection = inspect_file(path, trust, fast=fast)
-            failed = failed or inspection.error is not None
-            if drawn is not None and inspection.picture is not None:
-                drawn.add(inspection.picture)
-            with notices.bar.paused() if notices.bar.live and sys.stdout.isatty() else nullcontext():
-                if records is not None:
-                    records.add(inspection.to_dict())
-                else:
-                    _print(inspection)
-            notices.bar()
-    if records is not None:
-        records.close()
-    if drawn is not None:
-        notices.say(drawn.summary)
+    with _Outputs(notices, enhance, report, len(sources)) as outputs:
+        records = JsonRecords(sys.stdout, lines=style == "jsonl") if style != "text" else None
+        with progress("Inspecting", len(sources), quiet=len(sources) < 2) as notices.bar:
+            for path in sources:
+                inspection = inspect_file(path, trust, fast=fast)
+                failed = failed or inspection.error is not None
+                outputs.add(inspection)
+                with notices.bar.paused() if notices.bar.live and sys.stdout.isatty() else nullcontext():
+                    if records is not None:
+                        records.add(inspection.to_dict())
+                    else:
+                        _print(inspection)
+                notices.bar()
+        if records is not None:
+            records.close()
+        else:
+            _print_line(CLOSED)
+    for line in outputs.places:
+        notices.say(line)
     return WRONG_USAGE if notices.refused else int(failed)
 
 
-class _Drawn:
-    """Hands pixels to the folder of pictures to look at, until that cannot be written; the findings go on."""
+class _Outputs:
+    """The folder of pictures to look at and the page of one run; one that cannot be written is left out, with a notice.
 
-    def __init__(self, folder: EnhancedFolder, notices: Notices) -> None:
-        self.folder, self.notices = folder, notices
+    Raises OutputError where one cannot be opened. A run that is stopped leaves a page that says so.
+    """
 
-    def add(self, picture: Picture) -> None:
-        """Write the pictures to look at of one file."""
-        if self.notices.refused:
-            return
+    def __init__(self, notices: Notices, enhance: str | None, report: str | None, total: int) -> None:
+        self.notices, self.places = notices, list[str]()
+        self.folder = EnhancedFolder(enhance) if enhance is not None else None
+        self.page: EvidencePage | None = None
+        if report is not None:
+            from pixelsleuth.reporting.evidence_page import EvidencePage
+
+            self.page = EvidencePage(report, total=total)
+
+    def __enter__(self) -> _Outputs:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        page, folder = self.page, self.folder
+        if page is not None:
+            with undisturbed(last=True):
+                self._try(lambda: page.close(interrupted=kind is not None), "page")
+        if self.page is not None:
+            self.places.append(f"Page: {printable(self.page.path)}")
+        if folder is not None and self.folder is not None:
+            pictures = count(folder.pictures, "file")
+            self.places.append(
+                f"Pictures to look at of {pictures}: {printable(folder.folder)}. They are no findings."
+            )
+
+    def add(self, inspection: Inspection) -> None:
+        """Write what one file adds to both."""
+        picture, page, folder = inspection.picture, self.page, self.folder
+        if folder is not None and picture is not None:
+            self._try(lambda: folder.save(picture.source, picture.sha256, picture.pixels), "folder")
+        if page is not None:
+            looks = enhanced(picture.pixels) if picture is not None else []
+            self._try(lambda: page.add(_as_record(inspection), kind=inspection.format, looks=looks), "page")
+
+    def _try(self, write: Callable[[], None], name: str) -> None:
         try:
-            self.folder.save(picture.source, picture.sha256, picture.pixels)
+            write()
         except OutputError as error:
+            if self.page is not None and name == "page":
+                self.page.discard()
+            setattr(self, name, None)
             self.notices.refuse(error)
 
-    @property
-    def summary(self) -> str:
-        """One line: of how many pictures, where, and that they prove nothing."""
-        inspected = count(self.folder.pictures, "file")
-        return f"Pictures to look at of {inspected}: {printable(self.folder.folder)}. They are no findings."
+
+def _as_record(inspection: Inspection) -> Verdict:
+    """The inspection as a record without a verdict, which pages show."""
+    record = Verdict(
+        inspection.source,
+        inspection.sha256,
+        inspection.width,
+        inspection.height,
+        error=inspection.error.to_dict() if inspection.error is not None else None,
+        picture=inspection.picture,
+    )
+    if inspection.format is not None:
+        attach(record, inspection.findings)
+    return record
+
+
+def _print_line(text: str) -> None:
+    from rich.text import Text
+
+    from pixelsleuth.reporting.terminal import console_for
+
+    console_for(sys.stdout).print(Text(text, "dim"))
 
 
 def _print(inspection: Inspection) -> None:

@@ -27,6 +27,11 @@ import click
     metavar="DIR",
     help="Also write pictures to look at (error level, noise, gradient, JPEG ghosts) to this folder; no finding.",
 )
+@click.option(
+    "--report",
+    metavar="FILE.html",
+    help="Also write a self-contained page: every finding with its picture, and pictures to look at.",
+)
 @click.option("--fast", is_flag=True, help="Leave out what only the decoded pixels show.")
 @click.pass_context
 def inspect(
@@ -35,6 +40,7 @@ def inspect(
     style: str,
     trust_list: str | None,
     enhance: str | None,
+    report: str | None,
     fast: bool,
 ) -> None:
     """Say what picture files declare and show by themselves: generators, editors, cameras, signatures, JPEG grids.
@@ -48,4 +54,4 @@ def inspect(
     """
     from pixelsleuth.checking.inspecting import run_inspect
 
-    ctx.exit(run_inspect(list(paths), style, trust_list, enhance=enhance, fast=fast))
+    ctx.exit(run_inspect(list(paths), style, trust_list, enhance=enhance, report=report, fast=fast))

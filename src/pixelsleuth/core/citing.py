@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pixelsleuth.core.verdict import Verdict
 
 MOST_CITED = 3
-"""Findings that an explanation cites; the evidence holds all."""
+"""Claims that an explanation cites; the evidence holds all."""
 BESIDE = "Beside the model:"
 """How the sentence on the file's own evidence begins."""
 _OF_REGION = {
@@ -42,14 +42,19 @@ def with_citations(verdict: Verdict) -> str | None:
     if verdict.explanation is None:
         return None
     boxes = [region.box for region in verdict.regions]
-    claims = [
-        f"{claim} (finding {number})"
-        for number, entry in enumerate(findings_of(verdict.evidence), 1)
-        if entry["strength"] != "hints" and (claim := _claim(entry, boxes))
-    ]
-    if not claims:
+    numbers: dict[str, list[int]] = {}
+    for number, entry in enumerate(findings_of(verdict.evidence), 1):
+        if entry["strength"] != "hints" and (claim := _claim(entry, boxes)):
+            numbers.setdefault(claim, []).append(number)
+    if not numbers:
         return verdict.explanation
+    claims = [f"{claim} ({_named(where)})" for claim, where in numbers.items()]
     return f"{verdict.explanation} {BESIDE} {'; '.join(claims[:MOST_CITED])}."
+
+
+def _named(numbers: list[int]) -> str:
+    """`finding 2`, or `findings 2, 3`."""
+    return f"finding{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def _claim(entry: dict[str, Any], marked: list[Box]) -> str:
@@ -64,7 +69,10 @@ def _claim(entry: dict[str, Any], marked: list[Box]) -> str:
     declared = _DECLARED.get(detail.get("declares", ""))
     if declared is None:
         return ""
-    return f"{'a signature in the file' if kind == 'c2pa' else 'the file'} declares {declared}"
+    if kind != "c2pa":
+        return f"the file declares {declared}"
+    unknown = " of an unknown signer" if detail.get("state") == "not_recognised" else ""
+    return f"a signature{unknown} in the file declares {declared}"
 
 
 def _where(region: Box, marked: list[Box]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelsleuth.evidence.finding import Finding
+from pixelsleuth.evidence.illustrations import illustration
 from pixelsleuth.pictures.exif import read_directory
 
 SMALLEST, LARGEST = 32, 1024
@@ -23,6 +24,14 @@ SAME, OTHER = 0.9, 0.5
 FALSE_ALARMS = 0.0
 """Share of authentic pictures, with thumbnails made for the test, on which this speaks: `benchmarks/evidence.py`."""
 _OFFSET, _LENGTH = 0x0201, 0x0202
+_TURNED = (
+    "The embedded thumbnail lies turned or mirrored against the picture: the picture was turned after the thumbnail "
+    "was made. That is no sign of a forgery."
+)
+_OTHER = (
+    "The embedded thumbnail shows something else than the picture: the picture was cropped strongly or replaced after "
+    "the thumbnail was made."
+)
 
 Grey = NDArray[np.float32]
 
@@ -36,27 +45,29 @@ def thumbnail_findings(exif: bytes | None, orientation: int, pixels: NDArray[np.
     thumbnail = read_thumbnail(exif) if exif else None
     if thumbnail is None:
         return []
-    scores = [similarity(turned, pixels) for turned in turns(thumbnail)]
+    scores = [similarity(turned, pixels) for turned in turns(_grey(thumbnail))]
     usual = max(scores[0], scores[orientation - 1] if 1 <= orientation <= 8 else 0.0)
     best = max(scores)
+    turned = usual < OTHER and best >= SAME
+    if not turned and best >= OTHER:
+        return []
+    statement = _TURNED if turned else _OTHER
     detail = {"correlation": round(usual, 3), "best_turned": round(best, 3)}
-    if usual < OTHER and best >= SAME:
-        statement = (
-            "The embedded thumbnail lies turned or mirrored against the picture: the picture was turned after the "
-            "thumbnail was made. That is no sign of a forgery."
+    pictures = (illustration("The embedded thumbnail", thumbnail), illustration("The picture", pixels))
+    return [
+        Finding(
+            "thumbnail",
+            statement,
+            "hints" if turned else "shows",
+            FALSE_ALARMS,
+            detail=detail,
+            pictures=pictures,
         )
-        return [Finding("thumbnail", statement, "hints", FALSE_ALARMS, detail=detail)]
-    if best < OTHER:
-        statement = (
-            "The embedded thumbnail shows something else than the picture: the picture was cropped strongly or "
-            "replaced after the thumbnail was made."
-        )
-        return [Finding("thumbnail", statement, "shows", FALSE_ALARMS, detail=detail)]
-    return []
+    ]
 
 
-def read_thumbnail(exif: bytes) -> Grey | None:
-    """Return the JPEG thumbnail of an EXIF block, (h, w) float32 in 0..255; None where there is none to be read."""
+def read_thumbnail(exif: bytes) -> NDArray[np.uint8] | None:
+    """Return the JPEG thumbnail of an EXIF block, (h, w, 3) uint8; None where there is none to be read."""
     from PIL import Image
 
     view = memoryview(exif)
@@ -74,7 +85,7 @@ def read_thumbnail(exif: bytes) -> Grey | None:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
             if min(image.size) < SMALLEST or max(image.size) > LARGEST:
                 return None
-            return np.asarray(image.convert("L"), np.float32)
+            return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
@@ -109,6 +120,13 @@ def similarity(thumbnail: Grey, pixels: NDArray[np.uint8]) -> float:
         _correlation(thumbnail[y : y + h, x : x + w], _reduced(pixels, h, w)),
         _correlation(thumbnail, _reduced(pixels[y2 : y2 + h2, x2 : x2 + w2], height, width)),
     )
+
+
+def _grey(picture: NDArray[np.uint8]) -> Grey:
+    """The luminance (h, w), 0..255, of (h, w, 3)."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(picture).convert("L"), np.float32)
 
 
 def _reduced(pixels: NDArray[np.uint8], height: int, width: int) -> Grey:

@@ -6,14 +6,17 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.reporting import findings, words
+from pixelsleuth.reporting import drawings, findings, words
 from pixelsleuth.reporting.words import percent, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
     from pixelsleuth.core.verdict import Label, Verdict
+    from pixelsleuth.reporting.drawings import Look
 
 PRINT_SIDE = 480
 """Longer side in pixels of the plain copy that is printed beside the heat map."""
@@ -76,11 +79,17 @@ def overlap(verdict: Verdict, truth: Truth) -> float | None:
 
 
 def card(
-    verdict: Verdict, *, number: int, thumb: int, mask_file: str | None = None, truth: Truth | None = None
+    verdict: Verdict,
+    *,
+    number: int,
+    thumb: int,
+    mask_file: str | None = None,
+    truth: Truth | None = None,
+    looks: Sequence[Look] = (),
 ) -> dict[str, Any]:
     """The values of one card, row or failure of the report; strings are printable, not yet escaped."""
     state = words.state_of(verdict)
-    folder, file = _split(printable(verdict.source))
+    folder, file = words.split_source(printable(verdict.source))
     values = {
         "number": number,
         "state": state,
@@ -93,19 +102,15 @@ def card(
         "file": file,
         "code": (verdict.error or {}).get("code", ""),
         "truth": _truth(verdict, truth) if truth else None,
+        "says": findings.values(verdict, number=number, side=min(drawings.SIDE, thumb // 2)),
     }
     if state != "failed":
         values |= _look(verdict, thumb) | _reasons(verdict)
         values["facts"] = list(_facts(verdict, mask_file))
         values["alt"] = _alt(verdict, file)
-        values["says"] = findings.values(verdict)
+        values["looks"] = drawings.look_values(looks, drawings.LOOK_SIDE)
         values["contradiction"] = findings.contradiction(verdict)
     return values
-
-
-def _split(source: str) -> tuple[str, str]:
-    cut = max(source.rfind("/"), source.rfind("\\")) + 1
-    return source[:cut], source[cut:] or source
 
 
 def _alt(verdict: Verdict, file: str) -> str:
@@ -146,8 +151,7 @@ def _look(verdict: Verdict, thumb: int) -> dict[str, Any]:
     return {
         "picture": thumbnails.jpeg_uri(small),
         "shown": small.size,
-        # Fills the column, enlarged a little if need be; upright or tiny pictures keep their size.
-        "wide": small.width >= 400 and small.height <= 1.1 * small.width,
+        "wide": thumbnails.fills_column(small),
         "width": width,
         "height": height,
         "printed": printed,

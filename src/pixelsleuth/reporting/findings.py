@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.reporting import words
+from pixelsleuth.reporting import drawings, words
+from pixelsleuth.reporting.ingredients import tree
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pixelsleuth.core.examining import Illustration
     from pixelsleuth.core.verdict import Verdict
+    from pixelsleuth.reporting.drawings import Sketches
 
 STRENGTHS = {"declares": "declared", "shows": "shown", "hints": "hint"}
 """The strengths of a finding, strongest statements first, and the word for each."""
@@ -22,8 +27,17 @@ NOTHING = "Nothing about how it was made. That means nothing: most platforms rem
 
 def findings(verdict: Verdict) -> list[dict[str, Any]]:
     """The entries that the file itself makes, not the model: declared and shown ones before hints."""
-    entries = [entry for entry in verdict.evidence if is_finding(entry)]
-    return sorted(entries, key=lambda entry: entry["strength"] == "hints")
+    return [entry for entry, _ in _illustrated(verdict)]
+
+
+def _illustrated(verdict: Verdict) -> list[tuple[dict[str, Any], Sequence[Illustration]]]:
+    """`findings`, each with its pictures."""
+    entries = [
+        (entry, verdict.illustrations.get(index, ()))
+        for index, entry in enumerate(verdict.evidence)
+        if is_finding(entry)
+    ]
+    return sorted(entries, key=lambda pair: pair[0]["strength"] == "hints")
 
 
 def is_finding(entry: dict[str, Any]) -> bool:
@@ -54,18 +68,27 @@ def contradiction(verdict: Verdict) -> str:
 
 
 def _subject(entry: dict[str, Any]) -> str:
-    return "a signature in the file declares" if entry.get("kind") == "c2pa" else "the file declares"
+    if entry.get("kind") != "c2pa":
+        return "the file declares"
+    unknown = _detail(entry).get("state") == "not_recognised"
+    return f"a signature{' of an unknown signer' if unknown else ''} in the file declares"
 
 
 def lines(verdict: Verdict) -> list[str]:
     """A line for each strong finding, to stand behind the word "File", and the number of those left out."""
     entries = strong(verdict)
-    shown = [
-        words.printable(str(entry["statement"]).removeprefix("The file ")) for entry in entries[:MOST_LINES]
-    ]
+    shown = [words.printable(_short(entry)) for entry in entries[:MOST_LINES]]
     if len(entries) > MOST_LINES:
         shown.append(f"and {words.count(len(entries) - MOST_LINES, 'finding')} more")
     return shown
+
+
+def _short(entry: dict[str, Any]) -> str:
+    """The statement as a line of the terminal: of a measurement its first sentence, the report has the rest."""
+    statement = str(entry["statement"])
+    if entry["strength"] == "shows" and entry.get("kind") != "c2pa":
+        return statement.partition(". ")[0].removesuffix(".") + "."
+    return statement.removeprefix("The file ")
 
 
 def caveat(verdict: Verdict) -> str:
@@ -73,25 +96,29 @@ def caveat(verdict: Verdict) -> str:
     return ALONE if any(entry.get("kind") == "metadata" for entry in strong(verdict)) else ""
 
 
-def values(verdict: Verdict) -> dict[str, Any] | None:
-    """What the card "What the file says" prints, not yet escaped; None where nobody looked at the file."""
-    entries = findings(verdict)
+def values(verdict: Verdict, *, number: int = 1, side: int = drawings.SIDE) -> dict[str, Any] | None:
+    """What the card "What the file says" prints, not yet escaped; None where nobody looked at the file.
+
+    `number` is the card's own in its page, `side` the longer side of the drawings in pixels.
+    """
+    entries = _illustrated(verdict)
     if not entries and not verdict.examined:
         return None
     more = len(entries) - MOST_SHOWN
-    metadata = not entries or any(entry.get("kind") == "metadata" for entry in entries)
+    metadata = not entries or any(entry.get("kind") == "metadata" for entry, _ in entries)
+    sketches = drawings.Sketches(verdict, number, side)
     return {
-        "findings": [_values(entry) for entry in entries[:MOST_SHOWN]],
+        "findings": [_values(entry, pictures, sketches) for entry, pictures in entries[:MOST_SHOWN]],
         "more": f"and {words.count(more, 'finding')} more" if more > 0 else "",
         "notes": [*([] if entries else [NOTHING]), *([ALONE] if metadata else []), CLOSED],
     }
 
 
-def _values(entry: dict[str, Any]) -> dict[str, str]:
-    detail, rate, region = _detail(entry), entry.get("false_alarms"), entry.get("region")
+def _values(entry: dict[str, Any], pictures: Sequence[Illustration], sketches: Sketches) -> dict[str, Any]:
+    detail, rate, region = _detail(entry), entry.get("false_alarms"), drawings.box_of(entry.get("region"))
     prompt, place = (words.printable(detail.get(key) or "") for key in ("prompt", "place"))
     facts = [*([f"Prompt: {prompt}"] if prompt else []), *([f"in {place}"] if place else [])]
-    if isinstance(region, list | tuple) and len(region) == 4:
+    if region is not None:
         facts.append(f"x {region[0]} to {region[2]}, y {region[1]} to {region[3]}")
     if isinstance(rate, int | float):
         facts.append(f"speaks on {words.percent(rate)} of authentic pictures")
@@ -101,6 +128,9 @@ def _values(entry: dict[str, Any]) -> dict[str, str]:
         "name": "" if statement.startswith("The file declares") else STRENGTHS[entry["strength"]],
         "statement": statement,
         "facts": " · ".join(facts),
+        "drawing": sketches.draw(entry),
+        "pictures": sketches.embed(pictures),
+        "tree": tree(detail.get("ingredients")),
     }
 
 

@@ -20,15 +20,18 @@ from pixelsleuth.reporting import cards, words
 from pixelsleuth.reporting.page import OUR_PAGE, environment, style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pixelsleuth.core.verdict import Verdict
     from pixelsleuth.reporting.cards import Truth
+    from pixelsleuth.reporting.drawings import Look
 
 THUMBNAILS = ((60, 1024), (600, 640), (6000, 384))
 """(pictures, longer side of their thumbnails in pixels); a report of 60 pictures stays near 15 MB."""
 
 SMALLEST_THUMBNAIL = 256
+MOST_WITH_LOOKS = 12
+"""Pictures of a report that holds the pictures to look at: near 0.2 MB each."""
 MOST_NAMED = 10
 """Pictures that the heading names, because file and model contradict each other there."""
 
@@ -71,13 +74,27 @@ class HtmlReport:
             self.discard()
             raise
 
-    def add(self, verdict: Verdict, *, mask_file: str | None = None, truth: Truth | None = None) -> None:
-        """Add one verdict. Without `verdict.picture` the card shows no picture."""
+    @property
+    def wants_looks(self) -> bool:
+        """True where the report is small enough for pictures to look at."""
+        return (self.total or MOST_WITH_LOOKS + 1) <= MOST_WITH_LOOKS
+
+    def add(
+        self,
+        verdict: Verdict,
+        *,
+        mask_file: str | None = None,
+        truth: Truth | None = None,
+        looks: Sequence[Look] = (),
+    ) -> None:
+        """Add one verdict, with pictures to look at where there are any. Without `verdict.picture` it shows none."""
         self.done += 1
         state = words.state_of(verdict)
         self.states[state] += 1
         self._models.setdefault(words.model_name(verdict))
-        card = cards.card(verdict, number=self.done, thumb=self.thumb, mask_file=mask_file, truth=truth)
+        card = cards.card(
+            verdict, number=self.done, thumb=self.thumb, mask_file=mask_file, truth=truth, looks=looks
+        )
         self._put(self._rows, self._macros.row(card, self.truth))
         if state == "failed":
             self._put(self._failures, self._macros.failure(card))

@@ -64,6 +64,11 @@ def thumbnail(pixels: NDArray[np.uint8], max_side: int) -> Image.Image:
     return picture
 
 
+def fills_column(picture: Image.Image) -> bool:
+    """True where a picture fills the column, enlarged a little if need be; upright or tiny ones keep their size."""
+    return picture.width >= 400 and picture.height <= 1.1 * picture.width
+
+
 def jpeg_uri(picture: Image.Image, quality: int = 86) -> str:
     """`picture` as a `data:image/jpeg` URI."""
     return _uri(picture, "jpeg", quality=quality, optimize=True)

@@ -209,6 +209,16 @@ def printable(text: object) -> str:
     )
 
 
+def split_source(source: str) -> tuple[str, str]:
+    """The folder of a source with its last separator, and the name in it.
+
+    >>> split_source("a/b.jpg"), split_source("c.jpg")
+    (('a/', 'b.jpg'), ('', 'c.jpg'))
+    """
+    cut = max(source.rfind("/"), source.rfind("\\")) + 1
+    return source[:cut], source[cut:] or source
+
+
 def _unsafe(character: str) -> bool:
     code = ord(character)
     control = code < 32 or 127 <= code < 160
