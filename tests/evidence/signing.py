@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import io
 import json
@@ -68,6 +69,14 @@ class Authority:
         self._key = below.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
+
+    def hash_of_signer(self) -> str:
+        """Return the SHA-256 of the signer's certificate in base64, as the interim list has it."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+
+        signer = x509.load_pem_x509_certificates(self._chain)[0]
+        return base64.b64encode(signer.fingerprint(hashes.SHA256())).decode()
 
     def list_in(self, folder: Path, name: str) -> Path:
         """Write the root into `folder` under the name of a trust list and return the folder."""

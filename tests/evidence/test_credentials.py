@@ -18,7 +18,14 @@ from pixelsleuth.errors import UsageError
 from pixelsleuth.evidence import credentials
 from pixelsleuth.evidence.credentials import credentials_finding
 from pixelsleuth.evidence.finding import Finding
-from pixelsleuth.evidence.trust_lists import OLD_ANCHORS, SIGNERS, read_trust_lists, shipped_lists
+from pixelsleuth.evidence.trust_lists import (
+    OLD_ANCHORS,
+    OLD_HASHES,
+    SIGNERS,
+    TIME_STAMPERS,
+    read_trust_lists,
+    shipped_lists,
+)
 
 from .signing import Authority, action, plain_picture
 
@@ -111,6 +118,33 @@ def test_a_signer_of_the_list_is_recognised(
     assert (finding.detail["state"], finding.strength) == (state, "shows")
     assert (finding.detail["declares"], finding.detail["signer"]) == ("captured", "Test Camera Maker")
     assert "no sign of" not in finding.statement
+
+
+def test_a_part_by_a_signer_of_one_list_does_not_decide_for_the_whole(
+    authority: Authority, tmp_path: Path
+) -> None:
+    other = Authority()
+    authority.list_in(tmp_path, SIGNERS)
+    other.list_in(tmp_path, OLD_ANCHORS)
+    lists = read_trust_lists(tmp_path)
+    made = [action("c2pa.created", "digitalCreation"), action("c2pa.placed", of="componentOf")]
+    for signer, part, state in (authority, other, "trusted"), (other, authority, "trusted_by_old_list"), (
+        Authority(), authority, "not_recognised",
+    ):  # fmt: skip
+        data = signer.sign(made, plain_picture(), componentOf=part.sign(CAPTURED, plain_picture(9)))
+        finding = credentials_finding(memoryview(data), lists)
+        assert finding is not None
+        assert finding.detail["state"] == state
+
+
+def test_who_may_stamp_times_may_not_sign_for_that(authority: Authority, tmp_path: Path) -> None:
+    authority.list_in(tmp_path, TIME_STAMPERS)
+    Authority().list_in(tmp_path, SIGNERS)
+    finding = credentials_finding(
+        memoryview(authority.sign(CAPTURED, plain_picture())), read_trust_lists(tmp_path)
+    )
+    assert finding is not None
+    assert finding.detail["state"] == "not_recognised"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "GIF", "AVIF"])
@@ -228,7 +262,8 @@ def test_nothing_goes_online_not_even_for_an_identity_or_a_remote_manifest(
 
 
 def test_the_shipped_lists_hold_the_certificates_that_their_page_counts() -> None:
-    assert shipped_lists().anchors.count("BEGIN CERTIFICATE") == 30 + 22
+    assert shipped_lists().signers.count("BEGIN CERTIFICATE") == 30
+    assert shipped_lists().time_stampers.count("BEGIN CERTIFICATE") == 22
     assert not shipped_lists().has_old
 
 
@@ -236,6 +271,38 @@ def test_a_folder_without_a_list_is_refused(tmp_path: Path) -> None:
     (tmp_path / SIGNERS).write_text("no certificate")
     with pytest.raises(UsageError, match="holds no trust list"):
         read_trust_lists(tmp_path)
+
+
+def test_check_takes_a_folder_of_lists_in_place_of_the_shipped_ones(
+    authority: Authority, tmp_path: Path
+) -> None:
+    picture = tmp_path / "signed.jpg"
+    picture.write_bytes(authority.sign(CAPTURED, plain_picture()))
+    lists = authority.list_in(tmp_path / "lists", SIGNERS)
+    call = ["check", str(picture), "--format", "json", "--model", "compact", "--trust-list", str(lists)]
+    result = CliRunner().invoke(main, call)
+    entries = json.loads(result.output)[0]["evidence"]
+    assert [entry["detail"]["state"] for entry in entries if entry["kind"] == "c2pa"] == ["trusted"]
+    (lists / SIGNERS).unlink()
+    refused = CliRunner().invoke(main, call)
+    assert refused.exit_code == 2
+    assert "holds no trust list" in refused.output
+
+
+def test_a_signer_whose_hash_the_interim_list_holds_is_recognised(
+    authority: Authority, tmp_path: Path
+) -> None:
+    data = authority.sign(CAPTURED, plain_picture())
+    (tmp_path / OLD_HASHES).write_text(
+        f"# Test Camera Maker\n{authority.hash_of_signer()}\n", encoding="utf-8"
+    )
+    finding = credentials_finding(memoryview(data), read_trust_lists(tmp_path))
+    assert finding is not None
+    assert finding.detail["state"] == "trusted_by_old_list"
+    (tmp_path / OLD_HASHES).write_text("U2h3hfYy4GRIk7KCpu819C3nLko6A/NRn5xND2jYIng=\n", encoding="utf-8")
+    other = credentials_finding(memoryview(data), read_trust_lists(tmp_path))
+    assert other is not None
+    assert other.detail["state"] == "not_recognised"
 
 
 def test_inspect_takes_a_folder_of_lists_in_place_of_the_shipped_ones(

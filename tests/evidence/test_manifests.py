@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from pixelsleuth.evidence.manifests import MOST_INGREDIENTS, history_of, in_words, is_valid, short
+from pixelsleuth.evidence.c2pa_report import in_words, is_valid, short
+from pixelsleuth.evidence.ingredients import MOST_INGREDIENTS
+from pixelsleuth.evidence.manifests import history_of
 from pixelsleuth.evidence.rubrics import has_edits, meaning_of, signals_of
 
 IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -35,7 +37,9 @@ def test_manifests_that_name_each_other_end() -> None:
         "b": manifest(("c2pa.created", "digitalCapture"), ingredients=[ingredient("a", "parentOf")]),
     }
     history = history_of({"active_manifest": "a", "manifests": circle})
-    assert history.ingredients[0]["ingredients"] == [{"title": "a", "relationship": "parentOf"}]
+    assert history.ingredients[0]["ingredients"] == [
+        {"title": "a", "relationship": "parentOf", "state": "valid"}
+    ]
     assert "capturedMedia" in history.inceptions
 
 
@@ -48,7 +52,8 @@ def test_a_flood_of_ingredients_is_cut_and_says_so() -> None:
     history = history_of({"active_manifest": "a", "manifests": many})
     shown = str(history.ingredients).count("'title'")
     assert shown == MOST_INGREDIENTS
-    assert history.more
+    assert history.more == 8
+    assert history.ingredients[0]["more_ingredients"] == 900 - (MOST_INGREDIENTS - 1)
 
 
 @pytest.mark.parametrize("wrong", [None, 3, "x", [1, None], {"actions": 4}, [{"label": 7, "data": [1]}]])

@@ -18,6 +18,7 @@ from pixelsleuth.reporting import words
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Detector
+    from pixelsleuth.evidence.trust_lists import TrustLists
 
 STRONGER = (
     "The bundled detector judges alone. Run `pixelsleuth models get auto` once for a stronger set "
@@ -42,6 +43,7 @@ class CheckOptions:
     options: tuple[str, ...] = ()
     explain: bool = True
     evidence: bool = True
+    trust_list: str | None = None
     max_megapixels: float = 100.0
     batch_size: int = 1
     accuse_at_most: float | None = None
@@ -51,7 +53,10 @@ class CheckOptions:
 
 
 def run_check(paths: list[str], options: CheckOptions) -> int:
-    """Judge `paths` and return the exit status. Raises UsageError where nothing can be judged."""
+    """Judge `paths` and return the exit status.
+
+    Raises UsageError where nothing can be judged, and where `trust_list` holds no list.
+    """
     from pixelsleuth.models.registry import load, options_of
 
     if options.resume and (options.style != "jsonl" or options.output is None):
@@ -59,6 +64,10 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
             "--resume goes on with a file of JSON lines; name it: --format jsonl --output FILE --resume."
         )
     run = Run(options)
+    if options.trust_list is not None:
+        from pixelsleuth.evidence.trust_lists import read_trust_lists
+
+        run.trust = read_trust_lists(options.trust_list)
     sources = run.find(paths)
     if not sources:
         return WRONG_USAGE
@@ -90,6 +99,7 @@ class Run:
         self.outputs = Delivery(options, self.notices)
         self.states: Counter[str] = Counter()
         self.judged_before = 0
+        self.trust: TrustLists | None = None
         with contextlib.suppress(
             AttributeError, ValueError
         ):  # a terminal of an old encoding must not end the run
@@ -139,7 +149,7 @@ class Run:
 
         options = self.options
         detector.max_megapixels = options.max_megapixels
-        detector.examiner = FileExaminer() if options.evidence else None
+        detector.examiner = FileExaminer(self.trust) if options.evidence else None
         interrupted = False
         try:
             self.outputs.begin(total)

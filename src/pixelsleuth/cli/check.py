@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pixelsleuth.cli.options import FiniteFloat, bounds_options, device_option, precision_option
+from pixelsleuth.cli.options import FiniteFloat, bounds_options, device_option, precision_option, trust_option
 
 
 @click.command()
@@ -58,6 +58,7 @@ from pixelsleuth.cli.options import FiniteFloat, bounds_options, device_option, 
     show_default=True,
     help="Say what the file declares by itself; it never changes a score.",
 )
+@trust_option
 @click.option(
     "--max-megapixels",
     type=FiniteFloat(min=0.001),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from pixelsleuth.cli.options import trust_option
+
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
@@ -15,12 +17,7 @@ import click
     show_default=True,
     help="Text, one JSON array, or one JSON record a line.",
 )
-@click.option(
-    "--trust-list",
-    type=click.Path(exists=True, file_okay=False),
-    metavar="DIR",
-    help="Recognise the signers of the lists in this folder, in place of the C2PA lists that are shipped.",
-)
+@trust_option
 @click.option(
     "--enhance",
     type=click.Path(file_okay=False),

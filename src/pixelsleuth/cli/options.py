@@ -29,6 +29,12 @@ precision_option: Option = click.option(
     show_default=True,
     help="Precision of the weights of large models.",
 )
+trust_option: Option = click.option(
+    "--trust-list",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Recognise the signers of the lists in this folder, in place of the C2PA lists that are shipped.",
+)
 
 # Labelled data
 reader_option: Option = click.option(

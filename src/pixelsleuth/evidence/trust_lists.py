@@ -13,22 +13,26 @@ SHIPPED = Path(__file__).parent / "trust"
 """Its README.md says where the lists come from and of which day they are."""
 SIGNERS, TIME_STAMPERS = "C2PA-TRUST-LIST.pem", "C2PA-TSA-TRUST-LIST.pem"
 OLD_ANCHORS, OLD_ALLOWED, OLD_PURPOSES = "anchors.pem", "allowed.pem", "store.cfg"
+OLD_HASHES = "allowed.sha256.txt"
 LARGEST = 8 << 20
 """Bytes of one list."""
 _CERTIFICATE = re.compile(
     r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----", re.ASCII
 )
+_HASH = re.compile(r"^[A-Za-z0-9+/]{43}=(?=\s*$)", re.ASCII | re.MULTILINE)
+"""The SHA-256 of a certificate in base64, alone in its line."""
 
 
 @dataclass(frozen=True)
 class TrustLists:
     """Certificates as PEM text, "" where a list is missing.
 
-    `anchors`: signers and time stampers of the C2PA lists. `old_anchors`, `old_allowed`, `old_purposes`: the interim
-    list of before 2026: roots, single signers, and the key purposes (OIDs) that it takes.
+    `signers` and `time_stampers`: the C2PA lists. `old_anchors`, `old_allowed`, `old_purposes`: the interim list of
+    before 2026: roots, single signers (certificates or their SHA-256), and the key purposes (OIDs) that it takes.
     """
 
-    anchors: str
+    signers: str = ""
+    time_stampers: str = ""
     old_anchors: str = ""
     old_allowed: str = ""
     old_purposes: str = ""
@@ -48,18 +52,21 @@ def shipped_lists() -> TrustLists:
 def read_trust_lists(folder: str | Path) -> TrustLists:
     """Return the lists of a folder, by the names under which they are published.
 
-    `C2PA-TRUST-LIST.pem` and `C2PA-TSA-TRUST-LIST.pem` (conformance programme), `anchors.pem`, `allowed.pem` and
-    `store.cfg` (interim list); any of them may be missing. Raises UsageError where the folder holds no certificate.
+    `C2PA-TRUST-LIST.pem` and `C2PA-TSA-TRUST-LIST.pem` (conformance programme), `anchors.pem`, `allowed.pem` or
+    `allowed.sha256.txt` and `store.cfg` (interim list); any of them may be missing. Raises UsageError where the folder
+    names no signer.
     """
     place = Path(folder)
-    anchors = [_certificates(place / name) for name in (SIGNERS, TIME_STAMPERS)]
     lists = TrustLists(
-        anchors="\n".join(text for text in anchors if text),
+        signers=_certificates(place / SIGNERS),
+        time_stampers=_certificates(place / TIME_STAMPERS),
         old_anchors=_certificates(place / OLD_ANCHORS),
-        old_allowed=_certificates(place / OLD_ALLOWED),
+        old_allowed="\n".join(
+            filter(None, (_certificates(place / OLD_ALLOWED), _hashes(place / OLD_HASHES)))
+        ),
         old_purposes=_text(place / OLD_PURPOSES),
     )
-    if not lists.anchors and not lists.has_old:
+    if not lists.signers and not lists.has_old:
         raise UsageError(
             f"{place} holds no trust list; put {SIGNERS} or {OLD_ANCHORS} with certificates (PEM) into it."
         )
@@ -68,6 +75,10 @@ def read_trust_lists(folder: str | Path) -> TrustLists:
 
 def _certificates(path: Path) -> str:
     return "\n".join(match[0] for match in _CERTIFICATE.finditer(_text(path)))
+
+
+def _hashes(path: Path) -> str:
+    return "\n".join(_HASH.findall(_text(path)))
 
 
 def _text(path: Path) -> str:
