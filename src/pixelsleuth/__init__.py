@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from pixelsleuth.core.verdict import Label, Verdict
     from pixelsleuth.errors import PictureError, PixelSleuthError
     from pixelsleuth.models.registry import check, load
+    from pixelsleuth.models.remote.client import Client
     from pixelsleuth.pictures.images import Picture, find_pictures, open_picture
 
 _HOMES = {
     "Bounds": "core.bounds",
     "Capability": "core.detector",
+    "Client": "models.remote.client",
     "Detector": "core.detector",
     "PictureError": "errors",
     "PixelSleuthError": "errors",
@@ -46,6 +48,7 @@ _HOMES = {
 __all__ = [
     "Bounds",
     "Capability",
+    "Client",
     "Detector",
     "Label",
     "Picture",

@@ -101,9 +101,13 @@ class Delivery:
             self.put_into_report(verdict, mask_file)
 
     def put_into_report(self, verdict: Verdict, mask_file: str | None = None) -> None:
-        """Add one verdict to the report, if there is one."""
+        """Add one verdict to the report, if there is one; a verdict out of a record gets its picture from the file."""
+        from pixelsleuth.checking.resume import with_picture
+
         with self._dropping("report"):
             if self.report is not None:
+                if verdict.picture is None and verdict.ok:
+                    verdict = with_picture(verdict, self.options.max_megapixels)
                 self.report.add(verdict, mask_file=mask_file, looks=self._looks(verdict))
 
     def give_up_file(self, error: OutputError) -> None:

@@ -128,7 +128,7 @@ class Run:
         """Take over what an earlier run judged; return the sources that are left."""
         if not self.options.resume or self.outputs.file is None:
             return sources
-        from pixelsleuth.checking.resume import Earlier, with_picture
+        from pixelsleuth.checking.resume import Earlier
 
         earlier = Earlier(self.outputs.file, detector.model)
         todo = earlier.split(sources)
@@ -136,7 +136,7 @@ class Run:
         for verdict in earlier.verdicts():
             self.states[words.state_of(verdict)] += 1
             if self.outputs.report is not None:
-                self.outputs.put_into_report(with_picture(verdict, self.options.max_megapixels))
+                self.outputs.put_into_report(verdict)
         try:
             earlier.clean()
         except OutputError as error:

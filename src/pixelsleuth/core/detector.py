@@ -157,15 +157,9 @@ class Detector(ABC):
         """
         if on_error not in (None, "raise", "record"):
             raise UsageError(f"on_error must be 'raise' or 'record', not {on_error!r}.")
-        several = _several(source)
+        several = several_of(source)
         if several is not None:
-            verdicts = []
-            for entry in several:
-                verdict = self._check_one(entry, explain, raise_errors=on_error == "raise")
-                if isinstance(entry, str | PathLike):
-                    verdict.forget_picture()
-                verdicts.append(verdict)
-            return verdicts
+            return self._check_several(several, explain, raise_errors=on_error == "raise")
         return self._check_one(cast("Source", source), explain, raise_errors=on_error != "record")
 
     def check_many(
@@ -179,7 +173,7 @@ class Detector(ABC):
             raise UsageError(f"batch_size must be at least 1, not {batch_size}.")
         batch: list[Picture | Verdict] = []
         opened: list[float] = []
-        several = _several(sources)
+        several = several_of(sources)
         for source in [cast("Source", sources)] if several is None else several:
             started = time.perf_counter()
             batch.append(self._open(source))
@@ -188,6 +182,17 @@ class Detector(ABC):
                 yield from self._judge_batch(batch, opened, explain)
                 batch, opened = [], []
         yield from self._judge_batch(batch, opened, explain)
+
+    def _check_several(
+        self, sources: Iterable[Source], explain: bool, *, raise_errors: bool
+    ) -> list[Verdict]:
+        verdicts = []
+        for source in sources:
+            verdict = self._check_one(source, explain, raise_errors=raise_errors)
+            if isinstance(source, str | PathLike):
+                verdict.forget_picture()
+            verdicts.append(verdict)
+        return verdicts
 
     def _check_one(self, source: Source, explain: bool, *, raise_errors: bool) -> Verdict:
         if not raise_errors:
@@ -258,7 +263,7 @@ class Detector(ABC):
         return verdicts
 
 
-def _several(source: Source | Iterable[Source]) -> Iterable[Source] | None:
+def several_of(source: Source | Iterable[Source]) -> Iterable[Source] | None:
     """The pictures of an iterable, None for a single picture: paths, bytes, open files and arrays are iterable as well.
 
     An array of four dimensions is a stack of pictures.

@@ -209,6 +209,22 @@ SERVED = ModelSpec(
 )
 """A served model needs no torch."""
 
+REMOTE = ModelSpec(
+    "http://HOST#NAME",
+    "pixelsleuth.models.remote.client:load",
+    "A model of a PixelSleuth service.",
+    extra="client",
+    packages=("httpx2",),
+)
+
+ADDRESSES = {"openai:": SERVED, "http://": REMOTE, "https://": REMOTE}
+
+
+def addressed(name: str) -> ModelSpec | None:
+    """What an address of a model needs, None where `name` is no address."""
+    return next((spec for scheme, spec in ADDRESSES.items() if name.startswith(scheme)), None)
+
+
 HUB = ModelSpec(
     "a checkpoint",
     "pixelsleuth.models.hub:load",

@@ -17,7 +17,15 @@ from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.names import nearest
 from pixelsleuth.errors import UnknownModel, UsageError
 from pixelsleuth.models import store
-from pixelsleuth.models.catalogue import CHECKPOINTS, HUB, SERVED, ModelSpec, kinds_of, shipped_specs, spec_of
+from pixelsleuth.models.catalogue import (
+    CHECKPOINTS,
+    HUB,
+    ModelSpec,
+    addressed,
+    kinds_of,
+    shipped_specs,
+    spec_of,
+)
 from pixelsleuth.models.factories import facts_of_class, import_factory, make
 from pixelsleuth.models.facts import FACTS, Facts
 
@@ -66,10 +74,10 @@ def load(
 ) -> Detector:
     """Return a detector.
 
-    `name` is a detector's name (`specs()` lists them), a checkpoint (a folder, or a hub id, owner/name), an endpoint
-    (`openai:URL#name`), or "module:callable". `precision` is that of the weights: "auto" (bf16 on a GPU, fp32 on a
-    CPU), "fp32", "bf16", "int8" or "int4". `weights` (a file or a folder) and `options` are for baselines alone, see
-    `models.facts`.
+    `name` is a detector's name (`specs()` lists them), a checkpoint (a folder, or a hub id, owner/name), a PixelSleuth
+    service (`http://HOST`, `http://HOST#name`), an endpoint (`openai:URL#name`), or "module:callable". `precision` is
+    that of the weights: "auto" (bf16 on a GPU, fp32 on a CPU), "fp32", "bf16", "int8" or "int4". `weights` (a file or a
+    folder) and `options` are for baselines alone, see `models.facts`.
 
     Raises:
         UnknownModel: no such detector (with a suggestion). MissingExtra: a package is not installed. UsageError: no
@@ -125,9 +133,10 @@ def _load_baseline(
 
 
 def _load_unlisted(name: str, switches: Mapping[str, Any]) -> Detector:
-    """The detector of an endpoint, a folder, a hub id, or somebody's own module. Raises UnknownModel."""
-    if name.startswith("openai:"):
-        return make(SERVED.factory, SERVED, name, **switches)
+    """The detector of an address, a folder, a hub id, or somebody's own module. Raises UnknownModel."""
+    remote = addressed(name)
+    if remote is not None:
+        return make(remote.factory, remote, name, **switches)
     device = switches["device"]
     if all(os.path.isfile(os.path.join(name, file)) for file in CONVERTED):
         return make("pixelsleuth.models.light.detector:load_folder", None, name, device=device)

@@ -102,20 +102,16 @@ def open_picture(
         raise UsageError(f"max_megapixels is {max_megapixels}: give a positive number, such as 100.")
     label = name or source_name(source)
     limit = max_megapixels * 1e6
-    spoken = label if name else SPOKEN.get(label, label)
+    is_path = isinstance(source, str | PathLike)
+    spoken = label if name or is_path else SPOKEN.get(label, label)
     try:
-        if isinstance(source, str | PathLike):
-            return _from_file(read_file(os.fspath(source), label), label, limit, label, examine)
-        if isinstance(source, bytes | bytearray | memoryview):
-            if len(source) > MAX_FILE_BYTES:
-                raise file_too_large(spoken, len(source))
-            return _from_file(bytearray(source), label, limit, spoken, examine)
+        data = file_bytes(source, spoken)
+        if data is not None:
+            return _from_file(data, label, limit, spoken, examine)
         if isinstance(source, np.ndarray):
             return _from_array(source, label, limit, spoken)
         if _is_pil(source):
             return _from_pil(source, label, limit, spoken)
-        if hasattr(source, "read"):
-            return _from_file(_read_stream(source, spoken), label, limit, spoken, examine)
     except MemoryError:
         raise PictureTooLarge(
             f"{spoken} needs more memory than there is; scale it down and check that."
@@ -125,6 +121,22 @@ def open_picture(
         f"{'An' if kind[0] in 'aeiouAEIOU' else 'A'} {kind} is not a picture; give a path, bytes, an open file, "
         "a PIL image or an array."
     )
+
+
+def file_bytes(source: Source, spoken: str) -> bytearray | None:
+    """The bytes of a file: of a path, bytes or an open file; None for a source that is decoded already.
+
+    `spoken` is how errors call it. Raises PictureError for what cannot be read or has too many bytes.
+    """
+    if isinstance(source, str | PathLike):
+        return read_file(os.fspath(source), spoken)
+    if isinstance(source, bytes | bytearray | memoryview):
+        if len(source) > MAX_FILE_BYTES:
+            raise file_too_large(spoken, len(source))
+        return bytearray(source)
+    if isinstance(source, np.ndarray) or _is_pil(source) or not hasattr(source, "read"):
+        return None
+    return _read_stream(source, spoken)
 
 
 def _read_stream(stream: Any, spoken: str) -> bytearray:
@@ -157,7 +169,8 @@ def source_name(source: Any) -> str:
     return "bytes" if hasattr(source, "read") else "image"
 
 
-def _check_size(width: int, height: int, label: str, limit: float) -> None:
+def check_size(width: int, height: int, label: str, limit: float) -> None:
+    """Raise PictureTooLarge for more than `limit` pixels, PictureTooSmall for a side below MIN_SIDE."""
     if width * height > limit:
         raise PictureTooLarge(
             f"{label} has {width} x {height} pixels ({width * height / 1e6:.0f} megapixels), more than "
@@ -190,7 +203,7 @@ def _from_file(
     size = len(data)
 
     def check(width: int, height: int) -> None:
-        _check_size(width, height, spoken, limit)
+        check_size(width, height, spoken, limit)
         _check_memory(header, size, width * height, spoken, limit)
 
     evidence = None if examine is None else _examined(examine, data, header)
@@ -235,7 +248,7 @@ def _from_pil(image: Image.Image, label: str, limit: float, spoken: str) -> Pict
     from pixelsleuth.pictures.decode import translated
     from pixelsleuth.pictures.exif import read_exif
 
-    _check_size(image.width, image.height, spoken, limit)
+    check_size(image.width, image.height, spoken, limit)
     with translated(spoken):
         image.load()
         exif = image.info.get("exif")
@@ -262,7 +275,7 @@ def _from_array(array: NDArray[Any], label: str, limit: float, spoken: str) -> P
         raise NotAPicture(
             f"An array of {array.dtype} is no picture; give uint8, uint16, bool or floats in 0..1."
         )
-    _check_size(array.shape[1], array.shape[0], spoken, limit)
+    check_size(array.shape[1], array.shape[0], spoken, limit)
     metadata = {"mode": f"array {array.dtype}"}
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]

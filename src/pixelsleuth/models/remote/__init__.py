@@ -1,0 +1,1 @@
+"""Detectors of a PixelSleuth service somewhere else, used as if they were here."""
