@@ -100,6 +100,7 @@ def test_many_pictures_get_a_line_for_each_declaration(cli, pictures, generated)
         ("fake.png", "screenCapture", False),  # a screen can show a generated picture
         ("fake.png", "trainedAlgorithmicMedia", False),
         ("real.png", "trainedAlgorithmicMedia", True),
+        ("real.png", "compositeWithTrainedAlgorithmicMedia", True),
         ("real.png", "digitalCapture", False),
         ("thin.png", "trainedAlgorithmicMedia", False),  # inconclusive: the model says nothing to contradict
         ("tampered.png", "trainedAlgorithmicMedia", False),

@@ -7,13 +7,17 @@ phone.
 from __future__ import annotations
 
 import html
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pixelsleuth.reporting.html import HtmlReport
 
@@ -29,6 +33,8 @@ const frame = document.getElementById("frame");
 frame.addEventListener("load", () => {
   const page = frame.contentDocument, root = page.documentElement, view = frame.contentWindow;
   const all = (selector) => [...page.querySelectorAll(selector)];
+  const folded = all(".looks").filter((e) => !e.open).length;
+  all("details").forEach((e) => { e.open = true; });
   const shown = (selector) => all(selector).filter((e) => e.getClientRects().length).length;
   const visible = (selector) => view.getComputedStyle(page.querySelector(selector)).visibility;
   const wide = all("body *").filter((e) =>
@@ -39,7 +45,10 @@ frame.addEventListener("load", () => {
     broken: [...page.images].filter((i) => i.naturalWidth === 0).length,
     loaded: view.performance.getEntriesByType("resource")
       .map((e) => e.name).filter((n) => !n.startsWith("data:")),
-    heat: visible("#p1 .heat"),
+    heat: visible("#p1 .heat"), folded,
+    drawn: all(".drawn").filter((e) => e.getBoundingClientRect().width > 50
+      && e.querySelector("image, use").getBoundingClientRect().width > 50).length,
+    tree: shown(".tree li"), looks: shown(".looks img"),
   };
   page.querySelector("label[for=v1-plain]").click();
   result.plain = visible("#p1 .heat");
@@ -51,11 +60,50 @@ frame.srcdoc = document.getElementById("page").textContent;
 """
 
 
+LOOK = SimpleNamespace(
+    title="Error level",
+    what_to_look_for="A brighter part.",
+    what_to_ignore="Edges.",
+    image=np.full((90, 900, 3), 60, np.uint8),
+)
+
+
+def said(long: str) -> list[dict[str, object]]:
+    """Findings of every form: a region, matched pairs, a tree of ingredients with long names."""
+    shows = {
+        "statement": f"A part differs. {long}",
+        "strength": "shows",
+        "false_alarms": 0.001,
+        "measured": True,
+    }
+    node: dict[str, object] = {"title": long, "problems": [long]}
+    for _ in range(3):
+        node = {"title": "a.jpg", "relationship": "componentOf", "signer": long, "ingredients": [node]}
+    pairs = [[50 + at, 60, 650 + at, 460] for at in range(0, 80, 9)]
+    return [
+        {**shows, "kind": "grid", "region": [8, 16, 240, 248]},
+        {
+            **shows,
+            "kind": "copy_move",
+            "detail": {"boxes": [[40, 40, 160, 90], [640, 440, 760, 490]], "pairs": pairs},
+        },
+        {**shows, "kind": "c2pa", "detail": {"ingredients": [node]}},
+    ]
+
+
+def png(size: tuple[int, int]) -> bytes:
+    encoded = io.BytesIO()
+    Image.new("RGB", size, "teal").save(encoded, "PNG")
+    return encoded.getvalue()
+
+
 @pytest.fixture
 def report(tmp_path, verdict, failure):
     long = "a_very_long_name_without_any_break_" * 4
     report = HtmlReport(tmp_path / "report.html", total=5)
-    report.add(verdict("tampered", source=f"some/folder/{long}.jpg", size=(900, 600)))
+    judged = verdict("tampered", source=f"some/folder/{long}.jpg", size=(900, 600), evidence=said(long))
+    judged.illustrations = {2: (SimpleNamespace(caption=long, image=png((320, 40)), media_type="image/png"),)}
+    report.add(judged, looks=[LOOK])
     report.add(verdict("full_synthetic", size=(300, 1200), explanation="word" * 60))
     report.add(verdict("real", size=(2400, 200)))
     report.add(verdict("real", inconclusive=True, warnings=["The picture has been scaled."]))
@@ -107,6 +155,10 @@ def test_the_page_fits_its_width_and_works_without_script_or_network(tmp_path, r
         "heat": "visible",
         "plain": "hidden",
         "filtered": 1,
+        "folded": 1,
+        "drawn": 2,
+        "tree": 4,
+        "looks": 1,
     }
 
 

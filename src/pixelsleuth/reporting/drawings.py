@@ -28,8 +28,8 @@ MOST_DRAWN = 6
 """Drawings of a card."""
 MOST_LINES = 40
 """Matched pairs of a drawing."""
-BYTES_A_PIXEL = 512
-"""Bytes of all illustrations of a card, a pixel of SIDE: 160 KB in a small report."""
+BYTES_A_PIXEL = 256
+"""Bytes of all illustrations of a card, a pixel of `side`: 80 KB in a small report."""
 LOOK_SIDE = 512
 """Longer side of a picture to look at beside a verdict, in pixels."""
 LOOK_QUALITY = 75

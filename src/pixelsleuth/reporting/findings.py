@@ -42,7 +42,8 @@ def _illustrated(verdict: Verdict) -> list[tuple[dict[str, Any], Sequence[Illust
 
 def is_finding(entry: dict[str, Any]) -> bool:
     """Whether an entry of `evidence` comes from the file; the model's own claims have no strength."""
-    return entry.get("strength") in STRENGTHS and bool(entry.get("statement"))
+    strength = entry.get("strength")
+    return isinstance(strength, str) and strength in STRENGTHS and bool(entry.get("statement"))
 
 
 def strong(verdict: Verdict) -> list[dict[str, Any]]:
@@ -57,6 +58,11 @@ def contradiction(verdict: Verdict) -> str:
     if state == "real" and "generated" in declaring and "captured" not in declaring:
         return (
             f"File and model contradict each other: {declaring['generated']} that it was wholly generated, "
+            "the model finds no sign of that."
+        )
+    if state == "real" and "edited_by_ai" in declaring:
+        return (
+            f"File and model contradict each other: {declaring['edited_by_ai']} that it was edited by AI, "
             "the model finds no sign of that."
         )
     if state == "full_synthetic" and "captured" in declaring and "generated" not in declaring:
