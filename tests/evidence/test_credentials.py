@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from pixelsleuth.cli.main import main
 from pixelsleuth.errors import UsageError
@@ -108,6 +110,54 @@ def test_ingredients_of_ingredients_are_a_tree(shared: Path) -> None:
     titles = [(node["title"], [inner["title"] for inner in node.get("ingredients", [])])
               for node in finding.detail["ingredients"]]  # fmt: skip
     assert ("CA.jpg", ["A.jpg"]) in titles
+
+
+def test_ingredients_state_whether_their_own_credentials_hold(
+    authority: Authority, state_of: Callable[..., Finding]
+) -> None:
+    whole = authority.sign(GENERATED, plain_picture(kind="JPEG"))
+    torn = bytearray(whole)
+    torn[-10] ^= 1
+    listed = [action("c2pa.opened", of="parentOf"), action("c2pa.placed", of="componentOf")]
+    parts = {"parentOf": whole, "componentOf": bytes(torn), "inputTo": plain_picture(7)}
+    finding = state_of(authority.sign(listed, plain_picture(99), **parts))
+    nodes = {node["relationship"]: node for node in finding.detail["ingredients"]}
+    assert {name: node["state"] for name, node in nodes.items()} == {
+        "parentOf": "valid", "componentOf": "invalid", "inputTo": "none",
+    }  # fmt: skip
+    assert nodes["parentOf"]["inception"] == ["fullyGenAIMedia"]
+    assert "content of the file is not the one" in nodes["componentOf"]["problems"][0]
+    assert "do not hold" in finding.statement
+
+
+def test_thumbnails_of_ingredients_are_drawn_anew_and_small(shared: Path) -> None:
+    data = (shared / "samples" / "provenance" / "adobe-20220124-CACAICAICICA.jpg").read_bytes()
+    finding = credentials_finding(memoryview(data))
+    assert finding is not None
+    assert [picture.caption.split(": ")[1] for picture in finding.pictures] == [
+        "CAICA.jpg (the version before)", "A.jpg (the version before)", "CA.jpg (a part)", "CICA.jpg (a part)",
+    ]  # fmt: skip
+    for picture in finding.pictures:
+        image = Image.open(io.BytesIO(picture.image))
+        assert (image.format, picture.media_type) == ("JPEG", "image/jpeg")
+        assert max(image.size) <= 320
+        assert not image.info.get("exif")
+        assert picture.image not in data
+
+
+def test_no_thumbnail_is_shown_of_a_manifest_that_does_not_hold(shared: Path) -> None:
+    data = (shared / "samples" / "provenance" / "adobe-20220124-E-dat-CA.jpg").read_bytes()
+    finding = credentials_finding(memoryview(data))
+    assert finding is not None
+    assert finding.pictures == ()
+
+
+def test_inspect_prints_the_ingredients_as_a_tree(shared: Path) -> None:
+    path = shared / "samples" / "provenance" / "adobe-20220124-CAICA.jpg"
+    result = CliRunner().invoke(main, ["inspect", "--fast", str(path)])
+    assert result.exit_code == 0, result.output
+    assert "What went into it" in result.output
+    assert "A.jpg (the version before, JPEG): without credentials" in result.output
 
 
 @pytest.mark.parametrize("name, state", [(SIGNERS, "trusted"), (OLD_ANCHORS, "trusted_by_old_list")])

@@ -88,6 +88,42 @@ def test_an_earlier_version_that_does_not_hold_declares_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    "recorded",
+    [
+        {"validation_results": {"activeManifest": {"failure": [{"code": "assertion.dataHash.mismatch"}]}}},
+        {
+            "validation_status": [
+                {"code": "claimSignature.validated"},
+                {"code": "assertion.dataHash.mismatch"},
+            ]
+        },
+    ],
+)
+def test_what_was_wrong_when_an_ingredient_came_in_counts(recorded: dict[str, Any]) -> None:
+    report = {
+        "active_manifest": "a",
+        "manifests": {
+            "a": manifest(ingredients=[ingredient("b", "parentOf") | recorded]),
+            "b": manifest(("c2pa.created", "trainedAlgorithmicMedia")),
+        },
+    }
+    history = history_of(report)
+    assert (history.meaning, history.broken_parts, history.ingredients[0]["state"]) == ("", True, "invalid")
+    assert history.ingredients[0]["problems"] == [in_words(("assertion.dataHash.mismatch", ""))]
+
+
+def test_a_fault_cannot_be_hidden_behind_many_harmless_codes() -> None:
+    harmless: list[dict[str, str]] = [
+        {"code": "cawg.ica.did_unavailable", "url": f"x/{n}"} for n in range(3000)
+    ]
+    active = {
+        "success": [{"code": "claimSignature.validated"}],
+        "failure": [*harmless, {"code": "assertion.dataHash.mismatch"}],
+    }
+    assert not is_valid({"validation_results": {"activeManifest": active}})
+
+
+@pytest.mark.parametrize(
     "code, valid",
     [("signingCredential.untrusted", True), ("signingCredential.expired", True), ("cawg.ica.did_unavailable", True),
      ("timeStamp.untrusted", True), ("assertion.dataHash.mismatch", False), ("something.new", False)],

@@ -150,6 +150,7 @@ def _print(inspection: Inspection) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
+    from pixelsleuth.reporting.ingredient_tree import ingredient_tree
     from pixelsleuth.reporting.terminal import console_for
 
     console = console_for(sys.stdout)
@@ -157,12 +158,14 @@ def _print(inspection: Inspection) -> None:
     if inspection.width and inspection.height:
         title.append(f"  {inspection.width} x {inspection.height} {inspection.format}", "not bold dim")
     console.print(title, soft_wrap=True)
-    lines: list[Text] = []
+    lines: list[Text | Padding] = []
     for finding in inspection.findings:
         style = "dim" if finding.strength == "hints" else ""
         lines.append(Text(f"{MARKS[finding.strength]} {printable(finding.statement)}", style))
         prompt = finding.detail.get("prompt")
         lines += [Text(f"  Prompt: {printable(prompt)}", "dim")] if prompt else []
+        tree = ingredient_tree(finding.detail)
+        lines += [Padding(tree, (0, 0, 0, 2), expand=False)] if tree is not None else []
     if inspection.error is not None:
         lines += [Text(f"x {printable(inspection.error)}", "dim")]
     elif not lines:

@@ -32,6 +32,9 @@ RELATIONS = {
     "parentOf": "the version before", "componentOf": "a part", "inputTo": "an input to the making",
 }  # fmt: skip
 
+_GOOD = (".validated", ".match", ".trusted", ".insideValidity")
+"""Ends of codes that say that something fits."""
+
 
 class Ingredients:
     """The ingredients of a report, counted while they are laid out.
@@ -41,7 +44,8 @@ class Ingredients:
     hold; by whom was not asked); where they are read also `signer`, `certificate`, `signed_at`, `software`, `declares`
     (in words), `inception` and `transformations` (signals of the rubrics), and `ingredients` of its own with
     `more_ingredients`, the number left out. `more`: the number left out of `nodes` itself.
-    `thumbnails`: (caption, address in the report), in the order of the tree.
+    `thumbnails`: (caption, address in the report), in the order of the tree. `any_broken`: the credentials of an
+    ingredient do not hold.
     """
 
     def __init__(self, report: Mapping[str, Any]) -> None:
@@ -57,13 +61,9 @@ class Ingredients:
             if isinstance(entry, Mapping):
                 faults = faults_of(codes_under(entry.get("validationDeltas"), "failure"))
                 self._faults[tail(entry.get("ingredientAssertionURI"), 3)] = faults
+        self.any_broken = any(self._faults.values())
         label = str(report.get("active_manifest"))
         self.nodes, self.more = self._tree(label, DEEPEST, (label,))
-
-    @property
-    def any_broken(self) -> bool:
-        """True where the credentials of an ingredient do not hold."""
-        return any(self._faults.values())
 
     def signals_of(self, label: str) -> tuple[Signals, Signals]:
         """Return (inceptions, transformations) that the manifest of this label declares by itself."""
@@ -116,6 +116,7 @@ class Ingredients:
             if faults
             else "valid"
         )
+        self.any_broken = self.any_broken or bool(faults)
         if faults:
             node["problems"] = [in_words(fault) for fault in faults[:MOST_PROBLEMS]]
         else:
@@ -147,4 +148,13 @@ class Ingredients:
                 return
 
     def _faults_of(self, label: str, ingredient: Mapping[str, Any]) -> list[tuple[str, str]]:
-        return self._faults.get(f"{label}/c2pa.assertions/{ingredient.get('label')}", [])
+        """What is wrong with an ingredient: as its user wrote down when it came in, and as it is found now."""
+        recorded = ingredient.get("validation_results")
+        then = codes_under(
+            recorded.get("activeManifest") if isinstance(recorded, Mapping) else None, "failure"
+        )
+        # Of manifests of version 1: one list, in which good news may stand, too.
+        old = codes_under({"failure": ingredient.get("validation_status")}, "failure")
+        then += [entry for entry in old if not entry[0].endswith(_GOOD)]
+        now = self._faults.get(f"{label}/c2pa.assertions/{ingredient.get('label')}", [])
+        return list(dict.fromkeys([*now, *faults_of(then)]))

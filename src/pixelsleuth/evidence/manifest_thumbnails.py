@@ -19,14 +19,18 @@ QUALITY = 80
 def thumbnails_of(
     addresses: list[tuple[str, str]], resource: Callable[[str], bytes | None]
 ) -> tuple[Illustration, ...]:
-    """Return a JPEG for every (caption, address) behind which `resource` has a picture that can be opened."""
-    made = []
+    """Return a JPEG for every (caption, address) behind which `resource` has a picture that can be opened.
+
+    The same picture, which a manifest may hold several times, is returned once.
+    """
+    made: dict[bytes, Illustration] = {}
     for caption, address in addresses:
         content = resource(address)
         image = _redrawn(content) if content else None
         if image is not None:
-            made.append(Illustration(f"thumbnail in the manifest: {caption}", image, "image/jpeg"))
-    return tuple(made)
+            caption = f"thumbnail in the manifest: {caption}"
+            made.setdefault(image, Illustration(caption, image, "image/jpeg"))
+    return tuple(made.values())
 
 
 def _redrawn(content: bytes) -> bytes | None:
