@@ -8,10 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
-
-httpx2 = pytest.importorskip("httpx2", reason="drives the server")
-pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 if TYPE_CHECKING:
     from conftest import Served

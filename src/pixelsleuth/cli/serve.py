@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pixelsleuth.cli.options import FiniteFloat, device_option, needs, precision_option
+from pixelsleuth.cli.options import FiniteFloat, device_option, needs, precision_option, trust_option
 
 
 @click.command()
@@ -25,6 +25,7 @@ from pixelsleuth.cli.options import FiniteFloat, device_option, needs, precision
 )
 @device_option
 @precision_option
+@trust_option
 @click.option(
     "--queue",
     type=click.IntRange(1, 10_000),
@@ -67,6 +68,31 @@ from pixelsleuth.cli.options import FiniteFloat, device_option, needs, precision
     show_default=True,
     help="Seconds for answering what was accepted, after SIGTERM.",
 )
+@click.option(
+    "--keep",
+    type=FiniteFloat(min=0),
+    default=15.0,
+    show_default=True,
+    help="Minutes for which verdicts are kept in memory for their report and pictures; 0: none.",
+)
+@click.option(
+    "--api-key-file", metavar="FILE", help="Answer /v1 and /metrics only with a key of FILE, one a line."
+)
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Host name that requests may be addressed to. Default: loopback names; any with another --host.",
+)
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let pages of this origin, such as https://example.org, use the API. Repeatable.",
+)
+@click.option("--log-names", is_flag=True, help="Let the log name the pictures.")
 @click.option(
     "--root-path", default="", metavar="PREFIX", help="Path under which a proxy serves this, such as /sleuth."
 )

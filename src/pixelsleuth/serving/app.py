@@ -8,11 +8,13 @@ from importlib.resources import files
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from pixelsleuth._version import __version__
-from pixelsleuth.serving import checks, problems
+from pixelsleuth.serving import checks, described, keeping, manual, problems
+from pixelsleuth.serving.guard import Guard
 from pixelsleuth.serving.service import Service
 from pixelsleuth.serving.shell import Shell
 
@@ -36,20 +38,36 @@ def make_app(service: Service) -> FastAPI:
     )
     problems.install(app)
 
-    @app.get("/healthz")
+    # What is not valid is answered by `problems`, not by FastAPI's own form.
+    app.router.responses = {422: described.problems(422)[422]}
+
+    @app.get("/healthz", summary="Whether the process lives", tags=["operation"])
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz")
+    @app.get("/readyz", tags=["operation"], response_class=JSONResponse, **described.READY)
     async def readyz() -> Any:
         state = "draining" if service.draining else "ready" if service.ready else "starting"
         return JSONResponse({"status": state}, 200 if state == "ready" else 503)
 
-    @app.get("/metrics")
+    @app.get(
+        "/metrics", summary="Counters for Prometheus", tags=["operation"], response_class=PlainTextResponse
+    )
     async def metrics() -> Response:
         return Response(service.metrics.text(service), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    app.include_router(checks.routes(service))
+    for part in (checks, keeping):
+        app.include_router(part.routes(service))
+    manual.install(app)
     app.mount("/", StaticFiles(directory=str(files("pixelsleuth.serving") / "page"), html=True), name="page")
+    app.add_middleware(Guard, options=service.options)
+    if service.options.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(service.options.cors_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Id"],
+            expose_headers=["Retry-After", "X-Request-Id", checks.VERDICT_HEADER],
+        )
     app.add_middleware(Shell, metrics=service.metrics)
     return app

@@ -1,81 +1,140 @@
-"""The routes that judge a picture."""
+"""The routes that judge pictures."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Coroutine
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from pixelsleuth.checking.results import record_text
 from pixelsleuth.core.verdict import Verdict
-from pixelsleuth.errors import BadRequest, error_of
+from pixelsleuth.errors import UsageError, error_of
+from pixelsleuth.serving import described
+from pixelsleuth.serving.connected import while_connected
 from pixelsleuth.serving.decoding import Upload
-from pixelsleuth.serving.intake import files_of
+from pixelsleuth.serving.intake import BATCH_BODIES, MOST_FILES, File, files_of
+from pixelsleuth.serving.lanes import Lane
 from pixelsleuth.serving.problems import refusal
 from pixelsleuth.serving.service import Service
 
-Result = TypeVar("Result")
+Model = Annotated[str | None, Query(description="One of /v1/models; the default one where it is left out.")]
+Explain = Annotated[bool, Query(description="Say why, or only what and where (faster).")]
+Evidence = Annotated[bool, Query(description="Say what the file shows by itself; it never changes a score.")]
 Mask = Literal["rle", "png", "none"]
-FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            },
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
+MaskForm = Annotated[Mask, Query(description="Run lengths in the record, the place of a PNG, or no mask.")]
+Name = Annotated[str | None, Query(description="Name of a picture that is the body itself, for its record.")]
+VERDICT_HEADER = "X-Verdict-Id"
 
 
 def routes(service: Service) -> APIRouter:
-    """The routes `/v1/check` and `/v1/models`."""
-    router = APIRouter(prefix="/v1")
+    """The routes `/v1/check`, `/v1/check:batch` and `/v1/models`."""
+    router = APIRouter(prefix="/v1", tags=["checking"])
 
-    @router.post("/check", openapi_extra=FORM)
+    @router.post("/check", **described.CHECK)
     async def check(
         request: Request,
-        model: str | None = None,
-        explain: bool = True,
-        evidence: bool = True,
-        mask: Mask = "rle",
+        model: Model = None,
+        explain: Explain = True,
+        evidence: Evidence = True,
+        mask: MaskForm = "rle",
+        name: Name = None,
     ) -> Response:
         lane = service.lane(model)
+        ensure_kept(service, mask)
         service.gate.ensure_room()  # before the body is read
-        (file,) = await files_of(request, most=1, limit=service.options.max_bytes)
+        with service.reading.passing():
+            (file,) = await files_of(request, most=1, limit=service.options.max_bytes, name=name)
+        upload = Upload(file.data, file.name, evidence)
         with service.gate.passing():
-            upload = Upload(file.data, file.name, evidence)
             verdict = await while_connected(request, service.check(upload, lane, explain=explain))
+        request.scope["facts"] = facts_of(service, verdict)
         if verdict.error is not None:
             return refusal(error_of(verdict.error), request, verdict=verdict.to_dict())
-        text = await asyncio.to_thread(line_of, verdict, mask)
-        return Response(text, media_type="application/json")
+        kept, text = await asyncio.to_thread(answered, service, verdict, upload, mask)
+        headers = {VERDICT_HEADER: kept} if kept is not None else {}
+        return Response(text + "\n", media_type="application/json", headers=headers)
 
-    @router.get("/models")
+    @router.post("/check:batch", **described.BATCH)
+    async def check_batch(
+        request: Request,
+        model: Model = None,
+        explain: Explain = True,
+        evidence: Evidence = True,
+        mask: MaskForm = "rle",
+    ) -> Response:
+        lane = service.lane(model)
+        ensure_kept(service, mask)
+        service.gate.ensure_room()
+        limit = service.options.max_bytes
+        with service.reading.passing():
+            files = await files_of(request, most=MOST_FILES, limit=limit, total=limit * BATCH_BODIES)
+
+        async def one(file: File) -> tuple[str | None, str]:
+            async with turns:
+                upload = Upload(file.data, file.name, evidence)
+                verdict = await service.check(upload, lane, explain=explain)
+                return await asyncio.to_thread(answered, service, verdict, upload, mask)
+
+        turns = asyncio.Semaphore(turns_of(service, lane))
+        with service.gate.passing():
+            answers = await while_connected(request, gathered([one(file) for file in files]))
+        names = record_text({"ids": [name for name, _ in answers]})
+        text = ", ".join(line for _, line in answers)
+        return Response(f'{{"verdicts": [{text}], {names[1:]}\n', media_type="application/json")
+
+    @router.get("/models", **described.MODELS)
     async def models() -> dict[str, Any]:
-        return {"models": [described(name, service) for name in service.lanes]}
+        return {"models": [model_record(name, service) for name in service.lanes]}
 
     return router
 
 
-def line_of(verdict: Verdict, mask: Mask) -> str:
-    """The record of a verdict, as `check --format jsonl` writes it."""
+async def gathered(work: list[Any]) -> list[Any]:
+    """The results of several coroutines; where one fails the others are cancelled."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part) for part in work]
+    return [task.result() for task in tasks]
+
+
+def turns_of(service: Service, lane: Lane) -> int:
+    """How many pictures of one request are on their way at a time: enough to fill a batch while others are decoded."""
+    return service.options.decoding_processes + (lane.batch_size if lane.detector.batches else 1)
+
+
+def ensure_kept(service: Service, mask: Mask) -> None:
+    """Raise UsageError where a mask is asked for as a file, and no verdict is kept."""
+    if mask == "png" and service.options.keep <= 0:
+        raise UsageError("mask=png needs kept verdicts, and this service keeps none; ask for mask=rle.")
+
+
+def answered(service: Service, verdict: Verdict, upload: Upload, mask: Mask) -> tuple[str | None, str]:
+    """The id under which a verdict is kept, and its record as `check --format jsonl` writes it, without a line end."""
     record = verdict.to_dict()
-    if mask == "none":
+    rle = None if record["mask"] is None else record["mask"]["rle"]
+    name = service.shelf.put(verdict, upload, rle)
+    if record["mask"] is not None and mask == "png" and name is not None:
+        place = f"{service.options.root_path}/v1/verdicts/{name}/mask.png"
+        record["mask"] = {"file": place, "area": record["mask"]["area"]}
+    elif mask == "none":
         record["mask"] = None
-    return record_text(record) + "\n"
+    return name, record_text(record)
 
 
-def described(name: str, service: Service) -> dict[str, Any]:
+def facts_of(service: Service, verdict: Verdict) -> dict[str, Any]:
+    """What the log says of a verdict; the name of the picture only where that was asked for."""
+    facts: dict[str, Any] = {"label": str(verdict.label) if verdict.label else None}
+    if verdict.inconclusive:
+        facts["inconclusive"] = True
+    if verdict.error is not None:
+        facts["code"] = verdict.error["code"]
+    if service.options.log_names:
+        facts["source"] = verdict.source
+    return facts
+
+
+def model_record(name: str, service: Service) -> dict[str, Any]:
     """A model as `/v1/models` lists it."""
     detector = service.lanes[name].detector
     return {
@@ -86,24 +145,3 @@ def described(name: str, service: Service) -> dict[str, Any]:
         "notices": list(detector.notices),
         "ready": service.ready,
     }
-
-
-async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of `work`, which is cancelled where the client leaves first. Raises BadRequest then."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise BadRequest("The client left before the answer.")
-        return task.result()
-    finally:
-        for pending in (task, gone):
-            pending.cancel()
-        with contextlib.suppress(BaseException):
-            await asyncio.gather(task, gone, return_exceptions=True)
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -1,9 +1,10 @@
 """A decoding process: reads pictures from untrusted bytes so that a bad file cannot take the service along.
 
-    python -m pixelsleuth.serving.decoder DESCRIPTOR MEMORY
+    python -m pixelsleuth.serving.decoder DESCRIPTOR MEMORY [TRUST_LISTS]
 
 It holds no model and no secret. Its memory (MEMORY bytes of address space) and the processor time of one picture are
-bounded by the system; it ends when the service does. A picture gets one answer, or two where evidence is asked for:
+bounded by the system; it ends when the service does. TRUST_LISTS is a folder that replaces the shipped trust lists. A
+picture gets one answer, or two where evidence is asked for:
 what its pixels show is examined while the service judges it.
 """
 
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pixelsleuth.errors import InternalError, PictureError, PixelSleuthError
 from pixelsleuth.evidence.inspection import FileExaminer
+from pixelsleuth.evidence.trust_lists import read_trust_lists
 from pixelsleuth.pictures.images import Picture, open_picture
 from pixelsleuth.serving import wire
 
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
     from pixelsleuth.core.examining import Evidence
 
 
-def main(descriptor: int, memory: int) -> None:
+def main(descriptor: int, memory: int, trust_lists: str | None = None) -> None:
     """Answer requests until the other side closes the connection."""
+    examiner = FileExaminer(read_trust_lists(trust_lists) if trust_lists is not None else None)
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the service drains first and then closes the connection
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -39,13 +42,12 @@ def main(descriptor: int, memory: int) -> None:
             head = wire.receive_head(link)
             data = wire.receive(link, head["size"])
             limit_time(head["seconds"])
-            answer(link, head, data)
+            answer(link, head, data, examiner if head["evidence"] else None)
             del data
 
 
-def answer(link: socket.socket, head: dict[str, Any], data: bytearray) -> None:
+def answer(link: socket.socket, head: dict[str, Any], data: bytearray, examiner: FileExaminer | None) -> None:
     """Decode one picture and send it, or the error that its record will carry; then what its pixels show."""
-    examiner = FileExaminer() if head["evidence"] else None
     started = time.perf_counter()
     failure: PixelSleuthError | None = None
     try:
@@ -130,4 +132,4 @@ def limit_time(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

@@ -7,6 +7,7 @@ come back through a socket: at 1 to 2 GB/s they cost well below a millisecond fo
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import queue
 import socket
@@ -24,6 +25,7 @@ from pixelsleuth.serving.examined import DecodedPicture, findings_in
 
 MEMORY = 2 << 30
 """Bytes of address space of a decoding process: the 1 GiB that a picture may take, libraries, and room to spare."""
+COMMAND = [sys.executable, "-P", "-m", "pixelsleuth.serving.decoder"]
 START_SECONDS = 30.0
 """How long a decoding process may take to start on a busy machine."""
 HELD = 1 << 30
@@ -79,12 +81,17 @@ class Budget:
 class Decoder:
     """One decoding process and the socket to it."""
 
-    def __init__(self, memory: int = MEMORY) -> None:
+    def __init__(self, memory: int = MEMORY, trust_lists: str | None = None) -> None:
         ours, theirs = socket.socketpair()
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pixelsleuth.serving.decoder", str(theirs.fileno()), str(memory)],
+                [
+                    *COMMAND,
+                    str(theirs.fileno()),
+                    str(memory),
+                    *([trust_lists] if trust_lists is not None else []),
+                ],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -114,15 +121,24 @@ class Decoder:
 class DecoderPool:
     """`size` decoding processes; a thread of the service waits for each."""
 
-    def __init__(self, size: int, *, seconds: float, max_megapixels: float, memory: int = MEMORY) -> None:
-        self.seconds, self.max_megapixels, self.memory = seconds, max_megapixels, memory
+    def __init__(
+        self,
+        size: int,
+        *,
+        seconds: float,
+        max_megapixels: float,
+        memory: int = MEMORY,
+        trust_lists: str | None = None,
+    ) -> None:
+        self.seconds, self.max_megapixels = seconds, max_megapixels
+        self._new = functools.partial(Decoder, memory, trust_lists)
         self.budget = Budget()
         self.replaced = 0
         self.threads = ThreadPoolExecutor(size, thread_name_prefix="decode")
         self._closed = False
         self._idle: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
         for _ in range(size):
-            self._idle.put(Decoder(memory))
+            self._idle.put(self._new())
 
     def decode(self, upload: Upload, until: float) -> Future[Opened]:
         """Decode a picture before `until` (monotonic seconds).
@@ -244,4 +260,4 @@ class DecoderPool:
     def _replace(self, decoder: Decoder) -> Decoder:
         decoder.end()
         self.replaced += 1
-        return decoder if self._closed else Decoder(self.memory)
+        return decoder if self._closed else self._new()

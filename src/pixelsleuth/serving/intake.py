@@ -15,6 +15,10 @@ from pixelsleuth.errors import BadRequest, BodyTooLarge
 
 BODY_SECONDS = 60.0
 """Seconds for which a client may send one body."""
+MOST_FILES = 50
+"""Files of one batch."""
+BATCH_BODIES = 10
+"""A batch has at most so many times the bytes that one picture may have."""
 MOST_FIELDS = 16
 """Fields of a form beside its files."""
 FIELD_BYTES = 4096
@@ -66,13 +70,19 @@ async def body_of(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
         yield chunk
 
 
-async def files_of(request: Request, *, most: int, limit: int) -> list[File]:
-    """The files of a request, 1 to `most`, of at most `limit` bytes together. Raises BodyTooLarge, BadRequest."""
+async def files_of(
+    request: Request, *, most: int, limit: int, total: int | None = None, name: str | None = None
+) -> list[File]:
+    """The files of a request, 1 to `most`, each of at most `limit` bytes, together at most `total` (None: `limit`).
+
+    A body that is no form is one file, called `name`.
+    Raises BodyTooLarge, BadRequest.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         data = b"".join([chunk async for chunk in body_of(request, limit)])
-        return [File(clean_name(request.query_params.get("name")), data)]
-    stream = body_of(request, limit + ENVELOPE)
+        return [File(clean_name(name), data)]
+    stream = body_of(request, (total or limit) + ENVELOPE)
     parser = InMemory(
         request.headers, stream, max_files=most, max_fields=MOST_FIELDS, max_part_size=FIELD_BYTES
     )
@@ -80,15 +90,14 @@ async def files_of(request: Request, *, most: int, limit: int) -> list[File]:
         form = await parser.parse()
     except MultiPartException as error:
         raise BadRequest(f"The form cannot be read: {error.message}") from None
-    files = []
-    for _, part in form.multi_items():
-        if not isinstance(part, str):
-            files.append(File(clean_name(part.filename), await part.read()))
-    await form.close()
-    if not files:
+    parts = [part for _, part in form.multi_items() if not isinstance(part, str)]
+    if not parts:
         raise BadRequest("The form has no file; send the picture as a file, such as curl -F file=@photo.jpg.")
-    if any(len(file.data) > limit for file in files):
-        raise BodyTooLarge(f"A file has more than {limit / 1e6:g} MB; scale the picture down.")
+    for part in parts:
+        if (part.size or 0) > limit:
+            raise BodyTooLarge(f"A file has more than {limit / 1e6:g} MB; scale the picture down.")
+    files = [File(clean_name(part.filename), await part.read()) for part in parts]
+    await form.close()
     return files
 
 

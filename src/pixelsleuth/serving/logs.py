@@ -52,3 +52,8 @@ def set_up(*, names: bool = False) -> None:
 def event(text: str, **facts: Any) -> None:
     """Log one event."""
     log.info(text, extra={"facts": facts})
+
+
+def failed(text: str, error: BaseException, **facts: Any) -> None:
+    """Log an error that nobody foresaw, with its place."""
+    log.error(text, exc_info=error, extra={"facts": facts})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from pixelsleuth import errors
+from pixelsleuth.core.io import NO_ROOM
 
 MEDIA_TYPE = "application/problem+json"
 STATUSES: dict[type[errors.PixelSleuthError], int] = {
@@ -32,7 +32,6 @@ STATUSES: dict[type[errors.PixelSleuthError], int] = {
 """The status of an error: that of its first class in this order."""
 RETRY_SECONDS = {429: 1.0, 503: 2.0}
 """After how long a request that came at a bad moment may come again."""
-log = logging.getLogger("pixelsleuth")
 
 
 def status_of(error: errors.PixelSleuthError) -> int:
@@ -74,11 +73,17 @@ def refusal(error: errors.PixelSleuthError, request: Request, **more: Any) -> Re
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error with a problem document; an unforeseen one says nothing of the inside."""
+    """Answer every foreseen error with a problem document."""
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, errors.PixelSleuthError)
         return refusal(error, request)
+
+    async def system(request: Request, error: Exception) -> Response:
+        if getattr(error, "errno", None) not in NO_ROOM:
+            raise error
+        full = errors.OutputError("The disk of the service takes no more; try again later.")
+        return refusal(full, request)
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -92,15 +97,16 @@ def install(app: FastAPI) -> None:
         place = ".".join(str(part) for part in first["loc"][1:]) or "body"
         return problem(422, "usage_error", f"The parameter {place!r} is not valid: {first['msg']}.", request)
 
-    async def unforeseen(request: Request, error: Exception) -> Response:
-        log.error("a request failed", exc_info=error)
-        sentence = "The service failed on this request; its log has the reason under this request's id."
-        return problem(500, "internal_error", sentence, request)
-
     app.add_exception_handler(errors.PixelSleuthError, ours)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, parameters)
-    app.add_exception_handler(Exception, unforeseen)
+    app.add_exception_handler(OSError, system)
+
+
+def unforeseen(request: Request) -> Response:
+    """The problem document of an error that nobody foresaw; it says nothing of the inside."""
+    sentence = "The service failed on this request; its log has the reason under this request's id."
+    return problem(500, "internal_error", sentence, request)
 
 
 def _code(status: int) -> str:

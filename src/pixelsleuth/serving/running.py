@@ -20,6 +20,8 @@ from pixelsleuth.serving.settings import ServeOptions
 
 LARGEST_HEAD = 32 << 10
 """Bytes of a request line with its headers."""
+TICKS_OF_SWEEP = 300
+"""Ticks of the server, ten a second, between two looks for verdicts that are no longer kept."""
 IDLE_SECONDS = 75
 """Seconds for which a connection without a request stays open."""
 
@@ -50,6 +52,8 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if self.service.draining and (not self.service.gate.inside or time.monotonic() > self._drained_by):
             self.should_exit = True
+        if counter % TICKS_OF_SWEEP == 0:
+            self.service.shelf.sweep()
         return await super().on_tick(counter)
 
     @contextmanager
@@ -67,7 +71,7 @@ class Server(uvicorn.Server):
 
 def run_serve(options: ServeOptions) -> int:
     """Serve until a signal; returns the exit status. Raises the error that keeps a model from being loaded."""
-    logs.set_up()
+    logs.set_up(names=options.log_names)
     service = Service(options)
     config = uvicorn.Config(
         make_app(service),

@@ -6,24 +6,30 @@ import asyncio
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from pixelsleuth.core.verdict import Verdict
 from pixelsleuth.errors import ServiceBusy, ServiceUnavailable, UnknownModel
+from pixelsleuth.evidence.trust_lists import read_trust_lists
 from pixelsleuth.serving import logs
-from pixelsleuth.serving.decoding import DecoderPool, Upload
+from pixelsleuth.serving.decoding import DecoderPool, Opened, Upload
 from pixelsleuth.serving.examined import SentExaminer
 from pixelsleuth.serving.lanes import Entry, Lane
 from pixelsleuth.serving.metrics import Metrics
 from pixelsleuth.serving.settings import ServeOptions
+from pixelsleuth.serving.shelf import Shelf
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Detector
 
 WARM_UP = (384, 512)
 """Height and width of the picture that is judged before the service says that it is ready."""
+
+
+READERS = 4
+"""For each place in the queue, so many bodies may be on their way in."""
 
 
 class Gate:
@@ -56,12 +62,20 @@ class Service:
     def __init__(self, options: ServeOptions) -> None:
         self.options = options
         self.gate = Gate(options.queue)
+        self.reading = Gate(READERS * options.queue)
+        self.drawing = Gate(options.queue)
+        self.shelf = Shelf(options.keep * 60)
         self.metrics = Metrics()
         self.lanes: dict[str, Lane] = {}
         self.ready = self.draining = False
         self.failure: BaseException | None = None
+        if options.trust_list is not None:
+            read_trust_lists(options.trust_list)  # refused here, not in a process that nobody watches
         self.pool = DecoderPool(
-            options.decoding_processes, seconds=options.decode_seconds, max_megapixels=options.max_megapixels
+            options.decoding_processes,
+            seconds=options.decode_seconds,
+            max_megapixels=options.max_megapixels,
+            trust_lists=options.trust_list,
         )
 
     def start(self, failed: Callable[[], None] = lambda: None) -> None:
@@ -113,27 +127,35 @@ class Service:
         Raises ServiceUnavailable where `until` (monotonic seconds) passes first. Cancelling skips the picture.
         """
         until = time.monotonic() + self.options.deadline if until is None else until
-        with lane.coming():
-            decoding = self.pool.decode(upload, until)
-            try:
-                opened = await asyncio.wrap_future(decoding)
-            except asyncio.CancelledError:
-                decoding.add_done_callback(self.pool.drop)
-                raise
-            if opened.picture is None:
-                assert opened.error is not None
-                verdict = Verdict.failed(upload.name or "bytes", opened.error, lane.detector.model)
-                verdict.elapsed_ms = opened.milliseconds
-                self.metrics.judged(verdict)
-                return verdict
-            entry = Entry(opened.picture, explain, until, opened.milliseconds, background)
-            future = lane.submit(entry)
-        try:
+        async with AsyncExitStack() as held:
+            with lane.coming():
+                opened = await held.enter_async_context(self.opened(upload, until))
+                if opened.picture is None:
+                    assert opened.error is not None
+                    verdict = Verdict.failed(upload.name or "bytes", opened.error, lane.detector.model)
+                    verdict.elapsed_ms = opened.milliseconds
+                    self.metrics.judged(verdict)
+                    return verdict
+                entry = Entry(opened.picture, explain, until, opened.milliseconds, background)
+                future = lane.submit(entry)
             verdict = await asyncio.wrap_future(future)
-        finally:
-            self.pool.budget.give(entry.picture.pixels.nbytes)
         self.metrics.judged(verdict)
         return verdict
+
+    @asynccontextmanager
+    async def opened(self, upload: Upload, until: float) -> AsyncIterator[Opened]:
+        """A decoded picture, whose room is given back at the end of the block. Raises ServiceUnavailable."""
+        decoding = self.pool.decode(upload, until)
+        try:
+            opened = await asyncio.wrap_future(decoding)
+        except asyncio.CancelledError:
+            decoding.add_done_callback(self.pool.drop)
+            raise
+        try:
+            yield opened
+        finally:
+            if opened.picture is not None:
+                self.pool.budget.give(opened.picture.pixels.nbytes)
 
     def _load(self, name: str) -> Detector:
         from pixelsleuth.models.registry import load

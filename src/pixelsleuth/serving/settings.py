@@ -32,8 +32,14 @@ class ServeOptions:
     deadline: float = 30.0
     grace: float = 20.0
     decoders: int = 0
+    trust_list: str | None = None
     decode_seconds: float = 20.0
     root_path: str = ""
+    keep: float = 15.0
+    api_key_file: str | None = None
+    allow_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    log_names: bool = False
 
     @property
     def decoding_processes(self) -> int:

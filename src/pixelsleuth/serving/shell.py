@@ -10,7 +10,10 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from starlette.requests import Request
+
 from pixelsleuth.serving import logs
+from pixelsleuth.serving.problems import unforeseen
 
 if TYPE_CHECKING:
     from pixelsleuth.serving.metrics import Metrics
@@ -44,6 +47,10 @@ LINGER_SECONDS, LINGER_BYTES = 1.0, 4 << 20
 never see the answer."""
 
 
+class BrokenOff(Exception):  # noqa: N818  (the name says what happened)
+    """An answer that could not be completed; it carries no words of what failed."""
+
+
 class Shell:
     """ASGI middleware around the whole application."""
 
@@ -57,6 +64,11 @@ class Shell:
         exchange = Exchange(scope, receive, send)
         try:
             await self.app(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            logs.failed("a request failed", error, id=exchange.id)
+            if exchange.status:  # the answer has begun: only breaking it off tells the client
+                raise BrokenOff from None
+            await unforeseen(Request(scope))(scope, exchange.receive, exchange.send)
         finally:
             self._count(exchange)
 

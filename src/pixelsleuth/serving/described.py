@@ -1,0 +1,118 @@
+"""What the OpenAPI document says of the routes beyond their parameters: bodies, answers, problems."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi.responses import Response
+
+PROBLEM = {
+    "type": "object",
+    "title": "Problem",
+    "description": "A problem document (RFC 9457) with the code of PixelSleuth's error.",
+    "required": ["type", "title", "status", "detail", "instance", "code"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "One sentence: what is wrong and what to do next."},
+        "instance": {"type": "string", "description": "The request: urn:pixelsleuth:request:ID."},
+        "code": {"type": "string"},
+        "verdict": {"type": "object", "description": "The record of a picture that could not be read."},
+    },
+}
+RECORD = {
+    "type": "object",
+    "title": "Verdict",
+    "description": "The record of schema pixelsleuth.verdict/1, as the command line writes it.",
+    "required": ["schema", "source", "label", "inconclusive", "error"],
+    "properties": {
+        "schema": {"const": "pixelsleuth.verdict/1"},
+        "source": {"type": "string"},
+        "label": {"enum": ["real", "full_synthetic", "tampered", None]},
+        "inconclusive": {"type": "boolean"},
+        "error": {"type": ["object", "null"]},
+    },
+}
+_FILE = {"type": "string", "format": "binary"}
+_WHEN = {
+    400: "The request is not as described.",
+    401: "A valid key is needed.",
+    404: "No such verdict or job, or it is no longer kept.",
+    413: "More bytes than the service takes.",
+    422: "The picture cannot be read, or a parameter is not valid.",
+    429: "As many requests as the service holds are waiting; come again after Retry-After seconds.",
+    503: "The service is starting, stopping or too slow; come again after Retry-After seconds.",
+    507: "The disk of the service is full.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The answers of a route with these statuses, each a problem document."""
+    content = {"application/problem+json": {"schema": PROBLEM}}
+    return {status: {"description": _WHEN[status], "content": content} for status in statuses}
+
+
+def _body(*names: str, raw: bool) -> dict[str, Any]:
+    schema = _FILE if raw else {"type": "array", "items": _FILE}
+    properties = dict.fromkeys(names, schema)
+    content: dict[str, Any] = {
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": list(names), "properties": properties}
+        }
+    }
+    if raw:
+        content["image/*"] = content["application/octet-stream"] = {"schema": _FILE}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _json(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+_ID = {
+    "X-Verdict-Id": {
+        "schema": {"type": "string"},
+        "description": "The id of the kept verdict, if it is kept.",
+    }
+}
+_BUSY = (400, 401, 413, 422, 429, 503)
+CHECK: dict[str, Any] = {
+    "summary": "Judge one picture",
+    "description": "The picture as a form (file), or as the body itself with ?name= for its name in the record.",
+    "openapi_extra": _body("file", raw=True),
+    "responses": {200: _json(RECORD, "The verdict.") | {"headers": _ID}, **problems(*_BUSY)},
+}
+BATCH: dict[str, Any] = {
+    "summary": "Judge up to 50 pictures",
+    "description": "Each file of the form gets a record, in their order; one that cannot be read has error set.",
+    "openapi_extra": _body("file", raw=False),
+    "responses": {
+        200: _json(
+            {
+                "type": "object",
+                "required": ["verdicts", "ids"],
+                "properties": {
+                    "verdicts": {"type": "array", "items": RECORD},
+                    "ids": {"type": "array", "items": {"type": ["string", "null"]}},
+                },
+            },
+            "The verdicts, and the ids under which they are kept.",
+        ),
+        **problems(*_BUSY),
+    },
+}
+
+
+def kept(media_type: str, description: str) -> dict[str, Any]:
+    """What a route of a kept verdict answers."""
+    schema = RECORD if media_type == "application/json" else _FILE
+    made = {"description": description, "content": {media_type: {"schema": schema}}}
+    return {"responses": {200: made, **problems(401, 404, 429, 503)}, "response_class": Response}
+
+
+READY: dict[str, Any] = {
+    "summary": "Whether it takes pictures",
+    "responses": {200: {"description": "It does."}, 503: {"description": "It is starting or draining."}},
+}
+MODELS: dict[str, Any] = {"summary": "The loaded models", "responses": problems(401)}
