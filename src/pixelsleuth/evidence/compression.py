@@ -118,15 +118,15 @@ def _resource(body: memoryview, number: int) -> bytes:
 def _is_robidoux(table: tuple[int, ...]) -> bool:
     """True where a table (64 steps in zigzag order) is N. Robidoux's, scaled to a quality from 5 to 97."""
     base = [int(value) for value in _ROBIDOUX.split()]
-    zigzag = [base[8 * y + x] for y, x in _zigzag()]
+    ordered = [base[8 * y + x] for y, x in zigzag()]
     for quality in range(5, 98):
         scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-        if table == tuple(max(1, min(255, (value * scale + 50) // 100)) for value in zigzag):
+        if table == tuple(max(1, min(255, (value * scale + 50) // 100)) for value in ordered):
             return True
     return False
 
 
-def _zigzag() -> list[tuple[int, int]]:
-    """(row, column) of the 64 coefficients in zigzag order (ITU-T T.81, figure A.6)."""
+def zigzag() -> list[tuple[int, int]]:
+    """Return (row, column) of the 64 coefficients in zigzag order (ITU-T T.81, figure A.6)."""
     places = [(y, x) for y in range(8) for x in range(8)]
     return sorted(places, key=lambda at: (sum(at), at[0] if sum(at) % 2 else at[1]))

@@ -133,8 +133,11 @@ def log_tail(samples: float, hits: float, chance: float) -> float:
 # --- votes -----------------------------------------------------------------------------------------------------------
 
 
-def _luminance(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(H, W) float32, 0..255 (ITU-R BT.601), not rounded: rounding would add noise to the coefficients."""
+def luminance(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the luminance of (H, W, 3) uint8: (H, W) float32, 0..255 (ITU-R BT.601).
+
+    It is not rounded: rounding would add noise to the coefficients.
+    """
     return pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -143,7 +146,7 @@ def _band_votes(pixels: NDArray[np.uint8], top: int) -> NDArray[np.uint8]:
     start, stop = max(0, top - 7), min(len(pixels), top + BAND + 7)
     if stop - start < 8:
         return np.empty((0, pixels.shape[1]), np.uint8)
-    return _votes(_luminance(pixels[start:stop]), start)[top - start : top - start + BAND]
+    return _votes(luminance(pixels[start:stop]), start)[top - start : top - start + BAND]
 
 
 def _votes(grey: NDArray[np.float32], start: int) -> NDArray[np.uint8]:
@@ -167,7 +170,7 @@ def _votes(grey: NDArray[np.float32], start: int) -> NDArray[np.uint8]:
 def _zeros(grey: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(H - 7, W - 7) uint8: how many of the 63 alternating coefficients of the block at each place are below 0.5."""
     height, width = grey.shape
-    basis = _cosines()
+    basis = cosines()
     result = np.empty((height - 7, width - 7), np.uint8)
     for top in range(0, height - 7, ROWS):
         rows = min(ROWS, height - 7 - top)
@@ -186,8 +189,8 @@ def _zeros(grey: NDArray[np.float32]) -> NDArray[np.uint8]:
     return result
 
 
-def _cosines() -> NDArray[np.float32]:
-    """The orthonormal cosine transform of 8 samples, (8, 8): ITU-T T.81, A.3.3."""
+def cosines() -> NDArray[np.float32]:
+    """Return the orthonormal cosine transform of 8 samples, (8, 8) float32: ITU-T T.81, A.3.3."""
     angle = (2 * np.arange(8) + 1)[None, :] * np.arange(8)[:, None] * (math.pi / 16)
     scale = np.where(np.arange(8) == 0, math.sqrt(1 / 8), 0.5)[:, None]
     return (np.cos(angle) * scale).astype(np.float32)

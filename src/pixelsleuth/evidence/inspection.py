@@ -16,6 +16,7 @@ from pixelsleuth.evidence.extent import examined_part, moved
 from pixelsleuth.evidence.finding import Finding
 from pixelsleuth.evidence.grid import grid_findings
 from pixelsleuth.evidence.metadata import metadata_findings
+from pixelsleuth.evidence.recompression import recompression_findings
 from pixelsleuth.evidence.stealth import hidden_in
 from pixelsleuth.evidence.texts import texts_of
 from pixelsleuth.evidence.thumbnail import thumbnail_findings
@@ -90,11 +91,12 @@ class FileExaminer:
 
 
 def shown_by(picture: Picture) -> list[Finding]:
-    """Return what a decoded picture shows: thumbnail against picture, then `pixel_findings`.
+    """Return what a decoded picture shows: thumbnail, earlier saves, then `pixel_findings`.
 
     Of a picture above MOST_EXAMINED pixels the middle is examined; boxes still count from the corner of the picture.
     """
     findings = thumbnail_findings(picture.exif, picture.orientation, picture.pixels)
+    findings += recompression_findings(picture)
     part, offset = examined_part(picture.pixels)
     return findings + [moved(finding, offset) for finding in pixel_findings(part)]
 

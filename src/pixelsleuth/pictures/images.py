@@ -53,7 +53,7 @@ class Picture:
     `pixels` is (height, width, 3) uint8 sRGB, upright, contiguous. `sha256` is of the file's bytes, or of the pixels
     where the source was an array or a PIL image. `metadata` holds short clean texts for people; it is no evidence.
     `evidence` is what the bytes of the file say by themselves (`open_picture(examine=...)`), None where nobody looked;
-    `exif` and `orientation` (1 to 8) are those of the file.
+    `exif`, `orientation` (1 to 8) and `steps` (`Header`) are those of the file.
     """
 
     source: str
@@ -65,6 +65,7 @@ class Picture:
     evidence: tuple[Any, ...] | None = field(default=None, repr=False)
     exif: bytes | None = field(default=None, repr=False)
     orientation: int = 1
+    steps: tuple[int, ...] | None = field(default=None, repr=False)
 
     @property
     def width(self) -> int:
@@ -224,6 +225,7 @@ def _from_file(
         evidence,
         header.exif,
         header.orientation,
+        header.steps,
     )
 
 

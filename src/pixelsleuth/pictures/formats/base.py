@@ -34,7 +34,8 @@ class Header:
 
     `codes` are (primaries, transfer function) of the colour space by ITU-T H.273, where there is no ICC profile.
     `transparent` is the grey or colour that stands for transparency. `covered` is the box (x0, y0, x1, y1) that the
-    picture covers; outside it the canvas is transparent.
+    picture covers; outside it the canvas is transparent. `steps` are the 64 quantisation steps of a JPEG's first
+    component, in zigzag order.
     """
 
     format: str
@@ -51,6 +52,7 @@ class Header:
     codes: tuple[int, int] | None = None
     transparent: tuple[int, ...] | None = None
     covered: tuple[int, int, int, int] | None = None
+    steps: tuple[int, ...] | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 

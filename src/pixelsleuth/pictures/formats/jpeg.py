@@ -104,6 +104,7 @@ def read(data: memoryview, name: str) -> Header:
         pixel_bytes=1 if len(components) == 1 else 4,
         orientation=orientation,
         exif=next(iter(walk.exif), None),
+        steps=walk.tables.get(components[0][2]),
         icc=b"".join(walk.icc[i] for i in sorted(walk.icc)) if walk.icc else None,
         metadata=metadata,
     )
@@ -194,14 +195,14 @@ def _quality(table: tuple[int, ...] | None) -> str | None:
     """Estimate the IJG quality 1..100: the scaled copy of the standard's table nearest to this one."""
     if table is None:
         return None
-    off = np.abs(_scaled_tables() - np.asarray(table, np.int32)).sum(axis=1)
+    off = np.abs(scaled_tables() - np.asarray(table, np.int32)).sum(axis=1)
     best = int(off.argmin())
     return str(best + 1) if off[best] == 0 else f"about {best + 1}"
 
 
 @functools.cache
-def _scaled_tables() -> NDArray[np.int32]:
-    """The standard's luminance table scaled to the qualities 1..100: (100, 64)."""
+def scaled_tables() -> NDArray[np.int32]:
+    """Return the standard's luminance table scaled to the qualities 1..100: (100, 64) int32, in zigzag order."""
     quality = np.arange(1, 101, dtype=np.int32)[:, None]
     scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
     base = np.array(_LUMINANCE.split(), dtype=np.int32)
