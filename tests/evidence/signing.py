@@ -85,9 +85,17 @@ class Authority:
         return folder
 
     def sign(
-        self, actions: list[dict[str, Any]], data: bytes, whole: bool = True, **ingredients: bytes
+        self,
+        actions: list[dict[str, Any]],
+        data: bytes,
+        whole: bool = True,
+        titled: str = "",
+        **ingredients: bytes,
     ) -> bytes:
-        """Return the picture `data` with Content Credentials; `ingredients` are JPEGs by relationship (`parentOf`)."""
+        """Return the picture `data` with Content Credentials; `ingredients` are JPEGs by relationship (`parentOf`).
+
+        Ingredients are called `titled`, or by their relationship.
+        """
         import c2pa
 
         listed = {"label": "c2pa.actions.v2", "data": {"actions": actions, "allActionsIncluded": whole}}
@@ -97,7 +105,7 @@ class Authority:
         with c2pa.Signer.from_info(info) as signer, c2pa.Builder(json.dumps(manifest)) as builder:
             for relationship, content in ingredients.items():
                 about = {
-                    "title": f"{relationship}.jpg",
+                    "title": titled or f"{relationship}.jpg",
                     "relationship": relationship,
                     "instance_id": relationship,
                 }

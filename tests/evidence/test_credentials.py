@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import random
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -283,32 +281,6 @@ def test_broken_manifests_end_in_a_state(authority: Authority) -> None:
         assert finding is None or json.dumps(finding.to_dict())
     assert states <= {"none", "unreadable", "invalid", "not_recognised"}
     assert "invalid" in states
-
-
-NETWORK = """
-import sys
-from pathlib import Path
-from pixelsleuth.evidence.credentials import credentials_finding
-for path in sys.argv[1:]:
-    credentials_finding(memoryview(Path(path).read_bytes()))
-"""
-
-
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace watches the system calls of the library")
-def test_nothing_goes_online_not_even_for_an_identity_or_a_remote_manifest(
-    shared: Path, tmp_path: Path
-) -> None:
-    names = ("cloudscape-ACA-Cr.jpeg", "crater-lake-cr.jpg")
-    samples = [str(shared / "samples" / "provenance" / name) for name in names]
-    trace = tmp_path / "trace"
-    watch = ["strace", "-f", "-qq", "-e", "trace=socket,connect", "-o", str(trace)]
-    done = subprocess.run(
-        [*watch, sys.executable, "-c", NETWORK, *samples], capture_output=True, text=True, timeout=100
-    )
-    if not trace.exists() or "ptrace" in done.stderr:
-        pytest.skip("strace may not watch here")
-    assert done.returncode == 0, done.stderr
-    assert "socket(" not in trace.read_text()
 
 
 def test_the_shipped_lists_hold_the_certificates_that_their_page_counts() -> None:
