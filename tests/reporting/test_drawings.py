@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelsleuth.reporting import drawings, findings, ingredients
+from pixelsleuth.reporting import drawings, findings
 from pixelsleuth.reporting.evidence_page import EvidencePage
 from pixelsleuth.reporting.html import HtmlReport
 
@@ -144,25 +144,6 @@ def test_only_small_reports_hold_pictures_to_look_at(tmp_path):
         report = HtmlReport(tmp_path / f"{total}.html", total=total)
         assert report.wants_looks is wanted
         report.discard()
-
-
-def test_a_tree_of_ingredients_is_bounded_in_depth_and_number():
-    node: dict[str, object] = {"title": "leaf"}
-    for level in range(40):
-        node = {"title": f"level {level}", "ingredients": [node]}
-    depth, tree = 0, ingredients.tree([node])
-    while tree:
-        depth, tree = depth + 1, tree[0]["inner"]
-    assert depth == ingredients.DEEPEST + 1
-    wide = ingredients.tree([{"title": "x" * 10_000}] * 500)
-    assert len(wide) == ingredients.MOST_NODES + 1
-    assert wide[-1]["name"] == f"and {500 - ingredients.MOST_NODES} more"
-    assert len(wide[0]["name"]) == ingredients.LONGEST
-
-
-@pytest.mark.parametrize("odd", [None, 3, "x", [None, 4, "x"], {"title": "no list"}])
-def test_odd_records_have_no_ingredients(odd):
-    assert ingredients.tree(odd) == []
 
 
 def test_the_evidence_page_stands_alone_and_says_where_it_stopped(tmp_path, verdict):

@@ -150,7 +150,7 @@ def _print(inspection: Inspection) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    from pixelsleuth.reporting.ingredient_tree import ingredient_tree
+    from pixelsleuth.reporting.ingredients import ingredient_tree
     from pixelsleuth.reporting.terminal import console_for
 
     console = console_for(sys.stdout)

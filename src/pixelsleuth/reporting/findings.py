@@ -136,7 +136,7 @@ def _values(entry: dict[str, Any], pictures: Sequence[Illustration], sketches: S
         "facts": " · ".join(facts),
         "drawing": sketches.draw(entry),
         "pictures": sketches.embed(pictures),
-        "tree": tree(detail.get("ingredients")),
+        "tree": tree(detail),
     }
 
 

@@ -1,13 +1,15 @@
-"""The tree of what went into a picture, as the terminal prints it."""
+"""The tree of what went into a picture: as the terminal prints it, bounded, and whatever a record holds."""
 
 from __future__ import annotations
 
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
-from pixelsleuth.reporting.ingredient_tree import ingredient_tree
+from pixelsleuth.reporting import ingredients
+from pixelsleuth.reporting.ingredients import ingredient_tree
 
 
 def printed(detail: dict[str, Any]) -> str:
@@ -43,3 +45,22 @@ def test_a_title_cannot_write_to_the_terminal() -> None:
     assert "\u202e" not in text
     assert "[bold]" in text
     assert len(text.splitlines()) == 2
+
+
+def test_a_tree_of_ingredients_is_bounded_in_depth_and_number() -> None:
+    node: dict[str, Any] = {"title": "leaf"}
+    for level in range(40):
+        node = {"title": f"level {level}", "ingredients": [node]}
+    depth, tree = 0, ingredients.tree({"ingredients": [node]})
+    while tree:
+        depth, tree = depth + 1, tree[0]["inner"]
+    assert depth == ingredients.DEEPEST + 1
+    wide = ingredients.tree({"ingredients": [{"title": "x" * 10_000}] * 500})
+    assert len(wide) == ingredients.MOST_NODES + 1
+    assert wide[-1]["name"] == f"and {500 - ingredients.MOST_NODES} ingredients more"
+    assert len(wide[0]["name"]) == ingredients.LONGEST
+
+
+@pytest.mark.parametrize("odd", [None, 3, "x", [None, 4, "x"], {"title": "no list"}])
+def test_odd_records_have_no_ingredients(odd: object) -> None:
+    assert ingredients.tree({"ingredients": odd}) == []
