@@ -24,7 +24,7 @@ anything = st.recursive(
 )
 places = st.lists(st.integers(-50, 50) | st.floats(), min_size=4, max_size=4) | anything
 details = st.dictionaries(
-    st.sampled_from(["boxes", "pairs", "ingredients", "declares", "state", "prompt", "place", "tool"]),
+    st.sampled_from(["boxes", "lines", "ingredients", "declares", "state", "prompt", "place", "tool"]),
     st.lists(places, max_size=3) | anything,
 )
 entries = st.fixed_dictionaries(

@@ -85,7 +85,7 @@ def said(long: str) -> list[dict[str, object]]:
         {
             **shows,
             "kind": "copy_move",
-            "detail": {"boxes": [[40, 40, 160, 90], [640, 440, 760, 490]], "pairs": pairs},
+            "detail": {"boxes": [[40, 40, 160, 90], [640, 440, 760, 490]], "lines": pairs},
         },
         {**shows, "kind": "c2pa", "detail": {"ingredients": [node]}},
     ]

@@ -63,7 +63,7 @@ def test_a_region_is_a_box_over_one_copy_that_all_drawings_share(verdict):
 
 
 def test_a_copy_move_is_two_boxes_and_lines_between_their_points(verdict):
-    detail = {"boxes": [[0, 0, 20, 20], [60, 60, 80, 80]], "pairs": [[5, 5, 65, 65]] * 90}
+    detail = {"boxes": [[0, 0, 20, 20], [60, 60, 80, 80]], "lines": [[5, 5, 65, 65]] * 90}
     (copied,) = shown(verdict, entry("copy_move", region=[0, 0, 20, 20], detail=detail))
     assert len(copied["drawing"]["boxes"]) == 2
     assert copied["drawing"]["lines"] == [[5, 5, 65, 65]] * drawings.MOST_LINES
@@ -78,8 +78,8 @@ def test_a_copy_move_is_two_boxes_and_lines_between_their_points(verdict):
         {"region": [9, 9, 2, 2]},
         {"region": ["a", 0, 4, 4]},
         {"region": [0, 0, float("nan"), 4]},
-        {"detail": {"boxes": 4, "pairs": "x"}},
-        {"detail": {"boxes": [[1]], "pairs": [[1, 2, 3, float("inf")], None]}},
+        {"detail": {"boxes": 4, "lines": "x"}},
+        {"detail": {"boxes": [[1]], "lines": [[1, 2, 3, float("inf")], None]}},
     ],
 )
 def test_records_without_a_place_get_no_drawing(verdict, more):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ MOST_EXAMINED = 24_000_000
 """Pixels whose traces are examined: a larger picture would take longer than its model."""
 _BLOCK = 8
 """The part begins and ends at whole JPEG blocks of the picture, so that its grid counts from the same corners."""
-_BOXES, _PAIRS = "boxes", "pairs"
 
 
 def examined_part(
@@ -44,15 +42,8 @@ def _span(side: int, most: int) -> tuple[int, int]:
 
 
 def moved(finding: Finding, offset: tuple[int, int]) -> Finding:
-    """Return a finding of a part of a picture with its region, `boxes` and `pairs` in pixels of the whole."""
-    if offset == (0, 0):
+    """Return a finding of a part of a picture with its region in pixels of the whole."""
+    if finding.region is None:
         return finding
-    detail: dict[str, Any] = dict(finding.detail)
-    for key in (_BOXES, _PAIRS):
-        if key in detail:
-            detail[key] = [[int(value) for value in np.add(four, offset * 2)] for four in detail[key]]
-    region = finding.region
-    if region is not None:
-        x0, y0, x1, y1 = (int(value) for value in np.add(region, offset * 2))
-        region = (x0, y0, x1, y1)
-    return replace(finding, region=region, detail=detail)
+    (x, y), (x0, y0, x1, y1) = offset, finding.region
+    return replace(finding, region=(x0 + x, y0 + y, x1 + x, y1 + y))

@@ -86,24 +86,24 @@ class FileExaminer:
         return findings_of(data, header, self.trust)
 
     def of_pixels(self, picture: Picture) -> list[Finding]:
-        """Return what the decoded picture shows: its thumbnail, `pixel_findings` of its examined part."""
+        """Return `shown_by` the decoded picture."""
         return shown_by(picture)
 
 
 def shown_by(picture: Picture) -> list[Finding]:
-    """Return what a decoded picture shows: thumbnail, earlier saves, then `pixel_findings`.
-
-    Of a picture above MOST_EXAMINED pixels the middle is examined; boxes still count from the corner of the picture.
-    """
+    """Return what a decoded picture shows: thumbnail, earlier saves, then `pixel_findings`."""
     findings = thumbnail_findings(picture.exif, picture.orientation, picture.pixels)
     findings += recompression_findings(picture)
-    part, offset = examined_part(picture.pixels)
-    return findings + [moved(finding, offset) for finding in pixel_findings(part)]
+    return findings + pixel_findings(picture.pixels)
 
 
 def pixel_findings(pixels: NDArray[np.uint8]) -> list[Finding]:
-    """Return what the pixels of an upright picture, (H, W, 3) uint8, show by themselves; about 0.2 s a megapixel."""
-    return grid_findings(pixels)
+    """Return what the pixels of an upright picture, (H, W, 3) uint8, show by themselves; about 0.2 s a megapixel.
+
+    Bounded for large pictures: of one above MOST_EXAMINED pixels the grid is examined in the middle alone.
+    """
+    part, offset = examined_part(pixels)
+    return [moved(finding, offset) for finding in grid_findings(part)]
 
 
 def inspect_file(path: str, trust: TrustLists | None = None, *, fast: bool = False) -> Inspection:

@@ -143,9 +143,9 @@ def _shapes(entry: dict[str, Any]) -> tuple[list[Box], list[list[float]]]:
     listed = detail.get("boxes")
     candidates = listed[:MOST_DRAWN] if isinstance(listed, list) and listed else [entry.get("region")]
     boxes = [box for values in candidates if (box := box_of(values)) is not None]
-    pairs = detail.get("pairs")
-    pairs = pairs[:MOST_LINES] if isinstance(pairs, list) else []
-    return boxes, [four for values in pairs if (four := _four(values)) is not None]
+    lines = detail.get("lines")
+    lines = lines[:MOST_LINES] if isinstance(lines, list) else []
+    return boxes, [four for values in lines if (four := _four(values)) is not None]
 
 
 def _four(values: Any) -> list[float] | None:
