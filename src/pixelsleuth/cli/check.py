@@ -56,7 +56,7 @@ from pixelsleuth.cli.options import FiniteFloat, bounds_options, device_option, 
     "--evidence/--no-evidence",
     default=True,
     show_default=True,
-    help="Say what the file declares by itself; it never changes a score.",
+    help="Say what file and pixels say by themselves; it never changes a score.",
 )
 @trust_option
 @click.option(
