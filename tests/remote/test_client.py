@@ -115,7 +115,12 @@ class Service:
 
             def fail(self, fault: str) -> None:
                 if fault.isdigit():
-                    codes = {"429": "busy", "503": "service_unavailable", "413": "body_too_large"}
+                    codes = {
+                        "429": "busy",
+                        "403": "not_allowed",
+                        "503": "service_unavailable",
+                        "413": "body_too_large",
+                    }
                     problem = {"code": codes.get(fault, "internal_error"), "detail": "Not\nnow."}
                     self.send(int(fault), problem, Retry_After="0")
                 elif fault == "later":
@@ -344,6 +349,7 @@ def test_the_service_says_when_to_come_again_and_patience_bounds_it(
         ("413", "body_too_large", "Not now"),
         ("500", "internal_error", "Not now"),
         ("401", "not_allowed", "PIXELSLEUTH_API_KEY"),
+        ("403", "not_allowed", "Not now"),
         ("slow", "endpoint_error", "did not answer within"),
         ("drip", "endpoint_error", "did not answer within"),
         ("huge", "endpoint_error", "sent more than"),

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime
+import functools
+import io
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,20 +45,20 @@ def redirect(location: str, status: str = "302 Found") -> Answer:
     return plain(b"", f"Location: {location}", status=status)
 
 
-@dataclass
+@dataclasses.dataclass
 class Web(httpcore2.AsyncNetworkBackend):
     """A small internet: `names` resolve (each answer is used once, the last one again), `sites` answer by path.
 
     `asked` are the requests as they came, `connected` the addresses that a connection was opened to.
     """
 
-    names: dict[str, list[list[str]]] = field(default_factory=dict)
-    sites: dict[str, Answer] = field(default_factory=dict)
+    names: dict[str, list[list[str]]] = dataclasses.field(default_factory=dict)
+    sites: dict[str, Answer] = dataclasses.field(default_factory=dict)
     tls: ssl.SSLContext | None = None
     dead: tuple[str, ...] = ()
-    asked: list[bytes] = field(default_factory=list)
-    connected: list[tuple[str, int]] = field(default_factory=list)
-    looked_up: list[str] = field(default_factory=list)
+    asked: list[bytes] = dataclasses.field(default_factory=list)
+    connected: list[tuple[str, int]] = dataclasses.field(default_factory=list)
+    looked_up: list[str] = dataclasses.field(default_factory=list)
     open: int = 0
 
     async def resolve(self, host: str) -> list[str]:
@@ -456,3 +460,100 @@ def test_https_checks_the_certificate_against_the_name_and_sends_the_name(certif
         with pytest.raises(FetchError, match="no valid certificate"):
             net.fetch(url, tls=context)
     assert len(net.asked) == 1
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Any]:
+    """The service in this process, with a stand-in detector and --allow-fetch; no port is opened."""
+    pytest.importorskip("fastapi", reason="the extra serve is not installed")
+    from pixelsleuth.models import registry
+    from pixelsleuth.serving.service import Service
+    from pixelsleuth.serving.settings import ServeOptions
+
+    ready = threading.Event()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[1] / "fakes"))
+        patch.setattr(registry, "_SPECS", dict(registry._SPECS))
+        registry.register(registry.ModelSpec("fake", "fake_detector:load", "For tests."))
+        service = Service(
+            ServeOptions(models=("fake",), decoders=1, allow_fetch=True, max_bytes=LIMIT, keep=0)
+        )
+        service.start(failed=ready.set)
+        for _ in range(600):
+            if service.ready or ready.wait(0.1):
+                break
+        assert service.ready, service.failure
+        yield service
+        service.close()
+
+
+def test_the_service_judges_the_picture_at_an_address(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx2
+    from PIL import Image
+
+    from pixelsleuth.serving import named
+    from pixelsleuth.serving.app import make_app
+
+    encoded = io.BytesIO()
+    Image.new("RGB", (60, 40), (90, 90, 90)).save(encoded, "PNG")
+    net = web(
+        plain(encoded.getvalue()),
+        away=redirect("http://169.254.169.254/latest/meta-data/"),
+        large=plain(bytes(LIMIT + 1)),
+        text=plain(b"hello"),
+    )
+    fetch = functools.partial(fetching.fetch, resolver=net.resolve, network=net)
+    monkeypatch.setattr(named, "fetch", fetch)
+
+    async def ask(*bodies: bytes) -> list[httpx2.Response]:
+        transport = httpx2.ASGITransport(make_app(service))
+        async with (
+            net.running(),
+            httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client,
+        ):
+            headers = {"Content-Type": "application/json"}
+            return [
+                await client.post("/v1/check?evidence=false", content=body, headers=headers)
+                for body in bodies
+            ]
+
+    good, *refused = asyncio.run(
+        ask(
+            b'{"url": "http://example.org"}',
+            *(b'{"url": "http://example.org/%s"}' % name for name in (b"away", b"large", b"text")),
+            *(b'{"url": "http://127.0.0.1/"}', b'{"url": "file:///etc/passwd"}'),
+            *(b'{"url": 3}', b"[]", b"nonsense", b'{"url": "http://example.org", "more": 1}'),
+        )
+    )
+    assert good.status_code == 200
+    assert good.json()["source"] == "http://example.org"
+    assert good.json()["label"] == "full_synthetic"
+    assert [(answer.status_code, answer.json()["code"]) for answer in refused] == [
+        (422, "fetch_refused"),
+        (422, "picture_too_large"),
+        (422, "not_a_picture"),
+        (422, "fetch_refused"),
+        (422, "fetch_refused"),
+        *[(400, "bad_request")] * 4,
+    ]
+    assert all(address == PUBLIC for address, _ in net.connected)
+
+
+def test_a_service_fetches_nothing_unless_it_was_started_so(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx2
+
+    from pixelsleuth.serving.app import make_app
+
+    monkeypatch.setattr(service, "options", dataclasses.replace(service.options, allow_fetch=False))
+
+    async def ask() -> httpx2.Response:
+        transport = httpx2.ASGITransport(make_app(service))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            assert (await client.get("/v1/models")).json()["fetch"] is False
+            return await client.post("/v1/check", json={"url": "http://example.org/"})
+
+    answer = asyncio.run(ask())
+    assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
+    assert "--allow-fetch" in answer.json()["detail"]

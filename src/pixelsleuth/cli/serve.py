@@ -92,6 +92,11 @@ from pixelsleuth.cli.options import FiniteFloat, device_option, needs, precision
     metavar="ORIGIN",
     help="Let pages of this origin, such as https://example.org, use the API. Repeatable.",
 )
+@click.option(
+    "--allow-fetch",
+    is_flag=True,
+    help="Let requests name a picture by its address on the public web; see docs/serve.md.",
+)
 @click.option("--log-names", is_flag=True, help="Let the log name the pictures.")
 @click.option(
     "--root-path", default="", metavar="PREFIX", help="Path under which a proxy serves this, such as /sleuth."

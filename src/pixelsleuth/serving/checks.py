@@ -16,6 +16,7 @@ from pixelsleuth.serving.connected import while_connected
 from pixelsleuth.serving.decoding import Upload
 from pixelsleuth.serving.intake import BATCH_BODIES, MOST_FILES, File, files_of
 from pixelsleuth.serving.lanes import Lane
+from pixelsleuth.serving.named import upload_of
 from pixelsleuth.serving.problems import refusal
 from pixelsleuth.serving.service import Service
 
@@ -45,8 +46,7 @@ def routes(service: Service) -> APIRouter:
         ensure_kept(service, mask)
         service.gate.ensure_room()  # before the body is read
         with service.reading.passing():
-            (file,) = await files_of(request, most=1, limit=service.options.max_bytes, name=name)
-        upload = Upload(file.data, file.name, evidence)
+            upload = await upload_of(request, service.options, name, evidence=evidence)
         with service.gate.passing():
             verdict = await while_connected(request, service.check(upload, lane, explain=explain))
         request.scope["facts"] = facts_of(service, verdict)
@@ -86,7 +86,7 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/models", **described.MODELS)
     async def models() -> dict[str, Any]:
-        return {"models": [model_record(name, service) for name in service.lanes]}
+        return models_record(service)
 
     return router
 
@@ -132,6 +132,12 @@ def facts_of(service: Service, verdict: Verdict) -> dict[str, Any]:
     if service.options.log_names:
         facts["source"] = verdict.source
     return facts
+
+
+def models_record(service: Service) -> dict[str, Any]:
+    """The models, and whether a picture may be named by its address."""
+    models = [model_record(name, service) for name in service.lanes]
+    return {"models": models, "fetch": service.options.allow_fetch}
 
 
 def model_record(name: str, service: Service) -> dict[str, Any]:

@@ -35,9 +35,17 @@ RECORD = {
     },
 }
 _FILE = {"type": "string", "format": "binary"}
+_ADDRESS = {
+    "type": "object",
+    "title": "Address",
+    "required": ["url"],
+    "additionalProperties": False,
+    "properties": {"url": {"type": "string", "format": "uri"}},
+}
 _WHEN = {
     400: "The request is not as described.",
     401: "A valid key is needed.",
+    403: "The picture is named by an address, and the service fetches none.",
     404: "No such verdict or job, or it is no longer kept.",
     413: "More bytes than the service takes.",
     422: "The picture cannot be read, or a parameter is not valid.",
@@ -63,6 +71,7 @@ def _body(*names: str, raw: bool) -> dict[str, Any]:
     }
     if raw:
         content["image/*"] = content["application/octet-stream"] = {"schema": _FILE}
+        content["application/json"] = {"schema": _ADDRESS}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -79,9 +88,10 @@ _ID = {
 _BUSY = (400, 401, 413, 422, 429, 503)
 CHECK: dict[str, Any] = {
     "summary": "Judge one picture",
-    "description": "The picture as a form (file), or as the body itself with ?name= for its name in the record.",
+    "description": "The picture as a form (file), or as the body itself with ?name= for its name in the record; with "
+    "--allow-fetch also by its address, as a JSON document.",
     "openapi_extra": _body("file", raw=True),
-    "responses": {200: _json(RECORD, "The verdict.") | {"headers": _ID}, **problems(*_BUSY)},
+    "responses": {200: _json(RECORD, "The verdict.") | {"headers": _ID}, **problems(*_BUSY, 403)},
 }
 BATCH: dict[str, Any] = {
     "summary": "Judge up to 50 pictures",

@@ -40,6 +40,7 @@ class ServeOptions:
     allow_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     log_names: bool = False
+    allow_fetch: bool = False
 
     @property
     def decoding_processes(self) -> int:

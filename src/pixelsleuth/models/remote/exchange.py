@@ -182,7 +182,7 @@ class Exchange:
         """The error that an answer stands for: the service's own, or that this is no PixelSleuth service."""
         document = answer.document() or {}
         code, detail = document.get("code"), document.get("detail")
-        if answer.status in (401, 403):
+        if answer.status == 401:
             return NotAllowed(
                 f"{self.url} refuses the key: set PIXELSLEUTH_API_KEY, or api_key, to a valid one."
             )
