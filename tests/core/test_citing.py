@@ -45,7 +45,7 @@ def explained(*entries: dict[str, Any], boxes: tuple[tuple[int, int, int, int], 
             (),
             "a signature of an unknown signer in the file declares that it was wholly generated",
         ),
-        (entry("c2pa", "shows", state="invalid"), (), "the signature in the file does not fit its content"),
+        (entry("c2pa", "shows", state="invalid"), (), "the Content Credentials in the file do not hold"),
     ],
 )  # fmt: skip
 def test_a_strong_finding_is_cited_with_its_number(finding, boxes, claim):

@@ -61,6 +61,10 @@ def test_a_signed_capture_beside_a_generated_verdict_is_the_first_line(authority
     first = f"File and model contradict each other: a signature{unknown} in the file declares that it was captured"
     text = text_of(verdict)
     assert " ".join(text[1:3]).startswith(first)
+    known = "by Test Camera Maker, known to the C2PA trust list"
+    nobody = "in the name of Test Camera Maker, whom no trust list here knows"
+    said = f"Content Credentials: signed {known if state == 'trusted' else nobody}; declares: "
+    assert said in " ".join(text)
     assert verdict.explanation == (
         f"It looks made. Beside the model: a signature{unknown} in the file declares that it was captured (finding 1)."
     )
@@ -82,5 +86,7 @@ def test_a_broken_signature_declares_nothing_and_contradicts_nothing(authority, 
     detector = Generated()
     detector.examiner = FileExaminer(read_trust_lists(authority.list_in(tmp_path / "lists", SIGNERS)))
     verdict = detector.check(tmp_path / "broken.jpg")
-    assert "contradict" not in "".join(text_of(verdict))
-    assert "the signature in the file does not fit its content (finding 1)" in verdict.explanation
+    text = " ".join(text_of(verdict))
+    assert "contradict" not in text
+    assert "do not hold: the content of the file is not the one that was signed." in text
+    assert "the Content Credentials in the file do not hold (finding 1)" in verdict.explanation

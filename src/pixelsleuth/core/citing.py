@@ -24,7 +24,7 @@ _DECLARED = {
     "edited_by_ai": "that it was edited by AI",
     "captured": "that it was captured",
 }
-_BROKEN = "the signature in the file does not fit its content"
+_BROKEN = "the Content Credentials in the file do not hold"
 
 Box = tuple[int, int, int, int]
 

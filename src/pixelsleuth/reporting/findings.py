@@ -20,6 +20,12 @@ MOST_LINES = 4
 """Findings of a picture that the terminal shows."""
 MOST_SHOWN = 30
 """Findings of a picture that the report shows."""
+_SIGNED = {
+    "trusted": "Content Credentials: signed by {signer}, known to the C2PA trust list",
+    "trusted_by_old_list": "Content Credentials: signed by {signer}, known to the interim trust list",
+    "not_recognised": "Content Credentials: signed in the name of {signer}, whom no trust list here knows",
+}
+"""What the terminal says of a signature that holds, by its state."""
 ALONE = "Metadata prove nothing alone: anybody can write and remove them."
 CLOSED = "SynthID and other closed watermarks cannot be checked here."
 NOTHING = "Nothing about how it was made. That means nothing: most platforms remove metadata."
@@ -90,9 +96,14 @@ def lines(verdict: Verdict) -> list[str]:
 
 
 def _short(entry: dict[str, Any]) -> str:
-    """The statement as a line of the terminal: of a measurement its first sentence, the report has the rest."""
-    statement = str(entry["statement"])
-    if entry["strength"] == "shows" and entry.get("kind") != "c2pa":
+    """The statement as a line of the terminal: who signed, or the first sentence; the report has the rest."""
+    statement, detail = str(entry["statement"]), _detail(entry)
+    signed = _SIGNED.get(str(detail.get("state"))) if entry.get("kind") == "c2pa" else None
+    if signed is not None:
+        signer = str(detail.get("signer") or detail.get("certificate") or "an unnamed signer")
+        declared = statement.partition("The signer declares")[2].partition(". ")[0].removesuffix(".")
+        return f"{signed.format(signer=signer)}{f'; declares{declared}' if declared else ''}."
+    if entry["strength"] == "shows":
         return statement.partition(". ")[0].removesuffix(".") + "."
     return statement.removeprefix("The file ")
 
