@@ -23,14 +23,16 @@ def thumbnails_of(
 
     The same picture, which a manifest may hold several times, is returned once.
     """
-    made: dict[bytes, Illustration] = {}
+    made, known = [], set[bytes]()
     for caption, address in addresses:
         content = resource(address)
-        image = _redrawn(content) if content else None
+        if not content or content in known:
+            continue
+        known.add(content)
+        image = _redrawn(content)
         if image is not None:
-            caption = f"thumbnail in the manifest: {caption}"
-            made.setdefault(image, Illustration(caption, image, "image/jpeg"))
-    return tuple(made.values())
+            made.append(Illustration(f"thumbnail in the manifest: {caption}", image, "image/jpeg"))
+    return tuple(made)
 
 
 def _redrawn(content: bytes) -> bytes | None:
