@@ -6,6 +6,7 @@ import base64
 import datetime
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +91,20 @@ class Authority:
         data: bytes,
         whole: bool = True,
         titled: str = "",
+        others: Sequence[dict[str, Any]] = (),
         **ingredients: bytes,
     ) -> bytes:
         """Return the picture `data` with Content Credentials; `ingredients` are JPEGs by relationship (`parentOf`).
 
-        Ingredients are called `titled`, or by their relationship.
+        Ingredients are called `titled`, or by their relationship. `others` are further assertions.
         """
         import c2pa
 
         listed = {"label": "c2pa.actions.v2", "data": {"actions": actions, "allActionsIncluded": whole}}
-        manifest = {"claim_generator_info": [{"name": "Tests", "version": "1"}], "assertions": [listed]}
+        manifest = {
+            "claim_generator_info": [{"name": "Tests", "version": "1"}],
+            "assertions": [listed, *others],
+        }
         kind = f"image/{str(Image.open(io.BytesIO(data)).format).lower()}"
         info = c2pa.C2paSignerInfo("es256", self._chain, self._key, None)
         with c2pa.Signer.from_info(info) as signer, c2pa.Builder(json.dumps(manifest)) as builder:
