@@ -1,7 +1,8 @@
 """Manifest stores of C2PA, read by c2pa-python in a process of its own.
 
 A stranger's manifest may keep the library busy for minutes (its time grows with the square of the number of
-assertions: `benchmarks/credentials.py --assertions 5000`), fill the memory or crash. That ends the other process and costs one file.
+assertions: `benchmarks/credentials.py --assertions 5000`), fill the memory or crash. That ends the other process and
+costs one file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -169,6 +171,7 @@ def _receive(stream: IO[bytes]) -> bytes | None:
 
 def _serve() -> None:
     """Answer requests from standard input until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks; it ends this one
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     _limit_memory()
