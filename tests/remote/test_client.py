@@ -457,3 +457,15 @@ def test_a_detector_of_a_service_judges_decoded_pictures(client: ps.Client) -> N
     assert [record(verdict) for verdict in verdicts] == [
         record(verdict) for verdict in FakeDetector().judge(pictures, explain=True)
     ]
+
+
+def test_the_end_of_the_program_does_not_wait_for_a_silent_service() -> None:
+    before, silent = set(threading.enumerate()), threading.Event()
+    first = Verdict("first")
+    stream = remote._in_order(lambda entry: entry or silent.wait(30), [first, None, None], 2)
+    assert next(stream) is first
+    stream.close()
+    waiting = set(threading.enumerate()) - before
+    assert waiting
+    assert all(thread.daemon for thread in waiting)
+    silent.set()

@@ -254,12 +254,16 @@ def check_address(url: str, example: str = "http://127.0.0.1:8000/v1") -> None:
 def _in_time(call: Callable[[], T], seconds: float) -> T:
     """Return what `call` returns, or raise what it raises. Raises TimeoutError after `seconds`.
 
-    The call runs in a thread of its own and goes on there after a time-out: headers that come byte by byte end no
-    other way.
+    The call goes on in its thread after a time-out: headers that come byte by byte end no other way.
 
     >>> _in_time(lambda: 3, 1.0)
     3
     """
+    return begun(call).result(timeout=max(0.0, seconds))
+
+
+def begun(call: Callable[[], T]) -> Future[T]:
+    """The outcome of `call`, which runs in a thread of its own; the end of the program does not wait for it."""
     outcome: Future[T] = Future()
 
     def attempt() -> None:
@@ -269,4 +273,4 @@ def _in_time(call: Callable[[], T], seconds: float) -> T:
             outcome.set_exception(error)
 
     threading.Thread(target=attempt, daemon=True).start()
-    return outcome.result(timeout=max(0.0, seconds))
+    return outcome

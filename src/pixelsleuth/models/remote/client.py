@@ -12,11 +12,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from pixelsleuth.core.chat import check_address
+from pixelsleuth.core.chat import begun, check_address
 from pixelsleuth.core.completion import shortened
 from pixelsleuth.core.detector import Capability, Detector, several_of
 from pixelsleuth.core.examining import examined
@@ -198,23 +200,20 @@ def _judged(verdict: Verdict) -> Verdict:
 
 
 def _in_order(call: Callable[[Any], Verdict], entries: Iterable[Any], at_once: int) -> Iterator[Verdict]:
-    """The results of `call` in the order of `entries`, of which at most `at_once` are under way."""
+    """The results of `call` in the order of `entries`, of which at most `at_once` are under way.
+
+    Ctrl-C does not wait for those that are.
+    """
     if at_once == 1:
         yield from map(call, entries)
         return
-    from concurrent.futures import Future, ThreadPoolExecutor
-
     running: deque[Future[Verdict]] = deque()
-    pool = ThreadPoolExecutor(at_once, thread_name_prefix="client")
-    try:
-        for entry in entries:
-            if len(running) == at_once:
-                yield running.popleft().result()
-            running.append(pool.submit(call, entry))
-        while running:
+    for entry in entries:
+        if len(running) == at_once:
             yield running.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        running.append(begun(partial(call, entry)))
+    while running:
+        yield running.popleft().result()
 
 
 def load(name: str, device: str = "auto", precision: str = "auto") -> Client:
