@@ -76,6 +76,33 @@ from pixelsleuth.cli.options import FiniteFloat, device_option, needs, precision
     help="Minutes for which verdicts are kept in memory for their report and pictures; 0: none.",
 )
 @click.option(
+    "--jobs",
+    metavar="DIR",
+    help="Folder of background jobs. Default: 'jobs' in the folder of fetched weights.",
+)
+@click.option("--no-jobs", is_flag=True, help="Take no background jobs: write no picture to the disk.")
+@click.option(
+    "--keep-jobs",
+    type=FiniteFloat(min=0),
+    default=24.0,
+    show_default=True,
+    help="Hours for which the results of a finished job are kept.",
+)
+@click.option(
+    "--max-job-bytes",
+    type=click.IntRange(1),
+    default=2_000_000_000,
+    show_default=True,
+    help="Bytes of all pictures of one job.",
+)
+@click.option(
+    "--webhook-host",
+    "webhook_hosts",
+    multiple=True,
+    metavar="HOST",
+    help="Host, or HOST:PORT, that a finished job may be reported to. Repeatable.",
+)
+@click.option(
     "--api-key-file", metavar="FILE", help="Answer /v1 and /metrics only with a key of FILE, one a line."
 )
 @click.option(
@@ -102,7 +129,7 @@ from pixelsleuth.cli.options import FiniteFloat, device_option, needs, precision
     "--root-path", default="", metavar="PREFIX", help="Path under which a proxy serves this, such as /sleuth."
 )
 @click.pass_context
-def serve(ctx: click.Context, /, **options: Any) -> None:
+def serve(ctx: click.Context, /, no_jobs: bool, **options: Any) -> None:
     """Serve an HTTP API and a web page, offline, with the verdicts of 'check'.
 
     \b
@@ -110,6 +137,8 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     """
     with needs("serve"):
         from pixelsleuth.serving.running import run_serve
+    from pixelsleuth.models.store import home
     from pixelsleuth.serving.settings import ServeOptions
 
+    options["jobs"] = None if no_jobs else options["jobs"] or str(home() / "jobs")
     ctx.exit(run_serve(ServeOptions(**options)))

@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from pixelsleuth._version import __version__
-from pixelsleuth.serving import checks, described, keeping, manual, problems
+from pixelsleuth.serving import checks, described, job_routes, keeping, manual, problems
 from pixelsleuth.serving.guard import Guard
 from pixelsleuth.serving.service import Service
 from pixelsleuth.serving.shell import Shell
@@ -24,7 +24,10 @@ def make_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.run_jobs()
         yield
+        if service.runner is not None:
+            await service.runner.close()
         service.close()
 
     app = FastAPI(
@@ -56,7 +59,7 @@ def make_app(service: Service) -> FastAPI:
     async def metrics() -> Response:
         return Response(service.metrics.text(service), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    for part in (checks, keeping):
+    for part in (checks, keeping, job_routes):
         app.include_router(part.routes(service))
     manual.install(app)
     app.mount("/", StaticFiles(directory=str(files("pixelsleuth.serving") / "page"), html=True), name="page")

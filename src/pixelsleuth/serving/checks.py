@@ -15,7 +15,6 @@ from pixelsleuth.serving import described
 from pixelsleuth.serving.connected import while_connected
 from pixelsleuth.serving.decoding import Upload
 from pixelsleuth.serving.intake import BATCH_BODIES, MOST_FILES, File, files_of
-from pixelsleuth.serving.lanes import Lane
 from pixelsleuth.serving.named import upload_of
 from pixelsleuth.serving.problems import refusal
 from pixelsleuth.serving.service import Service
@@ -32,7 +31,17 @@ VERDICT_HEADER = "X-Verdict-Id"
 def routes(service: Service) -> APIRouter:
     """The routes `/v1/check`, `/v1/check:batch` and `/v1/models`."""
     router = APIRouter(prefix="/v1", tags=["checking"])
+    _add_check(router, service)
+    _add_batch(router, service)
 
+    @router.get("/models", **described.MODELS)
+    async def models() -> dict[str, Any]:
+        return models_record(service)
+
+    return router
+
+
+def _add_check(router: APIRouter, service: Service) -> None:
     @router.post("/check", **described.CHECK)
     async def check(
         request: Request,
@@ -45,10 +54,11 @@ def routes(service: Service) -> APIRouter:
         lane = service.lane(model)
         ensure_kept(service, mask)
         service.gate.ensure_room()  # before the body is read
-        with service.reading.passing():
-            upload = await upload_of(request, service.options, name, evidence=evidence)
-        with service.gate.passing():
-            verdict = await while_connected(request, service.check(upload, lane, explain=explain))
+        with service.bodies.holding() as take:
+            with service.reading.passing():
+                upload = await upload_of(request, take, service.options, name, evidence=evidence)
+            with service.gate.passing():
+                verdict = await while_connected(request, service.check(upload, lane, explain=explain))
         request.scope["facts"] = facts_of(service, verdict)
         if verdict.error is not None:
             return refusal(error_of(verdict.error), request, verdict=verdict.to_dict())
@@ -56,6 +66,8 @@ def routes(service: Service) -> APIRouter:
         headers = {VERDICT_HEADER: kept} if kept is not None else {}
         return Response(text + "\n", media_type="application/json", headers=headers)
 
+
+def _add_batch(router: APIRouter, service: Service) -> None:
     @router.post("/check:batch", **described.BATCH)
     async def check_batch(
         request: Request,
@@ -67,9 +79,7 @@ def routes(service: Service) -> APIRouter:
         lane = service.lane(model)
         ensure_kept(service, mask)
         service.gate.ensure_room()
-        limit = service.options.max_bytes
-        with service.reading.passing():
-            files = await files_of(request, most=MOST_FILES, limit=limit, total=limit * BATCH_BODIES)
+        limit, turns = service.options.max_bytes, asyncio.Semaphore(service.turns(lane))
 
         async def one(file: File) -> tuple[str | None, str]:
             async with turns:
@@ -77,18 +87,15 @@ def routes(service: Service) -> APIRouter:
                 verdict = await service.check(upload, lane, explain=explain)
                 return await asyncio.to_thread(answered, service, verdict, upload, mask)
 
-        turns = asyncio.Semaphore(turns_of(service, lane))
-        with service.gate.passing():
-            answers = await while_connected(request, gathered([one(file) for file in files]))
+        with service.bodies.holding() as take:
+            with service.reading.passing():
+                total = limit * BATCH_BODIES
+                files = await files_of(request, take, most=MOST_FILES, limit=limit, total=total)
+            with service.gate.passing():
+                answers = await while_connected(request, gathered([one(file) for file in files]))
         names = record_text({"ids": [name for name, _ in answers]})
         text = ", ".join(line for _, line in answers)
         return Response(f'{{"verdicts": [{text}], {names[1:]}\n', media_type="application/json")
-
-    @router.get("/models", **described.MODELS)
-    async def models() -> dict[str, Any]:
-        return models_record(service)
-
-    return router
 
 
 async def gathered(work: list[Any]) -> list[Any]:
@@ -96,11 +103,6 @@ async def gathered(work: list[Any]) -> list[Any]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(part) for part in work]
     return [task.result() for task in tasks]
-
-
-def turns_of(service: Service, lane: Lane) -> int:
-    """How many pictures of one request are on their way at a time: enough to fill a batch while others are decoded."""
-    return service.options.decoding_processes + (lane.batch_size if lane.detector.batches else 1)
 
 
 def ensure_kept(service: Service, mask: Mask) -> None:

@@ -64,9 +64,8 @@ class Budget:
     def take(self, size: int, until: float) -> None:
         """Wait for room for `size` bytes. Raises ServiceUnavailable where there is none before `until` (monotonic)."""
         with self._changed:
-            fits = self._changed.wait_for(
-                lambda: not self.used or self.used + size <= self.size, max(0.0, until - time.monotonic())
-            )
+            left = min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX)
+            fits = self._changed.wait_for(lambda: not self.used or self.used + size <= self.size, left)
             if not fits:
                 raise ServiceUnavailable("The service has no room for this picture now; try again later.")
             self.used += size

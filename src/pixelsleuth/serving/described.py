@@ -45,7 +45,7 @@ _ADDRESS = {
 _WHEN = {
     400: "The request is not as described.",
     401: "A valid key is needed.",
-    403: "The picture is named by an address, and the service fetches none.",
+    403: "Not from this host or origin, or turned off.",
     404: "No such verdict or job, or it is no longer kept.",
     413: "More bytes than the service takes.",
     422: "The picture cannot be read, or a parameter is not valid.",
@@ -70,8 +70,8 @@ def _body(*names: str, raw: bool) -> dict[str, Any]:
         }
     }
     if raw:
-        content["image/*"] = content["application/octet-stream"] = {"schema": _FILE}
         content["application/json"] = {"schema": _ADDRESS}
+        content["image/*"] = content["application/octet-stream"] = {"schema": _FILE}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -85,13 +85,15 @@ _ID = {
         "description": "The id of the kept verdict, if it is kept.",
     }
 }
-_BUSY = (400, 401, 413, 422, 429, 503)
+_BUSY = (400, 401, 403, 413, 422, 429, 503)
 CHECK: dict[str, Any] = {
     "summary": "Judge one picture",
-    "description": "The picture as a form (file), or as the body itself with ?name= for its name in the record; with "
-    "--allow-fetch also by its address, as a JSON document.",
+    "description": (
+        "The picture as a form (file), as the body itself with ?name= for its name in the record, or, where that is "
+        "allowed, by its address."
+    ),
     "openapi_extra": _body("file", raw=True),
-    "responses": {200: _json(RECORD, "The verdict.") | {"headers": _ID}, **problems(*_BUSY, 403)},
+    "responses": {200: _json(RECORD, "The verdict.") | {"headers": _ID}, **problems(*_BUSY)},
 }
 BATCH: dict[str, Any] = {
     "summary": "Judge up to 50 pictures",
@@ -126,3 +128,46 @@ READY: dict[str, Any] = {
     "responses": {200: {"description": "It does."}, 503: {"description": "It is starting or draining."}},
 }
 MODELS: dict[str, Any] = {"summary": "The loaded models", "responses": problems(401)}
+
+LINES = "application/x-ndjson"
+_STATE = {
+    "type": "object",
+    "title": "Job",
+    "required": ["id", "state", "total", "done", "failed", "model", "created", "results"],
+    "properties": {
+        "id": {"type": "string"},
+        "state": {
+            "type": "string",
+            "description": "waiting, running, waiting for room on the disk, or done.",
+        },
+        "total": {"type": "integer"},
+        "done": {"type": "integer"},
+        "failed": {"type": "integer", "description": "Pictures of those done that could not be judged."},
+        "model": {"type": "string"},
+        "created": {"type": "number", "description": "Seconds since 1970."},
+        "results": {"type": "string", "description": "Where the records are."},
+    },
+}
+JOB: dict[str, Any] = {
+    "summary": "Judge many pictures in the background",
+    "description": "Up to 10,000 files of one form. The job goes on after a restart of the service.",
+    "openapi_extra": _body("file", raw=False),
+    "responses": {202: _json(_STATE, "The job."), **problems(400, 401, 403, 413, 422, 429, 503, 507)},
+}
+JOB_STATE: dict[str, Any] = {
+    "summary": "How far a job is",
+    "responses": {200: _json(_STATE, "The job."), **problems(401, 404)},
+}
+JOB_RESULTS: dict[str, Any] = {
+    "summary": "The records so far",
+    "description": "One a line, in the order of the files, as check --format jsonl writes them.",
+    "response_class": Response,
+    "responses": {
+        200: {"description": "The lines.", "content": {LINES: {"schema": {"type": "string"}}}},
+        **problems(401, 404),
+    },
+}
+JOB_REMOVAL: dict[str, Any] = {
+    "summary": "Stop and remove a job",
+    "responses": {204: {"description": "It is gone."}, **problems(401, 404)},
+}

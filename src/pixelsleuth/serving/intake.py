@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from fastapi import Request
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from pixelsleuth.errors import BadRequest, BodyTooLarge
+from pixelsleuth.serving.forms import FormReader, clean_name
 
-BODY_SECONDS = 60.0
-"""Seconds for which a client may send one body."""
+BODY_SECONDS = 30.0
+"""Seconds that a body may take, whatever its size."""
+LEAST_RATE = 50_000
+"""Bytes a second that a client must send beyond that."""
 MOST_FILES = 50
 """Files of one batch."""
 BATCH_BODIES = 10
 """A batch has at most so many times the bytes that one picture may have."""
-MOST_FIELDS = 16
-"""Fields of a form beside its files."""
-FIELD_BYTES = 4096
-NAME_LETTERS = 1024
-"""Longest name of a file that a record takes over."""
 ENVELOPE = 64 << 10
-"""Bytes of a form beside its file: boundaries and headers of parts."""
+"""Bytes of a form beside its files: boundaries and headers of parts."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,19 @@ class File:
     data: bytes
 
 
-class InMemory(MultiPartParser):
-    """A form whose files stay in memory: the bound on the body is the bound on memory."""
+class InMemory(io.BytesIO):
+    """A file whose bytes stay in memory after `close`."""
 
-    spool_max_size = 1 << 40
+    def __init__(self, name: str | None) -> None:
+        super().__init__()
+        self.name = name
+
+    def close(self) -> None:
+        """Nothing: the bytes are still wanted."""
+
+
+Take = Callable[[int], None]
+"""Counts bytes that stay in memory. Raises ServiceBusy."""
 
 
 async def body_of(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
@@ -50,15 +57,16 @@ async def body_of(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise too_large
-    size, until = 0, time.monotonic() + BODY_SECONDS
+    size, started = 0, time.monotonic()
     stream = request.stream()
     while True:
+        left = started + BODY_SECONDS + size / LEAST_RATE - time.monotonic()
         try:
-            async with asyncio.timeout(until - time.monotonic()):
+            async with asyncio.timeout(left):
                 chunk = await anext(stream, None)
         except TimeoutError:
             raise BadRequest(
-                f"The request did not arrive within {BODY_SECONDS:g} seconds; send it faster."
+                "The request arrives too slowly; send it again on a faster connection."
             ) from None
         except ClientDisconnect:
             raise BadRequest("The client left before the request was complete.") from None
@@ -70,42 +78,34 @@ async def body_of(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
         yield chunk
 
 
+def is_form(request: Request) -> bool:
+    """True where the body says that it is a multipart form."""
+    kind = request.headers.get("content-type", "").partition(";")[0]
+    return kind.strip().lower() == "multipart/form-data"
+
+
 async def files_of(
-    request: Request, *, most: int, limit: int, total: int | None = None, name: str | None = None
+    request: Request, take: Take, *, most: int, limit: int, total: int | None = None, name: str | None = None
 ) -> list[File]:
     """The files of a request, 1 to `most`, each of at most `limit` bytes, together at most `total` (None: `limit`).
 
-    A body that is no form is one file, called `name`.
-    Raises BodyTooLarge, BadRequest.
+    A body that is no form is one file, called `name`. Raises BodyTooLarge, BadRequest, and what `take` raises.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "multipart/form-data":
-        data = b"".join([chunk async for chunk in body_of(request, limit)])
-        return [File(clean_name(name), data)]
-    stream = body_of(request, (total or limit) + ENVELOPE)
-    parser = InMemory(
-        request.headers, stream, max_files=most, max_fields=MOST_FIELDS, max_part_size=FIELD_BYTES
-    )
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise BadRequest(f"The form cannot be read: {error.message}") from None
-    parts = [part for _, part in form.multi_items() if not isinstance(part, str)]
-    if not parts:
-        raise BadRequest("The form has no file; send the picture as a file, such as curl -F file=@photo.jpg.")
-    for part in parts:
-        if (part.size or 0) > limit:
-            raise BodyTooLarge(f"A file has more than {limit / 1e6:g} MB; scale the picture down.")
-    files = [File(clean_name(part.filename), await part.read()) for part in parts]
-    await form.close()
-    return files
+    if not is_form(request):
+        whole = InMemory(clean_name(name))
+        async for chunk in body_of(request, limit):
+            take(len(chunk))
+            whole.write(chunk)
+        return [File(whole.name, whole.getvalue())]
+    files: list[InMemory] = []
 
+    def opened(name: str | None) -> InMemory:
+        files.append(InMemory(name))
+        return files[-1]
 
-def clean_name(name: str | None) -> str | None:
-    """The name that a record carries: as it came, within bounds, without what does not print.
-
-    >>> clean_name("holiday\\n.jpg"), clean_name("")
-    ('holiday .jpg', None)
-    """
-    text = "".join(letter if letter.isprintable() else " " for letter in (name or "")[:NAME_LETTERS]).strip()
-    return text or None
+    reader = FormReader(request.headers["content-type"], opened, most=most, limit=limit)
+    async for chunk in body_of(request, (total or limit) + ENVELOPE):
+        take(len(chunk))
+        reader.write(chunk)
+    reader.finish()
+    return [File(file.name, file.getvalue()) for file in files]

@@ -11,23 +11,26 @@ from pixelsleuth.serving.addresses import Target
 from pixelsleuth.serving.connected import while_connected
 from pixelsleuth.serving.decoding import Upload
 from pixelsleuth.serving.fetching import fetch
-from pixelsleuth.serving.intake import File, body_of, files_of
+from pixelsleuth.serving.intake import File, Take, body_of, files_of
 from pixelsleuth.serving.settings import ServeOptions
 
 LARGEST_BODY = 16 << 10
 """Bytes of the JSON document: an address of the longest kind, and its escapes."""
 
 
-async def upload_of(request: Request, options: ServeOptions, name: str | None, *, evidence: bool) -> Upload:
+async def upload_of(
+    request: Request, take: Take, options: ServeOptions, name: str | None, *, evidence: bool
+) -> Upload:
     """The one picture of a request: a file of its form, its body (called `name`), or what its JSON body names.
 
-    Raises BodyTooLarge, BadRequest, and what `file_at` does.
+    `take` counts its bytes. Raises BodyTooLarge, BadRequest, and what `take` and `file_at` do.
     """
     kind = request.headers.get("content-type", "").partition(";")[0]
     if kind.strip().lower() == "application/json":
         file = await file_at(request, options)
+        take(len(file.data))
     else:
-        (file,) = await files_of(request, most=1, limit=options.max_bytes, name=name)
+        (file,) = await files_of(request, take, most=1, limit=options.max_bytes, name=name)
     return Upload(file.data, file.name, evidence)
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelsleuth.core.verdict import Verdict
@@ -16,10 +17,14 @@ from pixelsleuth.evidence.trust_lists import read_trust_lists
 from pixelsleuth.serving import logs
 from pixelsleuth.serving.decoding import DecoderPool, Opened, Upload
 from pixelsleuth.serving.examined import SentExaminer
+from pixelsleuth.serving.intake import BATCH_BODIES
+from pixelsleuth.serving.job_runner import JobRunner
+from pixelsleuth.serving.jobs import JobFolder
 from pixelsleuth.serving.lanes import Entry, Lane
 from pixelsleuth.serving.metrics import Metrics
 from pixelsleuth.serving.settings import ServeOptions
 from pixelsleuth.serving.shelf import Shelf
+from pixelsleuth.serving.webhooks import call
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Detector
@@ -28,6 +33,8 @@ WARM_UP = (384, 512)
 """Height and width of the picture that is judged before the service says that it is ready."""
 
 
+HELD_BODIES = 512 << 20
+"""Bytes of bodies in memory at a time; more where two of the largest batches need it."""
 READERS = 4
 """For each place in the queue, so many bodies may be on their way in."""
 
@@ -56,6 +63,30 @@ class Gate:
             self.inside -= 1
 
 
+class Bodies:
+    """Bytes of bodies in memory, at most `limit`: no number of clients can fill it with half-sent forms."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.held = limit, 0
+
+    @contextmanager
+    def holding(self) -> Iterator[Callable[[int], None]]:
+        """Yield what counts the bytes of one request; they are given back at the end. It raises ServiceBusy."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if self.held + size > self.limit:
+                raise ServiceBusy("The service holds as many bytes as it may; try again later.")
+            self.held += size
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self.held -= taken
+
+
 class Service:
     """Everything that requests share. `start` loads the models in a thread; `ready` is True after the warm-up."""
 
@@ -67,6 +98,9 @@ class Service:
         self.shelf = Shelf(options.keep * 60)
         self.metrics = Metrics()
         self.lanes: dict[str, Lane] = {}
+        self.bodies = Bodies(max(HELD_BODIES, 2 * BATCH_BODIES * options.max_bytes))
+        self.jobs = None if options.jobs is None else JobFolder(Path(options.jobs), options.keep_jobs * 3600)
+        self.runner: JobRunner | None = None
         self.ready = self.draining = False
         self.failure: BaseException | None = None
         if options.trust_list is not None:
@@ -102,6 +136,17 @@ class Service:
         for lane in self.lanes.values():
             lane.close()
         self.pool.close()
+
+    def run_jobs(self) -> None:
+        """Work at the jobs of the folder, in the running event loop."""
+        if self.jobs is not None:
+            jobs = self.jobs
+            self.runner = JobRunner(self, jobs, lambda job: call(job.webhook or "", jobs.state(job)))
+
+    def turns(self, lane: Lane) -> int:
+        """How many pictures of one batch or job are on their way at a time: those that fill a batch of the model, and
+        those that are decoded meanwhile."""
+        return self.options.decoding_processes + (lane.batch_size if lane.detector.batches else 1)
 
     def lane(self, name: str | None) -> Lane:
         """The queue of a model, of the first one where `name` is None. Raises UnknownModel, ServiceUnavailable."""

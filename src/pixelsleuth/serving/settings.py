@@ -39,8 +39,12 @@ class ServeOptions:
     api_key_file: str | None = None
     allow_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
-    log_names: bool = False
     allow_fetch: bool = False
+    log_names: bool = False
+    jobs: str | None = None
+    keep_jobs: float = 24.0
+    max_job_bytes: int = 2000 * MEGABYTE
+    webhook_hosts: tuple[str, ...] = ()
 
     @property
     def decoding_processes(self) -> int:
