@@ -55,6 +55,25 @@ def test_a_contradiction_names_a_signature(verdict, kind, state, words_):
     assert findings.contradiction(verdict("full_synthetic", evidence=[entry, opposite])) == ""
 
 
+@pytest.mark.parametrize(
+    "label, strength, rate, region, contradicts",
+    [
+        ("real", "shows", 0.0005, [0, 0, 9, 9], True),
+        ("real", "shows", 0.03, [0, 0, 9, 9], False),  # too often wrong
+        ("real", "shows", None, [0, 0, 9, 9], False),
+        ("real", "shows", 0.0, None, False),
+        ("real", "hints", 0.0, [0, 0, 9, 9], False),
+        ("tampered", "shows", 0.0005, [0, 0, 9, 9], False),
+    ],
+)
+def test_a_region_that_seldom_speaks_contradicts_a_real_verdict(
+    verdict, label, strength, rate, region, contradicts
+):
+    entry = finding("A part differs.", strength, kind="grid", false_alarms=rate, region=region)
+    sentence = findings.contradiction(verdict(label, evidence=[entry]))
+    assert ("a measurement singles out a part" in sentence) is contradicts
+
+
 def test_the_report_states_place_and_false_alarms_of_a_finding(tmp_path, verdict):
     entry = finding(
         "The grid of a part differs.", "shows", kind="grid", false_alarms=0.004, region=[8, 16, 40, 48]

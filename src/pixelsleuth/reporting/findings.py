@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 STRENGTHS = {"declares": "declared", "shows": "shown", "hints": "hint"}
 """The strengths of a finding, strongest statements first, and the word for each."""
+SELDOM = 0.01
+"""Share of authentic pictures up to which a shown region contradicts a conclusive *real*: the goal of such findings."""
 MOST_LINES = 4
 """Findings of a picture that the terminal shows."""
 MOST_SHOWN = 30
@@ -76,7 +78,19 @@ def contradiction(verdict: Verdict) -> str:
             f"File and model contradict each other: {declaring['captured']} that it was captured, "
             "the model calls it wholly generated."
         )
+    if state == "real" and any(_singles_out(entry) for entry in findings(verdict)):
+        return (
+            "File and model contradict each other: a measurement singles out a part of the picture, "
+            "the model finds no sign of tampering."
+        )
     return ""
+
+
+def _singles_out(entry: dict[str, Any]) -> bool:
+    """Whether an entry is a measurement that shows a region and hardly ever speaks on authentic pictures."""
+    rate = entry.get("false_alarms")
+    seldom = isinstance(rate, int | float) and rate <= SELDOM
+    return entry["strength"] == "shows" and seldom and drawings.box_of(entry.get("region")) is not None
 
 
 def _subject(entry: dict[str, Any]) -> str:
