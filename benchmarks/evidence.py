@@ -6,7 +6,8 @@
 
 Prints Markdown tables and writes a line a picture to DIR/MANIFEST_FOLDER.jsonl; a second run goes on where the first
 stopped. IoU: boxes of a finding against the mask; or against the rest of the picture where that fits better, because a
-grid that differs does not say which of the two parts is the foreign one. `--thumbnails`: the pictures of the corpora
+grid that differs does not say which of the two parts is the foreign one. Of a copy one part's box, the other's, or both
+count, whichever fits best: some masks mark the copy alone. `--thumbnails`: the pictures of the corpora
 carry none, so they are made from the authentic ones (reduced, with bars, cut) and compared with the picture, with it
 turned, cropped, made darker, and with another.
 """
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from pixelsleuth.evidence.finding import Finding
 from pixelsleuth.evidence.inspection import findings_of, pixel_findings
 from pixelsleuth.evidence.thumbnail import thumbnail_findings
 from pixelsleuth.pictures.files import read_file
@@ -47,12 +49,7 @@ def measured(folder: Path, row: dict[str, str]) -> Record:
     begin = time.perf_counter()
     findings += pixel_findings(pixels)
     seconds_pixels = time.perf_counter() - begin
-    boxes: dict[str, list[tuple[int, int, int, int]]] = defaultdict(list)
-    for finding in findings:
-        boxes[finding.kind] += [finding.region] if finding.region else []
-    overlap = {
-        kind: iou(boxes[kind], folder / row["mask"], pixels.shape[:2]) for kind in boxes if row["mask"]
-    }
+    overlap = overlaps(findings, folder / row["mask"], pixels.shape[:2]) if row["mask"] else {}
     return {
         "path": row["path"],
         "label": row["label"],
@@ -60,10 +57,27 @@ def measured(folder: Path, row: dict[str, str]) -> Record:
         "tamper": row["tamper"].partition(" (")[0],
         "megapixels": pixels.shape[0] * pixels.shape[1] / 1e6,
         "kinds": sorted({finding.kind for finding in findings}),
-        "iou": {kind: value for kind, value in overlap.items() if value is not None},
+        "iou": overlap,
         "seconds_bytes": seconds_bytes,
         "seconds_pixels": seconds_pixels,
     }
+
+
+def overlaps(findings: list[Finding], mask: Path, size: tuple[int, int]) -> dict[str, float]:
+    """The overlap of each kind's boxes with the mask. Of a copy: the first parts, the second ones, or both, whatever
+    fits best, for some masks mark the copy alone, others the source, too."""
+    boxes: dict[str, list[tuple[int, int, int, int]]] = defaultdict(list)
+    parts: list[list[tuple[int, int, int, int]]] = [[], [], []]
+    for finding in findings:
+        boxes[finding.kind] += [finding.region] if finding.region else []
+        if finding.kind == "copy_move":
+            for some, box in zip(parts, finding.detail["boxes"], strict=False):
+                some.append(box)
+                parts[2].append(box)
+    measured = {kind: iou(boxes[kind], mask, size) for kind in boxes}
+    if any(parts):
+        measured["copy_move"] = max(filter(None, (iou(some, mask, size) for some in parts)), default=0.0)
+    return {kind: value for kind, value in measured.items() if value is not None}
 
 
 def iou(boxes: list[tuple[int, int, int, int]], mask: Path, size: tuple[int, int]) -> float | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pixelsleuth.errors import PictureError
 from pixelsleuth.evidence.compression import compression_findings
+from pixelsleuth.evidence.copy_move import copy_move_findings
 from pixelsleuth.evidence.credentials import credentials_finding
 from pixelsleuth.evidence.extent import examined_part, moved
 from pixelsleuth.evidence.finding import Finding
@@ -98,12 +99,13 @@ def shown_by(picture: Picture) -> list[Finding]:
 
 
 def pixel_findings(pixels: NDArray[np.uint8]) -> list[Finding]:
-    """Return what the pixels of an upright picture, (H, W, 3) uint8, show by themselves; about 0.2 s a megapixel.
+    """Return what the pixels of an upright picture, (H, W, 3) uint8, show by themselves; about 0.4 s a megapixel.
 
-    Bounded for large pictures: of one above MOST_EXAMINED pixels the grid is examined in the middle alone.
+    Bounded for large pictures: of one above MOST_EXAMINED pixels the grid is examined in the middle alone, and copies
+    are searched in the picture reduced.
     """
     part, offset = examined_part(pixels)
-    return [moved(finding, offset) for finding in grid_findings(part)]
+    return [moved(finding, offset) for finding in grid_findings(part)] + copy_move_findings(pixels)
 
 
 def inspect_file(path: str, trust: TrustLists | None = None, *, fast: bool = False) -> Inspection:
