@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 from scipy.stats import binom
 
 from pixelsleuth.evidence import grid
@@ -54,7 +54,7 @@ def test_a_part_moved_within_a_compressed_picture_is_found() -> None:
 
 def test_a_compressed_part_in_a_picture_without_a_grid_is_found() -> None:
     picture = texture(320, 320, 3)
-    picture[40:140, 40:140] = compressed(texture(100, 100, 4))
+    picture[43:143, 40:140] = compressed(texture(100, 100, 4))
     (finding,) = grid_findings(picture)
     assert finding.detail["main_grid"] is None
     assert "does not carry" in finding.statement
@@ -92,6 +92,25 @@ def test_votes_do_not_depend_on_how_many_rows_are_read_at_once(monkeypatch: pyte
     monkeypatch.setattr(grid, "BAND", 64)
     monkeypatch.setattr(grid, "ROWS", 10)
     assert grids_of(spliced()) == expected
+
+
+@pytest.mark.parametrize("kind, quality", [("WEBP", 50), ("WEBP", 80), ("AVIF", 70)])
+def test_the_blocks_of_other_formats_are_no_jpeg_grids(kind: str, quality: int) -> None:
+    if not features.check(kind.lower()):
+        pytest.skip(f"Pillow was built without {kind}")
+    for seed in range(3):
+        stream = io.BytesIO()
+        picture = np.repeat(np.repeat(texture(128, 160, seed), 2, 0), 2, 1)
+        Image.fromarray(picture).save(stream, kind, quality=quality)
+        assert not grid_findings(np.array(Image.open(stream).convert("RGB")))
+
+
+@pytest.mark.parametrize("shift, speaks", [((0, 4), False), ((4, 4), False), ((4, 1), True)])
+def test_grids_that_differ_by_half_a_block_are_left_alone(shift: tuple[int, int], speaks: bool) -> None:
+    dy, dx = shift
+    picture = compressed(texture(320, 320, 7), 85)
+    picture[64 + dy : 184 + dy, 80 + dx : 200 + dx] = compressed(texture(120, 120, 8), 70)
+    assert bool(grid_findings(picture)) == speaks
 
 
 @pytest.mark.parametrize("samples, hits", [(16, 4), (100, 10), (100, 100), (4096, 200)])

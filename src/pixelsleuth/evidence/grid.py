@@ -33,6 +33,8 @@ SMALLEST = 16
 SMALLEST_SHARE = 0.2
 """Share of the pixels of a region's box that must vote for its grid."""
 MOST_REGIONS = 3
+FINER_BLOCKS = 4
+"""Pixels: WebP and AVIF have blocks of this size, whose edges look like JPEG grids that are shifted by as much."""
 SMALLEST_REST = 0.25
 """Share of the cells outside a region, and of their pixels that vote, without which nothing is said of the rest."""
 FALSE_ALARMS = {"grid": 0.0005, "crop": 0.0005}
@@ -65,7 +67,7 @@ def grid_findings(pixels: NDArray[np.uint8]) -> list[Finding]:
     findings = [_region_finding(region, grids) for region in grids.regions]
     # A picture that was turned has its first grid at another corner.
     corners = {(x, y) for x in (0, width % 8) for y in (0, height % 8)}
-    if grids.main is not None and grids.main not in corners:
+    if grids.main is not None and grids.main not in corners and not _is_finer(grids.main, (0, 0)):
         statement = (
             "The picture was compressed as JPEG and then cropped or moved: its grid of 8 x 8 pixels begins at "
             f"{grids.main} instead of a corner. That is no sign of a forgery."
@@ -73,6 +75,11 @@ def grid_findings(pixels: NDArray[np.uint8]) -> list[Finding]:
         detail = {"grid": list(grids.main), "log10_nfa": round(grids.log_nfa, 1)}
         findings.append(Finding("crop", statement, "hints", FALSE_ALARMS["crop"], detail=detail))
     return findings
+
+
+def _is_finer(origin: tuple[int, int], other: tuple[int, int]) -> bool:
+    """True where the blocks of WebP or AVIF may look like both grids."""
+    return all((a - b) % FINER_BLOCKS == 0 for a, b in zip(origin, other, strict=True))
 
 
 def _region_finding(region: Region, grids: Grids) -> Finding:
@@ -243,7 +250,7 @@ def _regions(counts: NDArray[np.uint8], main: int | None) -> list[Region]:
     tests = math.log10(64) + 2 * math.log10(height * width) - math.log10(4)
     regions: list[Region] = []
     for grid in range(64):
-        if grid == main:
+        if _is_finer((grid % 8, grid // 8), (0, 0) if main is None else (main % 8, main // 8)):
             continue
         plane = counts[..., grid]
         for component in components(plane >= OWN_SHARE * 64):
