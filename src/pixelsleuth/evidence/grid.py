@@ -10,7 +10,7 @@ applications in image forensics", Image Processing On Line 11, 2021. Regions are
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,16 +53,23 @@ class Region:
 
 @dataclass(frozen=True)
 class Grids:
-    """The grid of a picture (None: none is significant), log10 of its NFA, and the regions with another, best first."""
+    """The grid of a picture (None: none is significant), log10 of its NFA, and the regions with another, best first.
+
+    `counts` (H // 8, W // 8, 64) uint8 are the votes for each grid of the 64 pixels of each cell.
+    """
 
     main: tuple[int, int] | None
     log_nfa: float
     regions: tuple[Region, ...]
+    counts: NDArray[np.uint8] = field(repr=False, compare=False)
 
 
-def grid_findings(pixels: NDArray[np.uint8]) -> list[Finding]:
-    """Return what the JPEG grids of an upright picture (H, W, 3) uint8 show: regions with another grid; a crop."""
-    grids = grids_of(pixels)
+def grid_findings(pixels: NDArray[np.uint8], grids: Grids | None = None) -> list[Finding]:
+    """Return what the JPEG grids of an upright picture (H, W, 3) uint8 show: regions with another grid; a crop.
+
+    `grids` are those of the picture, where they are known already.
+    """
+    grids = grids_of(pixels) if grids is None else grids
     height, width = pixels.shape[:2]
     findings = [_region_finding(region, grids) for region in grids.regions]
     # A picture that was turned has its first grid at another corner.
@@ -107,7 +114,7 @@ def grids_of(pixels: NDArray[np.uint8]) -> Grids:
     """Return the JPEG grid of a picture (H, W, 3) uint8 and the regions that have another."""
     height, width = pixels.shape[:2]
     if min(height, width) < 32:
-        return Grids(None, 0.0, ())
+        return Grids(None, 0.0, (), np.zeros((height // 8, width // 8, 64), np.uint8))
     counts = np.concatenate([_cells(_band_votes(pixels, top)) for top in range(0, height, BAND)])
     totals = counts.sum(axis=(0, 1), dtype=np.int64)
     best = int(totals.argmax())
@@ -117,7 +124,7 @@ def grids_of(pixels: NDArray[np.uint8]) -> Grids:
     main = best if log_nfa < math.log10(LARGEST_NFA) and not _only_a_part(counts, best) else None
     regions = _regions(counts, main)
     origin = None if main is None else (main % 8, main // 8)
-    return Grids(origin, log_nfa, tuple(regions[:MOST_REGIONS]))
+    return Grids(origin, log_nfa, tuple(regions[:MOST_REGIONS]), counts)
 
 
 def log_tail(samples: float, hits: float, chance: float) -> float:
@@ -146,6 +153,11 @@ def luminance(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     It is not rounded: rounding would add noise to the coefficients.
     """
     return pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def votes_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return for each pixel of (H, W, 3) uint8 the grid that it votes for, 8 * y + x, or NO_VOTE: (H, W) uint8."""
+    return np.concatenate([_band_votes(pixels, top) for top in range(0, len(pixels), BAND)])
 
 
 def _band_votes(pixels: NDArray[np.uint8], top: int) -> NDArray[np.uint8]:

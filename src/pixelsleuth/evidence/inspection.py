@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +17,9 @@ from pixelsleuth.evidence.copy_move import copy_move_findings
 from pixelsleuth.evidence.credentials import credentials_finding
 from pixelsleuth.evidence.extent import examined_part, moved
 from pixelsleuth.evidence.finding import Finding
-from pixelsleuth.evidence.grid import grid_findings
+from pixelsleuth.evidence.grid import grid_findings, grids_of
 from pixelsleuth.evidence.metadata import metadata_findings
+from pixelsleuth.evidence.missing_grid import missing_grid_findings
 from pixelsleuth.evidence.recompression import recompression_findings
 from pixelsleuth.evidence.stealth import hidden_in
 from pixelsleuth.evidence.texts import texts_of
@@ -27,6 +30,8 @@ from pixelsleuth.pictures.formats import Header, read_header
 from pixelsleuth.pictures.images import Picture, open_picture
 
 SCHEMA = "pixelsleuth.evidence/1"
+THREADS = 2
+"""Examinations of one picture that run at once."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,21 @@ def pixel_findings(pixels: NDArray[np.uint8]) -> list[Finding]:
     Bounded for large pictures: of one above MOST_EXAMINED pixels the grid is examined in the middle alone, and copies
     are searched in the picture reduced.
     """
+    # NumPy lets go of the interpreter while it computes.
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="examining") as pool:
+        parts = pool.map(lambda examine: examine(pixels), EXAMINATIONS)
+        return [finding for part in parts for finding in part]
+
+
+def _of_grids(pixels: NDArray[np.uint8]) -> list[Finding]:
     part, offset = examined_part(pixels)
-    return [moved(finding, offset) for finding in grid_findings(part)] + copy_move_findings(pixels)
+    grids = grids_of(part)
+    findings = grid_findings(part, grids) + missing_grid_findings(part, grids)
+    return [moved(finding, offset) for finding in findings]
+
+
+EXAMINATIONS: tuple[Callable[[NDArray[np.uint8]], list[Finding]], ...] = (_of_grids, copy_move_findings)
+"""What examines the pixels of an upright picture, (H, W, 3) uint8; in the order in which findings are told."""
 
 
 def inspect_file(path: str, trust: TrustLists | None = None, *, fast: bool = False) -> Inspection:

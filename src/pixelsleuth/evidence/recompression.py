@@ -55,7 +55,7 @@ CHECKED_STEP = 4
 """Steps from which that distance tells something: it is larger than the noise."""
 LOSSLESS = ("PNG", "BMP", "TIFF")
 """Formats that keep the traces of an earlier JPEG save."""
-FALSE_ALARMS = {"double_compression": 0.0017, "earlier_jpeg": 0.0}
+FALSE_ALARMS = {"double_compression": 0.0013, "earlier_jpeg": 0.0}
 """Share of pictures saved once, or never, as JPEG on which each speaks, measured by `benchmarks/resaves.py`."""
 
 Pixels = NDArray[np.uint8]
