@@ -7,10 +7,9 @@ import io
 import numpy as np
 import pytest
 from PIL import Image, features
-from scipy.stats import binom
 
 from pixelsleuth.evidence import grid
-from pixelsleuth.evidence.grid import components, grid_findings, grids_of, log_tail
+from pixelsleuth.evidence.grid import grid_findings, grids_of
 
 Pixels = np.ndarray
 
@@ -111,16 +110,3 @@ def test_grids_that_differ_by_half_a_block_are_left_alone(shift: tuple[int, int]
     picture = compressed(texture(320, 320, 7), 85)
     picture[64 + dy : 184 + dy, 80 + dx : 200 + dx] = compressed(texture(120, 120, 8), 70)
     assert bool(grid_findings(picture)) == speaks
-
-
-@pytest.mark.parametrize("samples, hits", [(16, 4), (100, 10), (100, 100), (4096, 200)])
-def test_the_bound_of_false_alarms_is_never_below_the_binomial_tail(samples: int, hits: int) -> None:
-    exact = binom.logsf(hits - 1, samples, 1 / 64) / np.log(10)
-    assert exact <= log_tail(samples, hits, 1 / 64) + 1e-9
-    assert log_tail(samples, hits, 1 / 64) <= exact + 2.5
-
-
-def test_groups_bridge_a_gap_of_one_cell_and_no_more() -> None:
-    active = np.zeros((3, 9), bool)
-    active[1, [0, 2, 5, 6]] = True
-    assert sorted(len(group) for group in components(active)) == [2, 2]

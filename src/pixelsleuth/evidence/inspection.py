@@ -20,6 +20,7 @@ from pixelsleuth.evidence.finding import Finding
 from pixelsleuth.evidence.grid import grid_findings, grids_of
 from pixelsleuth.evidence.metadata import metadata_findings
 from pixelsleuth.evidence.missing_grid import missing_grid_findings
+from pixelsleuth.evidence.noise import noise_findings
 from pixelsleuth.evidence.recompression import recompression_findings
 from pixelsleuth.evidence.stealth import hidden_in
 from pixelsleuth.evidence.texts import texts_of
@@ -122,7 +123,11 @@ def _of_grids(pixels: NDArray[np.uint8]) -> list[Finding]:
     return [moved(finding, offset) for finding in findings]
 
 
-EXAMINATIONS: tuple[Callable[[NDArray[np.uint8]], list[Finding]], ...] = (_of_grids, copy_move_findings)
+EXAMINATIONS: tuple[Callable[[NDArray[np.uint8]], list[Finding]], ...] = (
+    _of_grids,
+    copy_move_findings,
+    noise_findings,
+)
 """What examines the pixels of an upright picture, (H, W, 3) uint8; in the order in which findings are told."""
 
 

@@ -14,6 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelsleuth.evidence.a_contrario import components, log_tail
 from pixelsleuth.evidence.finding import Finding
 from pixelsleuth.evidence.grid import (
     LARGEST_NFA,
@@ -21,8 +22,6 @@ from pixelsleuth.evidence.grid import (
     SMALLEST_REST,
     Grids,
     Region,
-    components,
-    log_tail,
     luminance,
     votes_of,
 )

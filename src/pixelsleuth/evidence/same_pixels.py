@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelsleuth.evidence.grid import components
+from pixelsleuth.evidence.a_contrario import components
 from pixelsleuth.evidence.keypoint_pairs import Agreement, transformed
 from pixelsleuth.evidence.keypoints import Floats, binomial, sampled
 
