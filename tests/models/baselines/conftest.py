@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -87,10 +88,27 @@ def made(name: str) -> Any:
     return baseline_class(name)
 
 
-@pytest.fixture(params=MAKERS)
+def narrow(name: str) -> Any:
+    """One of MAKERS with a ResNet of one block a stage, and with few channels or blocks in front of it.
+
+    Parity and the command line's tests have the published sizes.
+    """
+    from pixelsleuth.models.backbones.resnet import ResNet
+    from pixelsleuth.models.baselines import fredect, fusing, lgrad, lnp
+
+    resnet = partial(ResNet, (1, 1, 1, 1), (32, 64, 128, 2048), stem=16)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (fredect, fusing, lgrad, lnp):
+            patch.setattr(module, "resnet50", resnet)
+        patch.setattr(lgrad, "WIDTHS", (8, 8, 16, 16, 32, 32, 512))
+        patch.setattr(lnp, "BLOCKS", 1)
+        return MAKERS[name]()
+
+
+@pytest.fixture(scope="module", params=MAKERS)
 def maker(request: pytest.FixtureRequest) -> Callable[[], Any]:
     """Makes one of the detectors of whole pictures, random."""
-    return MAKERS[request.param]
+    return partial(narrow, request.param)
 
 
 @pytest.fixture(scope="session")

@@ -83,10 +83,22 @@ def picture(height: int = 233, width: int = 301) -> np.ndarray:
     return (ramp + np.random.default_rng(0).integers(0, 56, (height, width, 3))).astype(np.uint8)
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames of 64 pixels where the published ones have 256 or 512, and small trial pictures for the others."""
+    from pixelsleuth.models import convert as conversion
+    from pixelsleuth.models.baselines import hifi_net, mvss_net, pscc_net
+
+    for module in (hifi_net, mvss_net, pscc_net):
+        monkeypatch.setattr(module, "SIDE", 64)
+    monkeypatch.setattr(conversion, "TRIED", ((150, 210), (141, 117)))
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("name", [*MAKERS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_it_says_what_torch_says(name: str, tmp_path: Path) -> None:
     network = network_of(name)
-    pixels = picture()
+    pixels = picture(133, 161)
     ours = BaselineDetector(network).check(pixels)
     convert(network, name, tmp_path / name)
     light = registry.load(str(tmp_path / name), "cpu")
