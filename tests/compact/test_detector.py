@@ -12,7 +12,7 @@ from pixelsleuth.core.bounds import Bounds
 from pixelsleuth.core.decision import Decision, Ruling
 from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.scores import Scores
-from pixelsleuth.core.verdict import Label
+from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.evaluation.metrics.claims import claims_of
 
 
@@ -28,8 +28,16 @@ def photographs() -> list[np.ndarray]:
     return [data.astronaut(), data.chelsea(), data.coffee(), pasted]
 
 
-def test_every_photograph_gets_a_whole_verdict(bundled: Detector, photographs: list[np.ndarray]) -> None:
-    for pixels, verdict in zip(photographs, bundled.check(photographs), strict=True):
+@pytest.fixture(scope="module")
+def verdicts(bundled: Detector, photographs: list[np.ndarray]) -> list[Verdict]:
+    """Of all photographs, judged together."""
+    return bundled.check(photographs)
+
+
+def test_every_photograph_gets_a_whole_verdict(
+    photographs: list[np.ndarray], verdicts: list[Verdict]
+) -> None:
+    for pixels, verdict in zip(photographs, verdicts, strict=True):
         assert verdict.ok
         assert verdict.heatmap is not None
         assert 0 <= verdict.heatmap.min() <= verdict.heatmap.max() <= 1
@@ -39,8 +47,8 @@ def test_every_photograph_gets_a_whole_verdict(bundled: Detector, photographs: l
         assert verdict.evidence
 
 
-def test_words_and_mask_agree(bundled: Detector, photographs: list[np.ndarray]) -> None:
-    for verdict in bundled.check(photographs):
+def test_words_and_mask_agree(verdicts: list[Verdict]) -> None:
+    for verdict in verdicts:
         if verdict.mask is None:
             continue
         statements = {item["kind"]: item["statement"] for item in verdict.evidence}
@@ -49,12 +57,11 @@ def test_words_and_mask_agree(bundled: Detector, photographs: list[np.ndarray]) 
 
 
 def test_a_picture_is_judged_alike_alone_and_among_others(
-    bundled: Detector, photographs: list[np.ndarray]
+    bundled: Detector, photographs: list[np.ndarray], verdicts: list[Verdict]
 ) -> None:
-    together = bundled.check(photographs)
     alone = bundled.check(photographs[1])
-    assert alone.probabilities == pytest.approx(together[1].probabilities, rel=1e-4)
-    assert alone.explanation == together[1].explanation
+    assert alone.probabilities == pytest.approx(verdicts[1].probabilities, rel=1e-4)
+    assert alone.explanation == verdicts[1].explanation
 
 
 def test_without_explain_nothing_is_said(bundled: Detector, photographs: list[np.ndarray]) -> None:

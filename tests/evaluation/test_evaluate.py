@@ -119,24 +119,22 @@ def test_the_five_main_figures_are_printed_and_are_those_of_the_file(
     assert "95 % interval" not in evaluate(cli, data, tmp_path, "-q").stdout
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(data: Path, tmp_path: Path) -> None:
-    def start(out: Path, **environment: str) -> int:
-        paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests" / "fakes")])
-        command = [sys.executable, "-m", "pixelsleuth", "evaluate", "--model", "eval_detectors:load"]
-        command += ["--data", str(data), "--out", str(out), "--perturb", "jpeg:70", "--perturb", "noise:5"]
-        command += ["--batch-size", "4", *QUICK, "-q"]
-        variables = {**os.environ, "PYTHONPATH": paths, **environment}
-        done = subprocess.run(command, env=variables, capture_output=True, timeout=120, check=False)
-        return done.returncode
+def test_a_killed_run_goes_on_to_the_same_bytes(cli: Cli, data: Path, tmp_path: Path) -> None:
+    def command(out: Path) -> list[str]:
+        words = ["evaluate", "--model", "eval_detectors:load", "--data", str(data), "--out", str(out)]
+        return [*words, "--perturb", "jpeg:70", "--perturb", "noise:5", "--batch-size", "4", *QUICK, "-q"]
 
-    assert start(tmp_path / "whole") == 0
-    assert start(tmp_path / "killed", PIXELSLEUTH_TEST_DIE_AFTER="31") == 9
+    assert cli(*command(tmp_path / "whole")).exit_code == 0
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests" / "fakes")])
+    variables = {**os.environ, "PYTHONPATH": paths, "PIXELSLEUTH_TEST_DIE_AFTER": "31"}
+    killed = [sys.executable, "-m", "pixelsleuth", *command(tmp_path / "killed")]
+    assert subprocess.run(killed, env=variables, capture_output=True, timeout=120).returncode == 9
     log = tmp_path / "killed" / "predictions.jsonl"
     before = log.read_text("utf-8")
     assert not (tmp_path / "killed" / "metrics.json").exists()
     assert 1 < before.count("\n") < 73
     log.write_text(before + '{"model": "fake", "torn', "utf-8")  # a line that was cut off in the middle
-    assert start(tmp_path / "killed") == 0
+    assert cli(*command(tmp_path / "killed")).exit_code == 0
     assert log.read_text("utf-8").startswith(before)
     whole, resumed = (tmp_path / name / "metrics.json" for name in ("whole", "killed"))
     assert whole.read_bytes() == resumed.read_bytes()

@@ -70,10 +70,12 @@ def saved(kind, size=(64, 48), mode="RGB", **options):
 def test_every_broken_sample_gives_a_picture_or_a_named_error(shared):
     samples = sorted((shared / "samples" / "broken").iterdir())
     assert samples
-    for sample in samples:
-        (outcome,), peak = read_apart(sample)
-        assert outcome[0] == "picture" or (outcome[1].count("\n") == 0 and str(sample) in outcome[1])
-        assert peak < GIB / 4, sample
+    for first in range(0, len(samples), 12):  # a process a file would cost more than all the reading
+        some = samples[first : first + 12]
+        outcomes, peak = read_apart(*some)
+        for sample, outcome in zip(some, outcomes, strict=True):
+            assert outcome[0] == "picture" or (outcome[1].count("\n") == 0 and str(sample) in outcome[1])
+        assert peak < GIB / 4, some
 
 
 def test_the_bombs_among_the_samples_are_refused_by_their_size(shared):

@@ -111,6 +111,14 @@ def maker(request: pytest.FixtureRequest) -> Callable[[], Any]:
     return partial(narrow, request.param)
 
 
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take seconds a report; the tests of evaluation draw them."""
+    from pixelsleuth.evaluation.report import metrics_page as page
+
+    monkeypatch.setattr(page, "plots_of", lambda result: [])
+
+
 @pytest.fixture(scope="session")
 def backbone() -> Callable[[], Any]:
     """Makes the same small InstructBLIP each time."""

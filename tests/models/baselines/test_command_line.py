@@ -15,10 +15,17 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from pixelsleuth.errors import UsageError
+from pixelsleuth.models.baselines import pscc_net
 from pixelsleuth.models.baselines.dinov2 import Dinov2
 from pixelsleuth.models.baselines.pscc_net import PsccNet
 from pixelsleuth.models.facts import FACTS
 from pixelsleuth.models.registry import options_of, weights_of
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch, no_plots: None) -> None:
+    """A frame of 64 pixels where PSCC-Net's has 256, and no plots."""
+    monkeypatch.setattr(pscc_net, "SIDE", 64)
 
 
 @pytest.fixture

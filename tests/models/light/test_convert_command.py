@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="the extra vlm brings torch")
 pytest.importorskip("onnx", reason="the extra train brings the exporter")
 
 from pixelsleuth.cli.main import main  # noqa: E402
+from pixelsleuth.evaluation import measuring  # noqa: E402
 from pixelsleuth.models import convert as conversion  # noqa: E402
 from pixelsleuth.models import registry  # noqa: E402
 from pixelsleuth.models.baseline import baseline_class  # noqa: E402
@@ -37,10 +38,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seventy small pictures, half of them called synthetic."""
+    """Twenty-four small pictures, half of them called synthetic: a third sets the ranges, eight a class are judged."""
     folder = tmp_path_factory.mktemp("data")
     rows = [("path", "label", "source")]
-    for i in range(70):
+    for i in range(24):
         pixels = np.random.default_rng(i).integers(0, 256, (40, 48, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{i}.png")
         rows.append((f"{i}.png", "real" if i % 2 else "full_synthetic", f"source{i % 3}"))
@@ -78,6 +79,8 @@ def test_int8_is_kept_only_where_it_costs_little(
     most: float, kept: str, weights: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversion, "LARGEST_LOSS", most)
+    monkeypatch.setattr(conversion, "CALIBRATION_PICTURES", conversion.LEAST_PICTURES)
+    monkeypatch.setattr(measuring, "LEAST_A_CLASS", 8)
     folder = tmp_path / "npr"
     result = run(
         "models", "convert", "npr", "--onnx", "--weights", weights, "--out", folder, "--int8", "--data", manifest
