@@ -17,6 +17,7 @@ BESIDE = "Beside the model:"
 """How the sentence on the file's own evidence begins."""
 _OF_REGION = {
     "grid": "the JPEG grid of {where} differs from the rest",
+    "missing_grid": "the JPEG grid of the rest is missing in {where}",
     "noise": "the noise of {where} differs from the rest",
 }
 _DECLARED = {

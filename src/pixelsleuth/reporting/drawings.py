@@ -38,6 +38,7 @@ KINDS = ("image/jpeg", "image/png")
 _CAPTIONS = {
     "copy_move": "The lines join places that show the same; which is the copy cannot be told.",
     "grid": "The region whose JPEG grid differs.",
+    "missing_grid": "The region that lacks the JPEG grid of the rest.",
     "noise": "The region whose noise differs.",
 }
 

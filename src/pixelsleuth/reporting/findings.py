@@ -149,7 +149,7 @@ def _values(entry: dict[str, Any], pictures: Sequence[Illustration], sketches: S
     detail, rate, region = _detail(entry), entry.get("false_alarms"), drawings.box_of(entry.get("region"))
     prompt, place = (words.printable(detail.get(key) or "") for key in ("prompt", "place"))
     facts = [*([f"Prompt: {prompt}"] if prompt else []), *([f"in {place}"] if place else [])]
-    if region is not None:
+    if region is not None and "boxes" not in detail:  # a statement with several boxes names them itself
         facts.append(f"x {region[0]} to {region[2]}, y {region[1]} to {region[3]}")
     if isinstance(rate, int | float):
         facts.append(f"speaks on {words.percent(rate)} of authentic pictures")
