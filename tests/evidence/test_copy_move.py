@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixelsleuth.evidence import keypoint_pairs
-from pixelsleuth.evidence.copy_move import copies_of, copy_move_findings
+from pixelsleuth.evidence.copy_move import copies_of, copy_move_findings, reduced
 from pixelsleuth.evidence.inspection import pixel_findings
 from pixelsleuth.evidence.keypoint_pairs import agreements_of, pairs_of, similarity, transformed
 from pixelsleuth.evidence.keypoints import MOST_DIRECTIONS, SIDE, Keypoints, binomial, keypoints_of, sampled
@@ -109,6 +109,13 @@ def test_a_large_picture_is_searched_reduced_and_its_boxes_are_its_own_pixels() 
         )
         > 0.8
     )
+
+
+@pytest.mark.parametrize("size", [(123, 181), (64, 64), (200, 1)])
+def test_a_picture_is_reduced_in_bands_as_it_is_at_once(size: tuple[int, int]) -> None:
+    picture = scene(13, (301, 397))
+    whole = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+    assert np.abs(reduced(picture, size).astype(int) - whole).max() <= 1
 
 
 def test_inspection_of_the_pixels_names_copies() -> None:

@@ -24,6 +24,8 @@ Box = tuple[int, int, int, int]
 
 MOST_PIXELS = 1_000_000
 """Of the picture that is searched: larger ones are reduced."""
+BAND = 64
+"""Rows of the reduced picture that are made at once."""
 ENLARGED = 262_144
 """Pixels up to which keypoints are searched at twice the size: small pictures have small objects."""
 SMALLEST_SIDE = 48
@@ -119,9 +121,24 @@ def _planes(pixels: NDArray[np.uint8]) -> tuple[Floats, float]:
     ratio = min(1.0, math.sqrt(MOST_PIXELS / (height * width)))
     if ratio < 1:
         size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-        pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+        pixels = reduced(pixels, size)
     weights = np.array([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]], np.float32)
     return np.ascontiguousarray((pixels.astype(np.float32) @ weights.T).transpose(2, 0, 1)), ratio
+
+
+def reduced(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a picture (H, W, 3) uint8 reduced to a size (width, height) by means of areas; a band of rows at a time, for
+    Pillow copies what it reduces."""
+    height, width = pixels.shape[:2]
+    step = height / size[1]
+    bands = []
+    for top in range(0, size[1], BAND):
+        bottom = min(top + BAND, size[1])
+        first, last = int(top * step), min(math.ceil(bottom * step), height)
+        area = (0, top * step - first, width, min(bottom * step, height) - first)
+        band = Image.fromarray(pixels[first:last])
+        bands.append(np.asarray(band.resize((size[0], bottom - top), Image.Resampling.BOX, box=area)))
+    return np.concatenate(bands)
 
 
 def _rescaled(agreement: Agreement, ratio: float) -> Agreement:
