@@ -47,8 +47,8 @@ SMALLEST_ROUNDNESS = 0.04
 MOST_FINDINGS = 3
 MOST_LINES = 40
 """Pairs of places in a finding's detail, for drawing."""
-FALSE_ALARMS: float | None = None
-"""Share of the authentic pictures on which it speaks, measured by `benchmarks/evidence.py`."""
+FALSE_ALARMS = 0.0016
+"""Share of 1,829 authentic pictures on which it speaks, measured by `benchmarks/evidence.py`: three of them."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,10 @@ def _planes(pixels: NDArray[np.uint8]) -> tuple[Floats, float]:
 
 
 def reduced(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a picture (H, W, 3) uint8 reduced to a size (width, height) by means of areas; a band of rows at a time, for
-    Pillow copies what it reduces."""
+    """Return a picture (H, W, 3) uint8 reduced to a size (width, height), each pixel the mean of an area.
+
+    A band of rows at a time: Pillow copies what it reduces.
+    """
     height, width = pixels.shape[:2]
     step = height / size[1]
     bands = []
