@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from pixelsleuth.core import examining
 from pixelsleuth.core.detector import Detector
 from pixelsleuth.evidence.inspection import FileExaminer
 from pixelsleuth.models.registry import load
@@ -285,6 +286,30 @@ def test_each_picture_is_examined_once_even_where_its_batch_fails(detector, pict
     names = [str(pictures / name) for name in ("real.png", "fake.png", "thin.png")]
     assert all(verdict.ok and verdict.examined for verdict in detector.check_many(names, batch_size=3))
     assert sorted(examined) == sorted(names)
+
+
+def test_a_large_picture_is_examined_after_the_model_which_takes_memory_in_turn(
+    detector, pictures, monkeypatch
+):
+    steps = []
+
+    class Noting(FileExaminer):
+        def of_pixels(self, picture):
+            steps.append("examined")
+            return super().of_pixels(picture)
+
+    judge = type(detector).judge
+
+    def noting(self, batch, *, explain):
+        verdicts = judge(self, batch, explain=explain)
+        steps.append("judged")
+        return verdicts
+
+    monkeypatch.setattr(type(detector), "judge", noting)
+    monkeypatch.setattr(examining, "MOST_BESIDE", 1_000)
+    detector.examiner = Noting()
+    assert detector.check(pictures / "real.png").examined
+    assert steps == ["judged", "examined"]
 
 
 @pytest.mark.parametrize("harm", ["cut", "small", "large"])

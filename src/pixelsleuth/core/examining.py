@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pixelsleuth.pictures.images import Picture
 
 log = logging.getLogger("pixelsleuth")
+MOST_BESIDE = 16_000_000
+"""Pixels up to which a picture is examined while the model judges it; a larger one afterwards."""
 UNREAD_PIXELS = "What the pixels show by themselves could not be examined."
 """The warning of a verdict where an examiner failed on the pixels."""
 
@@ -58,9 +60,10 @@ class Examiner(Protocol):
 
 
 class Beside:
-    """The examinations that run while a model judges; `evidence_of` waits for that of one picture."""
+    """The examinations of the pixels of a batch; `attach` waits for that of one picture."""
 
-    def __init__(self) -> None:
+    def __init__(self, examiner: Examiner | None = None) -> None:
+        self._examiner = examiner
         self._running: dict[int, Future[Sequence[Evidence]]] = {}
 
     def attach(self, verdict: Verdict, picture: Picture) -> None:
@@ -68,25 +71,34 @@ class Beside:
         if picture.evidence is None:
             return
         evidence = list(picture.evidence)
+        try:
+            evidence += self._shown_by(picture)
+        except Exception:
+            log.exception("examining the pixels of %s failed", picture.source)
+            verdict.warnings.append(UNREAD_PIXELS)
+        attach(verdict, evidence)
+
+    def _shown_by(self, picture: Picture) -> Sequence[Evidence]:
         running = self._running.get(id(picture))
         if running is not None:
-            try:
-                evidence += running.result()
-            except Exception:
-                log.exception("examining the pixels of %s failed", picture.source)
-                verdict.warnings.append(UNREAD_PIXELS)
-        attach(verdict, evidence)
+            return running.result()
+        return () if self._examiner is None else self._examiner.of_pixels(picture)
 
 
 @contextlib.contextmanager
 def examined(examiner: Examiner | None, pictures: Sequence[Picture]) -> Iterator[Beside]:
     """Examine the pixels of those pictures whose file was examined, in one thread beside the body of the block.
 
-    NumPy and ONNX Runtime let go of the interpreter while they compute. A block that is left by an exception, such as
+    NumPy and ONNX Runtime let go of the interpreter while they compute. A picture above MOST_BESIDE pixels is examined
+    when it is attached, after the model: both take much memory, in turn. A block that is left by an exception, such as
     Ctrl-C, does not wait for what has not begun.
     """
-    beside = Beside()
-    looked_at = [picture for picture in pictures if picture.evidence is not None]
+    beside = Beside(examiner)
+    looked_at = [
+        picture
+        for picture in pictures
+        if picture.evidence is not None and picture.width * picture.height <= MOST_BESIDE
+    ]
     if examiner is None or not looked_at:
         yield beside
         return
