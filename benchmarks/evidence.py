@@ -3,13 +3,15 @@
     python benchmarks/evidence.py ../shared/corpus/manifest.csv --split eval --out DIR
     python benchmarks/evidence.py ../shared/corpus2/manifest.csv --out DIR
     python benchmarks/evidence.py ../shared/corpus2/manifest.csv --out DIR --thumbnails
+    python benchmarks/evidence.py ../shared/corpus/manifest.csv --out DIR --times
 
 Prints Markdown tables and writes a line a picture to DIR/MANIFEST_FOLDER.jsonl; a second run goes on where the first
 stopped. IoU: boxes of a finding against the mask; or against the rest of the picture where that fits better, because a
 grid that differs does not say which of the two parts is the foreign one. Of a copy one part's box, the other's, or both
 count, whichever fits best: some masks mark the copy alone. `--thumbnails`: the pictures of the corpora
 carry none, so they are made from the authentic ones (reduced, with bars, cut) and compared with the picture, with it
-turned, cropped, made darker, and with another.
+turned, cropped, made darker, and with another. `--times`: the time of each part of an inspection at two megapixels, on
+a photograph that is enlarged to them.
 """
 
 from __future__ import annotations
@@ -21,21 +23,24 @@ import json
 import struct
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from pixelsleuth.evidence.enhancers import NAMES, enhanced
 from pixelsleuth.evidence.finding import Finding
-from pixelsleuth.evidence.inspection import findings_of, pixel_findings
+from pixelsleuth.evidence.inspection import EXAMINATIONS, findings_of, pixel_findings, shown_by
+from pixelsleuth.evidence.recompression import recompression_findings
 from pixelsleuth.evidence.thumbnail import thumbnail_findings
 from pixelsleuth.pictures.files import read_file
 from pixelsleuth.pictures.formats import read_header
 from pixelsleuth.pictures.images import open_picture
 
 Record = dict[str, Any]
+TWO_MEGAPIXELS = (1632, 1224)
 
 
 def measured(folder: Path, row: dict[str, str]) -> Record:
@@ -45,9 +50,10 @@ def measured(folder: Path, row: dict[str, str]) -> Record:
     begin = time.perf_counter()
     findings = findings_of(memoryview(data), read_header(memoryview(data), path))
     seconds_bytes = time.perf_counter() - begin
-    pixels = open_picture(path).pixels
+    picture = open_picture(path)
+    pixels = picture.pixels
     begin = time.perf_counter()
-    findings += pixel_findings(pixels)
+    findings += shown_by(picture)
     seconds_pixels = time.perf_counter() - begin
     overlap = overlaps(findings, folder / row["mask"], pixels.shape[:2]) if row["mask"] else {}
     return {
@@ -142,6 +148,36 @@ def thumbnails(folder: Path, rows: list[dict[str, str]]) -> None:
         print(line([name, len(spoke), f"{sum(spoke)} ({100 * sum(spoke) / len(spoke):.1f} %)"]))
 
 
+def times(path: Path) -> None:
+    """Print the seconds of each part of an inspection of a photograph of two megapixels, the least of three."""
+    with Image.open(path) as image:
+        large = image.convert("RGB").resize(TWO_MEGAPIXELS, Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    large.save(stream, "JPEG", quality=90)
+    data = stream.getvalue()
+    picture = open_picture(data)
+    parts: dict[str, Callable[[], object]] = {
+        "header and bytes": lambda: findings_of(memoryview(data), read_header(memoryview(data), "a")),
+        "decoding": lambda: open_picture(data),
+        "earlier saves": lambda: recompression_findings(picture),
+        **{
+            function.__name__: lambda function=function: function(picture.pixels)  # type: ignore[misc]
+            for function in EXAMINATIONS
+        },
+        "all pixel findings": lambda: pixel_findings(picture.pixels),
+        **{f"to look at: {name}": lambda name=name: enhanced(picture.pixels, [name]) for name in NAMES},  # type: ignore[misc]
+    }
+    print(line(["part", "seconds", "processor seconds"]))
+    print(line(["---", "---:", "---:"]))
+    for name, part in parts.items():
+        taken = []
+        for _ in range(3):
+            begin, busy = time.perf_counter(), time.process_time()
+            part()
+            taken.append((time.perf_counter() - begin, time.process_time() - busy))
+        print(line([name, *(f"{min(column):.3f}" for column in zip(*taken, strict=True))]))
+
+
 def exif_with(thumbnail: Image.Image) -> bytes:
     """An EXIF block that holds nothing but a thumbnail."""
     stream = io.BytesIO()
@@ -186,11 +222,16 @@ def main() -> None:
     parser.add_argument(
         "--thumbnails", action="store_true", help="Measure thumbnails made for the test instead."
     )
+    parser.add_argument("--times", action="store_true", help="Measure the time at two megapixels instead.")
     arguments = parser.parse_args()
-    if arguments.thumbnails:
+    if arguments.thumbnails or arguments.times:
         with arguments.manifest.open(encoding="utf-8", newline="") as stream:
             rows = [row for row in csv.DictReader(stream) if arguments.split in (None, row["split"])]
-        thumbnails(arguments.manifest.parent, [row for row in rows if row["label"] == "real"])
+        rows = [row for row in rows if row["label"] == "real"]
+        if arguments.times:
+            times(arguments.manifest.parent / rows[0]["path"])
+        else:
+            thumbnails(arguments.manifest.parent, rows)
         return
     records = run(arguments.manifest, arguments.split, arguments.out)
     for label in ("real", "tampered"):
