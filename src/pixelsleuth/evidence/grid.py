@@ -36,6 +36,8 @@ SMALLEST_SHARE = 0.2
 MOST_REGIONS = 3
 FINER_BLOCKS = 4
 """Pixels: WebP and AVIF have blocks of this size, whose edges look like JPEG grids that are shifted by as much."""
+FINER_SHARE = 0.4
+"""Share of the votes from which a grid is that of a JPEG; those blocks reached 0.21."""
 SMALLEST_REST = 0.25
 """Share of the cells outside a region, and of their pixels that vote, without which nothing is said of the rest."""
 FALSE_ALARMS = {"grid": 0.0005, "crop": 0.0005}
@@ -56,12 +58,14 @@ class Region:
 class Grids:
     """The grid of a picture (None: none is significant), log10 of its NFA, and the regions with another, best first.
 
-    `counts` (H // 8, W // 8, 64) uint8 are the votes for each grid of the 64 pixels of each cell.
+    `share` of all votes is for the best grid. `counts` (H // 8, W // 8, 64) uint8 are the votes for each grid of the 64
+    pixels of each cell.
     """
 
     main: tuple[int, int] | None
     log_nfa: float
     regions: tuple[Region, ...]
+    share: float
     counts: NDArray[np.uint8] = field(repr=False, compare=False)
 
 
@@ -75,7 +79,8 @@ def grid_findings(pixels: NDArray[np.uint8], grids: Grids | None = None) -> list
     findings = [_region_finding(region, grids) for region in grids.regions]
     # A picture that was turned has its first grid at another corner.
     corners = {(x, y) for x in (0, width % 8) for y in (0, height % 8)}
-    if grids.main is not None and grids.main not in corners and not _is_finer(grids.main, (0, 0)):
+    elsewhere = grids.main not in corners and not _is_finer(grids.main or (0, 0), (0, 0), grids.share)
+    if grids.main is not None and elsewhere:
         statement = (
             "The picture was compressed as JPEG and then cropped or moved: its grid of 8 x 8 pixels begins at "
             f"{grids.main} instead of a corner. That is no sign of a forgery."
@@ -85,9 +90,10 @@ def grid_findings(pixels: NDArray[np.uint8], grids: Grids | None = None) -> list
     return findings
 
 
-def _is_finer(origin: tuple[int, int], other: tuple[int, int]) -> bool:
-    """True where the blocks of WebP or AVIF may look like both grids."""
-    return all((a - b) % FINER_BLOCKS == 0 for a, b in zip(origin, other, strict=True))
+def _is_finer(origin: tuple[int, int], other: tuple[int, int], share: float) -> bool:
+    """True where a grid that few pixels vote for, and another, may be the blocks of WebP or AVIF."""
+    apart = ((a - b) % FINER_BLOCKS for a, b in zip(origin, other, strict=True))
+    return share < FINER_SHARE and not any(apart)
 
 
 def _region_finding(region: Region, grids: Grids) -> Finding:
@@ -115,7 +121,7 @@ def grids_of(pixels: NDArray[np.uint8]) -> Grids:
     """Return the JPEG grid of a picture (H, W, 3) uint8 and the regions that have another."""
     height, width = pixels.shape[:2]
     if min(height, width) < 32:
-        return Grids(None, 0.0, (), np.zeros((height // 8, width // 8, 64), np.uint8))
+        return Grids(None, 0.0, (), 0.0, np.zeros((height // 8, width // 8, 64), np.uint8))
     counts = np.concatenate([_cells(_band_votes(pixels, top)) for top in range(0, height, BAND)])
     totals = counts.sum(axis=(0, 1), dtype=np.int64)
     best = int(totals.argmax())
@@ -124,8 +130,9 @@ def grids_of(pixels: NDArray[np.uint8]) -> Grids:
     log_nfa = math.log10(64) + log_tail(samples, int(totals[best]) / 64, 1 / 64)
     main = best if log_nfa < math.log10(LARGEST_NFA) and not _only_a_part(counts, best) else None
     regions = _regions(counts, main)
+    share = int(totals[best]) / max(int(totals.sum()), 1)
     origin = None if main is None else (main % 8, main // 8)
-    return Grids(origin, log_nfa, tuple(regions[:MOST_REGIONS]), counts)
+    return Grids(origin, log_nfa, tuple(regions[:MOST_REGIONS]), share, counts)
 
 
 # --- votes -----------------------------------------------------------------------------------------------------------
@@ -246,8 +253,9 @@ def _regions(counts: NDArray[np.uint8], main: int | None) -> list[Region]:
     tests = math.log10(64) + 2 * math.log10(height * width) - math.log10(4)
     regions: list[Region] = []
     for grid in range(64):
-        if _is_finer((grid % 8, grid // 8), (0, 0) if main is None else (main % 8, main // 8)):
+        if grid == main:
             continue
+        origin, other = (grid % 8, grid // 8), (0, 0) if main is None else (main % 8, main // 8)
         plane = counts[..., grid]
         for component in components(plane >= OWN_SHARE * 64):
             if len(component) < SMALLEST:
@@ -255,10 +263,12 @@ def _regions(counts: NDArray[np.uint8], main: int | None) -> list[Region]:
             (y0, x0), (y1, x1) = component.min(axis=0), component.max(axis=0) + 1
             inside = plane[y0:y1, x0:x1]
             hits, samples = int(inside.sum(dtype=np.int64)) / 64, inside.size
-            log_nfa = tests + log_tail(samples, hits, 1 / 64)
-            if log_nfa < math.log10(LARGEST_NFA) and hits >= SMALLEST_SHARE * samples:
+            log_nfa, share = tests + log_tail(samples, hits, 1 / 64), hits / samples
+            if log_nfa >= math.log10(LARGEST_NFA) or _is_finer(origin, other, share):
+                continue
+            if share >= SMALLEST_SHARE:
                 box = (int(8 * x0), int(8 * y0), int(8 * x1), int(8 * y1))
-                regions.append(Region(box, (grid % 8, grid // 8), log_nfa, hits / samples))
+                regions.append(Region(box, origin, log_nfa, share))
     return sorted(regions, key=lambda region: region.log_nfa)
 
 
