@@ -1,5 +1,7 @@
 """How often an earlier JPEG save is found, on pictures that are saved here: once, twice, on a shifted grid, as PNG.
 
+Also how often the blocks of WebP and AVIF are taken for a JPEG grid, and how often a part without a grid is found.
+
     python benchmarks/resaves.py ../shared/corpus/manifest.csv --split train
     python benchmarks/resaves.py ../shared/corpus2/manifest.csv
 
@@ -17,8 +19,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter, features
 
+from pixelsleuth.evidence.grid import grid_findings, grids_of
+from pixelsleuth.evidence.missing_grid import missing_regions
 from pixelsleuth.evidence.recompression import recompression_findings
 from pixelsleuth.pictures.images import open_picture
 
@@ -77,6 +81,46 @@ def false_alarms(paths: list[Path]) -> None:
     print()
 
 
+def other_formats(paths: list[Path]) -> None:
+    """Print on how many pictures in other lossy formats a JPEG grid is told of."""
+    print(f"| {len(paths)} authentic pictures | grid or crop speaks on |\n|---|---:|")
+    for kind, quality in (("WEBP", 50), ("WEBP", 75), ("WEBP", 90), ("AVIF", 50), ("AVIF", 75)):
+        if features.check(kind.lower()):
+            speaks = 0
+            for path in paths:
+                stream = io.BytesIO()
+                Image.fromarray(reduced(path)).save(stream, kind, quality=quality)
+                speaks += bool(grid_findings(open_picture(stream.getvalue()).pixels))
+            print(f"| {kind} at {quality} | {speaks} |")
+    print()
+
+
+def holes(paths: list[Path]) -> None:
+    """Print how often the middle of a JPEG is found that was pasted or blurred after the save, by the last save."""
+    lasts = (0, 98, 95, 90)
+    print(
+        f"| of {len(paths)} JPEGs at 85, the middle then | {' | '.join(f'saved at {q}' for q in lasts)} (0: PNG) |"
+    )
+    print(f"|---|{'---:|' * len(lasts)}")
+    for change in ("pasted from no JPEG", "blurred"):
+        found_at = []
+        for last in lasts:
+            spoke = 0
+            for path, other in zip(paths, paths[1:] + paths[:1], strict=True):
+                picture = Image.fromarray(decoded(jpeg(reduced(path), 85)))
+                width, height = picture.size
+                box = (width // 4, height // 4, 3 * width // 4, 3 * height // 4)
+                middle = Image.fromarray(reduced(other)) if change != "blurred" else None
+                middle = middle or picture.filter(ImageFilter.GaussianBlur(2)).crop(box)
+                picture.paste(middle.resize((box[2] - box[0], box[3] - box[1])), box)
+                pixels = np.asarray(picture)
+                pixels = decoded(jpeg(pixels, last)) if last else pixels
+                spoke += bool(missing_regions(pixels, grids_of(pixels)))
+            found_at.append(f"{100 * spoke / len(paths):.0f} %")
+        print(f"| {change} | {' | '.join(found_at)} |")
+    print()
+
+
 def pairs(paths: list[Path]) -> None:
     """Print how often the first save is found, and its quality right, by the qualities of both saves."""
     print(f"| first save (of {len(paths)}) | {' | '.join(f'then {q}' for q in QUALITIES)} | then PNG |")
@@ -106,6 +150,8 @@ def main() -> None:
         rows = [row for row in csv.DictReader(stream) if arguments.split in (None, row["split"])]
     paths = [arguments.manifest.parent / row["path"] for row in rows if row["label"] == "real"]
     false_alarms(paths)
+    other_formats(paths[::EVERY])
+    holes(paths[::EVERY])
     pairs(paths[::EVERY])
 
 
