@@ -45,6 +45,7 @@ LARGEST_COLOUR = 3.0
 SMALLEST_ROUNDNESS = 0.04
 """Of the structure of a part: stripes and a straight edge agree with themselves wherever they are moved."""
 MOST_FINDINGS = 3
+"""Stated of one picture."""
 MOST_LINES = 40
 """Pairs of places in a finding's detail, for drawing."""
 FALSE_ALARMS = 0.0016
@@ -195,8 +196,9 @@ def _finding(copy: Copy) -> Finding:
     (across_x, down_x, _), (across_y, down_y, _) = copy.matrix
     turn = math.degrees(math.atan2(across_y, across_x))
     scales = (math.hypot(across_x, across_y), math.hypot(down_x, down_y))
-    middles = [((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in copy.boxes]
-    shift = [round(after - before) for before, after in zip(*middles, strict=True)]
+    x0, y0, x1, y1 = copy.boxes[0]
+    middle = np.array([[(x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2]])
+    shift = [round(float(value)) for value in (transformed(copy.matrix, middle) - middle)[0]]
     how = f"moved by ({shift[0]}, {shift[1]}) pixels"
     if abs(turn) >= 1:
         how += f", turned by {abs(turn):.0f} degrees"

@@ -26,7 +26,9 @@ SMALLEST_DISTANCE = 0.1
 LEAST_DISTANCE = 16.0
 """Pixels between the two patches of a pair, and twice those between two copies."""
 MOST_PAIRS = 500
+"""The most alike are kept: time grows with their square."""
 LEAST_PAIRS = 3
+"""That agree on a transform before its parts are compared, and lie in them afterwards."""
 TOLERANCE = 2.5
 """Pixels between the place where a transform puts a keypoint and the place of its pair."""
 TURN = 0.35
@@ -38,6 +40,7 @@ SLACK = 0.12
 FAR = 150.0
 """Pixels from a pair up to which the transform that it gives is trusted."""
 MOST_TRANSFORMS = 4
+"""Whose parts are compared, those with the most pairs: bounds the time."""
 
 
 @dataclass(frozen=True)

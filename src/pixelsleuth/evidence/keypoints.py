@@ -22,11 +22,13 @@ sigma grows by the square root of 2. Every second pixel of the third level begin
 INNER = ((1, 2.0), (2, 8**0.5))
 """Levels of an octave whose extrema are taken, with their sigma in pixels of the octave."""
 OCTAVES = 4
+"""Halvings of the picture that are searched, with the picture itself."""
 SMALLEST_OCTAVE = 24
 """Pixels of the shorter side below which no octave is searched."""
 CELL = 16
 """Side of the squares that yield keypoints in turn, the strongest of each first: weak texture has some, too."""
 MOST_KEYPOINTS = 2_500
+"""Places that are described: time grows with their square."""
 MOST_DIRECTIONS = 3_200
 """A keypoint with two directions counts twice: so many at most."""
 SMALLEST_CONTRAST = 0.6

@@ -30,11 +30,13 @@ MARGIN = 24
 REFINED_ON = 8_000
 """Pixels on which a transform is refined, at most."""
 ROUNDS = 6
+"""In which a transform is refined."""
 LARGEST_STEP = 6.0
 """Pixels by which one round may move a part; more means that it does not converge."""
 LARGEST_DEPARTURE = 3.0
 """Pixels between the pairs and a refined transform, in the mean."""
 SCALES = (0.5, 2.0)
+"""Sizes of a copy as shares of its source, along either axis."""
 LARGEST_SKEW = 0.06
 """Cosine of the angle between the axes after the transform, at most: editors turn and scale, they seldom shear."""
 MOST_CELLS = 4_096
@@ -95,7 +97,7 @@ def same_parts(planes: Floats, agreement: Agreement) -> SameParts | None:
     rows, columns = np.nonzero(part)
     first = (columns.min() + x0, rows.min() + y0, columns.max() + x0 + 1, rows.max() + y0 + 1)
     to = np.stack([u[part], v[part]], axis=1)
-    second = (*np.maximum(to.min(axis=0), 0), *np.minimum(to.max(axis=0) + 1, size))
+    second = (*np.maximum(np.rint(to.min(axis=0)), 0), *np.minimum(np.rint(to.max(axis=0)) + 1, size))
     chroma = [_mean(plane[y0:y1, x0:x1]) - _mean(sampled(plane, u, v)) for plane in planes[1:]]
     return SameParts(
         matrix,
