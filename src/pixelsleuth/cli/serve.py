@@ -126,6 +126,27 @@ from pixelsleuth.cli.options import FiniteFloat, device_option, needs, precision
 )
 @click.option("--log-names", is_flag=True, help="Let the log name the pictures.")
 @click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes; each loads the models and keeps its own queue and verdicts.",
+)
+@click.option(
+    "--decoders",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    help="Processes that decode pictures; 0: one a core, at most 4.",
+)
+@click.option(
+    "--decode-seconds",
+    type=FiniteFloat(min=0.1),
+    default=20.0,
+    show_default=True,
+    help="Time for decoding one picture; what takes longer is refused with 422.",
+)
+@click.option(
     "--root-path", default="", metavar="PREFIX", help="Path under which a proxy serves this, such as /sleuth."
 )
 @click.pass_context
@@ -137,8 +158,10 @@ def serve(ctx: click.Context, /, no_jobs: bool, **options: Any) -> None:
     """
     with needs("serve"):
         from pixelsleuth.serving.running import run_serve
+        from pixelsleuth.serving.workers import run_workers
     from pixelsleuth.models.store import home
     from pixelsleuth.serving.settings import ServeOptions
 
     options["jobs"] = None if no_jobs else options["jobs"] or str(home() / "jobs")
-    ctx.exit(run_serve(ServeOptions(**options)))
+    settings = ServeOptions(**options)
+    ctx.exit(run_serve(settings) if settings.workers == 1 else run_workers(settings))

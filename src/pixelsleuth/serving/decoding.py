@@ -153,6 +153,8 @@ class DecoderPool:
         if not opened.set_running_or_notify_cancel():
             return
         decoder = self._idle.get()
+        if decoder.process.poll() is not None:  # it died while it had nothing to do: no fault of this picture
+            decoder = self._replace(decoder)
         whole = False
         try:
             if time.monotonic() > until:

@@ -34,6 +34,7 @@ class FormReader:
         self.open_sink, self.most, self.limit = open_sink, most, limit
         self.files = self._fields = self._size = 0
         self._sink: Sink | None = None
+        self._whole = False
         self._field = self._value = b""
         self._disposition: bytes = b""
         boundary = parse_options_header(content_type)[1].get(b"boundary")
@@ -52,6 +53,7 @@ class FormReader:
                     "on_headers_finished": self._headers,
                     "on_part_data": self._data,
                     "on_part_end": self._end,
+                    "on_end": self._complete,
                 },
             )
         except FormParserError as error:
@@ -66,10 +68,8 @@ class FormReader:
 
     def finish(self) -> None:
         """The form is at its end. Raises BadRequest where it is cut off, or holds no file."""
-        try:
-            self._parser.finalize()
-        except FormParserError:
-            raise BadRequest("The form is cut off; send it again.") from None
+        if not self._whole:
+            raise BadRequest("The form is cut off; send it again.")
         if not self.files:
             raise BadRequest(
                 "The form has no file; send the picture as a file, such as curl -F file=@photo.jpg."
@@ -117,6 +117,9 @@ class FormReader:
 
     def _end(self) -> None:
         self.close()
+
+    def _complete(self) -> None:
+        self._whole = True
 
 
 NAME_LETTERS = 1024

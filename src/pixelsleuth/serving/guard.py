@@ -19,6 +19,9 @@ PROTECTED = ("/v1/", "/metrics")
 """Beginnings of the paths that need a key, where keys are set: the page, its files and the health checks do not."""
 SHORTEST_KEY = 16
 """Letters of a key, at least: a shorter one can be guessed."""
+LARGEST_HEAD = 32 << 10
+"""Bytes of the headers of a request."""
+HEAD_TOO_LARGE = 431
 READS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -37,13 +40,16 @@ class Guard:
             refused = self._refused(request)
             if refused is not None:
                 status, sentence = refused
-                await problem(status, "not_allowed", sentence, request)(scope, receive, send)
+                code = "bad_request" if status == HEAD_TOO_LARGE else "not_allowed"
+                await problem(status, code, sentence, request)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
     def _refused(self, request: Request) -> tuple[int, str] | None:
         """The status and the sentence for a request that may not pass, else None."""
         headers = request.headers
+        if sum(len(name) + len(value) for name, value in headers.raw) > LARGEST_HEAD:
+            return HEAD_TOO_LARGE, "The headers of the request are too large."
         if self.hosts and host_in(headers.get("host", "")) not in self.hosts:
             # A web page elsewhere can make its own name resolve to this machine (DNS rebinding).
             return 403, "This host name is not served; start the service with --allow-host NAME."

@@ -9,6 +9,8 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
+LEVELS = {"": logging.WARNING, "pixelsleuth": logging.INFO, "python_multipart": logging.ERROR}
+"""From which level on packages are heard. python-multipart warns of every broken form, with bytes of it."""
 log = logging.getLogger("pixelsleuth.serve")
 
 
@@ -43,10 +45,9 @@ def set_up(*, names: bool = False) -> None:
     """Send the logs of this process to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(names=names))
-    for name, level in (("pixelsleuth", logging.INFO), ("uvicorn", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(level)
+    logging.getLogger().handlers = [handler]
+    for name, level in LEVELS.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def event(text: str, **facts: Any) -> None:

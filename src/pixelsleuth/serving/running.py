@@ -7,21 +7,23 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
 
+from pixelsleuth.errors import UsageError
 from pixelsleuth.serving import logs
 from pixelsleuth.serving.app import make_app
+from pixelsleuth.serving.guard import LARGEST_HEAD
 from pixelsleuth.serving.service import Service
 from pixelsleuth.serving.settings import ServeOptions
 
-LARGEST_HEAD = 32 << 10
-"""Bytes of a request line with its headers."""
 TICKS_OF_SWEEP = 300
 """Ticks of the server, ten a second, between two looks for verdicts that are no longer kept."""
+BACKLOG = 2048
+"""Connections that wait to be taken."""
 IDLE_SECONDS = 75
 """Seconds for which a connection without a request stays open."""
 
@@ -29,9 +31,9 @@ IDLE_SECONDS = 75
 class Server(uvicorn.Server):
     """A server that drains: at a signal it refuses new work with 503, answers what it has accepted, then ends."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, parent: int | None) -> None:
         super().__init__(config)
-        self.service = service
+        self.service, self.parent = service, parent
         self._drained_by = 0.0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -42,14 +44,9 @@ class Server(uvicorn.Server):
         logs.event("draining", accepted=self.service.gate.inside)
         self._drained_by = time.monotonic() + self.service.options.grace
 
-    def _log_started_message(self, listeners: Sequence[socket.SocketType]) -> None:
-        for listener in listeners:
-            host, port = listener.getsockname()[:2]
-            logs.event(
-                "listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}", pid=os.getpid()
-            )
-
     async def on_tick(self, counter: int) -> bool:
+        if self.parent is not None and os.getppid() != self.parent and not self.service.draining:
+            self.handle_exit(signal.SIGTERM, None)  # nobody would end this process any more
         if self.service.draining and (not self.service.gate.inside or time.monotonic() > self._drained_by):
             self.should_exit = True
         if counter % TICKS_OF_SWEEP == 0:
@@ -69,14 +66,34 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def run_serve(options: ServeOptions) -> int:
-    """Serve until a signal; returns the exit status. Raises the error that keeps a model from being loaded."""
+def listening(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises UsageError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"The service cannot listen on {host}, port {port} ({reason}).") from None
+    name, number = listener.getsockname()[:2]
+    logs.event("listening", url=f"http://{f'[{name}]' if ':' in name else name}:{number}")
+    return listener
+
+
+def run_serve(
+    options: ServeOptions, listener: socket.socket | None = None, *, parent: int | None = None
+) -> int:
+    """Serve until a signal; returns the exit status. `parent`: the process with whose end this one ends.
+
+    Raises UsageError where it cannot listen, and the error that keeps a model from being loaded.
+    """
     logs.set_up(names=options.log_names)
+    listener = listener or listening(options.host, options.port)
     service = Service(options)
     config = uvicorn.Config(
         make_app(service),
-        host=options.host,
-        port=options.port,
         loop="asyncio",
         http="h11",
         ws="none",
@@ -87,14 +104,14 @@ def run_serve(options: ServeOptions) -> int:
         access_log=False,
         log_config=None,
     )
-    server = Server(config, service)
+    server = Server(config, service, parent)
 
     def stop() -> None:
         server.should_exit = True
 
     service.start(failed=stop)
     try:
-        asyncio.run(server.serve())
+        asyncio.run(server.serve(sockets=[listener]))
     finally:
         service.close()
     if service.failure is not None:

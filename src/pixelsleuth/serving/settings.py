@@ -34,6 +34,7 @@ class ServeOptions:
     decoders: int = 0
     trust_list: str | None = None
     decode_seconds: float = 20.0
+    workers: int = 1
     root_path: str = ""
     keep: float = 15.0
     api_key_file: str | None = None

@@ -42,6 +42,8 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 REJECTED = {413: "body_too_large", 429: "busy", 503: "unavailable"}
 """Statuses of what is refused for its size or for lack of room, and their names in `/metrics`."""
+PROBES = ("/healthz", "/readyz", "/metrics")
+"""Routes that machines ask every few seconds; the log leaves them out."""
 LINGER_SECONDS, LINGER_BYTES = 1.0, 4 << 20
 """How long, and for how many bytes, the rest of a refused body is read: a client that is cut off while it sends may
 never see the answer."""
@@ -74,12 +76,14 @@ class Shell:
 
     def _count(self, exchange: Exchange) -> None:
         route, method = exchange.route, exchange.scope["method"]
-        seconds = time.monotonic() - exchange.started
+        seconds = (exchange.ended or time.monotonic()) - exchange.started
         status = 499 if exchange.gone and exchange.status < 500 else exchange.status
         self.metrics.requests.labels(route, method if method in METHODS else "other", status).inc()
         self.metrics.latency.labels(route).observe(seconds)
         if status in REJECTED:
             self.metrics.rejected.labels(REJECTED[status]).inc()
+        if route in PROBES:
+            return
         logs.event(
             "request",
             id=exchange.id,
@@ -97,7 +101,7 @@ class Exchange:
     def __init__(self, scope: Any, receive: Receive, send: Send) -> None:
         self.scope, self._receive, self._send = scope, receive, send
         self.started = time.monotonic()
-        self.status = 0
+        self.status, self.ended = 0, 0.0
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
         self.id = given.decode() if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
@@ -114,7 +118,7 @@ class Exchange:
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            self.gone, self._unread = True, False
+            self.gone, self._unread = not self.status, False
         elif not message.get("more_body", False):
             self._unread = False
         return message
@@ -127,6 +131,7 @@ class Exchange:
             message["headers"] = [*message["headers"], *more, (b"x-request-id", self.id.encode())]
         elif self._unread and not message.get("more_body", False):
             await self._send({**message, "more_body": True})
+            self.ended = time.monotonic()
             await self._linger()
             message = {"type": "http.response.body", "body": b""}
         await self._send(message)
