@@ -37,6 +37,9 @@ LARGEST_ERROR = 1e-3
 """Largest difference of a logit between torch and ONNX Runtime on the trial pictures."""
 LARGEST_GRAPH = 1_900_000_000
 """Bytes; ONNX files end at 2 GB."""
+TRACED = (320, 384)
+"""Heights of the two pictures (32 wider) whose prepared sizes say whether a network sees every picture at one size; the
+first one is traced."""
 TRIED = ((300, 420), (509, 377))
 """Height and width of the trial pictures: not the traced sizes, so that a size frozen into the graph is noticed."""
 
@@ -162,7 +165,7 @@ def _export(network: Baseline, path: Path, *, fold: bool = True) -> None:
         config = getattr(module, "config", None)
         if config is not None and hasattr(config, "_attn_implementation"):
             config._attn_implementation = "eager"
-    sizes = [prepared(np.zeros((side, side + 32, 3), np.uint8), network.steps()) for side in (320, 384)]
+    sizes = [prepared(np.zeros((side, side + 32, 3), np.uint8), network.steps()) for side in TRACED]
     free = sizes[0].shape != sizes[1].shape
     example = torch.from_numpy(sizes[0])[None]
     with torch.inference_mode():

@@ -85,12 +85,13 @@ def picture(height: int = 233, width: int = 301) -> np.ndarray:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frames of 64 pixels where the published ones have 256 or 512, and small trial pictures for the others."""
+    """Frames of 64 pixels where the published ones have 256 or 512; for the others small pictures to trace and try."""
     from pixelsleuth.models import convert as conversion
     from pixelsleuth.models.baselines import hifi_net, mvss_net, pscc_net
 
     for module in (hifi_net, mvss_net, pscc_net):
         monkeypatch.setattr(module, "SIDE", 64)
+    monkeypatch.setattr(conversion, "TRACED", (96, 128))
     monkeypatch.setattr(conversion, "TRIED", ((150, 210), (141, 117)))
 
 
