@@ -91,7 +91,7 @@ def test_a_damaged_decision_file_is_one_sentence(cli, measured, photograph):
     assert "decision.json is damaged" in result.stderr
 
 
-def test_pixel_figures_do_not_depend_on_the_decision(cli, measured, tmp_path):
+def test_pixel_figures_do_not_depend_on_the_decision(cli, measured, tmp_path, monkeypatch):
     data = pytest.importorskip("skimage.data", reason="scikit-image (extra 'demo') is not installed")
     pytest.importorskip("sklearn", reason="the extra 'eval' is not installed")
     rows = ["path,label,mask,source"]
@@ -103,6 +103,8 @@ def test_pixel_figures_do_not_depend_on_the_decision(cli, measured, tmp_path):
             Image.fromarray(picture).save(tmp_path / f"{name}.png")
         rows += [f"r{number}.png,real,,s{number}", f"t{number}.png,tampered,m{number}.png,s{number}"]
     (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    # Plots take seconds a report; the tests of evaluation draw them.
+    monkeypatch.setattr("pixelsleuth.evaluation.report.metrics_page.plots_of", lambda result: [])
     figures = []
     for name, bound in (("loose", "0.5"), ("strict", "0.0001")):
         out = tmp_path / name

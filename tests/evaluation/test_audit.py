@@ -90,6 +90,7 @@ def test_jpeg_reals_and_png_fakes_are_found_and_equalising_takes_it_away(tmp_pat
     assert "http" not in page.replace("http-equiv", "")
 
 
+@pytest.mark.usefixtures("no_audit_plots")
 def test_a_clean_set_is_called_clean(tmp_path: Path) -> None:
     result = audited(
         data_set(tmp_path / "set", jpeg_whatever_the_label, 240), tmp_path / "out", equalise=False
@@ -118,6 +119,7 @@ def test_descriptions_that_name_the_label_are_found_and_neutral_ones_are_not(tmp
     assert text_figures(lambda *_: "")["auroc"] is None
 
 
+@pytest.mark.usefixtures("no_audit_plots")
 def test_a_damaged_file_is_named_and_the_rest_is_audited(tmp_path: Path) -> None:
     manifest = data_set(tmp_path / "set", png_when_fake, 40)
     (tmp_path / "set" / "0000.jpg").write_bytes(b"no picture")
@@ -233,6 +235,13 @@ def test_wrong_policies_and_sets_are_refused(tmp_path: Path) -> None:
         parts_of(tmp_path)
 
 
+@pytest.fixture
+def no_audit_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take a second a page; the first test of this file has them drawn."""
+    monkeypatch.setattr("pixelsleuth.evaluation.audit.report._plots", lambda result: [])
+
+
+@pytest.mark.usefixtures("no_audit_plots")
 def test_splits_are_audited_together_and_each(tmp_path: Path) -> None:
     manifest = data_set(tmp_path / "set", png_when_fake, 40)
     rows = list(csv.DictReader(manifest.open()))
@@ -255,6 +264,7 @@ def test_a_folder_with_a_folder_a_class_is_read(tmp_path: Path) -> None:
     assert [str(sample.label) for _, sample in parts_of(tmp_path)[None]] == ["real", "full_synthetic"]
 
 
+@pytest.mark.usefixtures("no_audit_plots")
 def test_the_command_says_what_it_found(tmp_path: Path, shared: Path) -> None:
     from click.testing import CliRunner
 

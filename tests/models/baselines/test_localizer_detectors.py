@@ -31,7 +31,7 @@ NAMES = ("pscc_net", "mvss_net", "hifi_net", "trufor", "dinov2")
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: pytest.MonkeyPatch, no_plots: None) -> None:
     for module in (pscc_net, mvss_net, hifi_net):
         monkeypatch.setattr(module, "SIDE", SMALL)
 

@@ -103,6 +103,16 @@ def test_the_page_trains_checks_and_evaluates(
     assert model["conditions"]["clean"]["figures"]["auroc"]["value"] == 1.0
 
 
+IN_ONE_PROCESS = """
+import json, sys
+from click.testing import CliRunner
+from pixelsleuth.cli.main import main
+results = [CliRunner().invoke(main, words) for words in json.loads(sys.argv[1])]
+print(json.dumps([[result.exit_code, result.stdout, result.output] for result in results]))
+"""
+"""Runs commands one after the other, so that torch is imported once."""
+
+
 def test_one_file_in_the_package_is_all_that_a_new_baseline_needs(data: Path, tmp_path: Path) -> None:
     """In a copy of the package: listed without torch, trained, and loaded with its weights."""
     package = tmp_path / "copy" / "pixelsleuth"
@@ -111,26 +121,32 @@ def test_one_file_in_the_package_is_all_that_a_new_baseline_needs(data: Path, tm
     (package / "models" / "baselines" / "residue.py").write_text(page_code(), encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(package.parent), "PIXELSLEUTH_HOME": str(tmp_path / "home")}
 
-    def run(*arguments: object) -> str:
-        command = [sys.executable, "-m", "pixelsleuth", *map(str, arguments)]
+    def run(*words: str) -> str:
         done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=600
+            [sys.executable, *words],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
+            timeout=600,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    (listed,) = (
-        model for model in json.loads(run("models", "--format", "json")) if model["name"] == "residue"
-    )
+    models = json.loads(run("-m", "pixelsleuth", "models", "--format", "json"))
+    (listed,) = (model for model in models if model["name"] == "residue")
     assert listed["parameters"] == 2_493
     recipe = ROOT / "recipes" / "baselines" / "common.yaml"
-    run("train", recipe, "baseline=residue", f"data={data}", "out=run", *SETTINGS)
     weights = tmp_path / "run" / "model" / "weights.safetensors"
-    records = run("check", "12.png", "13.png", "--model", "residue", "--weights", weights, "--format", "json")
-    assert [record["label"] for record in json.loads(records)] == ["real", "full_synthetic"]
-    assert (
-        json.loads(run("check", "13.png", "--model", "run/model", "--format", "json"))[0]["label"] != "real"
-    )
+    commands = [
+        ["train", str(recipe), "baseline=residue", f"data={data}", "out=run", *SETTINGS],
+        ["check", "12.png", "13.png", "--model", "residue", "--weights", str(weights), "--format", "json"],
+        ["check", "13.png", "--model", "run/model", "--format", "json"],
+    ]
+    results = json.loads(run("-c", IN_ONE_PROCESS, json.dumps(commands)))
+    assert [code for code, _, _ in results] == [0, 0, 0], results
+    assert [record["label"] for record in json.loads(results[1][1])] == ["real", "full_synthetic"]
+    assert json.loads(results[2][1])[0]["label"] != "real"
 
 
 def test_its_size_is_what_its_facts_say(module: Path) -> None:

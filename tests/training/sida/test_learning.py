@@ -52,7 +52,7 @@ def test_the_first_step_sees_the_golden_losses_and_the_loss_falls(shared: Path, 
         f"start={folder}", "clip=null", f"data=[{{path: {manifest}, settings: {{root: {folder}}}}}]",
         f"out={tmp_path / 'out'}", f"global_batch={count}", f"per_device={count}", "batches=natural", "equalise=off",
         "precision=fp32", "frozen=fp32", "gradient_checkpointing=false", "lora.dropout=0", "validation.every=0",
-        "steps=50", "checkpoints.every=50", "workers=0", "optimiser.warmup=5",
+        "steps=24", "checkpoints.every=24", "workers=0", "optimiser.warmup=3",
         f"sam_cache={tmp_path / 'cache'}", "optimiser.learning_rate=1e-3",
     ])  # fmt: skip
     loop, step = begin(config)
