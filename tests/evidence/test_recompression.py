@@ -96,6 +96,15 @@ def test_small_flat_and_clipped_pictures_are_left_alone(size: tuple[int, int]) -
         assert recompression.earlier_save(compressed(pixels, 60), (1,) * 64) is None
 
 
+@pytest.mark.parametrize("size", [(8, 200_000), (200_000, 8), (1600, 1200)])
+def test_large_pictures_are_examined_in_part(size: tuple[int, int]) -> None:
+    pixels = np.tile(compressed(texture(64, 8), 60), (size[0] // 64 + 1, size[1] // 8 + 1, 1))[
+        : size[0], : size[1]
+    ]
+    coefficients = recompression._coefficients(pixels)
+    assert 1_000 <= len(coefficients) <= 2 * recompression.MOST_BLOCKS
+
+
 def test_the_predicted_histograms_are_those_of_simulated_saves() -> None:
     rng = np.random.default_rng(0)
     values = rng.laplace(0, 12, 400_000)

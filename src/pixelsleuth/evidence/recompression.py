@@ -128,10 +128,12 @@ def earlier_save(pixels: Pixels, steps: tuple[int, ...]) -> EarlierSave | None:
 
 def _coefficients(pixels: Pixels) -> NDArray[np.float32]:
     """(blocks, FREQUENCIES) of the luminance; without the blocks that were clipped to black or white."""
-    rows, columns = pixels.shape[0] // 8, pixels.shape[1] // 8
+    rows, columns = pixels.shape[0] // 8, min(pixels.shape[1] // 8, MOST_BLOCKS)
     every = max(1, -(-rows * columns // MOST_BLOCKS))
-    chosen = pixels[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8, 3)[::every]
-    grey = luminance(chosen).transpose(0, 2, 1, 3).reshape(-1, 64)
+    # Chosen before anything is copied: a turned picture is a view.
+    chosen = (8 * np.arange(0, rows, every)[:, None] + np.arange(8)).ravel()
+    blocks = luminance(pixels[chosen, : 8 * columns]).reshape(len(chosen) // 8, 8, columns, 8)
+    grey = blocks.transpose(0, 2, 1, 3).reshape(-1, 64)
     inside = (grey.min(axis=1, initial=255) > 0) & (grey.max(axis=1, initial=0) < 255)
     return grey[inside] @ _basis()
 
