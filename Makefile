@@ -39,12 +39,15 @@ $(STAMP): pyproject.toml constraints.txt
 # Every check runs even when an earlier one failed, so that one call shows all there is to mend; pytest's summary is last.
 # Two processes, a test file in one of them: what tests compute does not use two cores, and files share what they load.
 # Files in the order of tests/conftest.py, not by their number of tests: those with slow tests begin.
+# mypy runs beside them and is heard only where it found something, then behind pytest's summary.
 test: $(STAMP)
-	@status=0; \
+	@status=0; types=$$(mktemp); \
+	$(BIN)/mypy >"$$types" 2>&1 & checker=$$!; \
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
-	$(BIN)/mypy || status=1; \
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not thorough' || status=1; \
+	wait "$$checker" || { status=1; cat "$$types"; }; \
+	rm -f "$$types"; \
 	exit $$status
 
 parity: $(STAMP)
