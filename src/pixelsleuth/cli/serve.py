@@ -124,6 +124,11 @@ from pixelsleuth.cli.options import FiniteFloat, device_option, needs, precision
     is_flag=True,
     help="Let requests name a picture by its address on the public web; see docs/serve.md.",
 )
+@click.option(
+    "--feedback",
+    metavar="FILE",
+    help="Take notes on wrong verdicts and append them to FILE, one JSON line each: hash, verdict, note.",
+)
 @click.option("--log-names", is_flag=True, help="Let the log name the pictures.")
 @click.option(
     "--workers",

@@ -184,6 +184,17 @@ class HtmlReport:
                 spool.close()
 
 
+def card_html(verdict: Verdict, *, number: int = 1, looks: Sequence[Look] = ()) -> str:
+    """One card of the report as a piece of a page, with the ids of picture `number`; also of a verdict with `error`.
+
+    It needs the style sheet of `page.style`, and no script.
+    """
+    macros: Any = environment().get_template("report.html.j2").module
+    values = cards.card(verdict, number=number, thumb=thumbnail_side(1), looks=looks)
+    failed = words.state_of(verdict) == "failed"
+    return str(macros.failed_card(values) if failed else macros.card(values))
+
+
 def thumbnail_side(total: int | None) -> int:
     """The longer side of the pictures in a report of `total` pictures, in pixels.
 

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+REPORTING = "pixelsleuth.reporting"
+"""The package whose templates and style sheet every page can use."""
 OUR_PAGE = re.compile(rb'\s*<!doctype html.*<meta name="generator" content="PixelSleuth', re.I | re.S)
 """How every HTML page of this project begins."""
 
 
 @functools.cache
-def environment(package: str = "pixelsleuth.reporting") -> Environment:
-    """Jinja templates of `package`/templates; everything is escaped, an unknown name is an error."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def environment(package: str = REPORTING) -> Environment:
+    """Jinja templates of `package`/templates, then those of the report; all is escaped, an unknown name is an error."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     return Environment(
-        loader=PackageLoader(package),
+        loader=ChoiceLoader([PackageLoader(name) for name in dict.fromkeys((package, REPORTING))]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -38,7 +40,7 @@ def style(*more: tuple[str, str]) -> dict[str, str]:
     """
     from markupsafe import Markup
 
-    sheets = (("pixelsleuth.reporting", "report.css"), *more)
+    sheets = ((REPORTING, "report.css"), *more)
     text = "".join(files(package).joinpath("templates", name).read_text("utf-8") for package, name in sheets)
     without_comments = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     sheet = re.sub(r"\s*\n\s*", "\n", without_comments).strip()

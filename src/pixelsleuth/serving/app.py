@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.resources import files
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.middleware.cors import CORSMiddleware
-from starlette.staticfiles import StaticFiles
 
 from pixelsleuth._version import __version__
-from pixelsleuth.serving import checks, described, job_routes, keeping, manual, problems
+from pixelsleuth.serving import checks, described, feedback, job_routes, keeping, manual, problems, webpage
 from pixelsleuth.serving.guard import Guard
 from pixelsleuth.serving.service import Service
 from pixelsleuth.serving.shell import Shell
@@ -59,10 +57,10 @@ def make_app(service: Service) -> FastAPI:
     async def metrics() -> Response:
         return Response(service.metrics.text(service), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    for part in (checks, keeping, job_routes):
+    for part in (checks, keeping, feedback, job_routes):
         app.include_router(part.routes(service))
     manual.install(app)
-    app.mount("/", StaticFiles(directory=str(files("pixelsleuth.serving") / "page"), html=True), name="page")
+    webpage.install(app, service)
     app.add_middleware(Guard, options=service.options)
     if service.options.cors_origins:
         app.add_middleware(

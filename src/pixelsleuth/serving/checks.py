@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -61,7 +62,11 @@ def _add_check(router: APIRouter, service: Service) -> None:
                 verdict = await while_connected(request, service.check(upload, lane, explain=explain))
         request.scope["facts"] = facts_of(service, verdict)
         if verdict.error is not None:
-            return refusal(error_of(verdict.error), request, verdict=verdict.to_dict())
+            answer = refusal(error_of(verdict.error), request, verdict=verdict.to_dict())
+            kept = service.shelf.put(verdict, replace(upload, data=b""), None)
+            if kept is not None:
+                answer.headers[VERDICT_HEADER] = kept
+            return answer
         kept, text = await asyncio.to_thread(answered, service, verdict, upload, mask)
         headers = {VERDICT_HEADER: kept} if kept is not None else {}
         return Response(text + "\n", media_type="application/json", headers=headers)
@@ -115,7 +120,7 @@ def answered(service: Service, verdict: Verdict, upload: Upload, mask: Mask) -> 
     """The id under which a verdict is kept, and its record as `check --format jsonl` writes it, without a line end."""
     record = verdict.to_dict()
     rle = None if record["mask"] is None else record["mask"]["rle"]
-    name = service.shelf.put(verdict, upload, rle)
+    name = None if verdict.error is not None else service.shelf.put(verdict, upload, rle)
     if record["mask"] is not None and mask == "png" and name is not None:
         place = f"{service.options.root_path}/v1/verdicts/{name}/mask.png"
         record["mask"] = {"file": place, "area": record["mask"]["area"]}

@@ -123,6 +123,28 @@ def kept(media_type: str, description: str) -> dict[str, Any]:
     return {"responses": {200: made, **problems(401, 404, 429, 503)}, "response_class": Response}
 
 
+FEEDBACK: dict[str, Any] = {
+    "summary": "Say that a verdict is wrong",
+    "description": "Its hash, the verdict and the note are saved on the service, where that is turned on.",
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["note"],
+                        "additionalProperties": False,
+                        "properties": {"note": {"type": "string", "maxLength": 2000}},
+                    }
+                }
+            },
+        }
+    },
+    "response_class": Response,
+    "status_code": 204,
+    "responses": {204: {"description": "It is saved."}, **problems(400, 401, 403, 404, 507)},
+}
 READY: dict[str, Any] = {
     "summary": "Whether it takes pictures",
     "responses": {200: {"description": "It does."}, 503: {"description": "It is starting or draining."}},

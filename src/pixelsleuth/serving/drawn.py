@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pixelsleuth.core.verdict import Verdict
+    from pixelsleuth.evidence.enhancers import Enhancer
 
 QUALITY = 88
 """JPEG quality of the upright copy."""
@@ -20,15 +21,21 @@ QUALITY = 88
 
 def report(verdict: Verdict) -> bytes:
     """The self-contained HTML report of one verdict, as `check --report` writes it."""
-    from pixelsleuth.evidence.enhancers import enhanced
     from pixelsleuth.reporting.html import HtmlReport
 
-    looks = enhanced(verdict.picture.pixels) if verdict.examined and verdict.picture is not None else []
+    looks = _looks(verdict)
     with tempfile.TemporaryDirectory(prefix="pixelsleuth-") as folder:
         page = HtmlReport(Path(folder) / "report.html", total=1)
         page.add(verdict, looks=looks)
         page.close()
         return page.path.read_bytes()
+
+
+def card(verdict: Verdict, number: int) -> bytes:
+    """The card of the report alone, as a piece of a page; `number` is in its ids."""
+    from pixelsleuth.reporting.html import card_html
+
+    return card_html(verdict, number=number, looks=_looks(verdict)).encode("utf-8", "replace")
 
 
 def overlay(verdict: Verdict, side: int) -> bytes:
@@ -66,6 +73,13 @@ def upright(verdict: Verdict, side: int) -> bytes:
     encoded = io.BytesIO()
     thumbnail(verdict.picture.pixels, side).save(encoded, "JPEG", quality=QUALITY)
     return encoded.getvalue()
+
+
+def _looks(verdict: Verdict) -> list[Enhancer]:
+    """The pictures to look at beside a verdict, as `check` makes them."""
+    from pixelsleuth.evidence.enhancers import enhanced
+
+    return enhanced(verdict.picture.pixels) if verdict.examined and verdict.picture is not None else []
 
 
 def _png(image: Image.Image) -> bytes:

@@ -17,7 +17,8 @@ class ServeOptions:
     """The options of one run of the service. Times are seconds, `keep` minutes, `keep_jobs` hours.
 
     `models` are loaded at the start, the first is the default. `queue` bounds the requests that are accepted and not
-    answered yet. `jobs` is the folder of background jobs, None to refuse them.
+    answered yet. `jobs` is the folder of background jobs, None to refuse them; `feedback` the file of what people call
+    wrong, None to take nothing.
     """
 
     host: str = "127.0.0.1"
@@ -46,6 +47,7 @@ class ServeOptions:
     keep_jobs: float = 24.0
     max_job_bytes: int = 2000 * MEGABYTE
     webhook_hosts: tuple[str, ...] = ()
+    feedback: str | None = None
 
     @property
     def decoding_processes(self) -> int:
