@@ -82,22 +82,26 @@ def test_every_page_that_the_code_sends_its_reader_to_exists() -> None:
     assert not {(name, where) for name, where in sent if not (ROOT / name).exists()}
 
 
-def test_the_page_of_check_lists_every_option_of_check() -> None:
+@pytest.mark.parametrize("name", ["check", "serve"])
+def test_the_page_of_a_command_lists_every_option(name: str) -> None:
     from pixelsleuth.cli.main import main
 
-    command = main.get_command(click.Context(main), "check")
+    command = main.get_command(click.Context(main), name)
     assert command is not None
     options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
     known = {
-        name for option in options if not option.hidden for name in (*option.opts, *option.secondary_opts)
+        spelling
+        for option in options
+        if not option.hidden
+        for spelling in (*option.opts, *option.secondary_opts)
     }
     rows = [
         line
-        for line in (DOCS / "check.md").read_text(encoding="utf-8").splitlines()
+        for line in (DOCS / f"{name}.md").read_text(encoding="utf-8").splitlines()
         if line.startswith("| `--")
     ]
-    listed = {name for row in rows for name in re.findall(r"--[a-z][a-z0-9-]*", row.split(" | ")[0])}
-    assert listed == {name for name in known if name.startswith("--") and name != "--help"}
+    listed = {found for row in rows for found in re.findall(r"--[a-z][a-z0-9-]*", row.split(" | ")[0])}
+    assert listed == {spelling for spelling in known if spelling.startswith("--") and spelling != "--help"}
 
 
 def test_the_page_of_the_verdict_lists_every_field_of_the_schema() -> None:
