@@ -54,11 +54,11 @@ def _add_check(router: APIRouter, service: Service) -> None:
     ) -> Response:
         lane = service.lane(model)
         ensure_kept(service, mask)
-        service.gate.ensure_room()  # before the body is read
+        service.ensure_room(lane)  # before the body is read
         with service.bodies.holding() as take:
             with service.reading.passing():
                 upload = await upload_of(request, take, service.options, name, evidence=evidence)
-            with service.gate.passing():
+            with service.accepted(lane):
                 verdict = await while_connected(request, service.check(upload, lane, explain=explain))
         request.scope["facts"] = facts_of(service, verdict)
         if verdict.error is not None:
@@ -83,7 +83,7 @@ def _add_batch(router: APIRouter, service: Service) -> None:
     ) -> Response:
         lane = service.lane(model)
         ensure_kept(service, mask)
-        service.gate.ensure_room()
+        service.ensure_room(lane)
         limit, turns = service.options.max_bytes, asyncio.Semaphore(service.turns(lane))
 
         async def one(file: File) -> tuple[str | None, str]:
@@ -96,7 +96,7 @@ def _add_batch(router: APIRouter, service: Service) -> None:
             with service.reading.passing():
                 total = limit * BATCH_BODIES
                 files = await files_of(request, take, most=MOST_FILES, limit=limit, total=total)
-            with service.gate.passing():
+            with service.accepted(lane):
                 answers = await while_connected(request, gathered([one(file) for file in files]))
         names = record_text({"ids": [name for name, _ in answers]})
         text = ", ".join(line for _, line in answers)

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pixelsleuth.errors import ServiceUnavailable
+from pixelsleuth.errors import ServiceBusy, ServiceUnavailable
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Detector
@@ -27,6 +27,10 @@ WINDOW = 0.008
 """Seconds for which an incomplete batch waits for pictures that are being decoded."""
 FOREGROUND_TURNS = 4
 """Of so many batches that both kinds could fill, the last takes pictures of jobs first: jobs never starve."""
+LATEST_SHARE = 0.2
+"""What the latest batch counts in the mean of the seconds that a picture takes."""
+MARGIN = 0.75
+"""Of its deadline, what a picture may be expected to wait: the mean says little of the next pictures' sizes."""
 log = logging.getLogger("pixelsleuth")
 
 
@@ -53,15 +57,39 @@ class Lane:
         batch_size: int,
         watch: Callable[[int, list[float]], None] = lambda batch, waits: None,
     ) -> None:
-        self.detector, self.batch_size, self.watch = detector, batch_size, watch
+        self.detector, self.watch = detector, watch
+        self.batch_size = batch_size if detector.batches else 1
         self._entries: deque[Entry] = deque()
         self._background: deque[Entry] = deque()
         self._coming = 0
         self._turn = 0
         self._closed = False
+        self.ahead = 0
+        self.pace = 0.0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name=f"judge {detector.name}", daemon=True)
         self._thread.start()
+
+    @contextmanager
+    def counting(self, background: bool) -> Iterator[None]:
+        """While the block runs, a picture is ahead of those that come later; one of a job is not. Event loop only."""
+        self.ahead += not background
+        try:
+            yield
+        finally:
+            self.ahead -= not background
+
+    @property
+    def expected_wait(self) -> float:
+        """Seconds that a picture which comes now is likely to wait; 0 where nothing is ahead of it."""
+        return self.ahead * self.pace
+
+    def ensure_time(self, deadline: float) -> None:
+        """Raise ServiceBusy where a picture that comes now would probably miss its `deadline` (seconds)."""
+        if self.expected_wait > MARGIN * deadline:
+            raise ServiceBusy(
+                f"{self.ahead} pictures are ahead, for about {self.expected_wait:.0f} seconds; try again later."
+            )
 
     @contextmanager
     def coming(self) -> Iterator[None]:
@@ -140,11 +168,10 @@ class Lane:
         """Judge entries together, as `check` does: a batch that fails is tried again picture by picture."""
         if not entries:
             return
-        waiting = deque(entries)
+        waiting, started = deque(entries), time.monotonic()
         try:
             pictures = [entry.picture for entry in entries]
-            together = len(entries) if self.detector.batches else 1
-            for verdict in self.detector.check_many(pictures, explain=explain, batch_size=together):
+            for verdict in self.detector.check_many(pictures, explain=explain, batch_size=len(entries)):
                 entry = waiting.popleft()
                 verdict.elapsed_ms += entry.opened_ms
                 with suppress(InvalidStateError):
@@ -154,6 +181,8 @@ class Lane:
             for entry in waiting:
                 with suppress(InvalidStateError):
                     entry.future.set_exception(error)
+        each = (time.monotonic() - started) / len(entries)
+        self.pace = each if not self.pace else self.pace + LATEST_SHARE * (each - self.pace)
 
 
 def _refuse(entry: Entry, sentence: str) -> None:

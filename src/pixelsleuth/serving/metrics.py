@@ -43,8 +43,13 @@ class Metrics:
         self.depth = Gauge(
             "pixelsleuth_queue_depth", "Pictures waiting to be judged.", ["model"], registry=own
         )
+        self.expected = Gauge(
+            "pixelsleuth_expected_wait_seconds", "What a picture that comes now is likely to wait.",
+            ["model"], registry=own,
+        )  # fmt: skip
         self.ready = Gauge("pixelsleuth_ready", "1 where the service is ready, else 0.", registry=own)
         self.replaced = Gauge("pixelsleuth_decoders_replaced", "Decoding processes that ended.", registry=own)
+        self.kept = Gauge("pixelsleuth_kept_bytes", "Memory of the verdicts that are kept.", registry=own)
 
     def watch(self, batch: int, waits: list[float]) -> None:
         """Count one batch and what its pictures waited, in seconds."""
@@ -62,6 +67,8 @@ class Metrics:
         self.accepted.set(service.gate.inside)
         self.ready.set(service.ready and not service.draining)
         self.replaced.set(service.pool.replaced)
+        self.kept.set(service.shelf.held)
         for name, lane in service.lanes.items():
             self.depth.labels(name).set(lane.depth)
+            self.expected.labels(name).set(lane.expected_wait)
         return generate_latest(self.registry)

@@ -146,7 +146,7 @@ class Service:
     def turns(self, lane: Lane) -> int:
         """How many pictures of one batch or job are on their way at a time: those that fill a batch of the model, and
         those that are decoded meanwhile."""
-        return self.options.decoding_processes + (lane.batch_size if lane.detector.batches else 1)
+        return self.options.decoding_processes + lane.batch_size
 
     def lane(self, name: str | None) -> Lane:
         """The queue of a model, of the first one where `name` is None. Raises UnknownModel, ServiceUnavailable."""
@@ -157,6 +157,18 @@ class Service:
         if lane is None:
             raise UnknownModel(f"This service has no model {name!r}; it has {', '.join(self.lanes)}.")
         return lane
+
+    def ensure_room(self, lane: Lane) -> None:
+        """Raise ServiceBusy where no further picture is accepted now, or none would be judged within its deadline."""
+        self.gate.ensure_room()
+        lane.ensure_time(self.options.deadline)
+
+    @contextmanager
+    def accepted(self, lane: Lane) -> Iterator[None]:
+        """Hold a place while a request is answered. Raises ServiceBusy."""
+        self.ensure_room(lane)
+        with self.gate.passing():
+            yield
 
     async def check(
         self,
@@ -173,6 +185,7 @@ class Service:
         """
         until = time.monotonic() + self.options.deadline if until is None else until
         async with AsyncExitStack() as held:
+            held.enter_context(lane.counting(background))
             with lane.coming():
                 opened = await held.enter_async_context(self.opened(upload, until))
                 if opened.picture is None:
