@@ -57,14 +57,15 @@ LEVELS = {
     "data": 2,
     "evidence": 2,
     "reporting": 2,
+    "decoding": 3,
     "forge": 3,
     "models": 3,
     "checking": 4,
     "evaluation": 4,
+    "scale": 5,
     "serving": 5,
     "training": 5,
     "cli": 6,
-    "scale": 6,
 }
 LARGEST_WHEEL = 40 * 1024 * 1024
 

@@ -90,7 +90,7 @@ class FetchTimeout(FetchError):
 
 
 class DecoderFailed(PictureError):
-    """Decoding took more time or memory than the service gives it, or ended the decoding process."""
+    """Decoding took more time or memory than it is given, or ended the decoding process."""
 
     code = "decoder_failed"
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixelsleuth.decoding.pool import Budget, DecoderPool, Opened, Upload
 from pixelsleuth.errors import DecoderFailed, PictureTooLarge, ServiceUnavailable
 from pixelsleuth.evidence.inspection import FileExaminer
 from pixelsleuth.pictures.images import open_picture
-from pixelsleuth.serving.decoding import Budget, DecoderPool, Opened, Upload
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import pytest
 from fastapi import FastAPI
 
 from pixelsleuth.core.verdict import Verdict
+from pixelsleuth.decoding.pool import Upload
 from pixelsleuth.errors import BadRequest, OutputError
 from pixelsleuth.serving import feedback, problems, webpage
-from pixelsleuth.serving.decoding import Upload
 from pixelsleuth.serving.settings import ServeOptions
 from pixelsleuth.serving.shelf import Shelf
 

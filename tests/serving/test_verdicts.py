@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from pixelsleuth.core.verdict import Verdict
+from pixelsleuth.decoding.pool import Upload
 from pixelsleuth.errors import NotKept
 from pixelsleuth.serving import drawn
-from pixelsleuth.serving.decoding import Upload
 from pixelsleuth.serving.shelf import Shelf
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from fastapi.responses import Response
 
 from pixelsleuth.checking.results import record_text
 from pixelsleuth.core.verdict import Verdict
+from pixelsleuth.decoding.pool import Upload
 from pixelsleuth.errors import UsageError, error_of
 from pixelsleuth.serving import described
 from pixelsleuth.serving.connected import while_connected
-from pixelsleuth.serving.decoding import Upload
 from pixelsleuth.serving.intake import BATCH_BODIES, MOST_FILES, File, files_of
 from pixelsleuth.serving.named import upload_of
 from pixelsleuth.serving.problems import refusal

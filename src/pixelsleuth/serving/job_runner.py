@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from pixelsleuth.checking.results import OUR_RECORDS, record_text
 from pixelsleuth.core.outputs import RecordFile
 from pixelsleuth.core.verdict import Verdict
+from pixelsleuth.decoding.pool import Upload
 from pixelsleuth.errors import InternalError, NotKept, OutputError, OutputInUse, PictureNotFound
 from pixelsleuth.serving import logs
-from pixelsleuth.serving.decoding import Upload
 from pixelsleuth.serving.jobs import FILES, RESULTS, TOLD, Job, JobFolder, stuck
 
 if TYPE_CHECKING:

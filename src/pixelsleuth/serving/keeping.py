@@ -12,9 +12,9 @@ from fastapi.responses import Response
 
 from pixelsleuth.checking.results import record_text
 from pixelsleuth.core.verdict import Verdict
+from pixelsleuth.decoding.pool import Upload
 from pixelsleuth.errors import NotKept
 from pixelsleuth.serving import drawn
-from pixelsleuth.serving.decoding import Upload
 from pixelsleuth.serving.described import kept
 from pixelsleuth.serving.service import Service
 

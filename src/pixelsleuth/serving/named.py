@@ -6,10 +6,10 @@ import json
 
 from fastapi import Request
 
+from pixelsleuth.decoding.pool import Upload
 from pixelsleuth.errors import BadRequest, NotAllowed
 from pixelsleuth.serving.addresses import Target
 from pixelsleuth.serving.connected import while_connected
-from pixelsleuth.serving.decoding import Upload
 from pixelsleuth.serving.fetching import fetch
 from pixelsleuth.serving.intake import File, Take, body_of, files_of
 from pixelsleuth.serving.settings import ServeOptions

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelsleuth.core.verdict import Verdict
+from pixelsleuth.decoding.examined import SentExaminer
+from pixelsleuth.decoding.pool import DecoderPool, Opened, Upload
 from pixelsleuth.errors import ServiceBusy, ServiceUnavailable, UnknownModel
 from pixelsleuth.evidence.trust_lists import read_trust_lists
 from pixelsleuth.serving import logs
-from pixelsleuth.serving.decoding import DecoderPool, Opened, Upload
-from pixelsleuth.serving.examined import SentExaminer
 from pixelsleuth.serving.intake import BATCH_BODIES
 from pixelsleuth.serving.job_runner import JobRunner
 from pixelsleuth.serving.jobs import JobFolder

@@ -17,7 +17,7 @@ from pixelsleuth.errors import NotKept
 
 if TYPE_CHECKING:
     from pixelsleuth.core.verdict import Verdict
-    from pixelsleuth.serving.decoding import Upload
+    from pixelsleuth.decoding.pool import Upload
 
 MOST_KEPT = 500
 """Verdicts that are kept at a time."""

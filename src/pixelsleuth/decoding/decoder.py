@@ -1,11 +1,11 @@
-"""A decoding process: reads pictures from untrusted bytes so that a bad file cannot take the service along.
+"""A decoding process: reads pictures from untrusted bytes so that a bad file cannot take the caller along.
 
-    python -m pixelsleuth.serving.decoder DESCRIPTOR MEMORY [TRUST_LISTS]
+    python -m pixelsleuth.decoding.decoder DESCRIPTOR MEMORY [TRUST_LISTS]
 
 It holds no model and no secret. Its memory (MEMORY bytes of address space) and the processor time of one picture are
-bounded by the system; it ends when the service does. TRUST_LISTS is a folder that replaces the shipped trust lists. A
+bounded by the system; it ends when its caller does. TRUST_LISTS is a folder that replaces the shipped trust lists. A
 picture gets one answer, or two where evidence is asked for:
-what its pixels show is examined while the service judges it.
+what its pixels show is examined while the caller judges it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pixelsleuth.decoding import wire
 from pixelsleuth.errors import InternalError, PictureError, PixelSleuthError
 from pixelsleuth.evidence.inspection import FileExaminer
 from pixelsleuth.evidence.trust_lists import read_trust_lists
 from pixelsleuth.pictures.images import Picture, open_picture
-from pixelsleuth.serving import wire
 
 if TYPE_CHECKING:
     from pixelsleuth.core.examining import Evidence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def main(descriptor: int, memory: int, trust_lists: str | None = None) -> None:
     """Answer requests until the other side closes the connection."""
     examiner = FileExaminer(read_trust_lists(trust_lists) if trust_lists is not None else None)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the service drains first and then closes the connection
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the caller drains first and then closes the connection
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     limit_memory(memory)

@@ -1,6 +1,6 @@
-"""Messages between the service and its decoding processes: a length, a JSON head, then bytes.
+"""Messages between a caller and its decoding processes: a length, a JSON head, then bytes.
 
-JSON and not pickle: a decoder that a hostile file has taken over must not run code in the service.
+JSON and not pickle: a decoder that a hostile file has taken over must not run code in its caller.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The decoding processes, seen from the service: bytes go in, a `Picture` or a PictureError comes back.
+"""The decoding processes, seen from their caller: bytes go in, a `Picture` or a PictureError comes back.
 
 A process that dies, or takes longer than its time, is replaced; only the picture that it was decoding fails. Pixels
 come back through a socket: at 1 to 2 GB/s they cost well below a millisecond for a usual upload.
@@ -19,13 +19,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from pixelsleuth.decoding import wire
+from pixelsleuth.decoding.examined import DecodedPicture, findings_in
 from pixelsleuth.errors import DecoderFailed, PictureError, PixelSleuthError, ServiceUnavailable, error_of
-from pixelsleuth.serving import wire
-from pixelsleuth.serving.examined import DecodedPicture, findings_in
 
 MEMORY = 2 << 30
 """Bytes of address space of a decoding process: the 1 GiB that a picture may take, libraries, and room to spare."""
-COMMAND = [sys.executable, "-P", "-m", "pixelsleuth.serving.decoder"]
+COMMAND = [sys.executable, "-P", "-m", "pixelsleuth.decoding.decoder"]
 START_SECONDS = 30.0
 """How long a decoding process may take to start on a busy machine."""
 HELD = 1 << 30
@@ -118,7 +118,7 @@ class Decoder:
 
 
 class DecoderPool:
-    """`size` decoding processes; a thread of the service waits for each."""
+    """`size` decoding processes; a thread waits for each."""
 
     def __init__(
         self,
