@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,5 +91,6 @@ def test_the_page_offers_what_the_service_takes() -> None:
     assert "it holds them for 15 minutes" in bare
     assert "it holds them" not in offers
     assert "A verdict is evidence, not proof" in bare
+    assert not re.search(r'(?:href|src)="/', offers)  # all places are relative: a proxy may add a prefix
     assert " style=" not in offers
     assert "<style" not in offers

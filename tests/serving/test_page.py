@@ -244,6 +244,19 @@ def test_a_picture_can_be_pasted(page: Any) -> None:
     assert page.texts(".open") == ["image.png\n Tampered"]
 
 
+def test_more_pictures_than_the_page_holds_are_refused_in_words(page: Any) -> None:
+    page.run("""(() => {
+        const data = new DataTransfer();
+        for (let at = 0; at < 201; at += 1) data.items.add(new File(["none"], `${at}.png`));
+        document.dispatchEvent(new DragEvent("drop", {dataTransfer: data}));
+    })()""")
+    assert page.run("document.querySelectorAll('.open').length") == 200
+    assert page.texts("#full")[0].startswith("The page holds 200 pictures")
+    page.click("#forget")
+    assert page.run("document.querySelector('#full').hidden")
+    assert page.run("document.querySelectorAll('.open').length") == 0
+
+
 def test_a_phone_shows_all_without_sideways_scrolling(page: Any, folder: Path) -> None:
     page.width(320)
     long = paint(folder / f"{'a_long_name_without_break' * 6}.png")

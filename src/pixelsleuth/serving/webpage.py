@@ -16,6 +16,8 @@ from pixelsleuth.serving.feedback import LONGEST_NOTE
 from pixelsleuth.serving.service import Service
 
 PACKAGE = "pixelsleuth.serving"
+MOST_PICTURES = 200
+"""Pictures that one page holds: the browser has a card of each in memory, about 0.5 MB."""
 READS = ["GET", "HEAD"]
 
 
@@ -49,6 +51,7 @@ def document(service: Service) -> str:
             longest_note=LONGEST_NOTE,
             largest=options.max_bytes,
             keep=options.keep,
+            most=MOST_PICTURES,
             thumb=thumbnail_side(1),
         )
     )

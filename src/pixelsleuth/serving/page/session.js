@@ -6,7 +6,7 @@ import { Problem, ask } from "./api.js";
 import { addViewer } from "./viewer.js";
 
 const AT_ONCE = 3; // pictures on their way to the service
-const MOST_ENTRIES = 200; // each holds its card, about 0.5 MB
+const MOST_ENTRIES = Number(document.body.dataset.most); // each holds its card, about 0.5 MB
 const FILE_TYPE = "application/octet-stream", JSON_TYPE = "application/json";
 
 const byId = (id) => document.getElementById(id);
@@ -24,9 +24,11 @@ export class Session {
 
   /** Add pictures, each {name, file} or {name, url}. */
   add(pictures) {
-    if (!pictures.length) return;
+    const taken = pictures.slice(0, MOST_ENTRIES - this.entries.length);
+    byId("full").hidden = taken.length === pictures.length;
+    if (!taken.length) return;
     this.awaited = true;
-    for (const picture of pictures) {
+    for (const picture of taken) {
       const entry = { ...picture, number: ++this.number, state: "waiting", stop: new AbortController(), urls: [] };
       entry.item = fresh("entry");
       entry.item.querySelector(".name").textContent = picture.name;
@@ -36,8 +38,7 @@ export class Session {
       byId("entries").append(entry.item);
     }
     byId("session").hidden = false;
-    announce(pictures.length === 1 ? `${pictures[0].name} added.` : `${pictures.length} pictures added.`);
-    while (this.entries.length > MOST_ENTRIES && this.entries[0].state === "done") this.drop(this.entries.shift());
+    announce(taken.length === 1 ? `${taken[0].name} added.` : `${taken.length} pictures added.`);
     this.next();
   }
 
@@ -151,6 +152,7 @@ export class Session {
   forget() {
     this.entries.forEach((entry) => this.drop(entry));
     this.entries = [];
+    byId("full").hidden = true;
     byId("session").hidden = true;
     announce("All pictures are forgotten.");
     byId("files").focus();
