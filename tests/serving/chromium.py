@@ -65,7 +65,10 @@ class Browser:
         )
 
     def close(self) -> None:
-        """End the browser and its processes."""
+        """End the browser; its processes are killed where it does not end by itself."""
+        with contextlib.suppress(AssertionError, OSError, subprocess.TimeoutExpired):
+            self.call("Browser.close")
+            self.process.wait(10)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(30)

@@ -55,24 +55,24 @@ def test_the_report_is_that_of_the_command_line(kept: Any, picture: bytes, tmp_p
     assert "style-src 'sha256-" in answer.headers["content-security-policy"]
 
 
-def test_the_card_is_that_of_the_report(kept: Any) -> None:
-    client, place, _ = kept
-    card = client.get(f"{place}/card.html").text.strip()
-    assert card.startswith("<article")
-    assert card in client.get(f"{place}/report.html").text
-    assert 'id="p7"' in client.get(f"{place}/card.html?number=7").text
+def test_the_card_for_a_page_is_that_of_the_report(kept: Any, picture: bytes) -> None:
+    client, _, answer = kept
+    carded = client.post("/v1/check:card?name=a.jpg", content=picture).json()
+    assert json.loads(carded["record"]) | {"elapsed_ms": 0} == answer.json() | {"elapsed_ms": 0}
+    assert carded["card"].startswith("<article")
+    assert carded["card"].strip() in client.get(f"/v1/verdicts/{carded['id']}/report.html").text
+    seventh = client.post("/v1/check:card?number=7", files={"file": ("a.jpg", picture)}).json()
+    assert 'id="p7"' in seventh["card"]
 
 
 def test_a_file_that_cannot_be_judged_has_a_card_too(kept: Any, picture: bytes) -> None:
     client, _, _ = kept
-    answer = client.post("/v1/check?name=<b>cut</b>.jpg", content=picture[: len(picture) // 2])
+    answer = client.post("/v1/check:card?name=<b>cut.jpg", content=picture[: len(picture) // 2])
     assert answer.status_code == 422
-    place = f"/v1/verdicts/{answer.headers['x-verdict-id']}"
-    card = client.get(f"{place}/card.html").text
-    assert "&lt;/b&gt;.jpg" in card
+    card = answer.json()["card"]
+    assert "&lt;b&gt;cut.jpg" in card
     assert "What the file says" in card
-    assert "<b>cut</b>" not in card
-    assert client.get(f"{place}/overlay.png").json()["code"] == "not_kept"
+    assert "<b>cut" not in card
 
 
 def test_the_pictures_have_the_size_of_the_upload_or_the_side_that_is_asked_for(kept: Any) -> None:

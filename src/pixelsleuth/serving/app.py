@@ -11,7 +11,17 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.middleware.cors import CORSMiddleware
 
 from pixelsleuth._version import __version__
-from pixelsleuth.serving import checks, described, feedback, job_routes, keeping, manual, problems, webpage
+from pixelsleuth.serving import (
+    carded,
+    checks,
+    described,
+    feedback,
+    job_routes,
+    keeping,
+    manual,
+    problems,
+    webpage,
+)
 from pixelsleuth.serving.guard import Guard
 from pixelsleuth.serving.service import Service
 from pixelsleuth.serving.shell import Shell
@@ -57,7 +67,7 @@ def make_app(service: Service) -> FastAPI:
     async def metrics() -> Response:
         return Response(service.metrics.text(service), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    for part in (checks, keeping, feedback, job_routes):
+    for part in (checks, carded, keeping, feedback, job_routes):
         app.include_router(part.routes(service))
     manual.install(app)
     webpage.install(app, service)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -16,6 +16,7 @@ from pixelsleuth.errors import UsageError, error_of
 from pixelsleuth.serving import described
 from pixelsleuth.serving.connected import while_connected
 from pixelsleuth.serving.intake import BATCH_BODIES, MOST_FILES, File, files_of
+from pixelsleuth.serving.lanes import Lane
 from pixelsleuth.serving.named import upload_of
 from pixelsleuth.serving.problems import refusal
 from pixelsleuth.serving.service import Service
@@ -26,6 +27,7 @@ Evidence = Annotated[bool, Query(description="Say what the file shows by itself;
 Mask = Literal["rle", "png", "none"]
 MaskForm = Annotated[Mask, Query(description="Run lengths in the record, the place of a PNG, or no mask.")]
 Name = Annotated[str | None, Query(description="Name of a picture that is the body itself, for its record.")]
+Result = TypeVar("Result")
 VERDICT_HEADER = "X-Verdict-Id"
 
 
@@ -52,24 +54,41 @@ def _add_check(router: APIRouter, service: Service) -> None:
         mask: MaskForm = "rle",
         name: Name = None,
     ) -> Response:
-        lane = service.lane(model)
         ensure_kept(service, mask)
-        service.ensure_room(lane)  # before the body is read
-        with service.bodies.holding() as take:
-            with service.reading.passing():
-                upload = await upload_of(request, take, service.options, name, evidence=evidence)
-            with service.accepted(lane):
-                verdict = await while_connected(request, service.check(upload, lane, explain=explain))
+
+        async def judged(upload: Upload, lane: Lane) -> tuple[Upload, Verdict]:
+            return upload, await service.check(upload, lane, explain=explain)
+
+        upload, verdict = await accepted(request, service, model, name, judged, evidence=evidence)
         request.scope["facts"] = facts_of(service, verdict)
         if verdict.error is not None:
-            answer = refusal(error_of(verdict.error), request, verdict=verdict.to_dict())
-            kept = service.shelf.put(verdict, replace(upload, data=b""), None)
-            if kept is not None:
-                answer.headers[VERDICT_HEADER] = kept
-            return answer
+            return refusal(error_of(verdict.error), request, verdict=verdict.to_dict())
         kept, text = await asyncio.to_thread(answered, service, verdict, upload, mask)
         headers = {VERDICT_HEADER: kept} if kept is not None else {}
         return Response(text + "\n", media_type="application/json", headers=headers)
+
+
+async def accepted(
+    request: Request,
+    service: Service,
+    model: str | None,
+    name: str | None,
+    work: Callable[[Upload, Lane], Coroutine[Any, Any, Result]],
+    *,
+    evidence: bool,
+) -> Result:
+    """What `work` makes of the picture of a request, which holds a place of the queue meanwhile.
+
+    Raises ServiceBusy, ServiceUnavailable and UnknownModel, before the body is read where that is possible, and what
+    `upload_of` and `work` do.
+    """
+    lane = service.lane(model)
+    service.ensure_room(lane)  # before the body is read
+    with service.bodies.holding() as take:
+        with service.reading.passing():
+            upload = await upload_of(request, take, service.options, name, evidence=evidence)
+        with service.accepted(lane):
+            return await while_connected(request, work(upload, lane))
 
 
 def _add_batch(router: APIRouter, service: Service) -> None:
@@ -120,7 +139,7 @@ def answered(service: Service, verdict: Verdict, upload: Upload, mask: Mask) -> 
     """The id under which a verdict is kept, and its record as `check --format jsonl` writes it, without a line end."""
     record = verdict.to_dict()
     rle = None if record["mask"] is None else record["mask"]["rle"]
-    name = None if verdict.error is not None else service.shelf.put(verdict, upload, rle)
+    name = service.shelf.put(verdict, upload, rle)
     if record["mask"] is not None and mask == "png" and name is not None:
         place = f"{service.options.root_path}/v1/verdicts/{name}/mask.png"
         record["mask"] = {"file": place, "area": record["mask"]["area"]}

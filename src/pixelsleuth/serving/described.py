@@ -95,6 +95,29 @@ CHECK: dict[str, Any] = {
     "openapi_extra": _body("file", raw=True),
     "responses": {200: _json(RECORD, "The verdict.") | {"headers": _ID}, **problems(*_BUSY)},
 }
+CARD: dict[str, Any] = {
+    "summary": "Judge one picture and draw its card, for a page",
+    "description": "As /v1/check, with the card of the report; a picture that cannot be read has a card too.",
+    "openapi_extra": _body("file", raw=True),
+    "responses": {
+        200: _json(
+            {
+                "type": "object",
+                "required": ["id", "record", "card"],
+                "properties": {
+                    "id": {"type": ["string", "null"], "description": "Under which the verdict is kept."},
+                    "record": {"type": "string", "description": "The record, as /v1/check answers it."},
+                    "card": {
+                        "type": "string",
+                        "description": "HTML, for a page with the report's style sheet.",
+                    },
+                },
+            },
+            "The verdict and its card.",
+        ),
+        **problems(*_BUSY),
+    },
+}
 BATCH: dict[str, Any] = {
     "summary": "Judge up to 50 pictures",
     "description": "Each file of the form gets a record, in their order; one that cannot be read has error set.",

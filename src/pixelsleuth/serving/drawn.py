@@ -31,11 +31,11 @@ def report(verdict: Verdict) -> bytes:
         return page.path.read_bytes()
 
 
-def card(verdict: Verdict, number: int) -> bytes:
+def card(verdict: Verdict, number: int) -> str:
     """The card of the report alone, as a piece of a page; `number` is in its ids."""
     from pixelsleuth.reporting.html import card_html
 
-    return card_html(verdict, number=number, looks=_looks(verdict)).encode("utf-8", "replace")
+    return card_html(verdict, number=number, looks=_looks(verdict))
 
 
 def overlay(verdict: Verdict, side: int) -> bytes:

@@ -20,7 +20,6 @@ from pixelsleuth.serving.service import Service
 
 SIDE = 2048
 """Longer side in pixels of pictures for people, unless another is asked for."""
-Number = Annotated[int, Query(ge=1, le=1_000_000, description="Number of the card in its page, for its ids.")]
 Side = Annotated[int, Query(ge=64, le=20_000, description="Longer side of the picture in pixels, at most.")]
 
 
@@ -48,22 +47,6 @@ def routes(service: Service) -> APIRouter:
         )
         return Response(page, media_type="text/html", headers={"Content-Security-Policy": policy})
 
-    @router.get(
-        "/card.html", summary="The card of the report, a piece of a page", **kept("text/html", "The card.")
-    )
-    async def card(verdict: str, number: Number = 1) -> Response:
-        failed = service.shelf.get(verdict).whole()
-        if failed.error is not None:
-            page = await asyncio.to_thread(drawn.card, failed, number)
-        else:
-            page = await _made(service, verdict, lambda whole: drawn.card(whole, number))
-        return Response(page, media_type="text/html")
-
-    _add_pictures(router, service)
-    return router
-
-
-def _add_pictures(router: APIRouter, service: Service) -> None:
     @router.get(
         "/overlay.png",
         summary="The picture under its heat map and boxes",
@@ -94,6 +77,8 @@ def _add_pictures(router: APIRouter, service: Service) -> None:
         whole = service.shelf.get(verdict).whole()
         return Response(await asyncio.to_thread(drawn.heatmap, whole), media_type="image/png")
 
+    return router
+
 
 async def _made(service: Service, name: str, make: Callable[[Verdict], bytes]) -> bytes:
     """What `make` makes of a kept verdict with its picture, which is decoded again. Raises NotKept, ServiceBusy."""
@@ -103,7 +88,7 @@ async def _made(service: Service, name: str, make: Callable[[Verdict], bytes]) -
         until = time.monotonic() + service.options.deadline
         async with service.opened(upload, until) as opened:
             if opened.picture is None:
-                raise NotKept(f"The picture cannot be decoded: {opened.error}")
+                raise NotKept(f"The picture can no longer be decoded: {opened.error}")
             whole = entry.whole()
             whole.picture = opened.picture
             return await asyncio.to_thread(make, whole)

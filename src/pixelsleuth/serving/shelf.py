@@ -65,7 +65,7 @@ class Shelf:
 
     def put(self, verdict: Verdict, upload: Upload, rle: dict[str, Any] | None) -> str | None:
         """Keep a verdict, `rle` its mask as run lengths, and return its id; None where it is not kept."""
-        if self.seconds <= 0:
+        if self.seconds <= 0 or verdict.error is not None:
             return None
         kept = Kept(replace(verdict, mask=None, picture=None), rle, upload, time.monotonic() + self.seconds)
         if kept.size > self.most_bytes:

@@ -19,9 +19,9 @@ export function addActions(card, entry) {
   };
 
   const report = actions.querySelector(".report");
+  report.hidden = !entry.verdict; // the service keeps none, or this one is too large
   report.addEventListener("click", attempt(report, async () => {
-    const { blob } = await ask(`v1/verdicts/${entry.verdict}/report.html`);
-    save(blob, entry.name, "html");
+    save(await ask(`v1/verdicts/${entry.verdict}/report.html`), entry.name, "html");
     return "The report is saved: one file that shows everything without this service.";
   }));
 
@@ -35,6 +35,7 @@ export function addActions(card, entry) {
   });
 
   const wrong = actions.querySelector(".wrong");
+  if (wrong) wrong.hidden = !entry.verdict;
   const form = wrong?.querySelector("form");
   form?.addEventListener("submit", attempt(form.querySelector("button"), async () => {
     const note = form.querySelector("textarea");

@@ -10,16 +10,16 @@ let key = ""; // in memory only
 /** Where to ask for a key: an async function that is given the service's sentence, "" the first time. */
 export const keys = { ask: null, asking: null };
 
-/** What the service refuses: `message` is its sentence, `code` its code, `verdict` the id of a kept failure or null. */
+/** What the service refuses: `message` is its sentence, `code` its code, `card` the HTML of its card or null. */
 export class Problem extends Error {
-  constructor(message, code, status = 0, verdict = null) {
+  constructor(message, code, status = 0, card = null) {
     super(message);
-    Object.assign(this, { code, status, verdict });
+    Object.assign(this, { code, status, card });
   }
 }
 
 /**
- * The answer to a request, as {blob, header(name)}. Throws Problem.
+ * The answer to a request, as a blob. Throws Problem.
  * `progress` is given the share sent, 0 to 1, `waiting` the seconds to the next try of a busy service.
  */
 export async function ask(path, { method = "GET", body = null, type = null, progress, waiting, signal } = {}) {
@@ -27,7 +27,7 @@ export async function ask(path, { method = "GET", body = null, type = null, prog
   for (;;) {
     const answer = await once(path, { method, body, type, progress, signal });
     if (answer.status >= 200 && answer.status < 300) {
-      return { blob: answer.response, header: (name) => answer.getResponseHeader(name) };
+      return answer.response;
     }
     const problem = await problemOf(answer);
     if (problem.status === 401 && keys.ask) {
@@ -45,7 +45,7 @@ export async function ask(path, { method = "GET", body = null, type = null, prog
 
 /** `ask` for a JSON document. */
 export async function askJson(path, options) {
-  const { blob } = await ask(path, options);
+  const blob = await ask(path, options);
   return JSON.parse(await blob.text());
 }
 
@@ -71,14 +71,14 @@ function once(path, { method, body, type, progress, signal }) {
 }
 
 async function problemOf(answer) {
-  let document = {};
+  let described = {};
   try {
-    document = JSON.parse(await answer.response.text());
+    described = JSON.parse(await answer.response.text());
   } catch {
     // A proxy's own page: its status says what there is to say.
   }
-  const detail = document.detail || `The service answers with status ${answer.status}.`;
-  return new Problem(detail, document.code || "no_answer", answer.status, answer.getResponseHeader("X-Verdict-Id"));
+  const detail = described.detail || `The service answers with status ${answer.status}.`;
+  return new Problem(detail, described.code || "no_answer", answer.status, described.card);
 }
 
 /** Several requests may lack the key at once: it is asked for once. */

@@ -1,8 +1,8 @@
 // The pictures of this session: a list of entries that are judged a few at a time, and the card of the chosen one.
 // Everything is in memory and gone with the page.
 
-import { addActions, save } from "./actions.js";
-import { Problem, ask } from "./api.js";
+import { addActions } from "./actions.js";
+import { Problem, askJson } from "./api.js";
 import { addViewer } from "./viewer.js";
 
 const AT_ONCE = 3; // pictures on their way to the service
@@ -60,7 +60,7 @@ export class Session {
     try {
       card = await this.judged(entry);
     } catch (error) {
-      card = await this.failed(entry, error);
+      card = this.failed(entry, error);
     }
     if (entry.stop.signal.aborted) return;
     entry.state = "done";
@@ -84,35 +84,24 @@ export class Session {
     const sent = (share) => {
       say(entry, share < 1 ? `Sending, ${Math.round(100 * share)}%` : "Judging", share < 1 ? share : null);
     };
-    const query = new URLSearchParams(entry.file ? { name: entry.name } : {});
+    const query = new URLSearchParams({ number: entry.number });
+    if (entry.file) query.set("name", entry.name);
     if (byId("model").value) query.set("model", byId("model").value);
-    const answer = await ask(`v1/check?${query}`, {
+    const { id, record, card: html } = await askJson(`v1/check:card?${query}`, {
       method: "POST", ...bodyOf(entry), progress: entry.file ? sent : undefined, waiting, signal,
     });
-    entry.text = await answer.blob.text();
-    entry.verdict = answer.header("X-Verdict-Id");
-    if (!entry.verdict) {
-      save(answer.blob, entry.name, "json");
-      throw new Problem("The service keeps no verdicts to show; the record was saved as a file.", "not_kept");
-    }
-    say(entry, "Drawing", null);
-    const card = await cardOf(entry, { waiting, signal });
+    Object.assign(entry, { verdict: id, text: record });
+    const card = cardIn(html);
     addViewer(card, entry);
     addActions(card, entry);
     return card;
   }
 
   /** The card of a picture that could not be judged: the service's, or one with its sentence alone. */
-  async failed(entry, problem) {
+  failed(entry, problem) {
     const refused = problem instanceof Problem;
     if (!refused) console.error(problem);
-    if (refused && problem.verdict) {
-      try {
-        return await cardOf({ ...entry, verdict: problem.verdict }, { signal: entry.stop.signal });
-      } catch {
-        // No longer kept: what the problem says is shown.
-      }
-    }
+    if (refused && problem.card) return cardIn(problem.card);
     const card = fresh("problem");
     card.querySelector(".name b").textContent = entry.name;
     card.querySelector(".meaning").textContent = problem.message;
@@ -172,10 +161,9 @@ function bodyOf({ file, url }) {
   return file ? { body: file, type: FILE_TYPE } : { body: JSON.stringify({ url }), type: JSON_TYPE };
 }
 
-/** The report's own card of a kept verdict, as an element. The service has escaped everything in it. */
-async function cardOf(entry, options) {
-  const { blob } = await ask(`v1/verdicts/${entry.verdict}/card.html?number=${entry.number}`, options);
-  const parsed = new DOMParser().parseFromString(await blob.text(), "text/html");
+/** The report's own card, as an element. The service has escaped everything in it. */
+function cardIn(html) {
+  const parsed = new DOMParser().parseFromString(html, "text/html");
   return document.adoptNode(parsed.querySelector("article"));
 }
 

@@ -74,9 +74,9 @@ class Magnifier {
 
   /** Take the picture itself in place of the card's small copy. */
   async sharpen() {
-    if (this.sharp) return;
+    if (this.sharp || !this.entry.verdict) return;
     try {
-      const { blob } = await ask(`v1/verdicts/${this.entry.verdict}/picture.jpg?side=${SHARPEST}`);
+      const blob = await ask(`v1/verdicts/${this.entry.verdict}/picture.jpg?side=${SHARPEST}`);
       this.sharp = URL.createObjectURL(blob);
       this.entry.urls.push(this.sharp);
       if (this.lens) this.lens.querySelector(".base").src = this.sharp;
