@@ -229,7 +229,8 @@ def test_a_refused_address_is_told_and_can_be_tried_again(page: Any) -> None:
     judged(page, 1)
     assert page.texts("#shown .code") == ["fetch_refused"]
     page.click("#shown .actions button")
-    page.until("document.querySelector('.open .state').textContent.trim() === 'Not judged'")
+    page.until("document.querySelector('#shown h3') === document.activeElement")
+    assert page.texts(".open .state") == ["Not judged"]
 
 
 def test_a_picture_can_be_pasted(page: Any) -> None:
@@ -272,6 +273,16 @@ def test_a_phone_shows_all_without_sideways_scrolling(page: Any, folder: Path) -
     small = """[...document.querySelectorAll('button, .button, .switch label')].filter((e) => {
         const b = e.getBoundingClientRect(); return b.width && b.height < 40; }).map((e) => e.outerHTML)"""
     assert page.run(small) == []
+    x, y = page.place(".stage:not(.printed)")
+    page.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+    page.call("Input.dispatchTouchEvent", type="touchMove", touchPoints=[{"x": x + 30, "y": y + 10}])
+    page.settle()
+    left, top, size = page.run(
+        "(({left, top, width}) => [left, top, width])(document.querySelector('.lens').getBoundingClientRect())"
+    )
+    assert top + size / 2 == pytest.approx(y + 10 - 90, abs=2)  # a finger does not cover it
+    assert 0 <= left <= 320 - size
+    page.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
 
 def test_the_keyboard_alone_is_enough(page: Any, folder: Path) -> None:
@@ -293,6 +304,28 @@ def test_the_keyboard_alone_is_enough(page: Any, folder: Path) -> None:
     tab_to(page, "report")
     page.press("Enter")
     assert page.downloaded().name == "pixelsleuth-plain.html"
+
+
+def test_a_screen_reader_finds_a_name_for_all_that_can_be_used(page: Any, folder: Path) -> None:
+    give(page, folder / "marked.png")
+    page.run("document.querySelectorAll('details').forEach((e) => { e.open = true; })")
+    page.click(".glass")
+    nameless, named = [], []
+    for node in page.call("Accessibility.getFullAXTree")["nodes"]:
+        states = {state["name"]: state["value"].get("value") for state in node.get("properties", ())}
+        if states.get("focusable") and node["role"]["value"] != "RootWebArea":
+            (named if node["name"]["value"] else nameless).append(
+                (node["role"]["value"], node["name"]["value"])
+            )
+    assert nameless == []
+    for known in (
+        ("slider", "Opacity of the heat map, in percent"),
+        ("button", "marked.png Tampered"),
+        ("radio", "Heat map of marked.png"),
+        ("combobox", "Model"),
+        ("button", "Choose pictures"),
+    ):
+        assert known in named
 
 
 def test_another_model_can_be_chosen_and_says_how_often_it_is_wrong(page: Any, folder: Path) -> None:

@@ -68,7 +68,7 @@ export class Session {
     finish(entry);
     if (this.awaited) {
       this.awaited = false;
-      this.choose(entry, false);
+      this.choose(entry, entry.focused);
     }
   }
 
@@ -116,7 +116,7 @@ export class Session {
     entry.card.remove();
     entry.item.querySelector("button").disabled = true;
     entry.item.querySelector("progress").hidden = false;
-    Object.assign(entry, { state: "waiting", card: null });
+    Object.assign(entry, { state: "waiting", card: null, focused: true });
     this.chosen = null;
     this.awaited = true;
     say(entry, "Waiting");
