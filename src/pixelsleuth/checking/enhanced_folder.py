@@ -10,8 +10,9 @@ from pixelsleuth.checking.mask_folder import png_folder, safe_stem
 from pixelsleuth.core.io import write_bytes
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
+
+    from pixelsleuth.evidence.enhancers import Enhancer
 
 ENDING = ".look.png"
 
@@ -27,16 +28,13 @@ class EnhancedFolder:
         self.folder = png_folder(folder, option="--enhance", ending=ENDING)
         self.pictures = 0
 
-    def save(self, source: str, sha256: str, pixels: NDArray[np.uint8]) -> None:
-        """Write all pictures to look at of one upright picture, (H, W, 3) uint8. Raises OutputError."""
+    def save(self, source: str, sha256: str, looks: Sequence[Enhancer]) -> None:
+        """Write the pictures to look at of one picture. Raises OutputError."""
         from PIL import Image
 
-        from pixelsleuth.evidence.enhancers import NAMES, enhanced
-
-        for name in NAMES:  # one at a time in memory
-            (enhancer,) = enhanced(pixels, [name])
+        for look in looks:
             encoded = io.BytesIO()
-            Image.fromarray(enhancer.image).save(encoded, "PNG")
-            path = self.folder / f"{safe_stem(source, sha256)}.{name}{ENDING}"
+            Image.fromarray(look.image).save(encoded, "PNG")
+            path = self.folder / f"{safe_stem(source, sha256)}.{look.name}{ENDING}"
             write_bytes(path, encoded.getvalue(), kind="picture")
         self.pictures += 1

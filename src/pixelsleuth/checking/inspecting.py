@@ -107,10 +107,10 @@ class _Outputs:
     def add(self, inspection: Inspection) -> None:
         """Write what one file adds to both."""
         picture, page, folder = inspection.picture, self.page, self.folder
+        looks = enhanced(picture.pixels) if picture is not None and (folder or page) else []
         if folder is not None and picture is not None:
-            self._try(lambda: folder.save(picture.source, picture.sha256, picture.pixels), "folder")
+            self._try(lambda: folder.save(picture.source, picture.sha256, looks), "folder")
         if page is not None:
-            looks = enhanced(picture.pixels) if picture is not None else []
             self._try(lambda: page.add(_as_record(inspection), kind=inspection.format, looks=looks), "page")
 
     def _try(self, write: Callable[[], None], name: str) -> None:
