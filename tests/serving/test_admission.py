@@ -1,4 +1,4 @@
-"""What is accepted is likely to be judged in time, and a full disk refuses a job in one sentence."""
+"""What is refused, and how: in time, in one sentence, and so that the connection is of use, or is known to end."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import Any, BinaryIO
 import httpx2
 import pytest
 from fastapi import FastAPI
+from fastapi.responses import Response
 
 from pixelsleuth.errors import ServiceBusy
 from pixelsleuth.serving import job_routes, problems
 from pixelsleuth.serving.jobs import Draft, JobFolder
 from pixelsleuth.serving.lanes import Lane
+from pixelsleuth.serving.metrics import Metrics
 from pixelsleuth.serving.service import Gate
 from pixelsleuth.serving.settings import ServeOptions
+from pixelsleuth.serving.shell import Shell
 
 
 def test_a_picture_that_would_miss_its_deadline_is_refused_at_once() -> None:
@@ -65,3 +68,34 @@ def test_a_job_that_does_not_fit_on_the_disk_is_refused_and_leaves_nothing(
     assert (answer.status_code, answer.json()["code"]) == (507, "output_error")
     assert not list(tmp_path.iterdir())
     assert service.reading.inside == 0
+
+
+@pytest.mark.parametrize(
+    "headers, ends",
+    [
+        ([(b"content-length", b"150000")], False),
+        ([(b"content-length", b"1000000000000")], True),
+        ([(b"transfer-encoding", b"chunked")], True),
+        ([(b"content-length", b"150000"), (b"expect", b"100-continue")], True),
+        ([], False),
+    ],
+)
+def test_a_refusal_says_that_the_connection_ends_where_the_body_is_not_read(
+    headers: list[tuple[bytes, bytes]], ends: bool
+) -> None:
+    sent: list[Any] = []
+    read = 0
+
+    async def receive() -> Any:
+        nonlocal read
+        read += 50_000
+        return {"type": "http.request", "body": b"0" * 50_000, "more_body": read != 150_000}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+    asyncio.run(Shell(Response("full", 429), Metrics())(scope, receive, send))
+    assert ((b"connection", b"close") in sent[0]["headers"]) is ends
+    assert not sent[-1].get("more_body")
+    assert read <= 150_000 or ends

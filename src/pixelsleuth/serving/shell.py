@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 import time
 import uuid
@@ -106,8 +107,11 @@ class Exchange:
         given = headers.get(b"x-request-id", b"")
         self.id = given.decode() if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope["request_id"] = self.id
-        has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-        self._unread = has_body and b"expect" not in headers
+        length = headers.get(b"content-length", b"0")
+        self._coming = int(length) if length.isdigit() else math.inf
+        self._coming = math.inf if b"transfer-encoding" in headers else self._coming
+        self._waits = b"expect" in headers and self._coming > 0
+        self._unread = self._coming > 0 and not self._waits
         self.gone = False
 
     @property
@@ -119,8 +123,10 @@ class Exchange:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self.gone, self._unread = not self.status, False
-        elif not message.get("more_body", False):
-            self._unread = False
+        else:
+            self._waits = False
+            self._coming -= len(message.get("body", b""))
+            self._unread = message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
@@ -128,6 +134,8 @@ class Exchange:
             self.status = message["status"]
             names = {name.lower() for name, _ in message["headers"]}
             more = [(name, value) for name, value in HEADERS.items() if name not in names]
+            if self._waits or (self._unread and self._coming > LINGER_BYTES):
+                more.append((b"connection", b"close"))  # its body will not be read to the end
             message["headers"] = [*message["headers"], *more, (b"x-request-id", self.id.encode())]
         elif self._unread and not message.get("more_body", False):
             await self._send({**message, "more_body": True})
