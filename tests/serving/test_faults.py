@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def narrow(start: Callable[..., Served]) -> Served:
     """A service that holds one request at a time."""
-    return start("--model", "compact", "--queue", "1", "--max-bytes", "3000000", "--no-jobs")
+    patient = ("--grace", "100", "--deadline", "100")  # a busy machine takes its time
+    return start("--model", "compact", "--queue", "1", "--max-bytes", "3000000", "--no-jobs", *patient)
 
 
 @pytest.fixture
