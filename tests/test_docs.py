@@ -82,8 +82,8 @@ def test_every_page_that_the_code_sends_its_reader_to_exists() -> None:
     assert not {(name, where) for name, where in sent if not (ROOT / name).exists()}
 
 
-@pytest.mark.parametrize("name", ["check", "serve"])
-def test_the_page_of_a_command_lists_every_option(name: str) -> None:
+@pytest.mark.parametrize("name, page", [("check", "check"), ("serve", "serve"), ("scan", "scale")])
+def test_the_page_of_a_command_lists_every_option(name: str, page: str) -> None:
     from pixelsleuth.cli.main import main
 
     command = main.get_command(click.Context(main), name)
@@ -97,7 +97,7 @@ def test_the_page_of_a_command_lists_every_option(name: str) -> None:
     }
     rows = [
         line
-        for line in (DOCS / f"{name}.md").read_text(encoding="utf-8").splitlines()
+        for line in (DOCS / f"{page}.md").read_text(encoding="utf-8").splitlines()
         if line.startswith("| `--")
     ]
     listed = {found for row in rows for found in re.findall(r"--[a-z][a-z0-9-]*", row.split(" | ")[0])}

@@ -95,6 +95,12 @@ class DecoderFailed(PictureError):
     code = "decoder_failed"
 
 
+class PictureChanged(PictureError):
+    """The file is not the one that the plan of a scan lists."""
+
+    code = "picture_changed"
+
+
 class UsageError(PixelSleuthError):
     """The call itself is wrong."""
 
@@ -153,6 +159,18 @@ class NoPictures(UsageError):
     """The named folders hold no picture."""
 
     code = "no_pictures"
+
+
+class SourceError(UsageError):
+    """What a scan is to judge cannot be listed, or a condition on it cannot be understood."""
+
+    code = "source_error"
+
+
+class PlanMismatch(UsageError):
+    """A scan in this folder was planned from another source, or its parts were judged by another model."""
+
+    code = "plan_mismatch"
 
 
 class Unfinished(UsageError):

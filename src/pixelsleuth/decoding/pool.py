@@ -76,6 +76,12 @@ class Budget:
             self.used -= size
             self._changed.notify_all()
 
+    def lift(self) -> None:
+        """Let in whatever waits, now and later: the end is near, and no thread shall wait for it."""
+        with self._changed:
+            self.size = sys.maxsize
+            self._changed.notify_all()
+
 
 class Decoder:
     """One decoding process and the socket to it."""
@@ -136,6 +142,7 @@ class DecoderPool:
         self.threads = ThreadPoolExecutor(size, thread_name_prefix="decode")
         self._closed = False
         self._idle: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
+        self._busy: set[Decoder] = set()
         for _ in range(size):
             self._idle.put(self._new())
 
@@ -153,8 +160,11 @@ class DecoderPool:
         if not opened.set_running_or_notify_cancel():
             return
         decoder = self._idle.get()
+        self._busy.add(decoder)
         if decoder.process.poll() is not None:  # it died while it had nothing to do: no fault of this picture
+            self._busy.discard(decoder)
             decoder = self._replace(decoder)
+            self._busy.add(decoder)
         whole = False
         try:
             if time.monotonic() > until:
@@ -168,6 +178,7 @@ class DecoderPool:
             if not opened.done():
                 opened.set_exception(error)
         finally:
+            self._busy.discard(decoder)
             self._idle.put(decoder if whole else self._replace(decoder))
 
     def _ask(self, decoder: Decoder, upload: Upload, until: float, opened: Future[Opened]) -> None:
@@ -219,9 +230,13 @@ class DecoderPool:
                 self.budget.give(picture.pixels.nbytes)
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes at once; a picture that is being decoded fails."""
         self._closed = True
         self.threads.shutdown(wait=False, cancel_futures=True)
+        self.budget.lift()
+        for decoder in list(self._busy):
+            with contextlib.suppress(OSError):
+                decoder.process.kill()
         with contextlib.suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().end()

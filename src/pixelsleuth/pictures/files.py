@@ -48,12 +48,12 @@ def _walk(folder: str) -> list[str]:
             path = os.path.join(root, name)
             suffix = Path(name).suffix.lower()
             known = suffix in SUFFIXES or suffix in UNREAD_SUFFIXES
-            if not name.startswith(".") and (known or _looks_like_picture(path)):
+            if not name.startswith(".") and (known or looks_like_picture(path)):
                 pictures.append(path)
     return pictures
 
 
-def _looks_like_picture(path: str) -> bool:
+def looks_like_picture(path: str) -> bool:
     try:
         if not os.path.isfile(path):
             return False

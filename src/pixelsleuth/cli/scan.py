@@ -1,0 +1,96 @@
+"""`pixelsleuth scan`: judge everything in a large place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pixelsleuth.cli.options import FiniteFloat, bounds_options, device_option, precision_option, trust_option
+
+
+@click.command()
+@click.argument("source", metavar="SOURCE")
+@click.option("--out", required=True, metavar="DIR", help="Folder for the plan and the parts.")
+@click.option(
+    "--model", default="auto", show_default=True, metavar="NAME", help="Detector, see 'pixelsleuth models'."
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local"]),
+    default="local",
+    show_default=True,
+    help="What runs the shards: processes of this machine.",
+)
+@click.option(
+    "--resume", is_flag=True, help="Go on with the scan in --out: judge the shards that are missing."
+)
+@click.option("--rejudge", is_flag=True, help="Keep the plan, drop parts of another model or other settings.")
+@click.option(
+    "--where",
+    metavar="CONDITION",
+    help="Only rows of a manifest for which this holds, such as 'source == \"x\"'.",
+)
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N inputs, drawn at random.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
+@click.option(
+    "--shard-size",
+    type=click.IntRange(1, 100_000),
+    default=500,
+    show_default=True,
+    help="Inputs of a shard: an interruption loses those under way.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), metavar="N", help="Decoding processes. Default: one a core."
+)
+@device_option
+@precision_option
+@click.option(
+    "--weights", metavar="FILE", help="Weights of a baseline: its file, or the folder of its files."
+)
+@click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of a baseline. Repeatable."
+)
+@click.option(
+    "--explain/--no-explain",
+    default=True,
+    show_default=True,
+    help="Say why, or only what and where (faster).",
+)
+@click.option(
+    "--evidence/--no-evidence",
+    default=True,
+    show_default=True,
+    help="Say what file and pixels say by themselves; it never changes a score.",
+)
+@trust_option
+@click.option(
+    "--max-megapixels",
+    type=FiniteFloat(min=0.001),
+    default=100.0,
+    show_default=True,
+    help="Refuse larger pictures before decoding them.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="Pictures judged at once.",
+)
+@bounds_options
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar, no notices, no summary.")
+@click.pass_context
+def scan(ctx: click.Context, /, source: str, **options: Any) -> None:
+    """Judge everything in SOURCE into Parquet files: one row an input, resumable at any moment.
+
+    SOURCE is a folder tree, a list (.txt: a path a line), a manifest (.parquet, .csv, .jsonl with a column path), an
+    archive (.tar), or an address (s3://bucket/prefix, hf:owner/name).
+
+    \b
+    Exit status: 0 every picture was judged, 1 some could not be read (their rows say why),
+    2 wrong usage or a folder that could not be written, 130 stopped (Ctrl-C, SIGTERM, SIGHUP).
+    """
+    from pixelsleuth.scale.scanning import ScanOptions, run_scan
+
+    ctx.exit(run_scan(source, ScanOptions(**options)))
