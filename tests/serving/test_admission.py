@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO
@@ -17,6 +18,7 @@ from pixelsleuth.serving import job_routes, problems
 from pixelsleuth.serving.jobs import Draft, JobFolder
 from pixelsleuth.serving.lanes import Lane
 from pixelsleuth.serving.metrics import Metrics
+from pixelsleuth.serving.running import listening
 from pixelsleuth.serving.service import Gate
 from pixelsleuth.serving.settings import ServeOptions
 from pixelsleuth.serving.shell import Shell
@@ -99,3 +101,22 @@ def test_a_refusal_says_that_the_connection_ends_where_the_body_is_not_read(
     assert ((b"connection", b"close") in sent[0]["headers"]) is ends
     assert not sent[-1].get("more_body")
     assert read <= 150_000 or ends
+
+
+def test_answers_are_sent_without_delay() -> None:
+    async def delayed() -> bool:
+        seen: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        async def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            link = writer.get_extra_info("socket")
+            seen.set_result(not link.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listener = listening("127.0.0.1", 0)
+        async with await asyncio.start_server(connected, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            result = await seen
+            writer.close()
+            return result
+
+    assert asyncio.run(delayed()) is False
