@@ -34,6 +34,11 @@ from pixelsleuth.cli.options import FiniteFloat, bounds_options, device_option, 
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N inputs, drawn at random.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
 @click.option(
+    "--dedup",
+    type=click.Choice(["sha256", "phash"]),
+    help="Judge one of equal inputs: of the same bytes, or of the same look (perceptual hash).",
+)
+@click.option(
     "--shard-size",
     type=click.IntRange(1, 100_000),
     default=500,

@@ -14,8 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pixelsleuth.core.io import failed, part_of
 from pixelsleuth.errors import NoPictures, PlanMismatch, UsageError
+from pixelsleuth.scale import duplicates
+from pixelsleuth.scale.duplicates import Duplicates
 from pixelsleuth.scale.listing import PIECE, Entry, arrow, fields
 
 if TYPE_CHECKING:
@@ -41,6 +46,7 @@ class PlanSettings:
     where: str | None = None
     sample: int | None = None
     seed: int = 0
+    dedup: str | None = None
 
 
 def write_plan(
@@ -114,10 +120,13 @@ def _regrouped(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
 
 
 class Plan:
-    """A plan that stands in a folder. `rows` and `shards` are its sizes, `settings` what it was made from."""
+    """A plan that stands in a folder. `rows` and `shards` are its sizes, `settings` what it was made from.
 
-    def __init__(self, file: Any, settings: PlanSettings) -> None:
-        self._file, self.settings = file, settings
+    `duplicates` are set where they were asked for and found (`duplicates.write_duplicates`).
+    """
+
+    def __init__(self, file: Any, settings: PlanSettings, duplicates: Duplicates | None = None) -> None:
+        self._file, self.settings, self.duplicates = file, settings, duplicates
         self.rows = int(file.metadata.num_rows)
         self.shards = -(-self.rows // settings.shard_size)
         self._group_shards = max(1, PIECE // settings.shard_size)
@@ -129,12 +138,11 @@ class Plan:
         pa = arrow()
         path = Path(out) / FILE
         try:
-            # One column is read at a time otherwise: a plan on a network disk is opened once.
-            file = pa.parquet.ParquetFile(path, pre_buffer=False)
+            file = pa.parquet.ParquetFile(path)
             kept = json.loads(file.metadata.metadata[META])
             if kept.pop("schema") != SCHEMA:
                 raise ValueError("another version")
-            return cls(file, PlanSettings(**kept))
+            settings = PlanSettings(**kept)
         except FileNotFoundError:
             raise UsageError(f"{out} holds no plan of a scan; begin one with `pixelsleuth scan`.") from None
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -142,6 +150,8 @@ class Plan:
                 f"{path} is no plan that this version reads ({(str(error).splitlines() or ['damaged'])[0]}); "
                 "choose another --out."
             ) from error
+        known = settings.dedup is not None and (Path(out) / duplicates.FILE).exists()
+        return cls(file, settings, duplicates.Duplicates(out) if known else None)
 
     def close(self) -> None:
         """Close the file."""
@@ -160,7 +170,19 @@ class Plan:
             columns = ["id", *(field.name for field in fields())]
             self._group = (group, self._file.read_row_group(group, columns=columns))
         rows = self._group[1].slice(place * self.settings.shard_size, self.settings.shard_size).to_pylist()
-        return [Entry(**row) for row in rows]
+        first = shard * self.settings.shard_size
+        copies = {} if self.duplicates is None else self.duplicates.of(first, len(rows))
+        return [Entry(**row, duplicate_of=copies.get(row["id"])) for row in rows]
+
+    def sizes(self) -> NDArray[np.int64]:
+        """(rows,) int64: the bytes of every input, -1 where the source does not say."""
+        sizes = np.empty(self.rows, np.int64)
+        place = 0
+        for group in range(self._file.metadata.num_row_groups):
+            column = self._file.read_row_group(group, columns=["size"]).column("size").fill_null(-1)
+            sizes[place : place + len(column)] = column.to_numpy()
+            place += len(column)
+        return sizes
 
     def check(self, settings: PlanSettings) -> None:
         """Raise PlanMismatch where `settings` are of another scan than the planned one; the shard size may differ."""
@@ -169,6 +191,7 @@ class Plan:
             ("where", "--where"),
             ("sample", "--sample"),
             ("seed", "--seed"),
+            ("dedup", "--dedup"),
         ):
             ours, theirs = getattr(self.settings, name), getattr(settings, name)
             if ours != theirs:

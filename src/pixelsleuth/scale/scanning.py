@@ -16,6 +16,7 @@ from pixelsleuth.core.outputs import refuse_folder
 from pixelsleuth.core.progress import Bar, progress
 from pixelsleuth.errors import OutputError, PlanMismatch
 from pixelsleuth.reporting import words
+from pixelsleuth.scale.duplicates import write_duplicates
 from pixelsleuth.scale.listing import arrow
 from pixelsleuth.scale.local import Tally, run_local
 from pixelsleuth.scale.parts import FOLDER, missing
@@ -59,6 +60,7 @@ class ScanOptions:
     where: str | None = None
     sample: int | None = None
     seed: int = 0
+    dedup: str | None = None
     accuse_at_most: float | None = None
     right_at_least: float | None = None
     stable: bool | None = None
@@ -84,6 +86,11 @@ def run_scan(source: str, options: ScanOptions) -> int:
             raise OutputError(f"{out} holds a scan; go on with it by --resume, or choose another --out.")
         with progress("Planning", quiet=options.quiet) as bar:
             plan = _plan(source, out, options, bar)
+        if options.dedup is not None and plan.duplicates is None:
+            with progress("Comparing", quiet=options.quiet) as bar:
+                write_duplicates(plan, out, options.dedup, _judge_settings(plan, options), bar)
+            plan.close()
+            plan = Plan.open(out)
         try:
             _bind(out, detector, options)
             return _judge(plan, out, detector, options)
@@ -108,7 +115,13 @@ def _locked(out: Path) -> Iterator[None]:
 def _plan(source: str, out: Path, options: ScanOptions, bar: Bar) -> Plan:
     """The plan that stands, or a new one."""
     settings = PlanSettings(
-        source, os.getcwd(), options.shard_size, options.where, options.sample, options.seed
+        source,
+        os.getcwd(),
+        options.shard_size,
+        options.where,
+        options.sample,
+        options.seed,
+        options.dedup,
     )
     if (out / FILE).exists():
         plan = Plan.open(out)
@@ -164,10 +177,8 @@ def _bind(out: Path, detector: Detector, options: ScanOptions) -> None:
     write_json(path, ours, kind="scan")
 
 
-def _judge(plan: Plan, out: Path, detector: Detector, options: ScanOptions) -> int:
-    todo = missing(plan, out)
-    left = sum(plan.size_of(shard) for shard in todo)
-    settings = JudgeSettings(
+def _judge_settings(plan: Plan, options: ScanOptions) -> JudgeSettings:
+    return JudgeSettings(
         base=plan.settings.base,
         workers=options.workers or usual_workers(),
         batch_size=options.batch_size,
@@ -176,6 +187,12 @@ def _judge(plan: Plan, out: Path, detector: Detector, options: ScanOptions) -> i
         max_megapixels=options.max_megapixels,
         trust_list=options.trust_list,
     )
+
+
+def _judge(plan: Plan, out: Path, detector: Detector, options: ScanOptions) -> int:
+    todo = missing(plan, out)
+    left = sum(plan.size_of(shard) for shard in todo)
+    settings = _judge_settings(plan, options)
     detector.max_megapixels = options.max_megapixels
     interrupted = False
     with progress("Scanning", plan.rows, done=plan.rows - left, quiet=options.quiet) as bar:
