@@ -68,6 +68,8 @@ PATIENT = ("--deadline", "600")
 """Options of a service whose speed alone is measured, on a busy machine too."""
 PROBE_SECONDS = 0.05
 """Between two tries of a client that waits to be accepted again."""
+SETTLE_SECONDS = 30.0
+"""For which a service may have to do with clients that are gone."""
 KEPT = "pixelsleuth_kept_bytes"
 
 
@@ -253,10 +255,14 @@ def mixed(options: argparse.Namespace) -> list[Row]:
     rng, statuses = random.Random(2), defaultdict[str, Counter[int]](Counter)
 
     def state() -> tuple[float, int]:
-        time.sleep(1)  # connections that clients have closed are closed here, too
-        return held(served), served.descriptors()
+        """Memory and descriptors, when the service has noticed that all clients are gone."""
+        memory, until, counts = held(served), time.monotonic() + SETTLE_SECONDS, [0]
+        while counts[-1:] * 3 != counts[-3:] and time.monotonic() < until:
+            counts.append(served.descriptors())
+            time.sleep(1)
+        return memory, counts[-1]
 
-    with serving() as served:
+    with serving(*PATIENT) as served:
         kinds = mixed_requests(served, options.broken)
         order = [rng.choice(rng.choice(kinds)) for _ in range(options.requests)]
 

@@ -55,8 +55,14 @@ class Served:
 
     def gauge(self, name: str) -> float:
         """One value of `/metrics`."""
-        answer = asyncio.run(Connection(self).ask(request(self, "/metrics", method="GET")))
-        lines = answer.body.decode().splitlines()
+
+        async def ask() -> str:
+            connection = Connection(self)
+            answer = await connection.ask(request(self, "/metrics", method="GET"))
+            connection.close()
+            return answer.body.decode()
+
+        lines = asyncio.run(ask()).splitlines()
         return next(float(line.split()[-1]) for line in lines if line.startswith(name + " "))
 
 
