@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelsleuth.decoding.pool import Budget, DecoderPool, Opened, Upload
+from pixelsleuth.decoding.pool import Budget, Decoder, DecoderPool, Opened, Upload
 from pixelsleuth.errors import DecoderFailed, PictureTooLarge, ServiceUnavailable
 from pixelsleuth.evidence.inspection import FileExaminer
 from pixelsleuth.pictures.images import open_picture
@@ -70,6 +71,27 @@ def test_a_decoder_that_died_with_nothing_to_do_costs_no_picture(pool: DecoderPo
     os.kill(pid, signal.SIGKILL)
     while ") Z " not in Path(f"/proc/{pid}/stat").read_text():
         time.sleep(0.001)
+    assert opened(pool, picture).picture is not None
+
+
+def test_where_no_process_can_be_started_the_next_picture_tries_again(
+    pool: DecoderPool, picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> Decoder:
+        raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+    assert opened(pool, picture).picture is not None
+    (pid,) = pool.processes()
+    os.kill(pid, signal.SIGSTOP)  # so that it is surely busy when it is killed
+    decoding = pool.decode(Upload(picture, "a.jpg", evidence=False), time.monotonic() + 60)
+    while not decoding.running():
+        time.sleep(0.001)
+    monkeypatch.setattr(pool, "_new", none)
+    os.kill(pid, signal.SIGKILL)
+    assert isinstance(decoding.result(60).error, DecoderFailed)
+    with pytest.raises(ServiceUnavailable, match="started"):
+        opened(pool, picture)
+    monkeypatch.undo()
     assert opened(pool, picture).picture is not None
 
 

@@ -160,13 +160,13 @@ class DecoderPool:
         if not opened.set_running_or_notify_cancel():
             return
         decoder = self._idle.get()
-        self._busy.add(decoder)
         if decoder.process.poll() is not None:  # it died while it had nothing to do: no fault of this picture
-            self._busy.discard(decoder)
             decoder = self._replace(decoder)
-            self._busy.add(decoder)
+        self._busy.add(decoder)
         whole = False
         try:
+            if decoder.process.poll() is not None:
+                raise ServiceUnavailable("No process that decodes can be started now; try again later.")
             if time.monotonic() > until:
                 whole = True
                 raise ServiceUnavailable("The service did not get to this picture in time; try again later.")
@@ -274,6 +274,13 @@ class DecoderPool:
         )
 
     def _replace(self, decoder: Decoder) -> Decoder:
+        """Another decoder; the ended one itself where the system starts no process now, or the pool is closed."""
         decoder.end()
+        if self._closed:
+            return decoder
+        try:
+            new = self._new()
+        except OSError:  # the next picture tries again: the pool never shrinks
+            return decoder
         self.replaced += 1
-        return decoder if self._closed else self._new()
+        return new
