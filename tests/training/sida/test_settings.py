@@ -52,6 +52,7 @@ def test_the_recipes_hold_the_papers_values() -> None:
         ("optimiser.betas=[0.9]", "takes 2 values"),
         ("optimiser.learning_rate=-1", "above 0"),
         ("frozen=bf16", "frozen=fp32"),
+        ("parallel=fsdp precision=fp16", "not with fp16"),
         ("sam_cache=cache", "equalise=fixed"),
         ("validation.every=5", "validation.hold_out"),
         ("weights.mask=-1", "weights.mask is -1.0: it must be at least 0"),
@@ -61,7 +62,7 @@ def test_the_recipes_hold_the_papers_values() -> None:
 )
 def test_what_cannot_be_carried_out_is_refused(override: str, message: str) -> None:
     with pytest.raises(UsageError, match=message.replace("[", r"\[")):
-        read_settings(ROOT / "recipes/tiny.yaml", ["data=m.csv", "out=x", override])
+        read_settings(ROOT / "recipes/tiny.yaml", ["data=m.csv", "out=x", *override.split()])
 
 
 def test_overrides_reach_nested_settings_and_off_is_a_word() -> None:

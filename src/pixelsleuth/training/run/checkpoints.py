@@ -151,10 +151,28 @@ def trained(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
+def gathered(value: Tensor) -> Tensor:
+    """A tensor on the CPU, whole: where the processes hold parts of it, all of them have to call this."""
+    from torch.distributed.tensor import DTensor
+
+    full = value.full_tensor() if isinstance(value, DTensor) else value
+    return full.detach().cpu()
+
+
+def own_part(value: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor, cut apart between the processes as `like` is; every process already has `value`."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    if not isinstance(like, DTensor):
+        return value
+    mesh = like.device_mesh
+    return distribute_tensor(value.to(mesh.device_type), mesh, like.placements, src_data_rank=None)
+
+
 def moments(optimiser: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """The optimiser's tensors by `name//key`."""
+    """The optimiser's tensors by `name//key`, whole."""
     return {
-        f"{name}//{key}": torch.as_tensor(value).detach().cpu()
+        f"{name}//{key}": gathered(torch.as_tensor(value))
         for name, parameter in named.items()
         for key, value in optimiser.state.get(parameter, {}).items()
     }
@@ -163,13 +181,15 @@ def moments(optimiser: torch.optim.Optimizer, named: Mapping[str, nn.Parameter])
 def restore_moments(
     optimiser: torch.optim.Optimizer, named: Mapping[str, nn.Parameter], stored: Tensors
 ) -> None:
-    """Put back what `moments` gave, each laid out in memory as its parameter is."""
+    """Put back what `moments` gave, each laid out in memory, and cut apart, as its parameter is."""
     optimiser.state.clear()
     for entry, value in stored.items():
         name, _, key = entry.partition("//")
         parameter = named[name]
         optimiser.state[parameter][key] = (
-            value.clone() if key == "step" else torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            value.clone()
+            if key == "step"
+            else torch.empty_like(parameter, dtype=value.dtype).copy_(own_part(value, parameter))
         )
 
 
@@ -191,7 +211,7 @@ def restore_weights(named: Mapping[str, nn.Parameter], stored: Tensors, name: st
         )
     with torch.no_grad():
         for key, parameter in named.items():
-            parameter.copy_(stored[key])
+            parameter.copy_(own_part(stored[key], parameter))
 
 
 def restore_schedule(schedule: Any, optimiser: Any, state: Mapping[str, Any]) -> None:

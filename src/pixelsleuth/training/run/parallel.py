@@ -1,33 +1,28 @@
-"""One process or many: the accelerator, and states of a training that do not depend on the number of processes.
+"""One process or many: the accelerator, sharded weights, and the random states of all processes.
 
-One process, DDP (torchrun) and gloo on CPUs are tested. FSDP and DeepSpeed come through an accelerate configuration
-(recipes/sida/fsdp.yaml, zero2.yaml); their states are gathered whole, so a checkpoint does not depend on the set-up.
+Under DDP every process holds the whole model. `shard` cuts it apart instead (FSDP2, torch's `fully_shard`): a process
+keeps its part of the weights, gradients and moments. Checkpoints hold whole tensors either way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pixelsleuth.errors import UsageError
-from pixelsleuth.training.run.checkpoints import moments, restore_moments, restore_weights, trained
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def make_accelerator(*, precision: str, batch: int, micro: int, clip: float) -> Any:
+def make_accelerator(*, precision: str, batch: int, micro: int) -> Any:
     """The accelerator of a training; micro-batches are counted for the processes that there are.
 
     Args:
         precision: fp32, bf16 or fp16.
         batch: pictures of a step over all processes.
         micro: pictures that a process takes at once.
-        clip: largest norm of the gradient.
 
     Raises:
         UsageError: the batch cannot be shared evenly between the processes; fp16 without a GPU.
@@ -53,86 +48,47 @@ def make_accelerator(*, precision: str, batch: int, micro: int, clip: float) -> 
         )
     share = batch // accelerator.num_processes
     accelerator.gradient_accumulation_steps = -(-share // micro)
-    if kind_of(accelerator) == "DEEPSPEED":
-        accelerator.state.deepspeed_plugin.deepspeed_config |= {
-            "gradient_accumulation_steps": accelerator.gradient_accumulation_steps,
-            "train_micro_batch_size_per_gpu": micro,
-            "gradient_clipping": clip,
-        }
     return accelerator
 
 
-def states(accelerator: Any, module: Any, optimiser: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights that learn and their moments, whole, on the CPU: ({name: tensor}, {name//key: tensor})."""
-    if kind_of(accelerator) == "FSDP":
-        dcp: Any = import_module("torch.distributed.checkpoint.state_dict")
-
-        options = dcp.StateDictOptions(full_state_dict=True, cpu_offload=True)
-        weights, kept = dcp.get_state_dict(module, optimiser.optimizer, options=options)
-        flat = {
-            f"{name}//{key}": torch.as_tensor(value)
-            for name, values in kept["state"].items()
-            for key, value in values.items()
-        }
-        names = {name.partition("//")[0] for name in flat} | {
-            name.replace("_fsdp_wrapped_module.", "") for name in trained(module)
-        }
-        return {name: weights[name] for name in weights if name in names}, flat
-    named = trained(accelerator.unwrap_model(module))
-    if kind_of(accelerator) == "DEEPSPEED":
-        deepspeed: Any = import_module("deepspeed.utils")
-
-        kept = {
-            f"{name}//{key}": deepspeed.safe_get_full_optimizer_state(parameter, key).cpu()
-            for name, parameter in named.items()
-            for key in MOMENTS
-        }
-        return {name: deepspeed.safe_get_full_fp32_param(value).cpu() for name, value in named.items()}, kept
-    return {name: value.detach().cpu() for name, value in named.items()}, moments(optimiser.optimizer, named)
-
-
-def restore(
-    accelerator: Any, module: Any, optimiser: Any, tensors: dict[str, dict[str, Tensor]], name: str
+def shard(
+    accelerator: Any, module: nn.Module, *, blocks: Sequence[nn.Module], kept: Sequence[nn.Module]
 ) -> None:
-    """Put back what `states` gave, under the same set-up or another."""
-    weights, kept = tensors["trained"], tensors["optimiser"]
-    if kind_of(accelerator) == "FSDP":
-        dcp: Any = import_module("torch.distributed.checkpoint.state_dict")
+    """Cut the parameters of a module apart, in place, along their first dimension; each process keeps its part.
 
-        options = dcp.StateDictOptions(full_state_dict=True, strict=False)
-        state: dict[str, dict[str, Tensor]] = {}
-        for entry, value in kept.items():
-            parameter_name, _, key = entry.partition("//")
-            state.setdefault(parameter_name, {})[key] = value
-        groups = dcp.get_optimizer_state_dict(module, optimiser.optimizer)["param_groups"]
-        dcp.set_model_state_dict(module, weights, options=options)
-        dcp.set_optimizer_state_dict(
-            module, optimiser.optimizer, {"state": state, "param_groups": groups}, options=options
-        )
-        return
-    named = trained(accelerator.unwrap_model(module))
-    if kind_of(accelerator) == "DEEPSPEED":
-        deepspeed: Any = import_module("deepspeed.utils")
+    A block is gathered when its forward or backward pass begins and freed when it ends; what belongs to no block is
+    gathered once a pass. Every process has to run the same blocks in the same order, or all wait for ever.
 
-        for key, parameter in named.items():
-            deepspeed.safe_set_full_fp32_param(parameter, weights[key])
-            for moment in MOMENTS:
-                deepspeed.safe_set_full_optimizer_state(parameter, kept[f"{key}//{moment}"], moment)
-        return
-    restore_weights(named, weights, name)
-    restore_moments(optimiser.optimizer, named, kept)
+    Args:
+        blocks: parts that are gathered one at a time, such as the layers of the language model.
+        kept: frozen parts that every process holds whole, because not every process runs them.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+    for part in kept:
+        part.to(accelerator.device)
+    for block in blocks:
+        fully_shard(block, mesh=mesh)
+    fully_shard(module, mesh=mesh, ignored_params={value for part in kept for value in part.parameters()})
 
 
 @contextmanager
-def whole(accelerator: Any, module: Any) -> Iterator[None]:
-    """Inside, every process holds all weights: under FSDP they are gathered for as long."""
-    if kind_of(accelerator) == "FSDP":
-        from torch.distributed.fsdp import FullyShardedDataParallel
+def whole(module: nn.Module) -> Iterator[None]:
+    """Inside, every process holds all weights of a sharded module: processes may then run different passes."""
+    from torch.distributed.fsdp import FSDPModule
 
-        with FullyShardedDataParallel.summon_full_params(module, writeback=False):
-            yield
-    else:
+    parts = [part for part in module.modules() if isinstance(part, FSDPModule)]
+    for part in parts:
+        part.set_reshard_after_forward(False, recurse=False)
+        part.unshard()
+    try:
         yield
+    finally:
+        for part in parts:
+            part.set_reshard_after_forward(part is not module, recurse=False)
+            part.reshard()
 
 
 def random_states(accelerator: Any) -> dict[str, Tensor]:
@@ -155,8 +111,3 @@ def restore_random(accelerator: Any, stored: dict[str, Tensor], processes: int, 
     torch.set_rng_state(stored[f"cpu.{rank}"])
     if accelerator.device.type == "cuda" and f"cuda.{rank}" in stored:
         torch.cuda.set_rng_state(stored[f"cuda.{rank}"], accelerator.device)
-
-
-def kind_of(accelerator: Any) -> str:
-    """How the processes share the work: NO, MULTI_CPU, MULTI_GPU, FSDP, DEEPSPEED."""
-    return str(accelerator.distributed_type.value)

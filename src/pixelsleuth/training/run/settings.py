@@ -86,7 +86,7 @@ class RunSettings:
 
 FREE = (
     "out", "allow_outside", "workers", "tensorboard", "per_device", "sam_cache", "gradient_checkpointing",
-    "checkpoints.keep",
+    "checkpoints.keep", "parallel",
 )  # fmt: skip
 """Keys that a resumed training may change: they do not decide what is learnt."""
 

@@ -23,7 +23,7 @@ UNUSED = "iou_prediction_head"
 
 
 class TrainModule(nn.Module):
-    """A model whose forward pass is its losses, so that DDP, FSDP and DeepSpeed can wrap it."""
+    """A model whose forward pass is its losses, so that DDP and FSDP can hook into it."""
 
     def __init__(self, model: LargeSida) -> None:
         super().__init__()
@@ -36,10 +36,22 @@ class TrainModule(nn.Module):
         self.model.sam.eval()
         return self
 
-    def forward(self, batch: Batch, dense: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(detection, text, bce, dice) stacked (4,), and the class logits (B, 3)."""
+    def forward(
+        self, batch: Batch, dense: Tensor | None = None, *, masks_elsewhere: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """(detection, text, bce, dice) stacked (4,), and the class logits (B, 3).
+
+        With `masks_elsewhere`, what draws masks gets a gradient, zero where this batch has no mask: FSDP sums gradients
+        of all processes, and waits for ever for one that has none.
+        """
         terms, classes = losses(self.model, batch, dense=dense)
-        return torch.stack([terms.detection, terms.text, terms.bce, terms.dice]), classes.detach().float()
+        stacked = torch.stack([terms.detection, terms.text, terms.bce, terms.dice])
+        if masks_elsewhere:
+            sida = self.model.sida
+            drawing = [part.parameters() for part in (sida.decoder, sida.segmentation, sida.fusion)]
+            learnt = [value for values in drawing for value in values if value.requires_grad]
+            stacked = stacked + 0 * sum(value.sum() for value in learnt)
+        return stacked, classes.detach().float()
 
 
 def prepare(model: LargeSida, settings: SidaSettings) -> TrainModule:

@@ -88,6 +88,7 @@ class SidaSettings(RunSettings):
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     frozen: Literal["fp32", "bf16"] = "bf16"
     gradient_checkpointing: bool = False
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     full: tuple[Annotated[str, OneOf(MODULES)], ...] = FULL
     det_projection: Literal["logits", "hidden"] | None = None
     fusion: Literal["attention", "none", "linear", "tokens"] | None = None
@@ -146,6 +147,8 @@ def ensure_consistent(settings: SidaSettings) -> None:
         raise UsageError(
             "precision=fp32 needs frozen=fp32: bf16 weights are multiplied in mixed precision alone."
         )
+    if settings.precision == "fp16" and settings.parallel == "fsdp":
+        raise UsageError("parallel=fsdp works with bf16 or fp32, not with fp16.")
     if settings.sam_cache and (settings.equalise == "random" or settings.augment):
         raise UsageError(
             "sam_cache keeps one embedding a picture: it needs equalise=fixed (or off) and no augment."

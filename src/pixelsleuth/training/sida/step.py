@@ -20,7 +20,6 @@ from torch import Tensor
 
 from pixelsleuth.compact import grammar
 from pixelsleuth.core.verdict import LABELS, Label
-from pixelsleuth.errors import UsageError
 from pixelsleuth.models.sida.checkpoint import save_large
 from pixelsleuth.models.sida.large import LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor
@@ -28,12 +27,19 @@ from pixelsleuth.models.sida.prompts import ANSWERS, QUESTION, QUESTION_WHY
 from pixelsleuth.models.sida.teacher import IGNORE, Batch, Example, Losses, collate
 from pixelsleuth.training.recipe import ensure_new
 from pixelsleuth.training.run import parallel
-from pixelsleuth.training.run.checkpoints import restore_schedule
+from pixelsleuth.training.run.checkpoints import (
+    gathered,
+    moments,
+    restore_moments,
+    restore_schedule,
+    restore_weights,
+    trained,
+)
 from pixelsleuth.training.run.data import TAMPERED, Material, gather, validation_pictures
 from pixelsleuth.training.run.feed import Feed, Labelled
 from pixelsleuth.training.run.loop import Loop, Parts, Step, Taken
 from pixelsleuth.training.sida.free_running import sheet, validate
-from pixelsleuth.training.sida.learnt import assemble, prepare
+from pixelsleuth.training.sida.learnt import TrainModule, assemble, prepare
 from pixelsleuth.training.sida.sam_cache import SamCache
 from pixelsleuth.training.sida.settings import SidaSettings
 from pixelsleuth.training.sida.start import load_start
@@ -62,10 +68,13 @@ class SidaStep(Step):
             material, settings, self.example, rank=accelerator.process_index, world=accelerator.num_processes
         )
         module = prepare(model, settings)
-        learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        self.optimiser, self.schedule = optimiser_of(settings, learning)
-        self.module, self.optimiser = accelerator.prepare(module, self.optimiser)
-        self.learning = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        self.sharded = settings.parallel == "fsdp" and accelerator.num_processes > 1
+        if self.sharded:
+            cut_apart(accelerator, module)
+        self.named = trained(module)
+        optimiser, self.schedule = optimiser_of(settings, list(self.named.values()))
+        self.module = module if self.sharded else accelerator.prepare(module)
+        self.optimiser = accelerator.prepare(optimiser)
         self.cache = SamCache(Path(settings.sam_cache), model) if settings.sam_cache else None
         torch.manual_seed(settings.seed * 1000 + accelerator.process_index)
 
@@ -84,15 +93,18 @@ class SidaStep(Step):
         micros = [batch[first : first + size] for first in range(0, len(batch), size)]
         batches = [collate(self.processor, micro) for micro in micros]
         own = torch.tensor([counts_of(collated) for collated in batches], dtype=torch.float64)
-        whole = accelerator.reduce(own.sum(0).float().to(device), "sum").double().cpu().clamp_min(1)
+        counts = accelerator.reduce(own.sum(0).float().to(device), "sum").double().cpu()
+        pictures, _, masks = counts.int().tolist()
         sums = torch.zeros(4, dtype=torch.float64, device="cpu")
         predicted = torch.zeros(4, device=device)
-        for micro, collated, share in zip(micros, batches, own / whole, strict=True):
+        for micro, collated, share in zip(micros, batches, own / counts.clamp_min(1), strict=True):
             with accelerator.accumulate(self.module):
                 moved = collated.to(device, torch.float32)
-                terms, classes = self.module(moved, self._dense(micro, moved))
+                dense, elsewhere = self._dense(micro, moved), self.sharded and masks > 0
+                with accelerator.autocast():
+                    terms, classes = self.module(moved, dense, masks_elsewhere=elsewhere)
                 parts = share[[0, 1, 2, 2]].float().to(device) * terms
-                # accelerate divides by the count of micro-batches, DDP by the count of processes
+                # accelerate divides by the count of micro-batches, DDP and FSDP by the count of processes
                 accelerator.backward(weighted(parts, settings) * len(micros) * accelerator.num_processes)
             sums += parts.detach().double().cpu()
             labels = classes.argmax(1)
@@ -101,16 +113,16 @@ class SidaStep(Step):
         sums = accelerator.reduce(sums.to(device), "sum").cpu()
         predicted = accelerator.reduce(predicted, "sum").cpu()
         rate = self.schedule.get_last_lr()[0]
-        norm = accelerator.clip_grad_norm_(self.learning, settings.optimiser.clip)
+        norm = gathered(accelerator.clip_grad_norm_(list(self.named.values()), settings.optimiser.clip))
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.schedule.step()
         figures = {
             "loss": float(weighted(sums, settings)), **dict(zip(TERMS, sums.tolist(), strict=True)),
-            "correct": round(float(predicted[3] / whole[0]), 4), "gradient_norm": float(norm or 0),
+            "correct": round(float(predicted[3] / pictures), 4), "gradient_norm": float(norm),
             "learning_rate": rate,
         }  # fmt: skip
-        return Taken(figures, int(whole[0]), predicted[:3].numpy(), int(whole[2]))
+        return Taken(figures, pictures, predicted[:3].numpy(), masks)
 
     def _dense(self, micro: list[Example], batch: Batch) -> Tensor | None:
         """SAM's embeddings of the pictures with a mask, where they are kept."""
@@ -124,7 +136,7 @@ class SidaStep(Step):
         """Free-running figures; the main process also writes a sheet of its predictions."""
         settings, how = self.settings, self.settings.validation
         chosen = validation_pictures(self.material.validation, how.pictures, settings.seed)
-        with parallel.whole(self.accelerator, self.module):
+        with parallel.whole(self.module):
             figures, judged = validate(
                 self.accelerator, self.model, self.processor, chosen, stage=settings.stage,
                 raw=settings.equalise == "off", texts=how.texts if settings.weights.text else 0,
@@ -138,18 +150,20 @@ class SidaStep(Step):
 
     def state(self) -> tuple[Parts, dict[str, Any]]:
         """Weights and moments, gathered whole, and the random state of every process."""
-        weights, moments = parallel.states(self.accelerator, self.module, self.optimiser)
+        weights = {name: gathered(value) for name, value in self.named.items()}
+        kept = moments(self.optimiser.optimizer, self.named)
         random = parallel.random_states(self.accelerator)
         scaler = self.accelerator.scaler
         facts = {
             "schedule": self.schedule.state_dict(), "processes": self.accelerator.num_processes,
             "scaler": scaler.state_dict() if scaler else None,
         }  # fmt: skip
-        return {"trained": weights, "optimiser": moments, "random": random}, facts
+        return {"trained": weights, "optimiser": kept, "random": random}, facts
 
     def restore(self, parts: Parts, facts: Mapping[str, Any]) -> None:
         name = f"{self.settings.out} at step {facts['step']}"
-        parallel.restore(self.accelerator, self.module, self.optimiser, parts, name)
+        restore_weights(self.named, parts["trained"], name)
+        restore_moments(self.optimiser.optimizer, self.named, parts["optimiser"])
         seed = self.settings.seed + facts["step"]
         parallel.restore_random(self.accelerator, parts["random"], facts["processes"], seed)
         restore_schedule(self.schedule, self.optimiser, facts["schedule"])
@@ -162,6 +176,17 @@ class SidaStep(Step):
     def save_model(self, checkpoint: Path, folder: Path) -> None:
         model, processor, _ = assemble(checkpoint)
         save_large(model, processor, folder)
+
+
+def cut_apart(accelerator: Any, module: TrainModule) -> None:
+    """Share the language model, layer by layer, and what learns between the processes (FSDP2).
+
+    SAM's encoder stays whole, since only a process with a mask runs it; so does CLIP where it is frozen.
+    """
+    model = module.model
+    frozen = not any(value.requires_grad for value in model.clip.parameters())
+    kept = [model.sam, model.clip] if frozen else [model.sam]
+    parallel.shard(accelerator, module, blocks=list(model.sida.language.model.layers), kept=kept)
 
 
 def words(stage: int, label: int, description: str) -> tuple[str, str]:
@@ -220,13 +245,8 @@ def begin(settings: SidaSettings, *, resume: bool = False) -> tuple[Loop, SidaSt
     """
     torch.use_deterministic_algorithms(True, warn_only=True)
     accelerator = parallel.make_accelerator(
-        precision=settings.precision, batch=settings.global_batch, micro=settings.per_device,
-        clip=settings.optimiser.clip,
-    )  # fmt: skip
-    if settings.sam_cache and parallel.kind_of(accelerator) == "FSDP":
-        raise UsageError(
-            "sam_cache does not work under FSDP, which cuts SAM's encoder apart: take DDP or DeepSpeed."
-        )
+        precision=settings.precision, batch=settings.global_batch, micro=settings.per_device
+    )
     out = ensure_new(Path(settings.out), resume=resume)
     with accelerator.main_process_first():
         material = gather(settings)
