@@ -4,6 +4,7 @@
     python benchmarks/scale.py memory
     python benchmarks/scale.py resume [SHARDS...]
     python benchmarks/scale.py speed [PICTURES]
+    python benchmarks/scale.py phash MANIFEST [PICTURES]
 
 Each measurement runs in a process of its own, so that its peak memory is its own; processor time includes the decoding
 processes, peak memory does not. Everything is made for the run and removed after it. Prints Markdown tables.
@@ -11,6 +12,9 @@ processes, peak memory does not. Everything is made for the run and removed afte
 
 from __future__ import annotations
 
+import csv
+import io
+import itertools
 import json
 import os
 import resource
@@ -29,6 +33,8 @@ from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.pictures.images import Picture, open_picture
 from pixelsleuth.scale import parts, sources
+from pixelsleuth.scale.duplicates import TOLERANCE
+from pixelsleuth.scale.hashing import phash
 from pixelsleuth.scale.listing import pieces
 from pixelsleuth.scale.pipeline import JudgeSettings, Pipeline, usual_workers
 from pixelsleuth.scale.plan import Plan, PlanSettings, write_plan
@@ -172,6 +178,31 @@ def speed(pictures: int, folder: Path) -> dict[str, float]:
     return {name: pictures / min(walls) for name, walls in times.items()} | {"peak": peak()}
 
 
+def hashes(manifest: str, pictures: int) -> Iterator[str]:
+    """The lines of a table: how far re-saved copies are from their pictures, and different pictures from each other."""
+    with open(manifest, newline="", encoding="utf-8") as file:
+        paths = [Path(manifest).parent / row["path"] for row in csv.DictReader(file)]
+    drawn = np.random.default_rng(0).permutation(len(paths))[:pictures]
+    found: list[int] = []
+    copies: dict[str, list[int]] = {"JPEG 95": [], "JPEG 75": [], "JPEG 50": [], "half the size": []}
+    for number in drawn:
+        image = Image.fromarray(open_picture(paths[number]).pixels)
+        found.append(phash(np.asarray(image)))
+        for name, distances in copies.items():
+            stream = io.BytesIO()
+            if name.startswith("JPEG"):
+                image.save(stream, "JPEG", quality=int(name.split()[1]))
+            else:
+                image.resize((image.width // 2, image.height // 2)).save(stream, "PNG")
+            copy = np.asarray(Image.open(stream).convert("RGB"))
+            distances.append((found[-1] ^ phash(copy)).bit_count())
+    yield f"| copy of {len(found)} pictures | taken for its picture |\n|---|---:|"
+    for name, distances in copies.items():
+        yield f"| {name} | {np.mean(np.array(distances) <= TOLERANCE):.1%} |"
+    nearest = min((one ^ other).bit_count() for one, other in itertools.combinations(found, 2))
+    yield f"| the nearest two of the pictures | {nearest} bits apart |"
+
+
 def alone(*call: object) -> dict[str, float]:
     """The figures of a measurement in a process and a folder of its own."""
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
@@ -224,6 +255,10 @@ def main(arguments: list[str]) -> None:
         measure = {"plan": plan, "memory": memory, "resume": resume, "speed": speed}[what]
         values = [int(value) if value.isdigit() else value for value in rest]
         print(json.dumps(measure(*values, Path(folder))))  # type: ignore[operator]
+        return
+    if arguments[:1] == ["phash"] and len(arguments) > 1:
+        for line in hashes(arguments[1], int(arguments[2]) if len(arguments) > 2 else 300):
+            print(line)
         return
     if not arguments or arguments[0] not in ("plan", "memory", "resume", "speed"):
         raise SystemExit(__doc__)

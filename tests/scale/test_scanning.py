@@ -16,6 +16,7 @@ from pixelsleuth.scale import parts, pipeline
 from pixelsleuth.scale.plan import Plan
 from pixelsleuth.scale.rows import record_of
 from pixelsleuth.scale.scanning import ScanOptions, run_scan
+from pixelsleuth.scale.shards import judge_shard
 
 Scan = Callable[..., int]
 
@@ -160,6 +161,23 @@ def test_a_full_disk_ends_the_run_and_keeps_what_stands(
     assert len(parts.missing(Plan.open(tmp_path / "out"), tmp_path / "out")) == 1
     assert scan(tmp_path / "pictures", tmp_path / "out", resume=True) == 0
     assert len(rows_of(tmp_path / "out")) == 12
+
+
+def test_an_engine_of_four_calls_ends_with_the_same_rows(tmp_path: Path, scan: Scan) -> None:
+    """What another engine does: open the plan, ask what is missing, judge a shard, write its part."""
+    write_pictures(tmp_path / "pictures", 10)
+    out = tmp_path / "out"
+    scan(tmp_path / "pictures", out)
+    before = rows_of(out)
+    for shard in (0, 1):
+        parts.part_path(out, shard).unlink()
+    plan = Plan.open(out)
+    detector = load(STUB)
+    with pipeline.Pipeline(detector, pipeline.JudgeSettings(evidence=False)) as judge:
+        for shard in parts.missing(plan, out):
+            parts.write_part(out, shard, judge_shard(plan.entries(shard), judge), detector.model)
+    assert not parts.missing(plan, out)
+    assert rows_of(out) == before
 
 
 POISONED = """

@@ -1,4 +1,4 @@
-"""Stores behind an address (`s3://`, `gs://`, `hf:`): Arrow's own file systems, and fsspec's for the others."""
+"""Stores behind an address (`s3://`, `hf:`): Arrow's own file system for S3, and fsspec's for the others."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pyarrow.fs as pafs
 
 HUB = "hf:"
-ARROWS_OWN = ("s3", "gs", "gcs", "hdfs", "viafs")
-"""Schemes that Arrow's wheels read without another package."""
+ARROWS_OWN = ("s3",)
+"""Schemes that Arrow's wheels read without another package; its `gs` tries for a quarter of an hour what fails."""
 NEVER = ("http", "https", "ftp", "file", "data")
 """Schemes that are no store of many pictures, or that would read around the checks of local files."""
 
