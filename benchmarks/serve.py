@@ -15,8 +15,8 @@ overhead: one client; each picture is judged by the service and by the same dete
 median of the differences counts. Once as `check` does it, once without evidence on both sides. Other work on the
 machine disturbs that. It hardly disturbs what the latency is beyond the record's `elapsed_ms`, the decoding and judging
 of that very request: HTTP, queue, transport between processes, JSON.
-overload: requests at four times the rate of `throughput` for `--seconds`; memory at the beginning, in the middle and at
-the end; then how long the service takes until it accepts again, and until a lone request takes its usual time again.
+overload: requests at four times the rate of `throughput` for `--seconds`; memory, the median of many looks in the
+first, middle and last fifth; how long the service then takes until it accepts again, and a lone request after that.
 mixed: `--requests` requests by 8 clients; memory and descriptors after the first tenth and at the end. Memory is that
 of the whole tree of processes, less the kept verdicts, which have a limit of their own.
 """
@@ -66,6 +66,8 @@ DEADLINE = 30.0
 """The default of `--deadline`, seconds."""
 PATIENT = ("--deadline", "600")
 """Options of a service whose speed alone is measured, on a busy machine too."""
+SAMPLE_SECONDS = 0.25
+"""Between two looks at the memory: judging a picture takes a hundred megabytes and gives them back."""
 PROBE_SECONDS = 0.05
 """Between two tries of a client that waits to be accepted again."""
 SETTLE_SECONDS = 30.0
@@ -195,10 +197,14 @@ async def overloaded(
     """Answers, memory (begin, middle, end), seconds until accepted again, and those of a lone request afterwards."""
     data = [entry.data for entry in asked(served, bodies)]
     load = asyncio.ensure_future(open_loop(served, data, rate, seconds))
-    memory = list[float]()
-    for _ in range(3):
-        memory.append(await asyncio.to_thread(held, served))
-        await asyncio.sleep(seconds / 2 if len(memory) < 3 else 0)
+    samples, until = list[float](), time.monotonic() + seconds
+    while time.monotonic() < until:
+        samples.append(await asyncio.to_thread(held, served))
+        await asyncio.sleep(SAMPLE_SECONDS)
+    fifth = -(-len(samples) // 5)
+    middle = (len(samples) - fifth) // 2
+    parts = (samples[:fifth], samples[middle : middle + fifth], samples[-fifth:])
+    memory = [statistics.median(part) for part in parts]
     ended, probe = time.perf_counter(), Connection(served)
     again: float | None = None
     while again is None:

@@ -31,9 +31,9 @@ def test_a_picture_that_would_miss_its_deadline_is_refused_at_once() -> None:
         lane.ensure_time(5)  # nothing is ahead: however slow the model is, it gets a picture
         with lane.counting(background=False), lane.counting(background=False):
             assert lane.expected_wait == 20
-            lane.ensure_time(30)
+            lane.ensure_time(45)
             with pytest.raises(ServiceBusy, match="2 pictures are ahead, for about 20 seconds"):
-                lane.ensure_time(25)
+                lane.ensure_time(35)
         with lane.counting(background=True):  # requests go before jobs
             assert lane.expected_wait == 0
         assert lane.expected_wait == 0

@@ -29,8 +29,8 @@ FOREGROUND_TURNS = 4
 """Of so many batches that both kinds could fill, the last takes pictures of jobs first: jobs never starve."""
 LATEST_SHARE = 0.2
 """What the latest batch counts in the mean of the seconds that a picture takes."""
-MARGIN = 0.75
-"""Of its deadline, what a picture may be expected to wait: the mean says little of the next pictures' sizes."""
+MARGIN = 0.5
+"""Of its deadline, what a picture may be expected to wait: the next pictures may be larger, the machine busier."""
 log = logging.getLogger("pixelsleuth")
 
 
