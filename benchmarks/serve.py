@@ -61,6 +61,8 @@ BATCH = 8
 """Pictures of a batch of `check`, and those at whose answer the clock of `throughput` starts."""
 CLIENTS = 16
 """Clients of `throughput`: as many as the default queue holds."""
+WARMING = 2
+"""Clients before `overload`: none of them is refused, however busy the machine is."""
 TIMES_CAPACITY = 4.0
 DEADLINE = 30.0
 """The default of `--deadline`, seconds."""
@@ -105,8 +107,8 @@ def check_pace(folder: Path, count: int) -> Pace:
     return between(marks)
 
 
-def service_pace(served: Served, bodies: Sequence[bytes]) -> Pace:
-    """The service with 16 clients over the same pictures, from its eighth answer to its last."""
+def service_pace(served: Served, bodies: Sequence[bytes], clients: int = CLIENTS) -> Pace:
+    """The service with so many clients over the same pictures, from its eighth answer to its last."""
     marks: list[tuple[float, float]] = []
 
     def watch(_: Request, answer: Answer) -> None:
@@ -114,7 +116,7 @@ def service_pace(served: Served, bodies: Sequence[bytes]) -> Pace:
             raise SystemExit(f"a picture was answered with {answer.status}: {answer.body[:300]!r}")
         marks.append((time.perf_counter(), served.cpu()))
 
-    asyncio.run(closed_loop(served, asked(served, bodies), CLIENTS, watch))
+    asyncio.run(closed_loop(served, asked(served, bodies), clients, watch))
     return between(marks)
 
 
@@ -233,7 +235,7 @@ def overload(options: argparse.Namespace) -> list[Row]:
     """The service at four times its capacity."""
     bodies = pictures(options.pictures)
     with serving() as served:
-        pace = service_pace(served, bodies)
+        pace = service_pace(served, bodies, WARMING)
         rate = TIMES_CAPACITY * (options.capacity or 1 / pace.wall)
         answers, memory, again, lone = asyncio.run(overloaded(served, bodies, rate, options.seconds))
     accepted = [answer.seconds for answer in answers if answer.status == 200]
