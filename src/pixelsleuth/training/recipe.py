@@ -8,6 +8,7 @@ unknown ones before anything is trained.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -27,15 +28,30 @@ KINDS = {
 """`kind:` of a recipe, and the module that trains it."""
 
 
+ALONE = ("compact", "baseline")
+"""Kinds that train in one process; the others also train in those that torchrun starts."""
+
+
 def carry_out(path: Path, overrides: Sequence[str] = (), *, resume: bool = False) -> Path:
     """Carry out a recipe and return the folder of the model.
 
     Raises:
-        UsageError: the recipe is wrong, or its folder holds a training and `resume` is not set.
+        UsageError: the recipe is wrong, its folder holds a training and `resume` is not set, or torchrun started
+            several processes for a training that runs in one.
     """
     trainer, content = _trainer(path, overrides)
+    _ensure_alone(content.get("kind", "sida"))
     folder: Path = trainer.run(content, resume=resume)
     return folder
+
+
+def _ensure_alone(kind: str) -> None:
+    """Refuse several processes of a training that knows of one. Raises UsageError."""
+    started = os.environ.get("WORLD_SIZE", "1")
+    if kind in ALONE and started != "1":
+        raise UsageError(
+            f"A training of kind {kind} runs in one process, not in {started}: start it without torchrun."
+        )
 
 
 def plan(path: Path, overrides: Sequence[str] = ()) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from several_processes import ended, start
 
 from pixelsleuth.training.run import checkpoints
 from pixelsleuth.training.run.log import read_log
@@ -28,33 +25,6 @@ OVERRIDES = (
 """Micro-batches hold one class each: of two processes, one has no mask in its last micro-batch."""
 KEYS = ("loss", "detection", "text", "bce", "dice", "gradient_norm", "correct")
 RECIPE = ROOT / "recipes/tiny.yaml"
-
-
-def start(manifest: Path, out: Path, processes: int, *more: str) -> list[subprocess.Popen[bytes]]:
-    """What torchrun would start, without its agent."""
-    words = [sys.executable, "-m", "pixelsleuth", "train", str(RECIPE), f"data={manifest}"]
-    words += [f"out={out}", *OVERRIDES, *more]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    common = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT / "src"),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
-    ranks = [{"RANK": str(r), "LOCAL_RANK": str(r), "WORLD_SIZE": str(processes)} for r in range(processes)]
-    return [subprocess.Popen(words, env={**common, **rank}, stderr=subprocess.PIPE) for rank in ranks]
-
-
-def ended(processes: list[subprocess.Popen[bytes]]) -> None:
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=280)
-            assert process.returncode == 0, errors.decode()[-2000:]
-    finally:
-        for process in processes:
-            process.kill()
 
 
 def figures(out: Path) -> np.ndarray:
@@ -107,7 +77,7 @@ def at_step_2(source: Path, out: Path) -> Path:
 def test_two_processes_give_the_losses_of_one(how: str, manifest: Path, alone: Path, tmp_path: Path) -> None:
     """What they leave goes on in one process: a checkpoint does not depend on who wrote it."""
     shared = tmp_path / "shared"
-    ended(start(manifest, shared, 2, f"parallel={how}"))
+    ended(start(RECIPE, 2, f"data={manifest}", f"out={shared}", *OVERRIDES, f"parallel={how}"))
     ensure_as(alone, shared)
     out = at_step_2(shared, tmp_path / "resumed")
     train(read_settings(RECIPE, [f"data={manifest}", f"out={out}", *OVERRIDES]), resume=True)
@@ -119,13 +89,13 @@ def test_a_training_of_one_process_goes_on_in_two_that_share_the_model(
     manifest: Path, alone: Path, tmp_path: Path
 ) -> None:
     out = at_step_2(alone, tmp_path / "resumed")
-    ended(start(manifest, out, 2, "parallel=fsdp", "--resume"))
+    ended(start(RECIPE, 2, f"data={manifest}", f"out={out}", *OVERRIDES, "parallel=fsdp", "--resume"))
     ensure_as(alone, out)
 
 
 @pytest.mark.slow
 def test_two_processes_cannot_share_an_odd_batch(manifest: Path, tmp_path: Path) -> None:
-    for process in start(manifest, tmp_path / "odd", 2, "global_batch=5"):
+    for process in start(RECIPE, 2, f"data={manifest}", f"out={tmp_path}", "global_batch=5"):
         _, errors = process.communicate(timeout=280)
         assert process.returncode == 2
         assert b"cannot be shared evenly between 2 processes" in b" ".join(errors.split())

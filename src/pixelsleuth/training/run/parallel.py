@@ -16,6 +16,13 @@ from torch import Tensor, nn
 from pixelsleuth.errors import UsageError
 
 
+def processes() -> Any:
+    """The processes of this training, as accelerate's PartialState: those that torchrun started, else this one."""
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
 def make_accelerator(*, precision: str, batch: int, micro: int) -> Any:
     """The accelerator of a training; micro-batches are counted for the processes that there are.
 

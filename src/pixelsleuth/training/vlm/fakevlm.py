@@ -22,6 +22,7 @@ from pixelsleuth.core.verdict import Label
 from pixelsleuth.models import hub
 from pixelsleuth.models.fakevlm.answers import QUESTION, read
 from pixelsleuth.models.fakevlm.engine import FakeVlmEngine, load_engine
+from pixelsleuth.training.run.parallel import processes
 from pixelsleuth.training.vlm.settings import VlmSettings
 from pixelsleuth.training.vlm.supervised import (
     end_token,
@@ -66,8 +67,9 @@ def run(content: Mapping[str, Any], *, resume: bool = False) -> Path:
     lora_config(settings.lora)  # refuses what is wrong before anything is loaded
     checkpoints = Path(settings.out) / "checkpoints" / "fakevlm"
     arguments = training_arguments(settings.training, "training", checkpoints, settings.seed)
-    out = settings.begin(resume=resume)
-    samples = settings.samples()
+    with processes().main_process_first():
+        out = settings.begin(resume=resume)
+        samples = settings.samples()
     torch.manual_seed(settings.seed)
     engine, _ = load_engine(settings.start, precision="fp32")
     for name, weight in engine.model.named_parameters():
@@ -78,13 +80,18 @@ def run(content: Mapping[str, Any], *, resume: bool = False) -> Path:
     )
     train(engine.model, data, engine.pad, arguments, out / "log.jsonl", resume=resume)
     folder = out / "model"
+    if processes().is_main_process:
+        _save(engine, folder, hub.resolve(settings.start))
+    processes().wait_for_everyone()
+    return folder
+
+
+def _save(engine: FakeVlmEngine, folder: Path, start: Path) -> None:
     merged(engine.model).save_pretrained(folder)
     engine.tokenizer.save_pretrained(folder)
-    source = hub.resolve(settings.start)
     for name in PROCESSOR_FILES:
-        if (source / name).is_file():
-            shutil.copy(source / name, folder / name)
-    return folder
+        if (start / name).is_file():
+            shutil.copy(start / name, folder / name)
 
 
 def encode(engine: FakeVlmEngine, example: Example, prompt: str) -> dict[str, torch.Tensor]:

@@ -16,6 +16,7 @@ from pixelsleuth.core.settings import Natural, fill
 from pixelsleuth.models.so_fake_r1.answers import write
 from pixelsleuth.models.so_fake_r1.policy import in_frame
 from pixelsleuth.models.so_fake_r1.rewards import box_figures, read_weights, rewards_of, share
+from pixelsleuth.training.run.parallel import processes
 from pixelsleuth.training.vlm.settings import library_settings
 from pixelsleuth.training.vlm.supervised import (
     append,
@@ -194,9 +195,12 @@ def reinforce(
 
 
 def keep_completions(out: Path, rows: list[dict[str, Any]]) -> None:
-    """Append the completions of a step; those of the same and later steps, from before a resume, go first."""
+    """Append the completions of a step; those of the same and later steps, from before a resume, go first.
+
+    Only the main process writes its own.
+    """
     path = out / "completions.jsonl"
-    if rows:
+    if rows and processes().is_main_process:
         drop_lines_after(path, rows[0]["step"] - 1)
     for row in rows:
         append(path, row)

@@ -25,6 +25,7 @@ from pixelsleuth.models import hub
 from pixelsleuth.models.so_fake_r1.answers import QUESTION, write
 from pixelsleuth.models.so_fake_r1.policy import Policy, load_policy
 from pixelsleuth.models.so_fake_r1.rewards import Truth
+from pixelsleuth.training.run.parallel import processes
 from pixelsleuth.training.vlm.grpo import prompt_item, read_section, reinforce
 from pixelsleuth.training.vlm.settings import VlmSettings
 from pixelsleuth.training.vlm.supervised import (
@@ -81,9 +82,10 @@ def run(content: Mapping[str, Any], *, resume: bool = False) -> Path:
     arguments = training_arguments(settings.sft, "sft", checkpoints, settings.seed)
     if settings.grpo is not None:
         read_section(settings.grpo, Path(settings.out), settings.seed)
-    out = settings.begin(resume=resume)
-    samples = settings.samples()
-    folder = _start(settings, samples, out)
+    with processes().main_process_first():
+        out = settings.begin(resume=resume)
+        samples = settings.samples()
+        folder = _start(settings, samples, out)
     if settings.sft is not None:
         if not (resume and (out / "sft" / "detector.json").is_file()):
             _cold_start(settings, folder, samples[: settings.sft_pictures or None], out, arguments, resume)
@@ -154,10 +156,12 @@ def answer_for(truth: Truth) -> str:
 
 def save(policy: Policy, folder: Path, segmenter: str | None) -> Path:
     """Write model and processor, the system whose answers `check` reads, and the segmenter that draws the masks."""
-    policy.model.save_pretrained(folder)
-    policy.processor.save_pretrained(folder)
-    path = folder / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    write_json(path, config | {"pixelsleuth": "so_fake_r1"})
-    write_json(folder / "detector.json", {"segmenter": segmenter})
+    if processes().is_main_process:
+        policy.model.save_pretrained(folder)
+        policy.processor.save_pretrained(folder)
+        path = folder / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        write_json(path, config | {"pixelsleuth": "so_fake_r1"})
+        write_json(folder / "detector.json", {"segmenter": segmenter})
+    processes().wait_for_everyone()
     return folder

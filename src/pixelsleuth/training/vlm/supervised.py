@@ -115,6 +115,8 @@ def quiet_arguments() -> dict[str, Any]:
         "bf16": gpu,
         "dataloader_pin_memory": gpu,
         "gradient_checkpointing": False,
+        # LLaVA reads the last but one layer of its vision tower: what lies behind gets no gradient
+        "ddp_find_unused_parameters": True,
         "report_to": [],
         "disable_tqdm": True,
         "save_total_limit": 2,
