@@ -263,8 +263,6 @@ NEEDED_BY_OTHERS = {
     "onnxscript": "torch.onnx's exporter asks for it",
     "tensorboard": "torch.utils.tensorboard asks for it",
 }
-ROOMS_TO_COME = {"scale"}
-"""Extras whose rooms stand in docs/design.md and are not built yet."""
 
 
 def test_nothing_is_asked_for_that_no_source_file_imports() -> None:
@@ -272,7 +270,7 @@ def test_nothing_is_asked_for_that_no_source_file_imports() -> None:
     # What is only looked up before a command begins counts as well.
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources())
     unused = []
-    for extra in set(EXTRAS) - ROOMS_TO_COME - {"dev"}:
+    for extra in set(EXTRAS) - {"dev"}:
         for requirement in direct(extra):
             module = MODULES.get(canonicalize_name(requirement.name), requirement.name.replace("-", "_"))
             known = module in imported or f'"{module}"' in text or requirement.name in NEEDED_BY_OTHERS

@@ -173,6 +173,12 @@ class PlanMismatch(UsageError):
     code = "plan_mismatch"
 
 
+class ClusterError(UsageError):
+    """The cluster that runs a scan cannot be reached, or one of its nodes cannot judge or write."""
+
+    code = "cluster_error"
+
+
 class Unfinished(UsageError):
     """Some lines of a stage failed; the others are kept, and the same command goes on from there."""
 

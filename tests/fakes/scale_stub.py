@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from pixelsleuth.core.detector import Detector
 from pixelsleuth.core.region import regions
@@ -44,6 +46,19 @@ class Stub(Detector):
         return verdicts
 
 
+class Deadly(Stub):
+    """Ends its process at a picture beside which a file `kills` stands that says how often; 0 for not any more."""
+
+    def judge(self, pictures: Sequence[Picture], *, explain: bool = True) -> list[Verdict]:
+        for picture in pictures:
+            kills = Path(picture.source).with_name("kills")
+            left = int(kills.read_text()) if kills.exists() else 0
+            if left:
+                kills.write_text(str(left - 1))
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().judge(pictures, explain=explain)
+
+
 def quick(device: str = "cpu") -> Detector:
     del device
     return Stub("1")
@@ -52,3 +67,8 @@ def quick(device: str = "cpu") -> Detector:
 def other(device: str = "cpu") -> Detector:
     del device
     return Stub("2")
+
+
+def deadly(device: str = "cpu") -> Detector:
+    del device
+    return Deadly("1")

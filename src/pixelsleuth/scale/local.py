@@ -35,11 +35,13 @@ class Tally:
 
     def __call__(self, entry: Entry, verdict: Verdict | None) -> None:
         del entry
-        if verdict is None:
-            self.duplicates += 1
-        else:
-            self.states[words.state_of(verdict)] += 1
-        self._bar()
+        self.add(Counter() if verdict is None else Counter([words.state_of(verdict)]), int(verdict is None))
+
+    def add(self, states: Counter[str], duplicates: int) -> None:
+        """Count inputs by their state, and duplicates."""
+        self.states += states
+        self.duplicates += duplicates
+        self._bar(states.total() + duplicates)
         now = time.monotonic()
         if self._bar.live and now - self._noted >= REFRESH:
             self._noted = now

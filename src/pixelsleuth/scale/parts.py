@@ -11,13 +11,14 @@ import io
 import os
 import re
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelsleuth.core.io import write_bytes
 from pixelsleuth.scale.listing import arrow
-from pixelsleuth.scale.rows import schema
+from pixelsleuth.scale.rows import DUPLICATE, FAILED, schema
 
 if TYPE_CHECKING:
     from pixelsleuth.scale.plan import Plan
@@ -71,6 +72,24 @@ def missing(plan: Plan, out: str | os.PathLike[str]) -> array[int]:
                 if match and (shard := int(match[1])) < plan.shards and _whole(entry.path):
                     standing[shard] = 1
     return array("q", (shard for shard, stands in enumerate(standing) if not stands))
+
+
+def stands(out: str | os.PathLike[str], shard: int) -> bool:
+    """True where the part of a shard stands, whole."""
+    return _whole(os.fspath(part_path(out, shard)))
+
+
+def states_of(out: str | os.PathLike[str], shard: int) -> tuple[Counter[str], int]:
+    """The count of each state (`reporting.words.STATES`) in a part that stands, and the number of its duplicates."""
+    pa = arrow()
+    table = pa.parquet.read_table(part_path(out, shard), columns=["state", "label", "inconclusive"])
+    states: Counter[str] = Counter()
+    for row in table.to_pylist():
+        failed = row["state"] == FAILED or row["label"] is None
+        states["failed" if failed else "inconclusive" if row["inconclusive"] else row["label"]] += 1
+    duplicates = sum(state == DUPLICATE for state in table.column("state").to_pylist())
+    states["failed"] -= duplicates
+    return +states, duplicates
 
 
 def _whole(path: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import shutil
@@ -14,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 from pixelsleuth.core.io import failed, open_locked, write_json
 from pixelsleuth.core.outputs import refuse_folder
 from pixelsleuth.core.progress import Bar, progress
-from pixelsleuth.errors import OutputError, PlanMismatch
+from pixelsleuth.errors import OutputError, PlanMismatch, UsageError
 from pixelsleuth.reporting import words
+from pixelsleuth.scale.cluster import ClusterSettings, run_ray
 from pixelsleuth.scale.duplicates import write_duplicates
 from pixelsleuth.scale.listing import arrow
 from pixelsleuth.scale.local import Tally, run_local
 from pixelsleuth.scale.parts import FOLDER, missing
 from pixelsleuth.scale.pipeline import JudgeSettings, usual_workers
 from pixelsleuth.scale.plan import FILE, Plan, PlanSettings, write_plan
+from pixelsleuth.scale.sessions import connected
 from pixelsleuth.scale.sources import Selection, inputs
 
 if TYPE_CHECKING:
@@ -44,6 +48,9 @@ class ScanOptions:
     out: str
     model: str = "auto"
     engine: str = "local"
+    address: str | None = None
+    actors: int | None = None
+    gpus_per_actor: float = 0.0
     resume: bool = False
     rejudge: bool = False
     device: str = "auto"
@@ -74,6 +81,8 @@ def run_scan(source: str, options: ScanOptions) -> int:
     scan, SourceError where the source cannot be listed, OutputError where nothing more can be written.
     """
     arrow()
+    if options.engine != "ray" and (options.address or options.actors or options.gpus_per_actor):
+        raise UsageError("--address, --actors and --gpus-per-actor go with --engine ray.")
     out = Path(options.out)
     refuse_folder(out, kind="scan", ours=LOCK)
     if options.trust_list is not None:
@@ -142,6 +151,7 @@ def _detector(options: ScanOptions) -> Detector:
         options=options_of([options.model], options.options)[options.model],
     )
     detector.decide_as(options.accuse_at_most, options.right_at_least, options.stable)
+    detector.max_megapixels = options.max_megapixels
     return detector
 
 
@@ -189,16 +199,24 @@ def _judge_settings(plan: Plan, options: ScanOptions) -> JudgeSettings:
     )
 
 
+def _cluster(options: ScanOptions) -> ClusterSettings:
+    return ClusterSettings(options.actors, options.gpus_per_actor, options.workers)
+
+
 def _judge(plan: Plan, out: Path, detector: Detector, options: ScanOptions) -> int:
     todo = missing(plan, out)
     left = sum(plan.size_of(shard) for shard in todo)
     settings = _judge_settings(plan, options)
-    detector.max_megapixels = options.max_megapixels
     interrupted = False
-    with progress("Scanning", plan.rows, done=plan.rows - left, quiet=options.quiet) as bar:
+    session = connected(options.address) if options.engine == "ray" and todo else contextlib.nullcontext()
+    with session, progress("Scanning", plan.rows, done=plan.rows - left, quiet=options.quiet) as bar:
         tally = Tally(bar)
         try:
-            run_local(plan, todo, out, detector, settings, tally)
+            if options.engine == "ray" and todo:
+                load = functools.partial(_detector, options)
+                run_ray(todo, out, load, detector.model, settings, _cluster(options), tally)
+            else:
+                run_local(plan, todo, out, detector, settings, tally)
         except KeyboardInterrupt:
             interrupted = True
     if not options.quiet:
