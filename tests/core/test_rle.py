@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelsleuth.core.rle import decode, encode
+from pixelsleuth.core.rle import bounding_box, decode, encode
 
 
 @st.composite
@@ -18,6 +18,16 @@ def masks(draw):
 @given(masks())
 def test_a_mask_survives(mask):
     assert np.array_equal(decode(encode(mask)), mask)
+
+
+@given(masks())
+def test_the_box_and_the_area_are_those_of_the_mask(mask):
+    rows, columns = mask.nonzero()
+    expected = None
+    if rows.size:
+        box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        expected = (tuple(map(int, box)), int(mask.sum()))
+    assert bounding_box(encode(mask)) == expected
 
 
 @given(masks())

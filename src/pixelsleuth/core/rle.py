@@ -40,14 +40,32 @@ def decode(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
 
     Raises ValueError where the runs do not fill the size.
     """
-    height, width = (int(side) for side in rle["size"])
-    counts = rle["counts"]
-    runs = _from_string(counts) if isinstance(counts, str | bytes) else np.asarray(counts, dtype=np.int64)
-    if (runs < 0).any() or int(runs.sum()) != height * width:
-        raise ValueError(f"the runs do not fill a mask of {height} x {width}")
+    height, width, runs = _sized(rle)
     values = np.zeros(len(runs), dtype=bool)
     values[1::2] = True
     return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
+
+
+def bounding_box(rle: Mapping[str, Any]) -> tuple[tuple[int, int, int, int], int] | None:
+    """The box (x0, y0, x1, y1) around the marked pixels and their number; None where none is marked.
+
+    The mask itself is not made: memory grows with the runs and not with the size. Raises ValueError where the runs do
+    not fill the size.
+
+    >>> bounding_box({"size": [2, 3], "counts": [2, 1, 3]})
+    ((1, 0, 2, 1), 1)
+    """
+    height, _, runs = _sized(rle)
+    ends = np.cumsum(runs)
+    marked = runs[1::2] > 0
+    first, last = (ends - runs)[1::2][marked], ends[1::2][marked] - 1
+    if not first.size:
+        return None
+    # A run that goes on in the next column touches the last row of one and the first row of the other.
+    through = bool((first // height < last // height).any())
+    top, low = (0, height) if through else (int((first % height).min()), int((last % height).max()) + 1)
+    box = (int(first[0] // height), top, int(last[-1] // height) + 1, low)
+    return box, int(runs[1::2].sum())
 
 
 def read_mask(
@@ -70,6 +88,16 @@ def read_mask(
             f"{record['width']} x {record['height']}; it belongs to another one."
         )
     return pixels
+
+
+def _sized(rle: Mapping[str, Any]) -> tuple[int, int, NDArray[np.int64]]:
+    """Height, width and runs. Raises ValueError where the runs do not fill the size."""
+    height, width = (int(side) for side in rle["size"])
+    counts = rle["counts"]
+    runs = _from_string(counts) if isinstance(counts, str | bytes) else np.asarray(counts, dtype=np.int64)
+    if (runs < 0).any() or int(runs.sum()) != height * width:
+        raise ValueError(f"the runs do not fill a mask of {height} x {width}")
+    return height, width, runs
 
 
 def _mask_path(file: str, folder: str | PathLike[str] | None) -> Path:

@@ -145,7 +145,15 @@ class Plan:
             settings = PlanSettings(**kept)
         except FileNotFoundError:
             raise UsageError(f"{out} holds no plan of a scan; begin one with `pixelsleuth scan`.") from None
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            pa.ArrowException,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            ArithmeticError,
+        ) as error:
             raise PlanMismatch(
                 f"{path} is no plan that this version reads ({(str(error).splitlines() or ['damaged'])[0]}); "
                 "choose another --out."
