@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -32,6 +33,8 @@ COMMANDS = {
     "merge": "Fold LoRA and training folders into one checkpoint.",
 }
 """Name -> help line. A command is the function of that name in the module of that name."""
+JUDGING = {"check", "scan", "inspect", "demo", "serve"}
+"""Commands whose NumPy multiplies matrices in one thread: the cores belong to the models and to other pictures."""
 
 
 class LazyGroup(click.Group):
@@ -43,6 +46,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name in JUDGING:  # read by OpenBLAS when NumPy is imported
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         command: click.Command = getattr(import_module(f"pixelsleuth.cli.{cmd_name}"), cmd_name)
         return command
 

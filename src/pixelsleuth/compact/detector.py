@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -21,6 +20,7 @@ from PIL import Image
 from pixelsleuth._version import __version__
 from pixelsleuth.compact import grammar
 from pixelsleuth.compact.ruling import explanation, rule
+from pixelsleuth.compact.sessions import session_options
 from pixelsleuth.compact.tiles import GRID, middle, reduced, small, traced, windows
 from pixelsleuth.core import decision as decisions
 from pixelsleuth.core.content import ensure_content
@@ -71,11 +71,7 @@ class CompactDetector(Detector):
         if self.scores is not None:
             self.decide_by()
         self.version = f"{__version__}+{self.settings.get('weights', 'untrained')}"
-        options = onnxruntime.SessionOptions()
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-        options.intra_op_num_threads = threads or cores
-        options.enable_cpu_mem_arena = False  # large pictures come and go; an arena would keep their peak
-        options.log_severity_level = 3
+        options = session_options(threads)
         providers = _providers(device, onnxruntime.get_available_providers())
         self.graphs = {name: _session(_graph(folder, name), options, providers) for name in GRAPHS}
 

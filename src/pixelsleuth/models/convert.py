@@ -22,13 +22,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pixelsleuth.compact.sessions import session_options
 from pixelsleuth.core.io import replaced, sha256_of
 from pixelsleuth.errors import MissingExtra, UsageError
 from pixelsleuth.models.backbones.heads import FrozenHeads
 from pixelsleuth.models.baseline import Baseline, baseline_class
 from pixelsleuth.models.baselines.commfor import CommFor
 from pixelsleuth.models.facts import FACTS
-from pixelsleuth.models.light.detector import OUTPUTS, LightDetector, load_folder, session_options
+from pixelsleuth.models.light.detector import OUTPUTS, LightDetector, load_folder
 from pixelsleuth.models.light.form import GRAPH, SETTINGS, STRETCH, Form, Part, ensure_convertible, read
 from pixelsleuth.models.preparation import prepared
 

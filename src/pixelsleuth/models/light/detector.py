@@ -6,7 +6,6 @@ graph without weights ships in the package.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelsleuth._version import __version__
+from pixelsleuth.compact.sessions import session_options
 from pixelsleuth.core.detector import Capability, Detector
 from pixelsleuth.core.finite import ensure_finite_graph
 from pixelsleuth.core.io import sha256_of
@@ -172,17 +172,6 @@ def load_published(
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensor) for tensor in tensors.values()]
     session.add_external_initializers(list(tensors), values)
     return LightDetector(form, _session(settings.with_suffix(".onnx"), session, device), sha256_of(path))
-
-
-def session_options() -> Any:
-    """ONNX Runtime's options: all cores that this process may use, no memory arena, errors only."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    options.enable_cpu_mem_arena = False
-    options.log_severity_level = 3
-    return options
 
 
 def _session(graph: Path, options: Any, device: str) -> Any:
