@@ -17,7 +17,8 @@ machine disturbs that. It hardly disturbs what the latency is beyond the record'
 of that very request: HTTP, queue, transport between processes, JSON.
 overload: requests at four times the rate of `throughput` for `--seconds`; memory, the median of many looks in the
 first, middle and last fifth; how long the service then takes until it accepts again, and a lone request after that.
-mixed: `--requests` requests by 8 clients; memory and descriptors after the first tenth and at the end. Memory is that
+mixed: `--requests` requests by 8 clients, judged by `--model` (a stand-in, `module:callable`, shows the service alone);
+memory and descriptors after the first tenth and at the end. Memory is that
 of the whole tree of processes, less the kept verdicts, which have a limit of their own.
 """
 
@@ -270,7 +271,7 @@ def mixed(options: argparse.Namespace) -> list[Row]:
             time.sleep(1)
         return memory, counts[-1]
 
-    with serving(*PATIENT) as served:
+    with serving(*PATIENT, model=options.model) as served:
         kinds = mixed_requests(served, options.broken)
         order = [rng.choice(rng.choice(kinds)) for _ in range(options.requests)]
 
@@ -321,6 +322,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each side of `throughput` (3)")
     parser.add_argument("--seconds", type=float, default=60.0, help="of overload (60)")
     parser.add_argument("--requests", type=int, default=10_000, help="of the mixed load (10000)")
+    parser.add_argument("--model", default="compact", help="detector of the mixed load (compact)")
     parser.add_argument("--broken", type=Path, help="folder of damaged pictures for the mixed load")
     options = parser.parse_args()
     options.capacity = None

@@ -75,9 +75,9 @@ def _of(process: psutil.Process, value: Callable[[psutil.Process], float]) -> fl
 
 
 @contextlib.contextmanager
-def serving(*options: str) -> Iterator[Served]:
-    """`pixelsleuth serve` with the bundled detector on a free port, ready."""
-    command = [*CLI, "serve", "--model", "compact", "--port", "0", "--no-jobs", *options]
+def serving(*options: str, model: str = "compact") -> Iterator[Served]:
+    """`pixelsleuth serve` with a detector on a free port, ready."""
+    command = [*CLI, "serve", "--model", model, "--port", "0", "--no-jobs", *options]
     with tempfile.TemporaryFile("w+") as log:
         served = Served(psutil.Popen([*command, "--max-bytes", str(LARGEST_BODY)], stderr=log))
         until = time.monotonic() + START_SECONDS
