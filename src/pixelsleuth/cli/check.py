@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from pixelsleuth.cli.options import FiniteFloat, bounds_options, device_option, precision_option, trust_option
+from pixelsleuth.cli.options import (
+    bounds_options,
+    device_option,
+    evidence_option,
+    explain_option,
+    megapixels_option,
+    precision_option,
+    trust_option,
+)
 
 
 @click.command()
@@ -46,26 +54,10 @@ from pixelsleuth.cli.options import FiniteFloat, bounds_options, device_option, 
     metavar="KEY=VALUE",
     help="Option of a baseline, see 'pixelsleuth models'. Repeatable.",
 )
-@click.option(
-    "--explain/--no-explain",
-    default=True,
-    show_default=True,
-    help="Say why, or only what and where (faster).",
-)
-@click.option(
-    "--evidence/--no-evidence",
-    default=True,
-    show_default=True,
-    help="Say what file and pixels say by themselves; it never changes a score.",
-)
+@explain_option
+@evidence_option
 @trust_option
-@click.option(
-    "--max-megapixels",
-    type=FiniteFloat(min=0.001),
-    default=100.0,
-    show_default=True,
-    help="Refuse larger pictures before decoding them.",
-)
+@megapixels_option
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 1024),

@@ -29,6 +29,18 @@ precision_option: Option = click.option(
     show_default=True,
     help="Precision of the weights of large models.",
 )
+explain_option: Option = click.option(
+    "--explain/--no-explain",
+    default=True,
+    show_default=True,
+    help="Say why, or only what and where (faster).",
+)
+evidence_option: Option = click.option(
+    "--evidence/--no-evidence",
+    default=True,
+    show_default=True,
+    help="Say what file and pixels say by themselves; it never changes a score.",
+)
 trust_option: Option = click.option(
     "--trust-list",
     type=click.Path(exists=True, file_okay=False),
@@ -117,3 +129,12 @@ class FiniteFloat(click.FloatRange):
 
     def _describe_range(self) -> str:
         return "" if self.min is None and self.max is None else super()._describe_range()
+
+
+megapixels_option: Option = click.option(
+    "--max-megapixels",
+    type=FiniteFloat(min=0.001),
+    default=100.0,
+    show_default=True,
+    help="Refuse larger pictures before decoding them.",
+)

@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from pixelsleuth.cli.options import FiniteFloat, device_option, needs, precision_option, trust_option
+from pixelsleuth.cli.options import (
+    FiniteFloat,
+    device_option,
+    megapixels_option,
+    needs,
+    precision_option,
+    trust_option,
+)
 
 
 @click.command()
@@ -40,13 +47,7 @@ from pixelsleuth.cli.options import FiniteFloat, device_option, needs, precision
     show_default=True,
     help="Largest picture in bytes; larger ones are refused with 413.",
 )
-@click.option(
-    "--max-megapixels",
-    type=FiniteFloat(min=0.001),
-    default=100.0,
-    show_default=True,
-    help="Refuse larger pictures before decoding them.",
-)
+@megapixels_option
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 1024),
