@@ -2,7 +2,7 @@
 
 Nobody's photograph is in it: the scene is computed. Needs Debian's chromium for the screenshot.
 
-Run: `python benchmarks/report_picture.py docs/report.png`
+Run: `python benchmarks/report_picture.py docs/images/report.png`
 """
 
 from __future__ import annotations
@@ -94,4 +94,4 @@ def main(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/report.png"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images/report.png"))

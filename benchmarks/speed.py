@@ -7,7 +7,7 @@
 Every measurement runs in a process of its own, so that none profits from what another has loaded. The table holds the
 median and the slowest of several runs, and the first check after loading apart from the later ones. The picture is a
 JPEG of 1024 x 768 made from photographs inside scikit-image's wheel (`--picture FILE` names another). The table goes
-into docs/benchmarks.md.
+into docs/background/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def machine(cores: int) -> dict[str, str]:
 
 
 def table(figures: list[Figure]) -> str:
-    """Markdown, as it goes into docs/benchmarks.md."""
+    """Markdown, as it goes into docs/background/benchmarks.md."""
     lines = ["| what | median | slowest | goal | met | note |", "|---|---:|---:|---:|---|---|"]
     for f in figures:
         digits = 2 if f.unit == "s" else 0

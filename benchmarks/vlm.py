@@ -1,7 +1,7 @@
 """FakeVLM's speed against the release's loop, on one random LLaVA; and the curves of GRPO runs.
 
     python benchmarks/vlm.py speed [--batches 1 8 32] [--pictures 32] [--tokens 128] [--device auto] [--width 256]
-    python benchmarks/vlm.py curve runs/r1/log.jsonl [runs/r2/log.jsonl ...] docs/grpo.png
+    python benchmarks/vlm.py curve runs/r1/log.jsonl [runs/r2/log.jsonl ...] docs/images/grpo.png
 
 The release pads every prompt to 1024 tokens and runs one picture at a time (its evaluation batch). Both loops generate
 the same number of tokens for each picture with the same weights, and write the same text (checked).

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 
@@ -82,7 +82,9 @@ def test_every_page_that_the_code_sends_its_reader_to_exists() -> None:
     assert not {(name, where) for name, where in sent if not (ROOT / name).exists()}
 
 
-@pytest.mark.parametrize("name, page", [("check", "check"), ("serve", "serve"), ("scan", "scale")])
+@pytest.mark.parametrize(
+    "name, page", [("check", "reference/check"), ("serve", "how-to/serve"), ("scan", "how-to/scan")]
+)
 def test_the_page_of_a_command_lists_every_option(name: str, page: str) -> None:
     from pixelsleuth.cli.main import main
 
@@ -105,8 +107,8 @@ def test_the_page_of_a_command_lists_every_option(name: str, page: str) -> None:
 
 
 def test_the_page_of_the_verdict_lists_every_field_of_the_schema() -> None:
-    schema = json.loads((DOCS / "verdict.schema.json").read_text(encoding="utf-8"))
-    text = (DOCS / "verdict.md").read_text(encoding="utf-8")
+    schema = json.loads((DOCS / "reference" / "verdict.schema.json").read_text(encoding="utf-8"))
+    text = (DOCS / "reference" / "verdict.md").read_text(encoding="utf-8")
     cells = re.findall(r"^\| (`[^|]+) \|", text, flags=re.MULTILINE)
     listed = {name for cell in cells for name in re.findall(r"`([a-z0-9_]+)`", cell)}
     assert listed == set(schema["properties"])
@@ -122,7 +124,7 @@ def test_the_page_of_bad_input_lists_every_error_code() -> None:
     ours = (detector.__name__, errors.__name__)
     leaves = {c for c in family(errors.PixelSleuthError) if c.__module__ in ours}
     abstract = {errors.PixelSleuthError, errors.PictureError, errors.UsageError, errors.ServiceError}
-    text = (DOCS / "input.md").read_text(encoding="utf-8")
+    text = (DOCS / "reference" / "input.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^\| `([a-z_]+)` \|", text, flags=re.MULTILINE))
     assert listed == {leaf.code for leaf in leaves - abstract}
 
@@ -130,7 +132,7 @@ def test_the_page_of_bad_input_lists_every_error_code() -> None:
 def test_the_detector_of_the_page_on_python_works(monkeypatch: pytest.MonkeyPatch) -> None:
     import pixelsleuth as ps
 
-    (code,) = [block for block in blocks(DOCS / "python.md", "python") if "ps.Detector" in block]
+    (code,) = [block for block in blocks(DOCS / "how-to" / "python.md", "python") if "ps.Detector" in block]
     module = types.ModuleType("grey")
     exec(compile(code, "grey.py", "exec"), module.__dict__)
     monkeypatch.setitem(sys.modules, "grey", module)

@@ -49,7 +49,7 @@ LIGHT_MODELS = (
 )
 """Files of `models` that list and find detectors: no torch, so that `pixelsleuth models` answers at once."""
 
-# A room may use the rooms below its own level, and itself. docs/design.md draws the same picture.
+# A room may use the rooms below its own level, and itself. docs/background/design.md draws the same picture.
 LEVELS = {
     "pictures": 0,
     "core": 1,
@@ -101,7 +101,7 @@ def test_a_room_imports_only_rooms_below_it() -> None:
         room = room_of(path)
         if room is None:
             continue
-        assert room in LEVELS, f"{path} lies in a room that docs/design.md does not know"
+        assert room in LEVELS, f"{path} lies in a room that docs/background/design.md does not know"
         for module, line in imports(path):
             parts = module.split(".")
             if parts[0] != "pixelsleuth" or len(parts) < 2 or parts[1] not in LEVELS or parts[1] == room:

@@ -65,7 +65,9 @@ def test_findings_join_the_claims_and_change_no_score(cli, pictures):
 
 def test_the_records_follow_the_published_schema(cli, generated):
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
-    schema = json.loads((Path(__file__).parents[2] / "docs" / "verdict.schema.json").read_text("utf-8"))
+    schema = json.loads(
+        (Path(__file__).parents[2] / "docs" / "reference" / "verdict.schema.json").read_text("utf-8")
+    )
     check = jsonschema.Draft202012Validator(schema)
     record = record_of(cli, generated)
     check.validate(record)

@@ -12,7 +12,7 @@ from pixelsleuth.core.verdict import Label, Verdict
 from pixelsleuth.errors import CorruptPicture, PictureError, PictureNotFound
 from pixelsleuth.pictures.images import open_picture
 
-SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "verdict.schema.json"
+SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "reference" / "verdict.schema.json"
 MODEL = {"name": "fake", "version": "1"}
 THINKS_TAMPERED = {Label.REAL: 0.2, Label.FULL_SYNTHETIC: 0.1, Label.TAMPERED: 0.7}
 

@@ -46,7 +46,7 @@ def test_every_set_has_a_reader_that_tells_all_about_itself():
 
 
 def test_the_page_on_data_sets_tells_every_reader_and_every_setting():
-    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "datasets.md").read_text(encoding="utf-8")
     for spec in layouts.specs():
         row = f"| `{spec.name}` | {spec.title} | {spec.classes} | {spec.size} | {spec.licence} | {spec.get} |"
         assert row in page

@@ -43,14 +43,16 @@ def test_the_page_of_evaluate_tells_every_option() -> None:
     options = [parameter for parameter in evaluate.params if isinstance(parameter, click.Option)]
     known = {name for parameter in options for name in (*parameter.opts, *parameter.secondary_opts)}
     lines = [
-        line for line in (DOCS / "evaluation.md").read_text("utf-8").splitlines() if line.startswith("| `-")
+        line
+        for line in (DOCS / "how-to" / "evaluate.md").read_text("utf-8").splitlines()
+        if line.startswith("| `-")
     ]
     documented = {name for line in lines for name in re.findall(r"--[a-z][a-z-]*", line.split(" | ")[0])}
     assert documented == {name for name in known if name.startswith("--")}
 
 
 def test_the_page_tells_every_protocol_and_every_perturbation() -> None:
-    text = (DOCS / "evaluation.md").read_text("utf-8")
+    text = (DOCS / "how-to" / "evaluate.md").read_text("utf-8")
     assert all(f"| `{name}` |" in text for name in PROTOCOLS)
     documented = set(re.findall(r"`([a-z_]+)(?::[^`]*)?`", text))
     assert {*perturbations.MAKERS, "platform", *perturbations.PLATFORMS} <= documented
@@ -66,7 +68,7 @@ def test_the_page_of_the_metrics_tells_every_figure() -> None:
     row = {"index": 0, "label": "real", "predicted": "real", "probabilities": [1.0, 0.0, 0.0], "group": "",
            "path": "a", "inconclusive": False, "histogram": pack_histogram(np.zeros((2, 256), np.int64)),
            "delivered": [0, 0, 0, 1]}  # fmt: skip
-    text = (DOCS / "metrics.md").read_text("utf-8")
+    text = (DOCS / "reference" / "metrics.md").read_text("utf-8")
     documented = set(re.findall(r"`([a-z0-9_]+)`", text))
     for name in statistics(Frame([row]), get_protocol("standard")):
         of_class = re.fullmatch(r"(recall|precision|f1)_(real|full_synthetic|tampered)", name)

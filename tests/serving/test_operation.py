@@ -1,4 +1,4 @@
-"""What docs/serve.md, the Dockerfile and compose.yaml show: each example and command is run against a service."""
+"""What docs/how-to/serve.md, the Dockerfile and compose.yaml show: each example is run against a service."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from conftest import Served
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "serve.md").read_text(encoding="utf-8")
 _spec = importlib.util.spec_from_file_location("chromium", Path(__file__).parent / "chromium.py")
 assert _spec is not None
 assert _spec.loader is not None

@@ -92,7 +92,7 @@ def needs(extra: str) -> Iterator[None]:
 
 
 def bounds_options(command: Command) -> Command:
-    """Add the options of the decision (docs/decision.md). Each is None where the user names none."""
+    """Add the options of the decision (docs/background/decision.md). Each is None where the user names none."""
     for option in (
         click.option(
             "--stable/--fast",

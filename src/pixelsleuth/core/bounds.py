@@ -3,7 +3,8 @@
 Learn-then-Test (Angelopoulos, Bates, Candes, Jordan, Lei 2021): thresholds are walked from strict to loose in an order
 that does not depend on the labels, each is a null hypothesis ("the bound is broken here"), and only thresholds whose
 null is rejected are used. The unit is the *source*, never the picture: pictures of one source are wrong together. A
-one-sided t test over sources is used because exact bounds for so few units certify nothing (docs/decision.md).
+one-sided t test over sources is used because exact bounds for so few units certify nothing
+(docs/background/decision.md).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A detector's scores on pictures of sources that were left out of training: what its decision is fitted on.
 
-They lie in `decision.json` of a model folder, schema `pixelsleuth.decision/1` (docs/decision.md). A row holds the
-source, the true label, what was done to the picture before it was judged, and the class probabilities of the picture
-and its re-saves.
+They lie in `decision.json` of a model folder, schema `pixelsleuth.decision/1` (docs/background/decision.md). A row
+holds the source, the true label, what was done to the picture before it was judged, and the class probabilities of the
+picture and its re-saves.
 """
 
 from __future__ import annotations

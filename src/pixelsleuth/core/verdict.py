@@ -1,4 +1,4 @@
-"""A detector's verdict on one picture, and its JSON record (`docs/verdict.schema.json`).
+"""A detector's verdict on one picture, and its JSON record (`docs/reference/verdict.schema.json`).
 
 Coordinates are pixels of the upright picture (EXIF orientation applied), origin top left, boxes half open.
 """

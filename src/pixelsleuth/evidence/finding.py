@@ -41,7 +41,7 @@ class Finding:
     pictures: tuple[Illustration, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the entry as JSON carries it (`docs/verdict.schema.json`)."""
+        """Return the entry as JSON carries it (`docs/reference/verdict.schema.json`)."""
         entry: dict[str, Any] = {
             "kind": self.kind,
             "statement": self.statement,

@@ -109,7 +109,9 @@ def load_autoencoder(folder: Path) -> Autoencoder:
     for name, part in zip(FILES, (model.encoder, model.decoder), strict=True):
         path = folder / name
         if not path.is_file():
-            raise UsageError(f"{folder} lacks {name}: name the folder of TAEF2's weights (docs/training.md).")
+            raise UsageError(
+                f"{folder} lacks {name}: name the folder of TAEF2's weights (docs/how-to/train.md)."
+            )
         try:
             part.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:  # torch raises many kinds for a damaged file

@@ -161,5 +161,7 @@ def _autoencoder(folder: str) -> Any:
     from pixelsleuth.forge.autoencoders import load_autoencoder
 
     if not folder:
-        raise UsageError("synthesis.model names no folder: name that of TAEF2's weights (docs/forge.md).")
+        raise UsageError(
+            "synthesis.model names no folder: name that of TAEF2's weights (docs/how-to/forge.md)."
+        )
     return load_autoencoder(Path(folder))

@@ -2,7 +2,7 @@
 
 The order matters: the size of the file, its header (`pictures.formats`), the limits, then Pillow's decoder, which gets
 only the bytes that make pixels. Any file gives a Picture or a PictureError, within 1 GiB of memory for pictures of up
-to 100 megapixels. See `docs/reading-pictures.md`.
+to 100 megapixels. See `docs/reference/reading-pictures.md`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One row an input: the fields of the verdict's record, typed, and what the plan says of the input.
 
-A field keeps the name and the meaning that it has in `docs/verdict.schema.json`. `evidence`, `panel` and `decision`,
-whose shape depends on the detector, are JSON texts.
+A field keeps the name and the meaning that it has in `docs/reference/verdict.schema.json`. `evidence`, `panel` and
+`decision`, whose shape depends on the detector, are JSON texts.
 """
 
 from __future__ import annotations

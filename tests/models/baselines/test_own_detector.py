@@ -1,4 +1,4 @@
-"""The example of docs/add_a_detector.md is a detector: one file, which trains, checks, and stands in an evaluation."""
+"""The example of docs/how-to/add-a-detector.md is a detector: one file, which trains, checks and is evaluated."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SETTINGS = ("equalise=off", "batch=6", "steps=40", "optimiser.learning_rate=2e-2
 
 def page_code() -> str:
     """The page's Python block."""
-    page = (ROOT / "docs" / "add_a_detector.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "add-a-detector.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
     return code
 

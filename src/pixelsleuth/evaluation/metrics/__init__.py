@@ -8,5 +8,5 @@
     resampling    bootstrap over groups
 
 A figure that is not defined (no positive, no picture) is NaN, never 0: it becomes null in a file and a dash in a
-report. Definitions, formulas and the libraries that they were tested against stand in docs/metrics.md.
+report. Definitions, formulas and the libraries that they were tested against stand in docs/reference/metrics.md.
 """

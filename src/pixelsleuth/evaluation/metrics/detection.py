@@ -205,7 +205,7 @@ class Detection:
         return self
 
     def compute(self) -> dict[str, Any]:
-        """The figures of `docs/metrics.md`, part Detection; binary figures: positive = every class but 0."""
+        """The figures of `docs/reference/metrics.md`, part Detection; binary figures: positive = every class but 0."""
         truth = np.array(self.truth, dtype=np.intp)
         p = np.array(self.probabilities, dtype=np.float64).reshape(-1, self.classes)
         matrix = confusion_matrix(truth, p.argmax(1) if len(p) else truth, self.classes)

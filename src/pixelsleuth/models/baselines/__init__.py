@@ -1,1 +1,1 @@
-"""Published detectors, one file each; see docs/add_a_detector.md."""
+"""Published detectors, one file each; see docs/how-to/add-a-detector.md."""

@@ -4,7 +4,7 @@ A batch of pictures becomes as many requests at once. A request that fails for g
 picture; the other pictures of the batch go on.
 
 A server puts LLaVA's roles around the question by default; the published figures are those without roles. Start it with
-the template of `recipes/fakevlm/raw.jinja` (docs/fakevlm.md shows how).
+the template of `recipes/fakevlm/raw.jinja` (docs/background/fakevlm.md shows how).
 """
 
 from __future__ import annotations
