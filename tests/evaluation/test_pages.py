@@ -44,7 +44,7 @@ def test_the_page_of_evaluate_tells_every_option() -> None:
     known = {name for parameter in options for name in (*parameter.opts, *parameter.secondary_opts)}
     lines = [
         line
-        for line in (DOCS / "how-to" / "evaluate.md").read_text("utf-8").splitlines()
+        for line in (DOCS / "reference" / "evaluate.md").read_text("utf-8").splitlines()
         if line.startswith("| `-")
     ]
     documented = {name for line in lines for name in re.findall(r"--[a-z][a-z-]*", line.split(" | ")[0])}
@@ -52,7 +52,7 @@ def test_the_page_of_evaluate_tells_every_option() -> None:
 
 
 def test_the_page_tells_every_protocol_and_every_perturbation() -> None:
-    text = (DOCS / "how-to" / "evaluate.md").read_text("utf-8")
+    text = (DOCS / "reference" / "evaluate.md").read_text("utf-8")
     assert all(f"| `{name}` |" in text for name in PROTOCOLS)
     documented = set(re.findall(r"`([a-z_]+)(?::[^`]*)?`", text))
     assert {*perturbations.MAKERS, "platform", *perturbations.PLATFORMS} <= documented

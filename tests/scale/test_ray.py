@@ -215,7 +215,7 @@ def test_the_cluster_of_the_page_is_whole() -> None:
 
     from pixelsleuth.cli.scan import scan as command
 
-    text = (Path(__file__).parents[2] / "docs" / "how-to" / "scan.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "cluster.md").read_text(encoding="utf-8")
     job = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)[0])
     spec = job["spec"]["rayClusterSpec"]
     groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]

@@ -371,7 +371,7 @@ def test_sources_beyond_the_limit_are_counted_together(made: Path, monkeypatch: 
 
 
 def test_the_page_on_scans_names_every_option() -> None:
-    page = (FAKES.parents[1] / "docs" / "how-to" / "scan.md").read_text(encoding="utf-8")
+    page = (FAKES.parents[1] / "docs" / "how-to" / "scan-results.md").read_text(encoding="utf-8")
     command = main.get_command(None, "summarise")  # type: ignore[arg-type]
     assert command is not None
     for option in command.params[1:]:

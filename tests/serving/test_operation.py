@@ -1,4 +1,4 @@
-"""What docs/how-to/serve.md, the Dockerfile and compose.yaml show: each example is run against a service."""
+"""What the pages on the service, the Dockerfile and compose.yaml show: each example is run against a service."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from conftest import Served
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "how-to" / "serve.md").read_text(encoding="utf-8")
+PAGE = "".join(
+    (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("how-to/serve", "how-to/operate", "reference/service")
+)
 _spec = importlib.util.spec_from_file_location("chromium", Path(__file__).parent / "chromium.py")
 assert _spec is not None
 assert _spec.loader is not None
@@ -54,7 +57,7 @@ def folder(tmp_path: Path, picture: bytes, monkeypatch: pytest.MonkeyPatch) -> P
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
 def test_the_curl_examples_of_the_page_give_verdicts(server: Served, folder: Path) -> None:
     lines = [line for block in blocks("console") for line in block.splitlines()]
-    asked = [line for line in lines if line.startswith("curl") and "https://" not in line]
+    asked = [line.removeprefix("$ ") for line in lines if line.startswith("$ curl") and "$(" not in line]
     assert len(asked) >= 4
     for line in asked:
         command = [
@@ -90,7 +93,8 @@ def test_the_python_example_tells_what_is_wrong(
     server: Served, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "photo.jpg").write_bytes(b"no picture")
-    exec(compile(blocks("python")[0].replace(USUAL, server.url), "serve.md", "exec"), {})
+    (code,) = (block for block in blocks("python") if "httpx2" in block)
+    exec(compile(code.replace(USUAL, server.url), "serve.md", "exec"), {})
     assert capsys.readouterr().out.startswith("422 not_a_picture ")
 
 

@@ -123,7 +123,7 @@ from pixelsleuth.cli.options import (
 @click.option(
     "--allow-fetch",
     is_flag=True,
-    help="Let requests name a picture by its address on the public web; see docs/how-to/serve.md.",
+    help="Let requests name a picture by its address on the public web; see docs/background/serving.md.",
 )
 @click.option(
     "--feedback",

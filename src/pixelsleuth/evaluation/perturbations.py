@@ -3,7 +3,7 @@
 A perturbation is written `name:value:option...`; several are chained with `+`: `resize:0.5+jpeg:70`. `parse` reads such
 a text into a `Chain`; `Chain.apply` changes (H, W, 3) uint8 pixels and a (H, W) bool mask. The mask follows geometry
 (nearest neighbour) and nothing else. What is random is seeded by the picture's name, so that a rerun draws the same
-noise. `docs/how-to/evaluate.md` lists them with defaults and says what the papers leave open.
+noise. `docs/reference/evaluate.md` lists them with defaults and says what the papers leave open.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def load_autoencoder(folder: Path) -> Autoencoder:
         path = folder / name
         if not path.is_file():
             raise UsageError(
-                f"{folder} lacks {name}: name the folder of TAEF2's weights (docs/how-to/train.md)."
+                f"{folder} lacks {name}: name the folder of TAEF2's weights (docs/how-to/train-the-bundled-model.md)."
             )
         try:
             part.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))

@@ -162,6 +162,6 @@ def _autoencoder(folder: str) -> Any:
 
     if not folder:
         raise UsageError(
-            "synthesis.model names no folder: name that of TAEF2's weights (docs/how-to/forge.md)."
+            "synthesis.model names no folder: name that of TAEF2's weights (docs/reference/forge.md)."
         )
     return load_autoencoder(Path(folder))

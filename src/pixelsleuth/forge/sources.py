@@ -191,5 +191,5 @@ def _json(path: Path) -> Any:
         return json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
-            f"{path} cannot be read as JSON ({error}); give captions or outlines as docs/how-to/forge.md says."
+            f"{path} cannot be read as JSON ({error}); give captions or outlines as docs/reference/forge.md says."
         ) from None

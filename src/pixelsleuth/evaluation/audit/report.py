@@ -1,6 +1,6 @@
 """The audit as words, plots and one self-contained HTML page.
 
-`result` is what `audit.json` holds (docs/how-to/audit.md). Numbers become words by `BOUNDS`, here alone.
+`result` is what `audit.json` holds (docs/reference/audit.md). Numbers become words by `BOUNDS`, here alone.
 """
 
 from __future__ import annotations

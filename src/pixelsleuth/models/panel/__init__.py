@@ -1,1 +1,1 @@
-"""`--model auto`: several detectors, each speaking for what it was made for (docs/how-to/panel.md)."""
+"""`--model auto`: several detectors, each speaking for what it was made for (docs/background/panel.md)."""

@@ -1,4 +1,4 @@
-"""`--model auto`: the bundled detector and the specialists that are ready (docs/how-to/panel.md).
+"""`--model auto`: the bundled detector and the specialists that are ready (docs/background/panel.md).
 
 At most one specialist a class is loaded. With nothing in the store, `auto` is the bundled detector itself.
 """

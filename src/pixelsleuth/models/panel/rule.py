@@ -7,7 +7,7 @@
 4. No class claimed: the verdict is the bundled detector's, inconclusive.
 
 A specialist that was never measured is shown and claims nothing. Any member that may accuse gets an equal share of the
-one bound on accused photographs (the union bound): two accusers, half of it each. See docs/how-to/panel.md.
+one bound on accused photographs (the union bound): two accusers, half of it each. See docs/background/panel.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings of SIDA's training, with the paper's values as defaults. docs/how-to/train.md explains every key.
+"""Settings of SIDA's training, with the paper's values as defaults. docs/background/training.md explains every key.
 
 Unknown keys, values of another type and settings that exclude each other are refused before anything heavy is imported.
 """
