@@ -1,17 +1,23 @@
-"""What an actor of the Ray engine does: load the detector once, judge shards, write their parts."""
+"""A scan on Ray: what an actor does with shards, and the count of what all of them did.
+
+Paths travel, never pixels: an actor reads the shard from the plan, judges it as the local engine does and writes its
+part by itself. So nothing of a picture enters Ray's object store, and what an actor that died leaves behind is what a
+killed local run leaves: shards without a part.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pixelsleuth.errors import ClusterError, PixelSleuthError
+from pixelsleuth.errors import ClusterError
 from pixelsleuth.reporting import words
+from pixelsleuth.scale.engine import node_name
 from pixelsleuth.scale.parts import stands, states_of, write_part
 from pixelsleuth.scale.pipeline import JudgeSettings, Pipeline
 from pixelsleuth.scale.plan import Plan
@@ -19,46 +25,54 @@ from pixelsleuth.scale.shards import judge_shards
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Detector
+    from pixelsleuth.core.engine import Engine
     from pixelsleuth.core.verdict import Verdict
     from pixelsleuth.scale.listing import Entry
+    from pixelsleuth.scale.local import Tally
 
-Said = dict[str, np.ndarray]
-"""A row for Ray: the number of a shard, its states with their counts, its duplicates, or the failure that ends all."""
+Load = Callable[[], "Detector"]
+
+
+def run_ray(
+    engine: Engine,
+    todo: Sequence[int],
+    out: Path,
+    load: Load,
+    model: dict[str, str],
+    settings: JudgeSettings,
+    tally: Tally,
+) -> None:
+    """Judge the shards `todo` of the plan in `out` and write their parts; `load` gives a detector in each actor.
+
+    `out` is a folder that every node sees under the same path. Raises ClusterError where a part cannot be written,
+    where a node has another `model`, and where shards end their actors again and again.
+    """
+    make = functools.partial(ShardJudge, str(out.absolute()), load, model, settings)
+    for _, (states, duplicates) in engine.run(make, todo, kind="shard", name=lambda n: str(todo[n])):
+        tally.add(Counter(states), duplicates)
 
 
 class ShardJudge:
-    """Called by Ray with numbers of shards, yields a row a shard whose part it wrote.
-
-    What fails is told in the row's `failure`, since Ray would put its own trace around an exception.
-    """
+    """Judges shards and writes their parts; of each it tells the count of states, and of duplicates."""
 
     def __init__(
-        self, out: str, cwd: str, load: Callable[[], Detector], model: dict[str, str], settings: JudgeSettings
+        self, out: str, load: Load, model: dict[str, str], settings: JudgeSettings, cpus: int
     ) -> None:
-        self.out, self.cwd, self.model, self.settings = out, cwd, model, settings
+        self.out, self.model, self.settings = out, model, replace(settings, workers=cpus)
         self._load = load
         self._ready: tuple[Plan, Pipeline] | None = None
 
-    def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[Said]:
-        shards = [int(shard) for shard in batch["shard"]]
-        try:
-            yield from self._judge(shards)
-        except PixelSleuthError as error:
-            yield said(-1, failure=str(error))
-        except Exception as error:
-            yield said(-1, failure=f"An actor failed ({type(error).__name__}: {error}); please report it.")
-
-    def _judge(self, shards: list[int]) -> Iterator[Said]:
-        todo = []
-        for shard in shards:
+    def __call__(self, tasks: Iterable[tuple[int, int]]) -> Iterator[tuple[int, Any]]:
+        numbers = {}
+        for number, shard in tasks:
             if stands(self.out, shard):  # this task is tried again after its actor died
-                yield said(shard, *states_of(self.out, shard))
+                yield number, states_of(self.out, shard)
             else:
-                todo.append(shard)
-        if not todo:
+                numbers[shard] = number
+        if not numbers:
             return
         plan, pipeline = self._made()
-        states: dict[int, Counter[str]] = {shard: Counter() for shard in todo}
+        states: dict[int, Counter[str]] = {shard: Counter() for shard in numbers}
         duplicates: Counter[int] = Counter()
 
         def count(entry: Entry, verdict: Verdict | None) -> None:
@@ -68,40 +82,28 @@ class ShardJudge:
             else:
                 states[shard][words.state_of(verdict)] += 1
 
-        for shard, rows in judge_shards(((shard, plan.entries(shard)) for shard in todo), pipeline, count):
+        for shard, rows in judge_shards(((shard, plan.entries(shard)) for shard in numbers), pipeline, count):
             write_part(self.out, shard, rows, self.model)
-            yield said(shard, states[shard], duplicates[shard])
+            yield numbers[shard], (states[shard], duplicates[shard])
 
     def _made(self) -> tuple[Plan, Pipeline]:
         """The plan and what judges, made at the first shard. Raises ClusterError where this node differs."""
         if self._ready is None:
             if not os.path.isdir(self.out):
                 raise ClusterError(
-                    f"The node {os.uname().nodename} does not see {self.out}; "
-                    "--out must be a folder that all nodes share."
+                    f"The node {node_name()} does not see {self.out}; --out must be a folder that all nodes share."
                 )
-            with contextlib.suppress(OSError):  # for relative paths in options
-                os.chdir(self.cwd)
             plan = Plan.open(self.out)
-            detector = self._load()
-            if detector.model != self.model:
-                raise ClusterError(
-                    f"The node {os.uname().nodename} has another version of the model "
-                    f"({detector.model['version']}, not {self.model['version']}); install the same on all nodes."
-                )
-            self._ready = plan, Pipeline(detector, self.settings)
+            self._ready = plan, Pipeline(same_model(self._load, self.model), self.settings)
         return self._ready
 
 
-def said(shard: int, states: Counter[str] | None = None, duplicates: int = 0, failure: str = "") -> Said:
-    """The row of a shard as Ray takes it: arrays of length one."""
-    names = np.empty(1, object)
-    counts = np.empty(1, object)
-    names[0], counts[0] = list(states or ()), list((states or {}).values())
-    return {
-        "shard": np.array([shard]),
-        "states": names,
-        "counts": counts,
-        "duplicates": np.array([duplicates]),
-        "failure": np.array([failure], object),
-    }
+def same_model(load: Load, model: dict[str, str]) -> Detector:
+    """The detector that `load` gives. Raises ClusterError where it is another than `model`."""
+    detector = load()
+    if detector.model != model:
+        raise ClusterError(
+            f"The node {node_name()} has another version of the model "
+            f"({detector.model['version']}, not {model['version']}); install the same on all nodes."
+        )
+    return detector

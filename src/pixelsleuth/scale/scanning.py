@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 from pixelsleuth.core.io import failed, open_locked, write_json
 from pixelsleuth.core.outputs import refuse_folder
 from pixelsleuth.core.progress import Bar, progress
-from pixelsleuth.errors import OutputError, PlanMismatch, UsageError
+from pixelsleuth.errors import OutputError, PlanMismatch
 from pixelsleuth.reporting import words
-from pixelsleuth.scale.cluster import ClusterSettings, run_ray
+from pixelsleuth.scale.actors import run_ray
 from pixelsleuth.scale.duplicates import write_duplicates
+from pixelsleuth.scale.engine import RayEngine, engine_of
 from pixelsleuth.scale.listing import arrow
 from pixelsleuth.scale.local import Tally, run_local
 from pixelsleuth.scale.parts import FOLDER, missing
 from pixelsleuth.scale.pipeline import JudgeSettings, usual_workers
 from pixelsleuth.scale.plan import FILE, Plan, PlanSettings, write_plan
-from pixelsleuth.scale.sessions import connected
 from pixelsleuth.scale.sources import Selection, inputs
 
 if TYPE_CHECKING:
@@ -81,8 +81,9 @@ def run_scan(source: str, options: ScanOptions) -> int:
     scan, SourceError where the source cannot be listed, OutputError where nothing more can be written.
     """
     arrow()
-    if options.engine != "ray" and (options.address or options.actors or options.gpus_per_actor):
-        raise UsageError("--address, --actors and --gpus-per-actor go with --engine ray.")
+    engine = engine_of(
+        options.engine, options.address, options.actors, options.gpus_per_actor, options.workers
+    )
     out = Path(options.out)
     refuse_folder(out, kind="scan", ours=LOCK)
     if options.trust_list is not None:
@@ -102,7 +103,7 @@ def run_scan(source: str, options: ScanOptions) -> int:
             plan = Plan.open(out)
         try:
             _bind(out, detector, options)
-            return _judge(plan, out, detector, options)
+            return _judge(plan, out, detector, options, engine)
         finally:
             plan.close()
 
@@ -199,22 +200,20 @@ def _judge_settings(plan: Plan, options: ScanOptions) -> JudgeSettings:
     )
 
 
-def _cluster(options: ScanOptions) -> ClusterSettings:
-    return ClusterSettings(options.actors, options.gpus_per_actor, options.workers)
-
-
-def _judge(plan: Plan, out: Path, detector: Detector, options: ScanOptions) -> int:
+def _judge(plan: Plan, out: Path, detector: Detector, options: ScanOptions, engine: RayEngine | None) -> int:
     todo = missing(plan, out)
     left = sum(plan.size_of(shard) for shard in todo)
     settings = _judge_settings(plan, options)
     interrupted = False
-    session = connected(options.address) if options.engine == "ray" and todo else contextlib.nullcontext()
-    with session, progress("Scanning", plan.rows, done=plan.rows - left, quiet=options.quiet) as bar:
+    with (
+        engine or contextlib.nullcontext(),
+        progress("Scanning", plan.rows, done=plan.rows - left, quiet=options.quiet) as bar,
+    ):
         tally = Tally(bar)
         try:
-            if options.engine == "ray" and todo:
+            if engine is not None:
                 load = functools.partial(_detector, options)
-                run_ray(todo, out, load, detector.model, settings, _cluster(options), tally)
+                run_ray(engine, todo, out, load, detector.model, settings, tally)
             else:
                 run_local(plan, todo, out, detector, settings, tally)
         except KeyboardInterrupt:
