@@ -83,7 +83,13 @@ def test_every_page_that_the_code_sends_its_reader_to_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    "name, page", [("check", "reference/check"), ("serve", "reference/service"), ("scan", "reference/scan")]
+    "name, page",
+    [
+        ("check", "reference/check"),
+        ("serve", "reference/service"),
+        ("scan", "reference/scan"),
+        ("mcp", "how-to/assistants"),
+    ],
 )
 def test_the_page_of_a_command_lists_every_option(name: str, page: str) -> None:
     from pixelsleuth.cli.main import main

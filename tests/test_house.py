@@ -24,7 +24,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # What a bare `pip install pixelsleuth` does not bring.
 ABSENT_IN_CORE = [
     *("accelerate", "c2pa", "cv2", "datasets", "diffusers", "fastapi", "httpx2", "onnx", "onnxscript"),
-    *("openai", "peft", "ray"),
+    *("jsonschema", "mcp", "mcp_types", "openai", "peft", "ray"),
     *(
         "scipy",
         "skimage",

@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "Paired differences of two evaluations, with intervals.",
     "models": "List the detectors and what they need; fetch weights.",
     "serve": "Serve an HTTP API and a web page.",
+    "mcp": "Offer check, inspect and explain to an assistant (Model Context Protocol).",
     "chat": "Talk with a vision-language model about a picture.",
     "datasets": "List the data sets that can be read; verify one.",
     "export": "Turn a trained checkpoint into an ONNX detector.",
@@ -33,7 +34,7 @@ COMMANDS = {
     "merge": "Fold LoRA and training folders into one checkpoint.",
 }
 """Name -> help line. A command is the function of that name in the module of that name."""
-JUDGING = {"check", "scan", "inspect", "demo", "serve"}
+JUDGING = {"check", "scan", "inspect", "demo", "serve", "mcp"}
 """Commands whose NumPy multiplies matrices in one thread: the cores belong to the models and to other pictures."""
 
 

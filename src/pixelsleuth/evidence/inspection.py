@@ -137,23 +137,32 @@ def inspect_file(path: str, trust: TrustLists | None = None, *, fast: bool = Fal
     `trust`: whose signatures are recognised, the shipped lists where None.
     `fast` leaves out what only the decoded pixels show.
     """
-    sha256 = None
     try:
         data = read_file(path, path)
-        sha256 = hashlib.sha256(data).hexdigest()
+    except PictureError as error:
+        return Inspection(path, error=error)
+    return inspect_bytes(data, path, trust, fast=fast)
+
+
+def inspect_bytes(
+    data: bytes | bytearray, name: str, trust: TrustLists | None = None, *, fast: bool = False
+) -> Inspection:
+    """`inspect_file` for the bytes of a file; `name` stands for it in the record and in errors."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
         view = memoryview(data)
-        header = read_header(view, path)
+        header = read_header(view, name)
         findings = findings_of(view, header, trust)
     except PictureError as error:
-        return Inspection(path, sha256, error=error)
+        return Inspection(name, sha256, error=error)
     picture = unreadable = None
     if not fast:
         try:
-            picture = open_picture(bytes(data), name=path)
+            picture = open_picture(bytes(data), name=name)
             findings = sorted(
                 [*findings, *shown_by(picture)], key=lambda finding: finding.strength == "hints"
             )
         except PictureError as error:
             unreadable = error
     size = (header.width or None, header.height or None)
-    return Inspection(path, sha256, header.format, *size, findings, unreadable, picture)
+    return Inspection(name, sha256, header.format, *size, findings, unreadable, picture)
