@@ -6,6 +6,7 @@ method alone. Models are drawn at random (`tiny`, `1b`, `7b`): speed does not de
 
     python benchmarks/sida_inference.py --sizes tiny 1b --batches 1 4 16
     python benchmarks/sida_inference.py --sizes 7b --device cuda --precision bf16
+    python benchmarks/sida_inference.py --sizes 1b --encoder --repeats 5     # SAM's image encoder against transformers'
 """
 
 from __future__ import annotations
@@ -172,6 +173,35 @@ def measure(
     return rows
 
 
+@torch.inference_mode()
+def encoder(size: str, repeats: int, device: str, dtype: torch.dtype) -> None:
+    """Print seconds a picture of SAM's image encoder, transformers' own and ours with the same weights, in turns."""
+    from transformers import SamVisionConfig
+    from transformers.models.sam.modeling_sam import SamVisionEncoder
+
+    from pixelsleuth.models.sam_encoder import hasten
+
+    config = SamVisionConfig(**SIZES[size]["sam"])
+    config._attn_implementation = "sdpa"
+    torch.manual_seed(0)
+    with torch.device(device):
+        theirs, ours = SamVisionEncoder(config), SamVisionEncoder(config)
+        pixels = torch.randn(1, 3, config.image_size, config.image_size, dtype=dtype)
+    spread(theirs)
+    ours.load_state_dict(theirs.state_dict())
+    both = [theirs.to(dtype).eval(), hasten(ours).to(dtype).eval()]
+    spent: list[list[float]] = [[], []]
+    for _ in range(repeats):
+        for model, times in zip(both, spent, strict=True):
+            times.append(seconds(lambda model=model: model(pixel_values=pixels), 1, device))  # type: ignore[misc]
+    outputs = [model(pixel_values=pixels).last_hidden_state for model in both]
+    before, after = (min(times) for times in spent)
+    print(
+        f"SAM's image encoder, {size}: {before:.2f} s with transformers, {after:.2f} s here, {before / after:.2f} times"
+    )
+    print(f"outputs equal bit by bit: {torch.equal(*outputs)}\n")
+
+
 def peak(device: str) -> str:
     """Peak memory so far: of the GPU, or of the process."""
     if device == "cuda":
@@ -192,6 +222,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--release-tokens", type=int, default=8, help="of 64, measured in the release's way")
+    parser.add_argument("--encoder", action="store_true", help="SAM's image encoder alone")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     dtype = torch.float32 if options.precision == "fp32" else torch.bfloat16
@@ -199,6 +230,9 @@ def main() -> None:
     where = torch.cuda.get_device_name() if options.device == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"{platform.machine()}, {where}, {options.precision}, torch {torch.__version__}\n")
     for size in options.sizes:
+        if options.encoder:
+            encoder(size, options.repeats, options.device, dtype)
+            continue
         engine = build(size, options.tokenizer, options.device, dtype)
         parameters = sum(p.numel() for p in engine.model.parameters())
         print(f"**{size}**, {parameters / 1e9:.2f} billion parameters\n")

@@ -41,6 +41,8 @@ class LargeSida(nn.Module):
         from transformers import CLIPVisionConfig, CLIPVisionModel, SamVisionConfig
         from transformers.models.sam.modeling_sam import SamVisionEncoder
 
+        from pixelsleuth.models.sam_encoder import hasten
+
         super().__init__()
         self.config = config
         layers = config.clip["num_hidden_layers"] + 1 + config.layer
@@ -50,7 +52,7 @@ class LargeSida(nn.Module):
         self.clip.post_layernorm = nn.Identity()  # its pooled output is not read
         sam = SamVisionConfig(**config.sam)
         sam._attn_implementation = "sdpa"
-        self.sam = SamVisionEncoder(sam)
+        self.sam = hasten(SamVisionEncoder(sam))
         self.sida = Sida(SidaConfig(**config.sida))
         self.calls: Counter[str] = Counter()
 
@@ -70,7 +72,7 @@ class LargeSida(nn.Module):
         return torch.cat([self.sam(pixel_values=part).last_hidden_state for part in parts])
 
 
-def spread(model: LargeSida) -> None:
+def spread(model: nn.Module) -> None:
     """Draw a random model's weights anew, with deviation fan_in ** -0.5, for activations of ordinary size.
 
     The deviation of large models, 0.02, leaves a narrow model without a signal. SAM's encoder, whose position tables

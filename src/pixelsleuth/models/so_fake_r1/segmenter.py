@@ -74,7 +74,12 @@ def load_segmenter(folder: Path, device: torch.device | str, dtype: torch.dtype)
     """
     from transformers import Sam2Model, SamModel
 
+    from pixelsleuth.models.sam_encoder import hasten
+
     classes = {"sam": SamModel, "sam2": Sam2Model, "sam2_video": Sam2Model}
     model = load_pretrained(folder, classes, "SAM or SAM 2", dtype)
-    processor = load_image_processor(folder) if isinstance(model, SamModel) else None
+    processor = None
+    if isinstance(model, SamModel):
+        processor = load_image_processor(folder)
+        hasten(model.vision_encoder)
     return Segmenter(model.to(device), processor)
