@@ -51,7 +51,7 @@ test: $(STAMP)
 	exit $$status
 
 parity: $(STAMP)
-	$(BIN)/python -m pytest tests/parity tests/scale/test_ray.py
+	$(BIN)/python -m pytest tests/parity tests/scale/test_ray.py tests/scale/test_engine.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

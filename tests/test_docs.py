@@ -89,6 +89,8 @@ def test_every_page_that_the_code_sends_its_reader_to_exists() -> None:
         ("serve", "reference/service"),
         ("scan", "reference/scan"),
         ("mcp", "how-to/assistants"),
+        ("evaluate", "reference/evaluate"),
+        ("forge", "reference/forge"),
     ],
 )
 def test_the_page_of_a_command_lists_every_option(name: str, page: str) -> None:

@@ -174,7 +174,7 @@ class PlanMismatch(UsageError):
 
 
 class ClusterError(UsageError):
-    """The cluster that runs a scan cannot be reached, or one of its nodes cannot judge or write."""
+    """The cluster that runs a command cannot be reached, or one of its nodes cannot work or write."""
 
     code = "cluster_error"
 

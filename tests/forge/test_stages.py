@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from pixelsleuth.core import io as writing
+from pixelsleuth.core.journal import Journal
 from pixelsleuth.errors import OutputError, PixelSleuthError, Unavailable, Unfinished, UsageError
-from pixelsleuth.forge.stages import Journal, Stage, fingerprint, locked, read_rows, run_stage
+from pixelsleuth.forge.stages import Stage, fingerprint, locked, read_rows, run_stage
 
 quiet = {"say": lambda _: None, "quiet": True}
 

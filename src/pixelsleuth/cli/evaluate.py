@@ -13,6 +13,8 @@ from pixelsleuth.cli.options import (
     allow_outside,
     bounds_options,
     device_option,
+    engine_from,
+    engine_options,
     reader_option,
     set_option,
     settings_of,
@@ -85,6 +87,7 @@ if TYPE_CHECKING:
 @click.option(
     "--audit/--no-audit", default=True, show_default=True, help="Also audit the data for shortcuts."
 )
+@engine_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
 @click.pass_context
 def evaluate(ctx: click.Context, /, recipe: Path | None, **options: Any) -> None:
@@ -108,8 +111,9 @@ def evaluate(ctx: click.Context, /, recipe: Path | None, **options: Any) -> None
     options["settings"] = settings_of(options["settings"])
     options["models"] = options["models"] or ("compact",)
     options["protocol"] = options["protocol"] or "standard"
-    chosen = EvaluateOptions(**options)
-    status = run_evaluate(chosen)
+    with engine_from(options) as engine:
+        chosen = EvaluateOptions(**options)
+        status = run_evaluate(chosen, engine)
     if not chosen.quiet:
         _print_results(chosen.out)
         for name in ("metrics.json", "predictions.jsonl", "report.html"):

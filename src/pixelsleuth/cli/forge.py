@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from pixelsleuth.cli.options import allow_outside
+from pixelsleuth.cli.options import allow_outside, engine_from, engine_options
 
 
 @click.command()
@@ -18,16 +19,19 @@ from pixelsleuth.cli.options import allow_outside
     "--port", type=click.IntRange(0, 65535), default=8770, show_default=True, help="Port of the review page."
 )
 @allow_outside
+@engine_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress bars.")
 @click.pass_context
 def forge(
     ctx: click.Context,
+    /,
     config: Path,
     overrides: tuple[str, ...],
     review: bool,
     port: int,
     allow_outside: bool,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Turn photographs into real, full synthetic and tampered pictures, with masks and descriptions.
 
@@ -54,7 +58,8 @@ def forge(
         return
     from pixelsleuth.forge.pipeline import run_forge
 
-    run_forge(settings, say=lambda line: None if quiet else _say(line), quiet=quiet)
+    with engine_from(options) as engine:
+        run_forge(settings, say=lambda line: None if quiet else _say(line), quiet=quiet, engine=engine)
 
 
 def _say(line: str) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from pixelsleuth.core.engine import Engine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
@@ -47,6 +50,51 @@ trust_option: Option = click.option(
     metavar="DIR",
     help="Recognise the signers of the lists in this folder, in place of the C2PA lists that are shipped.",
 )
+
+
+def engine_options(command: Command) -> Command:
+    """Add --engine, --address, --actors and --gpus-per-actor (docs/how-to/cluster.md)."""
+    for option in (
+        click.option(
+            "--gpus-per-actor",
+            type=FiniteFloat(min=0),
+            default=0.0,
+            show_default=True,
+            help="GPUs that each of Ray's actors takes; a share such as 0.5 is one, too.",
+        ),
+        click.option(
+            "--actors",
+            type=click.IntRange(1, 100_000),
+            metavar="N",
+            help="Actors of Ray. Default: as many as fit.",
+        ),
+        click.option(
+            "--address",
+            metavar="HOST:PORT",
+            help="Ray cluster, 'auto' for the one of this node. Default: Ray on this machine alone.",
+        ),
+        click.option(
+            "--engine",
+            type=click.Choice(["local", "ray"]),
+            default="local",
+            show_default=True,
+            help="What does the work: processes of this machine, or actors of Ray.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def engine_from(options: dict[str, Any]) -> contextlib.AbstractContextManager[Engine | None]:
+    """The engine that `engine_options` name, which are taken out of `options`; None inside for `local`.
+
+    Raises UsageError.
+    """
+    from pixelsleuth.scale.engine import engine_of
+
+    names = ("engine", "address", "actors", "gpus_per_actor")
+    return engine_of(*(options.pop(name) for name in names)) or contextlib.nullcontext()
+
 
 # Labelled data
 reader_option: Option = click.option(

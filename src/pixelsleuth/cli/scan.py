@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from pixelsleuth.cli.options import (
-    FiniteFloat,
     bounds_options,
     device_option,
+    engine_options,
     evidence_option,
     explain_option,
     megapixels_option,
@@ -24,31 +24,7 @@ from pixelsleuth.cli.options import (
 @click.option(
     "--model", default="auto", show_default=True, metavar="NAME", help="Detector, see 'pixelsleuth models'."
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="What runs the shards: processes of this machine, or actors of Ray.",
-)
-@click.option(
-    "--address",
-    metavar="HOST:PORT",
-    help="Ray cluster, 'auto' for the one of this node. Default: Ray on this machine alone.",
-)
-@click.option(
-    "--actors",
-    type=click.IntRange(1, 100_000),
-    metavar="N",
-    help="Judges of Ray. Default: one a node or GPU.",
-)
-@click.option(
-    "--gpus-per-actor",
-    type=FiniteFloat(min=0),
-    default=0.0,
-    show_default=True,
-    help="GPUs that each of Ray's judges takes; a share such as 0.5 is one, too.",
-)
+@engine_options
 @click.option(
     "--resume", is_flag=True, help="Go on with the scan in --out: judge the shards that are missing."
 )

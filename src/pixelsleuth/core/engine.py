@@ -4,8 +4,14 @@ works in its own process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pixelsleuth.errors import ClusterError
+
+if TYPE_CHECKING:
+    from pixelsleuth.core.detector import Detector
 
 Work = Callable[[Iterable[tuple[int, Any]]], Iterator[tuple[int, Any]]]
 """Does tasks: pairs (number, task) to pairs (number, result), in any order. Both are values that JSON can hold."""
@@ -32,3 +38,17 @@ class Engine(Protocol):
 
         Raises UsageError: what a process raised, or ClusterError where tasks end their processes.
         """
+
+
+def node_name() -> str:
+    """The name of this machine, for messages of a process that works."""
+    return os.uname().nodename
+
+
+def check_model(detector: Detector, model: Mapping[str, str]) -> None:
+    """Raise ClusterError where the detector of this node is another than `model`."""
+    if detector.model != model:
+        raise ClusterError(
+            f"The node {node_name()} has another version of the model "
+            f"({detector.model['version']}, not {model['version']}); install the same on all nodes."
+        )

@@ -5,8 +5,9 @@ While the detector works on one batch, a thread decodes and equalises the next.
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,13 +26,14 @@ from pixelsleuth.data.sample import Sample
 from pixelsleuth.errors import BadMask, PictureError
 from pixelsleuth.evaluation.metrics import claims, localization
 from pixelsleuth.evaluation.perturbations import Chain
-from pixelsleuth.evaluation.pictures import Loaded, Pictures, load
-from pixelsleuth.evaluation.predictions import Row, pack_histogram
+from pixelsleuth.evaluation.pictures import Loaded, Pictures, Samples, load
+from pixelsleuth.evaluation.predictions import Key, Row, pack_histogram
 from pixelsleuth.evaluation.protocols import Protocol
 from pixelsleuth.pictures.images import Picture
 
 CLEAN = "clean"
-Item = tuple[int, Sample]
+Batch = list[tuple[int, list[str]]]
+"""Pictures that are judged together: the index of each, and the conditions that it is judged under."""
 
 
 @dataclass
@@ -56,21 +58,40 @@ class Judge:
         """True where the detector gets the true answer: the protocol says so, and the detector can take it."""
         return self.protocol.teacher_forced and hasattr(self.detector, "judge_teacher_forced")
 
-    def rows(self, done: Callable[[Row], bool]) -> Iterator[list[Row]]:
-        """The rows of each batch, without those for which `done` is true."""
-        with ThreadPoolExecutor(1) as ahead:
-            batches = self._batches(done)
-            batch = next(batches, None)
-            waiting = ahead.submit(self._load, batch) if batch else None
-            while batch is not None and waiting is not None:
-                loaded = waiting.result()
-                following = next(batches, None)
-                waiting = ahead.submit(self._load, following) if following else None
-                yield self._judge(batch, loaded, done)
-                batch = following
+    def batches(self, done: Collection[Key]) -> Iterator[Batch]:
+        """What is left to judge, in order: everything but what is `done`. The same pictures always go together."""
+        name, version = self.detector.name, self.detector.version
+        indexes = [index for index, _ in self.pictures.listing.light]
+        for start in range(0, len(indexes), self.batch_size):
+            batch: Batch = []
+            for index in indexes[start : start + self.batch_size]:
+                wanted = [c for c in self.conditions if (name, version, c, index) not in done]
+                if wanted:
+                    batch.append((index, wanted))
+            if batch:
+                yield batch
 
-    def _stub(self, item: Item, condition: str) -> Row:
-        index, sample = item
+    def rows(self, batches: Iterable[tuple[int, Batch]]) -> Iterator[tuple[int, list[Row]]]:
+        """The rows of numbered batches, in order, each with its number (`core.engine.Work`)."""
+        with ThreadPoolExecutor(1) as ahead:
+            pending = iter(batches)
+            following = next(pending, None)
+            waiting = ahead.submit(self._load, following[1]) if following else None
+            while following is not None and waiting is not None:
+                (number, batch), loaded = following, waiting.result()
+                following = next(pending, None)
+                waiting = ahead.submit(self._load, following[1]) if following else None
+                yield number, self._judge(batch, loaded)
+
+    @functools.cached_property
+    def _samples(self) -> Samples:
+        return Samples(self.pictures)
+
+    def name(self, index: int) -> str:
+        """The path of a picture, as its rows carry it."""
+        return self.pictures.name(next(sample for i, sample in self.pictures.listing.light if i == index))
+
+    def _stub(self, index: int, sample: Sample, condition: str) -> Row:
         facts = {
             key: valid_unicode(getattr(sample, key)) for key in ("source", "generator", "tamper", "group")
         }
@@ -84,41 +105,27 @@ class Judge:
             **facts,
         }
 
-    def _batches(self, done: Callable[[Row], bool]) -> Iterator[list[Item]]:
-        batch: list[Item] = []
-        for item in self.pictures:
-            if all(done(self._stub(item, condition)) for condition in self.conditions):
-                continue
-            batch.append(item)
-            if len(batch) == self.batch_size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-    def _load(self, batch: Sequence[Item]) -> list[Loaded | PictureError]:
-        loaded: list[Loaded | PictureError] = []
-        for _, sample in batch:
+    def _load(self, batch: Batch) -> list[tuple[Sample, Loaded | PictureError]]:
+        loaded: list[tuple[Sample, Loaded | PictureError]] = []
+        for sample in self._samples.take([index for index, _ in batch]):
             try:
-                loaded.append(load(sample, self.protocol))
+                loaded.append((sample, load(sample, self.protocol)))
             except PictureError as error:
-                loaded.append(error)
+                loaded.append((sample, error))
         return loaded
 
-    def _judge(
-        self, batch: Sequence[Item], loaded: Sequence[Loaded | PictureError], done: Callable[[Row], bool]
-    ) -> list[Row]:
+    def _judge(self, batch: Batch, loaded: Sequence[tuple[Sample, Loaded | PictureError]]) -> list[Row]:
         rows: list[Row] = []
         for condition, chain in self.conditions.items():
             good: list[tuple[Row, Sample, Loaded]] = []
-            for item, result in zip(batch, loaded, strict=True):
-                stub = self._stub(item, condition)
-                if done(stub):
+            for (index, left), (sample, result) in zip(batch, loaded, strict=True):
+                if condition not in left:
                     continue
+                stub = self._stub(index, sample, condition)
                 if isinstance(result, PictureError):
                     rows.append({**stub, "error": result.to_dict(), "left_out": _reason(result)})
                 else:
-                    good.append((stub, item[1], result))
+                    good.append((stub, sample, result))
             changed = [self._perturbed(stub, result, chain) for stub, _, result in good]
             verdicts = self._verdicts([picture for picture, _ in changed], [sample for _, sample, _ in good])
             rows += [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +47,31 @@ class Pictures:
             return sample.path.relative_to(root).as_posix()
         except ValueError:
             return sample.path.as_posix()
+
+
+class Samples:
+    """Finds samples by index. A set in shards is streamed: once where indexes rise, anew where one lies behind."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+        self._light = {} if pictures.listing.sharded else dict(pictures.listing.light)
+        self._stream: Iterator[tuple[int, Sample]] = iter(())
+        self._next: int | None = None
+
+    def take(self, indexes: Sequence[int]) -> list[Sample]:
+        """The samples of these indexes, which rise. Raises KeyError where one does not exist."""
+        if not self._pictures.listing.sharded:
+            return [self._light[index] for index in indexes]
+        if self._next is None or indexes[0] < self._next:
+            self._stream = iter(self._pictures)
+        samples: list[Sample] = []
+        for index, sample in self._stream:
+            self._next = index + 1
+            if index == indexes[len(samples)]:
+                samples.append(sample)
+            if len(samples) == len(indexes):
+                return samples
+        raise KeyError(indexes[len(samples)])
 
 
 def choose(

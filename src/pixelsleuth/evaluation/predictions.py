@@ -39,7 +39,7 @@ class PredictionLog:
     def __init__(self, folder: Path, about: dict[str, Any]) -> None:
         self.path = folder / LOG
         self.done: set[Key] = set()
-        head = json.dumps({"schema": SCHEMA, "run": about}, sort_keys=True)
+        self.head = head = json.dumps({"schema": SCHEMA, "run": about}, sort_keys=True)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

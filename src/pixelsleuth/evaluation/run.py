@@ -6,22 +6,25 @@ stopped goes on where it was; a finished one only sums up again.
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.detector import Detector
+from pixelsleuth.core.engine import Engine
 from pixelsleuth.core.io import write_text
 from pixelsleuth.core.progress import progress
 from pixelsleuth.data.left_out import sentence_of
 from pixelsleuth.errors import MissingExtra, UsageError
 from pixelsleuth.evaluation import perturbations
 from pixelsleuth.evaluation.audit.auditing import OUR_JSON
+from pixelsleuth.evaluation.engines import judged
 from pixelsleuth.evaluation.judging import CLEAN, Judge
 from pixelsleuth.evaluation.pictures import Pictures, choose
-from pixelsleuth.evaluation.predictions import PredictionLog, key_of
+from pixelsleuth.evaluation.predictions import PredictionLog
 from pixelsleuth.evaluation.protocols import Protocol, get_protocol
 from pixelsleuth.evaluation.recipes import Recipe
 from pixelsleuth.evaluation.result import result_of
@@ -65,26 +68,24 @@ class EvaluateOptions:
     optional: bool = False
 
 
-def run_evaluate(options: EvaluateOptions) -> int:
+def run_evaluate(options: EvaluateOptions, engine: Engine | None = None) -> int:
     """Evaluate and return the exit status; prints on standard error what was left out. Raises UsageError.
 
+    `engine` judges the pictures; without one this process does.
     The status is 1 where a picture was left out or could not be judged, or where masks were to be measured and none
     could be used.
     """
-    protocol = get_protocol(options.protocol)
-    if options.raw:
-        protocol = replace(protocol, equalise=False)
+    protocol = protocol_of(options)
     conditions = conditions_of(options.perturb)
-    pictures = choose(
-        options.data, protocol, split=options.split, reader=options.reader, settings=options.settings,
-        allow_outside=options.allow_outside, limit=options.limit,
-    )  # fmt: skip
+    pictures = pictures_of(options)
     pictures.listing.left_out.tell()
     encoder = _encoder(options)
-    detectors, left_out = load_all(
-        options
-    )  # before the work: a detector that cannot be loaded ends the run at once
-    if len({(detector.name, detector.version) for detector in detectors}) < len(detectors):
+    # Before the work: a detector that cannot be loaded ends the run at once.
+    named, left_out = load_all(options)
+    detectors = list(named.values())
+    if len({(detector.name, detector.version) for detector in detectors}) < len(options.models) - len(
+        left_out
+    ):
         raise UsageError(
             "Two of the models have the same name and version, and their results would be mixed; name each once."
         )
@@ -92,13 +93,15 @@ def run_evaluate(options: EvaluateOptions) -> int:
     total = len(pictures) * len(conditions) * len(detectors)
     try:
         with progress("Evaluating", total, done=len(log.done), quiet=options.quiet) as step:
-            forced = [
-                _judge_all(detector, pictures, protocol, conditions, options, log, step)
-                for detector in detectors
-            ]
+            judges = [judge_of(options, detector, pictures) for detector in detectors]
+            for name, judge in zip(named, judges, strict=True):
+                for batch in judged(judge, log, engine, functools.partial(make_judge, options, name)):
+                    log.append(batch)
+                    step(len(batch))
     finally:
         log.close()
     settings = Settings(protocol, options.resamples, options.seed, encoder)
+    forced = [judge.forced for judge in judges]
     result = result_of(options, settings, pictures, list(conditions), detectors, forced, left_out)
     write_text(options.out / "metrics.json", as_json(result), kind="file of figures", ours=OUR_JSON)
     from pixelsleuth.evaluation.report.metrics_page import write_report
@@ -120,18 +123,16 @@ def _status(result: Mapping[str, Any], pictures: Pictures) -> int:
     return SOME_FAILED if failed or blind or left_out["count"] else ALL_JUDGED
 
 
-def load_all(options: EvaluateOptions) -> tuple[list[Detector], dict[str, str]]:
-    """The detectors, and why each of a table's others could not be loaded. Raises UsageError where none could."""
-    from pixelsleuth.models.registry import load, options_of, weights_of
+def load_all(options: EvaluateOptions) -> tuple[dict[str, Detector], dict[str, str]]:
+    """The detectors by the name that the user gave, and why each of a table's others could not be loaded.
 
-    weights = weights_of(options.models, options.weights)
-    variants = options_of(options.models, options.variants)
-    detectors, left_out = [], {}
+    Raises UsageError where none could.
+    """
+    detectors: dict[str, Detector] = {}
+    left_out: dict[str, str] = {}
     for name in options.models:
         try:
-            detectors.append(
-                load(name, device=options.device, weights=weights.get(name), options=variants[name])
-            )
+            detectors[name] = _load(options, name)
         except (UsageError, MissingExtra) as error:
             if not options.optional:
                 raise
@@ -141,35 +142,63 @@ def load_all(options: EvaluateOptions) -> tuple[list[Detector], dict[str, str]]:
             f"No detector of the table can be loaded; {next(iter(left_out.values()), 'it names none')}"
         )
     # Bounds are for detectors with a measured decision; where none has one, the first raises the error.
-    for detector in [detector for detector in detectors if detector.scores is not None] or detectors[:1]:
-        detector.decide_as(options.accuse_at_most, options.right_at_least, options.stable)
+    if all(detector.scores is None for detector in detectors.values()):
+        _decide(options, next(iter(detectors.values())))
     return detectors, left_out
+
+
+def _load(options: EvaluateOptions, name: str) -> Detector:
+    from pixelsleuth.models.registry import load, options_of, weights_of
+
+    weights = weights_of(options.models, options.weights).get(name)
+    variants = options_of(options.models, options.variants)[name]
+    detector = load(name, device=options.device, weights=weights, options=variants)
+    if detector.scores is not None:
+        _decide(options, detector)
+    return detector
+
+
+def _decide(options: EvaluateOptions, detector: Detector) -> None:
+    detector.decide_as(options.accuse_at_most, options.right_at_least, options.stable)
+
+
+def make_judge(options: EvaluateOptions, name: str) -> Judge:
+    """The judge of one detector, in a process that has nothing yet. Raises UsageError."""
+    return judge_of(options, _load(options, name), pictures_of(options))
+
+
+def judge_of(options: EvaluateOptions, detector: Detector, pictures: Pictures) -> Judge:
+    """What judges the pictures by one detector, as the options say. Raises UsageError."""
+    return Judge(
+        detector,
+        pictures,
+        protocol_of(options),
+        conditions_of(options.perturb),
+        batch_size=options.batch_size,
+        explain=options.explain,
+        seed=options.seed,
+        maps=options.out / "maps" if options.save_maps else None,
+    )
+
+
+def protocol_of(options: EvaluateOptions) -> Protocol:
+    """The protocol that the options name; with `raw` it does not equalise. Raises UsageError."""
+    protocol = get_protocol(options.protocol)
+    return replace(protocol, equalise=False) if options.raw else protocol
+
+
+def pictures_of(options: EvaluateOptions) -> Pictures:
+    """The pictures that the options name. Raises UsageError."""
+    return choose(
+        options.data, protocol_of(options), split=options.split, reader=options.reader, settings=options.settings,
+        allow_outside=options.allow_outside, limit=options.limit,
+    )  # fmt: skip
 
 
 def conditions_of(specs: tuple[str, ...]) -> dict[str, perturbations.Chain | None]:
     """`clean` and every perturbation, each once. Raises UsageError."""
     chains = map(perturbations.parse, specs)
     return {CLEAN: None} | {chain.spec: chain for chain in chains}
-
-
-def _judge_all(
-    detector: Detector,
-    pictures: Pictures,
-    protocol: Protocol,
-    conditions: dict[str, perturbations.Chain | None],
-    options: EvaluateOptions,
-    log: PredictionLog,
-    step: Callable[[int], None],
-) -> bool:
-    maps = options.out / "maps" if options.save_maps else None
-    judge = Judge(
-        detector, pictures, protocol, conditions,
-        batch_size=options.batch_size, explain=options.explain, seed=options.seed, maps=maps,
-    )  # fmt: skip
-    for batch in judge.rows(lambda row: key_of(row) in log.done):
-        log.append(batch)
-        step(len(batch))
-    return judge.forced
 
 
 def _about(options: EvaluateOptions, protocol: Protocol, pictures: Pictures) -> dict[str, Any]:

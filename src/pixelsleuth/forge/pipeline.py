@@ -9,6 +9,7 @@ Each arrow is a JSONL file in `out/`; pictures lie beside them until the data se
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -16,9 +17,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pixelsleuth.core.engine import Engine
 from pixelsleuth.errors import UsageError
 from pixelsleuth.forge import assemble, describe, editing, locating, objects, sources
 from pixelsleuth.forge.configuration import ForgeConfig
+from pixelsleuth.forge.engines import KINDS, by_engine
 from pixelsleuth.forge.llm import estimate
 from pixelsleuth.forge.review.decisions import apply_decisions
 from pixelsleuth.forge.sources import Context
@@ -29,8 +32,12 @@ PACKAGES = ("pixelsleuth", "numpy", "opencv-python-headless", "pillow", "torch",
 """Whose versions the data card names."""
 
 
-def run_forge(config: ForgeConfig, *, say: Say = print, quiet: bool = False) -> dict[str, int]:
+def run_forge(
+    config: ForgeConfig, *, say: Say = print, quiet: bool = False, engine: Engine | None = None
+) -> dict[str, int]:
     """Carry out every stage that is not done yet; returns the counts of the data set by split and class.
+
+    `engine` does the lines of those stages that read or make pictures; without one this machine does.
 
     Raises UsageError for wrong settings, Unfinished where a service failed (the same call goes on), OutputError.
     """
@@ -39,19 +46,25 @@ def run_forge(config: ForgeConfig, *, say: Say = print, quiet: bool = False) -> 
     if config.edit.method == "none" and config.synthesis.method == "none":
         raise UsageError("Nothing would be forged: set edit.method or synthesis.method.")
     with locked(folder), Processes(config.workers) as processes:
-        return _run(Context(config, folder), say, quiet, processes)
+        return _run(Context(config, folder), say, quiet, processes, engine)
 
 
-def _run(context: Context, say: Say, quiet: bool, processes: Processes) -> dict[str, int]:
+def _run(
+    context: Context, say: Say, quiet: bool, processes: Processes, engine: Engine | None
+) -> dict[str, int]:
     config, folder = context.config, context.folder
 
     def carry_out(stage: Stage, source: Path) -> Path:
         workers = config.workers
         if stage.kind == "thread":
             workers = (config.objects if stage.name == "objects" else config.descriptions).llm.parallel
+        elsewhere = None
+        if engine is not None and stage.kind in KINDS:
+            elsewhere = functools.partial(by_engine, engine, context)
         return run_stage(
-            stage, source, folder, context, workers=workers, say=say, quiet=quiet, processes=processes
-        )
+            stage, source, folder, context, workers=workers, say=say, quiet=quiet, processes=processes,
+            elsewhere=elsewhere,
+        )  # fmt: skip
 
     listed = folder / "listed.jsonl"
     count, left_out = sources.list_photographs(config, listed)
@@ -94,10 +107,11 @@ def stages(config: ForgeConfig, common: dict[str, Any]) -> dict[str, list[Stage]
     with_model = common | {"device": config.device}
     edits = [
         Stage("objects", objects.name_object, {"objects": every["objects"], "seed": config.seed},
-              "thread" if config.objects.method == "llm" else "process"),
+              "thread" if config.objects.method == "llm" else "here"),
         Stage("masks", locating.find_mask, with_model | {"masks": every["masks"]},
               "serial" if config.masks.method == "grounded" else "process"),
-        Stage("choices", objects.choose, common | {"choices": every["choices"], "edit": config.edit.method}),
+        Stage("choices", objects.choose, common | {"choices": every["choices"], "edit": config.edit.method},
+              "here"),
         Stage("edits", editing.edit, with_model | {"edit": every["edit"], "masks": every["masks"]},
               "serial" if config.edit.method == "inpaint" else "process"),
     ]  # fmt: skip

@@ -15,7 +15,7 @@ import json
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 
 from pixelsleuth.core import io
 from pixelsleuth.core.io import sha256_of
+from pixelsleuth.core.journal import Journal
 from pixelsleuth.core.progress import progress
 from pixelsleuth.errors import OutputError, PixelSleuthError, Unavailable, Unfinished, UsageError
 
@@ -30,11 +31,18 @@ Row = dict[str, Any]
 Work = Callable[[Row, Any], list[Row]]
 """(line, context) -> lines, each with an `id`. A module-level function: worker processes find it by name."""
 Outcome = list[Row] | PixelSleuthError
+Elsewhere = Callable[["Stage", Path, Collection[str]], Iterator[tuple[str, Outcome]]]
+"""(stage, source, ids that are done) -> the id of each other line with what became of it, in any order."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`work` on every line. `settings`: what its result depends on. `kind`: process, thread or serial."""
+    """`work` on every line. `settings`: what its result depends on.
+
+    `kind` says where lines are done: `process`, many at a time, a core each; `serial`, one at a time, by a model; an
+    engine takes over either. `thread`, many at a time, since they wait for a service; `here`, in this process, since
+    handing them over would cost more.
+    """
 
     name: str
     work: Work
@@ -53,10 +61,11 @@ def run_stage(
     say: Callable[[str], None],
     quiet: bool = False,
     processes: Processes | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Path:
     """Carry out `stage` on the lines of `source`; returns `folder/name.jsonl`. Raises Unfinished.
 
-    `processes` are shared between stages; without them lines run in threads.
+    `processes` are shared between stages; without them lines run in threads. With `elsewhere` that does the lines.
     """
     target = folder / f"{stage.name}.jsonl"
     mark = fingerprint(stage, source)
@@ -66,13 +75,18 @@ def run_stage(
     journal = Journal(folder / f"{stage.name}.part.jsonl", mark)
     total = sum(1 for _ in read_rows(source))
     failed: list[PixelSleuthError] = []
-    pending = (row for row in read_rows(source) if row["id"] not in journal.places)
+    results: Iterator[tuple[str, Outcome]]
+    if elsewhere is not None:
+        results = elsewhere(stage, source, journal.places)
+    else:
+        pending = (row for row in read_rows(source) if row["id"] not in journal.places)
+        results = _results(stage, pending, context, workers, processes)
     with progress(f"{stage.name:12}", total, done=len(journal.places), quiet=quiet) as advance:
-        for row, result in _results(stage, pending, context, workers, processes):
+        for name, result in results:
             if isinstance(result, PixelSleuthError):
                 failed.append(result)
             else:
-                journal.add(row["id"], result)
+                journal.add(name, result)
             advance()
     if failed:
         journal.close()
@@ -80,81 +94,31 @@ def run_stage(
             f"{stage.name}: {len(failed)} of {total} could not be done ({failed[0]}); all others are kept, run the "
             "same command again to go on."
         )
-    rows, errors = journal.finish(source, target, mark)
+    rows, errors = _finish(journal, source, target, mark)
     say(f"{stage.name}: {rows} lines" + (f", {errors} without a result" if errors else ""))
     return target
 
 
-class Journal:
-    """Results in the order in which they came, one line of JSON each; `places` holds the byte at which each begins."""
-
-    def __init__(self, path: Path, mark: str) -> None:
-        self.path = path
-        self.places: dict[str, int] = {}
-        head = json.dumps({"fingerprint": mark}).encode() + b"\n"
-        good = self._recover(head) if path.is_file() else 0
-        try:
-            self.stream = path.open("r+b" if good else "wb", buffering=0)
-            self.stream.truncate(good)
-        except OSError as error:
-            raise io.failed(path, "journal", error) from error
-        self.end = good
-        if not good:
-            self._append(head)
-
-    def _recover(self, head: bytes) -> int:
-        """Bytes of the journal that are whole; 0 where it belongs to other settings."""
-        with self.path.open("rb") as stream:
-            if stream.readline() != head:
-                return 0
-            good = len(head)
-            for line in stream:
-                try:
-                    name = json.loads(line)["id"] if line.endswith(b"\n") else None
-                except (ValueError, KeyError, TypeError):
-                    name = None
-                if name is None:
-                    break
-                self.places[name] = good
-                good += len(line)
-        return good
-
-    def add(self, name: str, rows: list[Row]) -> None:
-        """Keep the result of one input line, at once."""
-        place = self.end
-        self._append(json.dumps({"id": name, "rows": rows}, ensure_ascii=False).encode() + b"\n")
-        self.places[name] = place
-
-    def _append(self, line: bytes) -> None:
-        """A whole line or none: where the disk is full, the journal ends as before and a rerun goes on from there."""
-        try:
-            self.end = io.append_at(self.stream.fileno(), line, self.end)
-        except OSError as error:
-            raise io.failed(self.path, "journal", error) from error
-
-    def close(self) -> None:
-        self.stream.close()
-
-    def finish(self, source: Path, target: Path, mark: str) -> tuple[int, int]:
-        """Write the result in the order of `source` and remove the journal; returns (lines, lines without a result)."""
-        self.stream.close()
-        rows = errors = 0
-        try:
-            with io.replaced(target) as part, self.path.open("rb") as stream, part.open("wb") as out:
-                for row in read_rows(source):
-                    stream.seek(self.places[row["id"]])
-                    for made in json.loads(stream.readline())["rows"]:
-                        out.write(_line(made))
-                        rows += 1
-                        errors += "error" in made
-                out.flush()
-                os.fsync(out.fileno())
-        except OSError as error:
-            raise io.failed(target, "file", error) from error
-        # The stamp comes last: a kill before it only means that the finished journal is read once more.
-        write_file(_stamp_path(target), json.dumps({"fingerprint": mark, "sha256": sha256_of(target)}) + "\n")
-        self.path.unlink()
-        return rows, errors
+def _finish(journal: Journal, source: Path, target: Path, mark: str) -> tuple[int, int]:
+    """Write the result in the order of `source` and remove the journal; returns (lines, lines without a result)."""
+    journal.close()
+    rows = errors = 0
+    try:
+        with io.replaced(target) as part, journal.path.open("rb") as stream, part.open("wb") as out:
+            for row in read_rows(source):
+                stream.seek(journal.places[row["id"]])
+                for made in json.loads(stream.readline())["rows"]:
+                    out.write(_line(made))
+                    rows += 1
+                    errors += "error" in made
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        raise io.failed(target, "file", error) from error
+    # The stamp comes last: a kill before it only means that the finished journal is read once more.
+    write_file(_stamp_path(target), json.dumps({"fingerprint": mark, "sha256": sha256_of(target)}) + "\n")
+    journal.remove()
+    return rows, errors
 
 
 class Processes:
@@ -181,10 +145,11 @@ class Processes:
 
 def _results(
     stage: Stage, pending: Iterator[Row], context: Any, workers: int, processes: Processes | None
-) -> Iterator[tuple[Row, Outcome]]:
-    if stage.kind == "serial" or workers <= 1:
+) -> Iterator[tuple[str, Outcome]]:
+    """Do lines in this process, its threads or its `processes`; yields the id of each line with what became of it."""
+    if stage.kind in ("serial", "here") or workers <= 1:
         for row in pending:
-            yield row, attempt(stage.work, row, context)
+            yield row["id"], attempt(stage.work, row, context)
         return
     pool: contextlib.AbstractContextManager[futures.Executor] = (
         contextlib.nullcontext(processes.pool())
@@ -192,10 +157,10 @@ def _results(
         else futures.ThreadPoolExecutor(workers)
     )
     with pool as executor:
-        running: dict[futures.Future[Outcome], Row] = {}
+        running: dict[futures.Future[Outcome], str] = {}
         try:
             for row in pending:
-                running[executor.submit(attempt, stage.work, row, context)] = row
+                running[executor.submit(attempt, stage.work, row, context)] = row["id"]
                 while len(running) >= 4 * workers:
                     yield from _done(running)
             while running:
@@ -205,7 +170,7 @@ def _results(
                 future.cancel()
 
 
-def _done(running: dict[futures.Future[Outcome], Row]) -> Iterator[tuple[Row, Outcome]]:
+def _done(running: dict[futures.Future[Outcome], str]) -> Iterator[tuple[str, Outcome]]:
     for future in futures.wait(running, return_when=futures.FIRST_COMPLETED).done:
         yield running.pop(future), future.result()
 

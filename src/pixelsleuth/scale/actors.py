@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pixelsleuth.core.engine import check_model, node_name
 from pixelsleuth.errors import ClusterError
 from pixelsleuth.reporting import words
-from pixelsleuth.scale.engine import node_name
 from pixelsleuth.scale.parts import stands, states_of, write_part
 from pixelsleuth.scale.pipeline import JudgeSettings, Pipeline
 from pixelsleuth.scale.plan import Plan
@@ -30,14 +30,12 @@ if TYPE_CHECKING:
     from pixelsleuth.scale.listing import Entry
     from pixelsleuth.scale.local import Tally
 
-Load = Callable[[], "Detector"]
-
 
 def run_ray(
     engine: Engine,
     todo: Sequence[int],
     out: Path,
-    load: Load,
+    load: Callable[[], Detector],
     model: dict[str, str],
     settings: JudgeSettings,
     tally: Tally,
@@ -56,7 +54,12 @@ class ShardJudge:
     """Judges shards and writes their parts; of each it tells the count of states, and of duplicates."""
 
     def __init__(
-        self, out: str, load: Load, model: dict[str, str], settings: JudgeSettings, cpus: int
+        self,
+        out: str,
+        load: Callable[[], Detector],
+        model: dict[str, str],
+        settings: JudgeSettings,
+        cpus: int,
     ) -> None:
         self.out, self.model, self.settings = out, model, replace(settings, workers=cpus)
         self._load = load
@@ -94,16 +97,7 @@ class ShardJudge:
                     f"The node {node_name()} does not see {self.out}; --out must be a folder that all nodes share."
                 )
             plan = Plan.open(self.out)
-            self._ready = plan, Pipeline(same_model(self._load, self.model), self.settings)
+            detector = self._load()
+            check_model(detector, self.model)
+            self._ready = plan, Pipeline(detector, self.settings)
         return self._ready
-
-
-def same_model(load: Load, model: dict[str, str]) -> Detector:
-    """The detector that `load` gives. Raises ClusterError where it is another than `model`."""
-    detector = load()
-    if detector.model != model:
-        raise ClusterError(
-            f"The node {node_name()} has another version of the model "
-            f"({detector.model['version']}, not {model['version']}); install the same on all nodes."
-        )
-    return detector

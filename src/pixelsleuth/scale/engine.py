@@ -107,11 +107,6 @@ def engine_of(
     return None
 
 
-def node_name() -> str:
-    """The name of this machine, for messages of an actor."""
-    return os.uname().nodename
-
-
 class Actor:
     """Called by Ray with tasks, yields a row a result.
 

@@ -66,7 +66,7 @@ def _answering(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or "://" in address:
         raise ClusterError(
-            f"{address} is no HOST:PORT; start the scan on a node of the cluster, with --address auto."
+            f"{address} is no HOST:PORT; start the command on a node of the cluster, with --address auto."
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
