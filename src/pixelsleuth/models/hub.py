@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pixelsleuth.core.content import ensure_regular
 from pixelsleuth.errors import UnknownModel, UsageError
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from pixelsleuth.core.detector import Detector
 
 
-def resolve(name: str, *, beside: Path | None = None) -> Path:
-    """The folder that `name` stands for: a folder (also inside `beside`), else a hub id.
+def resolve(name: str, *, beside: Path | None = None, **options: Any) -> Path:
+    """The folder that `name` stands for: a folder (also inside `beside`), else a hub id; `options` as in `download`.
 
     Raises:
         UsageError: no such folder; no such repository; no network and nothing in the cache.
@@ -34,7 +35,7 @@ def resolve(name: str, *, beside: Path | None = None) -> Path:
         return Path(name)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UsageError(f"{name!r} is neither a folder nor a hub id (owner/name).")
-    return download(name)
+    return download(name, **options)
 
 
 def short_name(name: str) -> str:
@@ -50,7 +51,7 @@ def load(name: str, device: str = "auto", precision: str = "auto") -> Detector:
     """
     from huggingface_hub import hf_hub_download
 
-    with _in_one_sentence(name):
+    with in_one_sentence(name):
         config = json.loads(Path(hf_hub_download(name, "config.json")).read_text(encoding="utf-8"))
     kinds = kinds_of(config)
     factory = next((CHECKPOINTS[kind] for kind in kinds if kind in CHECKPOINTS), None)
@@ -64,20 +65,32 @@ def load(name: str, device: str = "auto", precision: str = "auto") -> Detector:
     return detector
 
 
-def download(repository: str) -> Path:
-    """The local copy of a repository's weights; safetensors are preferred to `.bin`."""
+def download(repository: str, **options: Any) -> Path:
+    """The local copy of a repository's weights; safetensors are preferred to `.bin`.
+
+    `options` are huggingface_hub's: `revision`, `token`, `cache_dir`, `force_download`, `local_files_only`.
+    """
     from huggingface_hub import snapshot_download
 
-    with _in_one_sentence(repository):
-        folder = Path(snapshot_download(repository, allow_patterns=[*CHECKPOINT_SETTINGS, "*.safetensors"]))
+    with in_one_sentence(repository):
+        fetch = partial(snapshot_download, repository, **options)
+        folder = Path(fetch(allow_patterns=[*CHECKPOINT_SETTINGS, "*.safetensors"]))
         if not list(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(repository, allow_patterns=[*CHECKPOINT_SETTINGS, "*.bin"]))
+            folder = Path(fetch(allow_patterns=[*CHECKPOINT_SETTINGS, "*.bin"]))
     return folder
 
 
+def ensure_online(repository: str) -> None:
+    """Raise UsageError where HF_HUB_OFFLINE forbids to reach the hub."""
+    from huggingface_hub import is_offline_mode
+
+    if is_offline_mode():
+        raise UsageError(f"{repository} cannot be uploaded while HF_HUB_OFFLINE is set: unset it.")
+
+
 @contextmanager
-def _in_one_sentence(repository: str) -> Iterator[None]:
-    """Turn the errors of a download into a UsageError of one sentence."""
+def in_one_sentence(repository: str, done: str = "downloaded") -> Iterator[None]:
+    """Turn the errors of a transfer into a UsageError of one sentence; `done` says what could not be done."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
@@ -90,4 +103,4 @@ def _in_one_sentence(repository: str) -> Iterator[None]:
         raise UsageError(f"{repository!r} is neither a folder nor a hub id (owner/name).") from None
     except (HfHubHTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(f"{repository} cannot be downloaded ({reason}).") from error
+        raise UsageError(f"{repository} cannot be {done} ({reason}).") from error

@@ -7,7 +7,7 @@ the same folder, as safetensors under our parameters' names.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +37,8 @@ CLIP_KEYS = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_channels", "image_size",
     "patch_size", "hidden_act", "layer_norm_eps",
 )  # fmt: skip
+SHARD = "5GB"
+"""Of a checkpoint's weights; larger ones are cut."""
 CHECKPOINT_FILES = ("config.json", "tokenizer.model")
 
 
@@ -62,6 +64,7 @@ def load_large(
     sam: dict[str, Any] | None = None,
     weights: Weights | None = None,
     detection: bool = True,
+    fetching: Mapping[str, Any] | None = None,
 ) -> tuple[LargeSida, SidaProcessor]:
     """The model and the processor of a folder or a hub id, in either layout.
 
@@ -75,6 +78,7 @@ def load_large(
         sam: values of SamVisionConfig that override those inferred from the weights.
         weights: tensors of the published layout, in place of the folder's.
         detection: False for a checkpoint of LISA: the same model without [CLS], class head and fusion.
+        fetching: options of `hub.download` for a vision tower on the hub.
 
     Raises:
         UsageError: files or parameters are missing, unexpected or damaged.
@@ -87,8 +91,12 @@ def load_large(
     if config.get("model_type") == MODEL_TYPE:
         large, tensors = _own(folder, config)
     else:
+        tower = hub.resolve(
+            clip or str(config.get("mm_vision_tower") or config.get("vision_tower")),
+            beside=folder, **fetching or {},
+        )  # fmt: skip
         large, tensors = _published(
-            folder, config, weights or Shards(folder), clip, sam or {}, tokenizer.added, detection=detection
+            folder, config, weights or Shards(folder), tower, sam or {}, tokenizer.added, detection=detection
         )
     if len(tokenizer) > large.sida["language"]["vocab_size"]:
         raise UsageError(
@@ -155,8 +163,10 @@ def sizes(model: LargeSida) -> tuple[int, int]:
     return sum(p.numel() for p in model.parameters()), sum(p.numel() for p in layers.parameters())
 
 
-def save_large(model: LargeSida, processor: SidaProcessor, folder: Path) -> None:
-    """Write our own layout: config.json, safetensors (in shards of 5 GB), tokenizer files."""
+def save_large(
+    model: LargeSida, processor: SidaProcessor, folder: Path, *, max_shard_size: int | str = SHARD
+) -> None:
+    """Write our own layout: config.json, safetensors (in shards of at most `max_shard_size`), tokenizer files."""
     from huggingface_hub import save_torch_state_dict
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,8 +174,20 @@ def save_large(model: LargeSida, processor: SidaProcessor, folder: Path) -> None
     write_json(folder / "config.json", config)
     processor.tokenizer.save(folder)
     save_torch_state_dict(
-        {key: value.contiguous() for key, value in model.state_dict().items()}, folder, max_shard_size="5GB"
+        {key: value.contiguous() for key, value in model.state_dict().items()},
+        folder,
+        max_shard_size=max_shard_size,
     )
+
+
+def remove_stale(folder: Path, written: Container[str]) -> None:
+    """Remove the weights of an earlier checkpoint from a folder to which `written` was moved.
+
+    An index of shards that stayed would be read in place of the new weights.
+    """
+    for path in [*folder.glob("*.safetensors"), *folder.glob("*.safetensors.index.json")]:
+        if path.name not in written:
+            path.unlink()
 
 
 def _own(folder: Path, config: dict[str, Any]) -> tuple[LargeConfig, Iterator[tuple[str, Tensor]]]:
@@ -181,7 +203,7 @@ def _published(
     folder: Path,
     config: dict[str, Any],
     shards: Weights,
-    clip: str | None,
+    tower: Path,
     sam: dict[str, Any],
     added: Container[str],
     *,
@@ -189,9 +211,6 @@ def _published(
 ) -> tuple[LargeConfig, Iterator[tuple[str, Tensor]]]:
     ensure_as_trained(config)
     sida, inferred_sam = dimensions(config, shards.shape, shards.names, detection=detection)
-    tower = hub.resolve(
-        clip or str(config.get("mm_vision_tower") or config.get("vision_tower")), beside=folder
-    )
     vision = read_config(tower)
     vision = vision.get("vision_config", vision)
     missing = [

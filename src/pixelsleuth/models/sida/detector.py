@@ -17,6 +17,8 @@ from pixelsleuth.models import hub
 from pixelsleuth.models.precision import PRECISIONS, needed, place, too_little
 from pixelsleuth.models.sida.checkpoint import load_large, sizes
 from pixelsleuth.models.sida.inference import Conversation, Reply, SidaEngine
+from pixelsleuth.models.sida.large import LargeSida
+from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.prompts import (
     CHAT_QUESTION,
     CHAT_QUESTION_WHY,
@@ -149,10 +151,12 @@ def load(name: str, device: str = "auto", precision: str = "auto") -> SidaDetect
     where, kind, dtype = place(device, precision)
     model, processor = load_large(name, dtype=dtype, device=where, precision=kind)
     engine = SidaEngine(model, processor)
-    identity = repr(sorted(processor.tokenizer.added.items())) + repr(model.config)
     return SidaDetector(
-        engine,
-        hub.short_name(name) or "sida",
-        precision=kind,
-        version=hashlib.sha256(identity.encode()).hexdigest()[:8],
+        engine, hub.short_name(name) or "sida", precision=kind, version=fingerprint(model, processor)
     )
+
+
+def fingerprint(model: LargeSida, processor: SidaProcessor) -> str:
+    """Eight hex digits of what a checkpoint is beside its weights: added tokens and dimensions."""
+    identity = repr(sorted(processor.tokenizer.added.items())) + repr(model.config)
+    return hashlib.sha256(identity.encode()).hexdigest()[:8]

@@ -22,7 +22,7 @@ from torch import Tensor
 from pixelsleuth.core.io import write_json
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
-from pixelsleuth.models.sida.checkpoint import MODEL_TYPE
+from pixelsleuth.models.sida.checkpoint import MODEL_TYPE, SHARD
 from pixelsleuth.models.sida.large import LargeSida
 from pixelsleuth.models.sida.merging import clean
 from pixelsleuth.models.sida.processing import SidaProcessor, preparation
@@ -30,7 +30,6 @@ from pixelsleuth.models.sida.published import SAM, UNUSED, published_name
 from pixelsleuth.models.sida.tokenizer import LegacyTokenizer
 from pixelsleuth.models.weights import Shards, read_json
 
-SHARD = "5GB"
 LANGUAGE = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
     "rms_norm_eps", "max_position_embeddings", "hidden_act", "vocab_size", "initializer_range",
