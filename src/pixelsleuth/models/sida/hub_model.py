@@ -26,20 +26,15 @@ from pixelsleuth.core.outputs import whole_folder
 from pixelsleuth.errors import UsageError
 from pixelsleuth.models import hub
 from pixelsleuth.models.model_card import CARD, Told, as_path, model_card
-from pixelsleuth.models.precision import PRECISIONS, place
+from pixelsleuth.models.precision import place
 from pixelsleuth.models.sida.checkpoint import MODEL_TYPE, load_large, remove_stale, save_large
 from pixelsleuth.models.sida.detector import SidaDetector, fingerprint
+from pixelsleuth.models.sida.hub_arguments import device_of, precision_of, refuse_unknown
 from pixelsleuth.models.sida.inference import SidaEngine
 from pixelsleuth.models.sida.large import LargeConfig, LargeSida
 from pixelsleuth.models.sida.processing import SidaProcessor
 from pixelsleuth.models.sida.prompts import QUESTION, QUESTION_WHY
 
-DTYPES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
-IGNORED = frozenset(
-    ("adapter_kwargs", "code_revision", "config", "low_cpu_mem_usage", "trust_remote_code", "use_safetensors",
-     "weights_only")
-)  # fmt: skip
-"""Arguments of transformers' `from_pretrained` that change nothing here: no code of a checkpoint is ever run."""
 STALE = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json")
 """Weights of an earlier push, which a new one replaces."""
 
@@ -139,8 +134,8 @@ class SidaForForensics(PreTrainedModel):
             UsageError: no such checkpoint, files are missing or damaged, an argument is not known. Weights in `.bin`
                 files are read as tensors alone: a file that holds any other object is refused.
         """
-        device, precision = _device(device, others), _precision(dtype, precision, others)
-        _refuse_unknown(others)
+        device, precision = device_of(device, others), precision_of(dtype, precision, others)
+        refuse_unknown(others)
         fetching: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "force_download": force_download}
         fetching |= {"local_files_only": local_files_only}
         folder = hub.resolve(os.fspath(name), revision=revision, **fetching)
@@ -287,39 +282,3 @@ def facts_of(detector: SidaDetector) -> dict[str, str]:
         "Picture": f"CLIP at {processor.clip_side} pixels; SAM at {processor.sam_side} pixels for masks",
         "Version in verdicts": detector.version,
     }
-
-
-def _device(device: str, others: dict[str, Any]) -> str:
-    """The device, also out of transformers' `device_map`. Raises UsageError for one that spreads a model."""
-    mapped = others.pop("device_map", None)
-    if isinstance(mapped, Mapping) and set(mapped) == {""}:
-        mapped = mapped[""]
-    chosen = device if mapped is None else str(mapped)
-    chosen = "cuda" if chosen in ("0", "cuda:0") else chosen
-    if chosen not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"The model stands on one device: auto, cpu or cuda, not {chosen!r}.")
-    return chosen
-
-
-def _precision(dtype: torch.dtype | str | None, precision: str, others: dict[str, Any]) -> str:
-    """The precision under our names. Raises UsageError for one that SIDA is not run in."""
-    wanted = others.pop("torch_dtype", None) or dtype
-    if precision != "auto":
-        if precision not in PRECISIONS:
-            raise UsageError(
-                f"Unknown precision {precision!r}; choose auto or one of {', '.join(PRECISIONS)}."
-            )
-        return precision
-    if wanted in (None, "auto"):
-        return "auto"
-    value = getattr(torch, wanted, None) if isinstance(wanted, str) else wanted
-    if value not in DTYPES:
-        raise UsageError(f"SIDA runs in torch.float32 or torch.bfloat16, not in {wanted}.")
-    return DTYPES[value]
-
-
-def _refuse_unknown(others: Mapping[str, Any]) -> None:
-    """Raise UsageError for arguments that neither transformers nor this model knows."""
-    unknown = [name for name in others if name not in IGNORED and not name.startswith("_")]
-    if unknown:
-        raise UsageError(f"SidaForForensics.from_pretrained does not know {', '.join(sorted(unknown))}.")
