@@ -7,7 +7,9 @@ import hashlib
 import importlib.util
 import json
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,7 @@ def bytes_of(folder: Path) -> dict[str, str]:
     return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
+@pytest.mark.slow
 def test_an_evaluation_on_ray_gives_the_files_of_one_process_also_where_an_actor_dies(
     kills: Path, cli: Cli, tmp_path: Path
 ) -> None:
@@ -119,6 +122,7 @@ def test_an_evaluation_on_ray_gives_the_files_of_one_process_also_where_an_actor
 
 
 @pytest.mark.thorough  # five stages, each with actors of its own
+@pytest.mark.timeout(900)
 def test_a_forge_on_ray_gives_the_files_of_one_process(kills: Path, cli: Cli, tmp_path: Path) -> None:
     del kills
     photographs = write_pictures(tmp_path / "photographs", 9)
@@ -167,6 +171,47 @@ def test_lines_of_an_actor_that_dies_are_done_by_another(
     assert kills.read_text() == "0"
     assert [row.get("double") for row in read_rows(made)] == [0, 2, None, 6, 8, 10]
     assert [row["id"] for row in read_rows(made) if "error" in row] == ["n2"]
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["evaluate", "forge"])
+def test_a_command_on_ray_that_is_killed_is_finished_by_one_process(
+    name: str, kills: Path, cli: Cli, tmp_path: Path
+) -> None:
+    del kills
+    data = labelled(tmp_path / "data")
+    if name == "evaluate":
+        words = ["evaluate", "--model", "scale_stub:quick", "--data", data, "--batch-size", 1, "--no-audit"]
+        words += ["--resamples", 20, "--out"]
+        log, place = "predictions.jsonl", ""
+    else:
+        words = ["forge", RECIPE, f"photographs={tmp_path / 'data'}", "workers=1", "masks.smallest=0.001"]
+        log, place = "inspected.part.jsonl", "out="
+
+    def command(out: str) -> list[str]:
+        return [*map(str, words), f"{place}{tmp_path / out}"]
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pixelsleuth", *command("killed"), *map(str, RAY)],
+        env=os.environ | {"STUB_SECONDS": "0.3"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    journal, deadline = tmp_path / "killed" / log, time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < deadline:
+        if journal.is_file() and journal.read_bytes().count(b"\n") > 3:
+            break
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed" / ("metrics.json" if name == "evaluate" else "dataset")).exists()
+    for out in ("killed", "whole"):
+        assert cli(*command(out)).exit_code in (0, 1)
+    if name == "evaluate":
+        assert untimed(tmp_path / "killed") == untimed(tmp_path / "whole")
+        same = [(tmp_path / out / "metrics.json").read_bytes() for out in ("killed", "whole")]
+        assert same[0] == same[1]
+    else:
+        assert bytes_of(tmp_path / "killed" / "dataset") == bytes_of(tmp_path / "whole" / "dataset")
 
 
 @pytest.mark.parametrize(
