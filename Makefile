@@ -7,7 +7,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := dev,rl,train,demo,heif,eval,forge,mcp,provenance,scale,serve
+EXTRAS := dev,rl,train,demo,heif,eval,forge,mcp,provenance,scale,serve,watch
 
 # The demo needs a hundredth of what the tests need: a light environment of its own, unless the full one is there.
 DEMO_VENV := $(if $(wildcard $(STAMP)),$(VENV),.venv-demo)

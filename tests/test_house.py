@@ -35,7 +35,7 @@ ABSENT_IN_CORE = [
         "transformers",
         "trl",
     ),
-    *("prometheus_client", "starlette", "uvicorn"),
+    *("prometheus_client", "starlette", "uvicorn", "watchfiles"),
     "yaml",
 ]
 RUNTIME_ROOMS = ("checking", "cli", "compact", "core", "evidence", "pictures", "reporting")

@@ -8,6 +8,7 @@ Verdicts that the file of `--output` does not take go to standard output.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
     from pixelsleuth.core.verdict import Verdict
     from pixelsleuth.evidence.enhancers import Enhancer
     from pixelsleuth.reporting.html import HtmlReport
+
+
+PAGE_SECONDS = 10.0
+"""Between two pages of a report that grows while a folder is watched."""
+PAGE_SHARE = 20
+"""How many times as long as a page takes to write, at least, until the next."""
+MANY = 1000
+"""Pictures for which the report of a watched folder chooses the size of its thumbnails."""
 
 
 class Notices:
@@ -54,14 +63,18 @@ class Delivery:
         self.masks: MaskFolder | None = None
         self.report: HtmlReport | None = None
         self.unmasked = 0
+        self._published, self._publish_at = 0, 0.0
 
     @property
     def any_open(self) -> bool:
         """True while at least one output takes verdicts."""
         return not (self.results is None and self.report is None and self.masks is None)
 
-    def prepare(self, total: int) -> None:
-        """Open the files. One that cannot be opened is left out with a notice. Raises OutputInUse."""
+    def prepare(self, total: int | None) -> None:
+        """Open the files for `total` pictures, None where nobody knows how many arrive.
+
+        One that cannot be opened is left out with a notice. Raises OutputInUse.
+        """
         from pixelsleuth.checking.mask_folder import MaskFolder
         from pixelsleuth.checking.results import OUR_RECORDS
         from pixelsleuth.core.outputs import RecordFile
@@ -72,13 +85,14 @@ class Delivery:
             if report is not None:
                 if output is not None and Path(report).resolve() == Path(output).resolve():
                     raise OutputError("--report and --output name the same file; the report is left out.")
-                self.report = HtmlReport(report, total=total)
+                self.report = HtmlReport(report, total=MANY if total is None else total)
+                self.report.total = total
         with self._dropping("masks"):
             if self.options.save_masks is not None:
                 self.masks = MaskFolder(self.options.save_masks)
         with self._dropping("file"):
             if output is not None:
-                keep = self.options.resume
+                keep = self.options.resume or self.options.watch
                 self.file = RecordFile(output, ours=OUR_RECORDS, kind="output file", keep=keep)
 
     def begin(self, total: int) -> None:
@@ -109,6 +123,16 @@ class Delivery:
                 if verdict.picture is None and verdict.ok:
                     verdict = with_picture(verdict, self.options.max_megapixels)
                 self.report.add(verdict, mask_file=mask_file, looks=self._looks(verdict))
+
+    def publish(self) -> None:
+        """Write the page as it is now where there is something new and the last page is old enough."""
+        now = time.monotonic()
+        if self.report is None or self.report.done == self._published or now < self._publish_at:
+            return
+        with self._dropping("report"), undisturbed():
+            self._published = self.report.done
+            self.report.publish()
+        self._publish_at = now + max(PAGE_SECONDS, PAGE_SHARE * (time.monotonic() - now))
 
     def give_up_file(self, error: OutputError) -> None:
         """Leave the file of `--output` as it was; the verdicts go to standard output."""

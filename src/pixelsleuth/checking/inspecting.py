@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pixelsleuth.checking.delivery import Notices
 from pixelsleuth.checking.enhanced_folder import EnhancedFolder
 from pixelsleuth.checking.results import JsonRecords
-from pixelsleuth.checking.runner import WRONG_USAGE
+from pixelsleuth.checking.runner import NAMED, WRONG_USAGE
 from pixelsleuth.core.examining import attach
 from pixelsleuth.core.progress import progress
 from pixelsleuth.core.streams import undisturbed
@@ -37,11 +37,12 @@ def run_inspect(
     enhance: str | None = None,
     report: str | None = None,
     fast: bool = False,
+    fail_on: tuple[str, ...] = (),
 ) -> int:
     """Inspect `paths` and return the exit status; `trust_list` is a folder that replaces the shipped trust lists.
 
     `enhance` is a folder for the pictures to look at, `report` a page of findings and pictures. `fast` leaves out what
-    only the decoded pixels show.
+    only the decoded pixels show. The status is NAMED where a file declares what `fail_on` names, hints left out.
     Raises NoPictures where folders hold none, UsageError where `trust_list` holds no list or where `enhance` and `fast`
     contradict each other, OutputError where folder or page cannot be written.
     """
@@ -50,13 +51,14 @@ def run_inspect(
     trust = read_trust_lists(trust_list) if trust_list is not None else None
     sources = find_pictures(paths)
     notices = Notices()
-    failed = False
+    failed = named = False
     with _Outputs(notices, enhance, report, len(sources)) as outputs:
         records = JsonRecords(sys.stdout, lines=style == "jsonl") if style != "text" else None
         with progress("Inspecting", len(sources), quiet=len(sources) < 2) as notices.bar:
             for path in sources:
                 inspection = inspect_file(path, trust, fast=fast)
                 failed = failed or inspection.error is not None
+                named = named or not inspection.declared.isdisjoint(fail_on)
                 outputs.add(inspection)
                 with notices.bar.paused() if notices.bar.live and sys.stdout.isatty() else nullcontext():
                     if records is not None:
@@ -70,7 +72,9 @@ def run_inspect(
             _print_line(CLOSED)
     for line in outputs.places:
         notices.say(line)
-    return WRONG_USAGE if notices.refused else int(failed)
+    if notices.refused:
+        return WRONG_USAGE
+    return NAMED if named else int(failed)
 
 
 class _Outputs:

@@ -17,14 +17,18 @@ from pixelsleuth.errors import OutputError, PixelSleuthError, UsageError
 from pixelsleuth.reporting import words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pixelsleuth.checking.watching import Arrivals
     from pixelsleuth.core.detector import Detector
+    from pixelsleuth.core.verdict import Verdict
     from pixelsleuth.evidence.trust_lists import TrustLists
 
 STRONGER = (
     "The bundled detector judges alone. Run `pixelsleuth models get auto` once for a stronger set "
     "(--quiet hides this line)."
 )
-ALL_JUDGED, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+ALL_JUDGED, SOME_FAILED, WRONG_USAGE, NAMED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class CheckOptions:
     accuse_at_most: float | None = None
     right_at_least: float | None = None
     stable: bool | None = None
+    fail_on: tuple[str, ...] = ()
+    watch: bool = False
     quiet: bool = False
 
 
@@ -59,21 +65,23 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
     """
     from pixelsleuth.models.registry import load, options_of
 
-    if options.resume and (options.style != "jsonl" or options.output is None):
+    if (options.resume or options.watch) and (options.style != "jsonl" or options.output is None):
+        option = "--watch" if options.watch else "--resume"
         raise UsageError(
-            "--resume goes on with a file of JSON lines; name it: --format jsonl --output FILE --resume."
+            f"{option} goes on with a file of JSON lines; name it: --format jsonl --output FILE {option}."
         )
     run = Run(options)
     if options.trust_list is not None:
         from pixelsleuth.evidence.trust_lists import read_trust_lists
 
         run.trust = read_trust_lists(options.trust_list)
-    sources = run.find(paths)
-    if not sources:
+    arrivals = run.watch(paths) if options.watch else None
+    sources = run.find(paths) if arrivals is None else arrivals.listed()
+    if not sources and arrivals is None:
         return WRONG_USAGE
     # Outputs first: a report that cannot be written is refused before minutes of work, not after.
     try:
-        run.outputs.prepare(len(sources))
+        run.outputs.prepare(len(sources) if arrivals is None else None)
         detector = load(
             options.model,
             device=options.device,
@@ -87,6 +95,8 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
         run.outputs.discard()
         raise
     run.announce(detector)
+    if arrivals is not None:
+        return run.judge(detector, arrivals.after(sources, todo), None)
     return run.judge(detector, todo, len(sources))
 
 
@@ -114,6 +124,16 @@ class Run:
             return []
         return find_pictures(paths)
 
+    def watch(self, paths: list[str]) -> Arrivals:
+        """The pictures that arrive in folders. Raises UsageError where a path is no folder."""
+        from pixelsleuth.checking.watching import Arrivals
+
+        if self.options.batch_size != 1:
+            raise UsageError("--watch judges pictures one by one as they arrive; leave out --batch-size.")
+        options = self.options
+        ours = [path for path in (options.output, options.report, options.save_masks) if path is not None]
+        return Arrivals(paths, ours=ours, idle=self.outputs.publish)
+
     def announce(self, detector: Detector) -> None:
         """Print what a person should know of the detector before it judges."""
         if self.options.quiet:
@@ -126,7 +146,7 @@ class Run:
 
     def resume(self, detector: Detector, sources: list[str]) -> list[str]:
         """Take over what an earlier run judged; return the sources that are left."""
-        if not self.options.resume or self.outputs.file is None:
+        if not (self.options.resume or self.options.watch) or self.outputs.file is None:
             return sources
         from pixelsleuth.checking.resume import Earlier
 
@@ -143,8 +163,11 @@ class Run:
             self.outputs.give_up_file(error)
         return todo
 
-    def judge(self, detector: Detector, sources: list[str], total: int) -> int:
-        """Judge every source, write every output, return the exit status."""
+    def judge(self, detector: Detector, sources: Iterable[str], total: int | None) -> int:
+        """Judge every source, write every output, return the exit status.
+
+        `total` is None where the pictures arrive until the user stops the run: that is no interruption.
+        """
         from pixelsleuth.evidence.inspection import FileExaminer
 
         options = self.options
@@ -152,37 +175,49 @@ class Run:
         detector.examiner = FileExaminer(self.trust) if options.evidence else None
         interrupted = False
         try:
-            self.outputs.begin(total)
+            self.outputs.begin(total or 0)
             verdicts = detector.check_many(sources, explain=options.explain, batch_size=options.batch_size)
-            few = len(sources) < 2
-            with progress("Checking", len(sources), quiet=options.quiet or few) as self.notices.bar:
+            left = None if total is None else total - self.judged_before
+            with progress("Checking", left, quiet=options.quiet or (left or 0) < 2) as self.notices.bar:
                 for verdict in verdicts:
                     self.states[words.state_of(verdict)] += 1
                     self.outputs.write(verdict)
+                    if total is None:
+                        self.tell(verdict)
                     verdict.forget_picture()
                     self.notices.bar()
                     if not self.outputs.any_open:
                         break
         except KeyboardInterrupt:
-            interrupted = True
+            interrupted = total is not None
         except BaseException:
             self.outputs.finish(interrupted=True)
             raise
         finally:
             self.notices.bar = Bar()
-        self.outputs.finish(interrupted=interrupted or self.states.total() < total)
+        self.outputs.finish(interrupted=interrupted or self.states.total() < (total or 0))
         if not options.quiet:
             self.summarise(total, interrupted)
         if interrupted:
             return INTERRUPTED
         if self.notices.refused:
             return WRONG_USAGE
+        if any(self.states[state] for state in options.fail_on):
+            return NAMED
         return SOME_FAILED if self.states["failed"] else ALL_JUDGED
 
-    def summarise(self, total: int, interrupted: bool) -> None:
+    def tell(self, verdict: Verdict) -> None:
+        """Print a line on a picture that has arrived, and write the report anew where it is time."""
+        if not self.options.quiet and verdict.ok:
+            self.notices.say(f"{words.headline(verdict)}: {words.printable(verdict.source)}")
+        self.outputs.publish()
+
+    def summarise(self, total: int | None, interrupted: bool) -> None:
         """Print what was judged and where the files are."""
         say, done = self.notices.say, self.states.total()
-        if interrupted:
+        if total is None:
+            say("The watch has ended; what arrives now is judged when it begins again.")
+        elif interrupted:
             say(f"Stopped after {done} of {words.count(total, 'picture')}; what was judged is written.")
         elif done < total:
             say(f"Stopped after {done} of {words.count(total, 'picture')}: nothing was left to write to.")

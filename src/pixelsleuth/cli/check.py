@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Any
 
 import click
 
 from pixelsleuth.cli.options import (
+    Names,
     bounds_options,
     device_option,
     evidence_option,
+    expand_stdin,
     explain_option,
     megapixels_option,
+    needs,
     precision_option,
     trust_option,
 )
@@ -42,6 +43,11 @@ from pixelsleuth.cli.options import (
 @click.option(
     "--resume", is_flag=True, help="Keep the records in --output (JSON lines); judge only what is missing."
 )
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Go on with pictures that arrive in the named folders, until Ctrl-C; resumes as --resume does.",
+)
 @device_option
 @precision_option
 @click.option(
@@ -66,6 +72,13 @@ from pixelsleuth.cli.options import (
     help="Pictures judged at once.",
 )
 @bounds_options
+@click.option(
+    "--fail-on",
+    type=Names("real", "full_synthetic", "tampered", "inconclusive"),
+    default=(),
+    metavar="LABELS",
+    help="End with status 3 where a verdict is one of these, such as full_synthetic,tampered.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar, no notices, no summary.")
 @click.pass_context
 def check(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) -> None:
@@ -75,28 +88,16 @@ def check(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) -> None
 
     \b
     Exit status: 0 every picture was judged, 1 some could not be read (the others were judged),
-    2 wrong usage or an output that could not be written, 130 stopped (Ctrl-C, SIGTERM, SIGHUP).
+    2 wrong usage or an output that could not be written, 3 a verdict that --fail-on names,
+    130 stopped (Ctrl-C, SIGTERM, SIGHUP).
     """
     from pixelsleuth.checking.runner import CheckOptions, run_check
 
+    if options["watch"]:
+        with needs("watch"):
+            import watchfiles  # noqa: F401  (asked for before the model is loaded)
     if not paths:
         raise click.UsageError(
             "No picture was given; name a picture, a folder, or - to read paths from standard input."
         )
-    ctx.exit(run_check(_expand_stdin(paths), CheckOptions(**options)))
-
-
-def _expand_stdin(paths: tuple[str, ...]) -> list[str]:
-    """`paths` with every `-` replaced by the paths on standard input: one a line, or separated by NUL (`find -print0`).
-
-    Read as bytes: a file name need not be valid in the encoding of the terminal.
-    """
-    listed: list[str] = []
-    for path in paths:
-        if path != "-":
-            listed.append(path)
-            continue
-        data = sys.stdin.buffer.read()
-        names = data.split(b"\0") if b"\0" in data else data.splitlines()
-        listed += [os.fsdecode(name) for name in names if name.strip()]
-    return listed
+    ctx.exit(run_check(expand_stdin(paths), CheckOptions(**options)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pixelsleuth.cli.options import trust_option
+from pixelsleuth.cli.options import Names, expand_stdin, trust_option
 
 
 @click.command()
@@ -30,6 +30,13 @@ from pixelsleuth.cli.options import trust_option
     help="Also write a self-contained page: every finding with its picture, and pictures to look at.",
 )
 @click.option("--fast", is_flag=True, help="Leave out what only the decoded pixels show.")
+@click.option(
+    "--fail-on",
+    type=Names("generated", "edited_by_ai"),
+    default=(),
+    metavar="NAMES",
+    help="End with status 3 where a file declares that it is one of these, such as generated,edited_by_ai.",
+)
 @click.pass_context
 def inspect(
     ctx: click.Context,
@@ -39,16 +46,21 @@ def inspect(
     enhance: str | None,
     report: str | None,
     fast: bool,
+    fail_on: tuple[str, ...],
 ) -> None:
     """Say what picture files declare and show by themselves: generators, editors, cameras, signatures, JPEG grids.
 
     No model judges, nothing goes online.
 
-    PATH is a picture or a folder (searched recursively). Metadata can be written and removed by
-    anybody: what they say is a declaration. Finding nothing means nothing.
+    PATH is a picture, a folder (searched recursively) or '-' (paths from standard input). Metadata can
+    be written and removed by anybody: what they say is a declaration. Finding nothing means nothing.
 
-    Exit status: 0 every file was read, 1 some could not be read, 2 wrong usage.
+    Exit status: 0 every file was read, 1 some could not be read, 2 wrong usage, 3 a file declares what
+    --fail-on names.
     """
     from pixelsleuth.checking.inspecting import run_inspect
 
-    ctx.exit(run_inspect(list(paths), style, trust_list, enhance=enhance, report=report, fast=fast))
+    status = run_inspect(
+        expand_stdin(paths), style, trust_list, enhance=enhance, report=report, fast=fast, fail_on=fail_on
+    )
+    ctx.exit(status)

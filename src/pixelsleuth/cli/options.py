@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -126,6 +128,22 @@ def settings_of(pairs: Iterable[str]) -> dict[str, str]:
     return settings
 
 
+def expand_stdin(paths: tuple[str, ...]) -> list[str]:
+    """`paths` with every `-` replaced by the paths on standard input: one a line, or separated by NUL (`find -print0`).
+
+    Read as bytes: a file name need not be valid in the encoding of the terminal.
+    """
+    listed: list[str] = []
+    for path in paths:
+        if path != "-":
+            listed.append(path)
+            continue
+        data = sys.stdin.buffer.read()
+        names = data.split(b"\0") if b"\0" in data else data.splitlines()
+        listed += [os.fsdecode(name) for name in names if name.strip()]
+    return listed
+
+
 @contextlib.contextmanager
 def needs(extra: str) -> Iterator[None]:
     """Raise MissingExtra if the block imports a package that is not installed."""
@@ -162,6 +180,24 @@ def bounds_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+class Names(click.ParamType):
+    """A tuple of names out of `known`, separated by commas."""
+
+    name = "names"
+
+    def __init__(self, *known: str) -> None:
+        self.known = known
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in value.split(","))
+        for name in names:
+            if name not in self.known:
+                self.fail(f"{name!r} is none of {', '.join(self.known)}.", param, ctx)
+        return names
 
 
 class FiniteFloat(click.FloatRange):

@@ -52,6 +52,12 @@ class Inspection:
     error: PictureError | None = None
     picture: Picture | None = field(default=None, repr=False)
 
+    @property
+    def declared(self) -> set[str]:
+        """What the file declares itself to be, in the words of `vocabulary.Meaning`; hints are left out."""
+        strong = (finding for finding in self.findings if finding.strength != "hints")
+        return {str(finding.detail["declares"]) for finding in strong if finding.detail.get("declares")}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON carries it."""
         return {

@@ -25,7 +25,7 @@ def find_pictures(paths: Sequence[str | PathLike[str]]) -> list[str]:
     any_picture = False
     for path in (os.fspath(entry) for entry in paths):
         if os.path.isdir(path):
-            inside = _walk(path)
+            inside = pictures_in(path)
             any_picture = any_picture or bool(inside)
             files.update(dict.fromkeys(inside or [path]))
         else:
@@ -39,18 +39,22 @@ def find_pictures(paths: Sequence[str | PathLike[str]]) -> list[str]:
     return list(files)
 
 
-def _walk(folder: str) -> list[str]:
+def pictures_in(folder: str) -> list[str]:
+    """Return the pictures below a folder, sorted, without hidden names; links to folders are not followed."""
     pictures = []
-    # Links to folders are not followed, so that no walk runs in circles.
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = os.path.join(root, name)
-            suffix = Path(name).suffix.lower()
-            known = suffix in SUFFIXES or suffix in UNREAD_SUFFIXES
-            if not name.startswith(".") and (known or looks_like_picture(path)):
+            if not name.startswith(".") and counts_as_picture(path):
                 pictures.append(path)
     return pictures
+
+
+def counts_as_picture(path: str) -> bool:
+    """Whether a file of a folder is looked at: by its suffix, or by how its content begins."""
+    suffix = Path(path).suffix.lower()
+    return suffix in SUFFIXES or suffix in UNREAD_SUFFIXES or looks_like_picture(path)
 
 
 def looks_like_picture(path: str) -> bool:

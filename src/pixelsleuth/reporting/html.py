@@ -7,6 +7,7 @@ look is in `templates/report.html.j2` and `templates/report.css`, the content of
 from __future__ import annotations
 
 import contextlib
+import io
 import tempfile
 from collections import Counter
 from datetime import datetime
@@ -103,8 +104,19 @@ class HtmlReport:
                 self._contradicted.append((self.done, card["file"]))
             self._put(self._cards, self._macros.card(card))
 
+    def publish(self) -> None:
+        """Put the page as it is now into its place; more verdicts may follow. Raises OutputError."""
+        self._write_page(interrupted=False)
+        self._file.commit()
+        self._file = AtomicFile(self.path, ours=OUR_PAGE, kind=KIND)
+
     def close(self, *, interrupted: bool = False) -> None:
         """Write the page and move it into place; `interrupted` marks it as incomplete."""
+        self._write_page(interrupted=interrupted)
+        self._close_spools()
+        self._file.commit()
+
+    def _write_page(self, *, interrupted: bool) -> None:
         try:
             for part in self._parts(self._macros, self._values(interrupted)):
                 self._file.write(part)
@@ -114,8 +126,6 @@ class HtmlReport:
         except BaseException:
             self.discard()
             raise
-        self._close_spools()
-        self._file.commit()
 
     def discard(self) -> None:
         """Leave nothing on the disk."""
@@ -211,3 +221,4 @@ def _replay(spool: IO[str]) -> Iterator[str]:
     spool.seek(0)
     while chunk := spool.read(1 << 20):
         yield chunk
+    spool.seek(0, io.SEEK_END)  # where what follows is written
