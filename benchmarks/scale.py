@@ -1,9 +1,8 @@
-"""What `scan` costs: planning 10^7 inputs, memory over the number of inputs, resuming, speed beside the model's own.
+"""What `scan` costs: planning 10^7 inputs, memory over the number of inputs, resuming, hashing.
 
     python benchmarks/scale.py plan [ROWS]
     python benchmarks/scale.py memory
     python benchmarks/scale.py resume [SHARDS...]
-    python benchmarks/scale.py speed [PICTURES]
     python benchmarks/scale.py phash MANIFEST [PICTURES]
 
 Each measurement runs in a process of its own, so that its peak memory is its own; processor time includes the decoding
@@ -17,66 +16,25 @@ import io
 import itertools
 import json
 import os
-import resource
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from pixelsleuth.core.detector import Detector
-from pixelsleuth.core.verdict import Label, Verdict
-from pixelsleuth.pictures.images import Picture, open_picture
+from pixelsleuth.pictures.images import open_picture
 from pixelsleuth.scale import parts, sources
 from pixelsleuth.scale.duplicates import TOLERANCE
 from pixelsleuth.scale.hashing import phash
 from pixelsleuth.scale.listing import pieces
-from pixelsleuth.scale.pipeline import JudgeSettings, Pipeline, usual_workers
 from pixelsleuth.scale.plan import Plan, PlanSettings, write_plan
 from pixelsleuth.scale.scanning import ScanOptions, run_scan
+from scan_tools import alone, picture, timed
 
 PICTURES = 100
 """Different pictures of the measurement of memory; the list names them again and again."""
 SHARD = 500
-
-
-class Stub(Detector):
-    """Judges at once, so that all time is that of the scan."""
-
-    name = "stub"
-
-    def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
-        del explain
-        even = {Label.REAL: 0.5, Label.FULL_SYNTHETIC: 0.25, Label.TAMPERED: 0.25}
-        return [Verdict.of(picture, even, model=self.model) for picture in pictures]
-
-
-def stub(device: str = "cpu") -> Detector:
-    """The factory of the stub."""
-    del device
-    return Stub()
-
-
-def peak() -> float:
-    """Peak memory of this process in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def timed(work: Callable[[], Any]) -> dict[str, float]:
-    """Wall and processor seconds of `work`, and the peak memory after it, in MB."""
-
-    def processor() -> float:
-        used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        return sum(one.ru_utime + one.ru_stime for one in used)
-
-    wall, cpu = time.perf_counter(), processor()
-    work()
-    return {"wall": time.perf_counter() - wall, "cpu": processor() - cpu, "peak": peak()}
 
 
 def settings(source: str) -> PlanSettings:
@@ -109,22 +67,13 @@ def plan(kind: str, rows: int, folder: Path) -> dict[str, float]:
     )
 
 
-def picture(folder: Path, number: int, side: int) -> str:
-    """The path of a JPEG of blurred noise."""
-    draw = np.random.default_rng(number)
-    small = draw.integers(0, 256, (side // 8, side // 8, 3)).astype(np.uint8)
-    path = folder / f"p{number:05d}.jpg"
-    Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(path, quality=90)
-    return str(path)
-
-
 def memory(inputs: int, folder: Path) -> dict[str, float]:
     """Scan a list of `inputs` lines with the stub."""
     paths = [picture(folder, number, 64) for number in range(PICTURES)]
     source = folder / "list.txt"
     source.write_text("".join(f"{paths[n % PICTURES]}\n" for n in range(inputs)))
     options = ScanOptions(
-        str(folder / "out"), model="scale:stub", evidence=False, quiet=True, shard_size=SHARD
+        str(folder / "out"), model="scan_tools:stub", evidence=False, quiet=True, shard_size=SHARD
     )
     figures = timed(lambda: run_scan(str(source), options))
     made = sum(path.stat().st_size for path in (folder / "out").rglob("*.parquet"))
@@ -149,33 +98,6 @@ def resume(shards: int, folder: Path) -> dict[str, float]:
     figures = timed(lambda: left.extend(parts.missing(Plan.open(folder), folder)))
     assert left == [shards // 2]
     return figures
-
-
-def speed(pictures: int, folder: Path) -> dict[str, float]:
-    """The bundled detector alone on decoded pictures, and in a scan of the same files, in turns."""
-    from pixelsleuth.models.registry import load
-
-    paths = [picture(folder, number, 512) for number in range(pictures)]
-    detector = load("compact")
-    detector.decide_as(None, None, False)
-    decoded = [open_picture(path) for path in paths]
-    next(detector.check_many(decoded[:1]))
-    out = folder / "plan"
-    out.mkdir()
-    made = write_plan(out, sources.inputs(str(folder)), settings(str(folder)), lambda _: None)
-    entries = [entry for shard in range(made.shards) for entry in made.entries(shard)]
-    times: dict[str, list[float]] = {"alone": [], "scan": [], "examined": []}
-    for _ in range(3):
-        detector.examiner = None
-        times["alone"].append(timed(lambda: list(detector.check_many(decoded)))["wall"])
-        for name in ("scan", "examined"):
-            judge = JudgeSettings(workers=usual_workers(), evidence=name == "examined")
-            with Pipeline(detector, judge) as pipeline:
-                list(pipeline.judge(entries[: usual_workers()]))  # the processes have started
-                started = time.perf_counter()
-                list(pipeline.judge(entries))
-                times[name].append(time.perf_counter() - started)
-    return {name: pictures / min(walls) for name, walls in times.items()} | {"peak": peak()}
 
 
 def hashes(manifest: str, pictures: int) -> Iterator[str]:
@@ -203,56 +125,33 @@ def hashes(manifest: str, pictures: int) -> Iterator[str]:
     yield f"| the nearest two of the pictures | {nearest} bits apart |"
 
 
-def alone(*call: object) -> dict[str, float]:
-    """The figures of a measurement in a process and a folder of its own."""
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, __file__, "--measure", folder, *map(str, call)],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
-            stdout=subprocess.PIPE, check=True,
-        )  # fmt: skip
-    figures: dict[str, float] = json.loads(done.stdout)
-    return figures
-
-
 def tables(what: str, numbers: list[int]) -> Iterator[str]:
     """The lines of the table of one measurement."""
     if what == "plan":
         yield "| a plan of | inputs | seconds | of the processor | peak MB |\n|---|---:|---:|---:|---:|"
         for kind in ("list", "manifest"):
             rows = (numbers or [10_000_000])[0]
-            got = alone("plan", kind, rows)
+            got = alone(__file__, "plan", kind, rows)
             yield f"| a {kind} | {rows:,} | {got['wall']:.0f} | {got['cpu']:.0f} | {got['peak']:.0f} |"
     elif what == "memory":
         yield "| inputs | peak MB | pictures/s | processor ms each | bytes a row |\n|---:|---:|---:|---:|---:|"
         for inputs in numbers or [1_000, 10_000, 100_000]:
-            got = alone("memory", inputs)
+            got = alone(__file__, "memory", inputs)
             each = got["cpu"] * 1000 / inputs
             yield f"| {inputs:,} | {got['peak']:.0f} | {got['rate']:.0f} | {each:.2f} | {got['bytes']:.0f} |"
-    elif what == "resume":
+    else:
         yield "| shards | seconds | of the processor | microseconds a shard | peak MB |\n|---:|---:|---:|---:|---:|"
         for shards in numbers or [10_000, 100_000]:
-            got = alone("resume", shards)
+            got = alone(__file__, "resume", shards)
             each = got["cpu"] * 1e6 / shards
             yield f"| {shards:,} | {got['wall']:.2f} | {got['cpu']:.2f} | {each:.0f} | {got['peak']:.0f} |"
-    else:
-        got = alone("speed", (numbers or [60])[0])
-        yield "| | pictures/s | of the model's own |\n|---|---:|---:|"
-        names = {
-            "alone": "the model alone, pictures decoded before",
-            "scan": "scan",
-            "examined": "scan with evidence",
-        }
-        for name, spoken in names.items():
-            yield f"| {spoken} | {got[name]:.2f} | {got[name] / got['alone']:.0%} |"
 
 
 def main(arguments: list[str]) -> None:
     """Run one measurement and print its table."""
     if arguments[:1] == ["--measure"]:
         folder, what, *rest = arguments[1:]
-        measure = {"plan": plan, "memory": memory, "resume": resume, "speed": speed}[what]
+        measure = {"plan": plan, "memory": memory, "resume": resume}[what]
         values = [int(value) if value.isdigit() else value for value in rest]
         print(json.dumps(measure(*values, Path(folder))))  # type: ignore[operator]
         return
@@ -260,7 +159,7 @@ def main(arguments: list[str]) -> None:
         for line in hashes(arguments[1], int(arguments[2]) if len(arguments) > 2 else 300):
             print(line)
         return
-    if not arguments or arguments[0] not in ("plan", "memory", "resume", "speed"):
+    if not arguments or arguments[0] not in ("plan", "memory", "resume"):
         raise SystemExit(__doc__)
     for line in tables(arguments[0], [int(number) for number in arguments[1:]]):
         print(line, flush=True)

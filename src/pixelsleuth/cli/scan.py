@@ -70,6 +70,7 @@ from pixelsleuth.cli.options import (
     show_default=True,
     help="Pictures judged at once.",
 )
+@click.option("--heat-maps", is_flag=True, help="Keep the heat map of each picture in its row, too.")
 @bounds_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar, no notices, no summary.")
 @click.pass_context

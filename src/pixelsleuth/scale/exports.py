@@ -19,7 +19,7 @@ from pixelsleuth.core.outputs import AtomicFile
 from pixelsleuth.core.rle import bounding_box
 from pixelsleuth.errors import UsageError
 from pixelsleuth.scale.listing import arrow
-from pixelsleuth.scale.rows import JUDGED, record_of, schema
+from pixelsleuth.scale.rows import HEATMAP, JUDGED, record_of, schema
 
 if TYPE_CHECKING:
     from pixelsleuth.scale.results import Results
@@ -82,7 +82,7 @@ def _csv(results: Results, file: AtomicFile) -> int:
     """A row an input, duplicates too; masks and regions as their sizes."""
     file.write(_csv_of(arrow().RecordBatch.from_pylist([], schema()), header=True))
     rows = 0
-    for path, batch in results.batches():
+    for path, batch in results.batches(_columns()):
         for text, count in _csv_pieces(results, path, batch):
             file.write(text)
             rows += count
@@ -141,7 +141,7 @@ def _flat(batch: Any) -> Any:
 def _lines(results: Results, file: AtomicFile) -> int:
     """A record a line; a duplicate has none."""
     lines = 0
-    for path, batch in results.batches():
+    for path, batch in results.batches(_columns()):
         for row in _rows(results, path, batch):
             try:
                 record = record_of(row)
@@ -153,6 +153,11 @@ def _lines(results: Results, file: AtomicFile) -> int:
                 file.write(text + "\n")
                 lines += 1
     return lines
+
+
+def _columns() -> list[str]:
+    """The columns of a row but its heat map, which no record has."""
+    return [name for name in schema().names if name != HEATMAP]
 
 
 def _rows(results: Results, path: Path, batch: Any) -> Iterator[dict[str, Any]]:

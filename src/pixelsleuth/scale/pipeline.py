@@ -56,6 +56,7 @@ class JudgeSettings:
     evidence: bool = True
     max_megapixels: float = 100.0
     trust_list: str | None = None
+    heat_maps: bool = False
 
 
 @dataclass(eq=False)
@@ -203,6 +204,8 @@ class Pipeline:
                 else:
                     verdict = next(verdicts)
                     verdict.forget_picture()
+                    if not self.settings.heat_maps:
+                        verdict.heatmap = None
                 verdict.elapsed_ms += opened.milliseconds
                 yield underway.entry, verdict
         finally:

@@ -77,14 +77,14 @@ class Results:
                 continue
             yield path, table
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[tuple[Path, Any]]:
+    def batches(self, columns: Sequence[str]) -> Iterator[tuple[Path, Any]]:
         """Yield the rows of every part in batches of at most BATCH rows; a part may be found damaged halfway."""
         for path, shard in self._parts():
             try:
                 with self._opened(path, shard) as file:
                     yield from (
                         (path, batch)
-                        for batch in file.iter_batches(BATCH, columns=columns, use_threads=False)
+                        for batch in file.iter_batches(BATCH, columns=list(columns), use_threads=False)
                     )
             except self._errors() as error:
                 self._note(path, "is left out from a damaged place on", error)

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pixelsleuth.core.verdict import SCHEMA, valid_unicode
+from pixelsleuth.scale import heatmaps
 from pixelsleuth.scale.listing import Entry, arrow, path_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ META_SCHEMA, META_MODEL = b"pixelsleuth.schema", b"pixelsleuth.model"
 """Keys of a part's metadata: the schema of its records; the model as JSON, `{"name", "version"}`."""
 JUDGED, FAILED, DUPLICATE = "judged", "error", "duplicate"
 """Values of the column `state`."""
+HEATMAP = "heatmap"
+"""The column of heat maps (`heatmaps.encode`); null throughout where the scan was not told to keep them."""
 TEXTS = ("evidence", "panel", "decision")
 """Fields of the record that are JSON texts in a row."""
 
@@ -31,7 +34,7 @@ def schema(model: dict[str, str] | None = None) -> pa.Schema:
     """The columns of a part; with `model` also its metadata."""
     pa = arrow()
     text, number, real = pa.string(), pa.int64(), pa.float64()
-    columns = {
+    columns: dict[str, Any] = {
         "id": number, "state": text, "duplicate_of": number, "origin": text, "judged_at": pa.timestamp("ms", "UTC"),
         "source": text, "sha256": text, "width": pa.int32(), "height": pa.int32(), "label": text,
         "confidence": real,
@@ -44,6 +47,7 @@ def schema(model: dict[str, str] | None = None) -> pa.Schema:
         "elapsed_ms": real, "warnings": pa.list_(text),
         "error": pa.struct([("code", text), ("message", text)]),
         "metadata": pa.map_(text, text), "decision": text, "examined": pa.bool_(), "panel": text,
+        HEATMAP: pa.binary(),
     }  # fmt: skip
     meta = None
     if model is not None:
@@ -52,7 +56,7 @@ def schema(model: dict[str, str] | None = None) -> pa.Schema:
 
 
 def row_of(entry: Entry, verdict: Verdict, judged_at: datetime) -> dict[str, Any]:
-    """The row of an input that was judged, or could not be."""
+    """The row of an input that was judged, or could not be; with the heat map that the verdict still has."""
     record = verdict.to_dict()
     del record["schema"]
     for name in TEXTS:
@@ -64,6 +68,7 @@ def row_of(entry: Entry, verdict: Verdict, judged_at: datetime) -> dict[str, Any
         "state": JUDGED if verdict.ok else FAILED,
         "origin": entry.origin,
         "judged_at": judged_at,
+        HEATMAP: None if verdict.heatmap is None else heatmaps.encode(verdict.heatmap),
     }
 
 
@@ -92,7 +97,7 @@ def record_of(row: dict[str, Any]) -> dict[str, Any] | None:
     return record
 
 
-_OWN = ("id", "state", "duplicate_of", "origin", "judged_at")
+_OWN = ("id", "state", "duplicate_of", "origin", "judged_at", HEATMAP)
 
 
 def _whole(value: Any) -> Any:

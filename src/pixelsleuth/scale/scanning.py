@@ -20,7 +20,11 @@ from pixelsleuth.errors import OutputError, PlanMismatch
 from pixelsleuth.reporting import words
 from pixelsleuth.scale.actors import run_ray
 from pixelsleuth.scale.duplicates import write_duplicates
+<<<<<<< HEAD
 from pixelsleuth.scale.engine import RayEngine, engine_of
+=======
+from pixelsleuth.scale.heatmaps import MOST_INPUTS
+>>>>>>> 8609d89 (scan --heat-maps keeps the heat map of each picture in its row; benchmarks of scan share their tools)
 from pixelsleuth.scale.listing import arrow
 from pixelsleuth.scale.local import Tally, run_local
 from pixelsleuth.scale.parts import FOLDER, missing
@@ -71,6 +75,7 @@ class ScanOptions:
     accuse_at_most: float | None = None
     right_at_least: float | None = None
     stable: bool | None = None
+    heat_maps: bool = False
     quiet: bool = False
 
 
@@ -133,9 +138,16 @@ def _plan(source: str, out: Path, options: ScanOptions, bar: Bar) -> Plan:
         options.seed,
         options.dedup,
     )
-    if (out / FILE).exists():
-        plan = Plan.open(out)
+    plan = Plan.open(out) if (out / FILE).exists() else None
+    if plan is not None:
         plan.check(settings)
+    size = settings.shard_size if plan is None else plan.settings.shard_size
+    if options.heat_maps and size > MOST_INPUTS:
+        raise UsageError(
+            f"With --heat-maps a shard has at most {MOST_INPUTS:,} inputs, not {size:,}; choose another "
+            "--shard-size, and another --out where a plan stands."
+        )
+    if plan is not None:
         return plan
     tables = inputs(source, Selection(options.where, options.sample, options.seed))
     return write_plan(out, tables, settings, lambda rows: bar.note("", rows))
@@ -167,6 +179,7 @@ def _bind(out: Path, detector: Detector, options: ScanOptions) -> None:
         "accuse_at_most": options.accuse_at_most,
         "right_at_least": options.right_at_least,
         "stable": options.stable,
+        "heat_maps": options.heat_maps,
     }
     path = out / JUDGED_BY
     try:
@@ -197,6 +210,7 @@ def _judge_settings(plan: Plan, options: ScanOptions) -> JudgeSettings:
         evidence=options.evidence,
         max_megapixels=options.max_megapixels,
         trust_list=options.trust_list,
+        heat_maps=options.heat_maps,
     )
 
 

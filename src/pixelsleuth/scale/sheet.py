@@ -1,10 +1,12 @@
 """The contact sheet of a scan: its most suspicious pictures, small, under what the model marked.
 
-A picture is read again where it still lies; it is shown where its bytes are those that were judged.
+The mark is the heat map, where the scan kept it, or else the mask. A picture is read again where it still lies; it is
+shown where its bytes are those that were judged.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Iterator
@@ -14,8 +16,10 @@ from pixelsleuth.decoding.pool import DecoderPool, Upload
 from pixelsleuth.errors import PixelSleuthError
 from pixelsleuth.reporting import thumbnails, words
 from pixelsleuth.reporting.words import percent, printable
+from pixelsleuth.scale import heatmaps
 from pixelsleuth.scale.exports import located
 from pixelsleuth.scale.reading import read
+from pixelsleuth.scale.rows import HEATMAP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,7 +86,7 @@ def _words(row: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _look(row: dict[str, Any], entry: Entry, base: str, pool: DecoderPool) -> dict[str, Any]:
-    """Thumbnail, layer of the mask and boxes; or why there are none."""
+    """Thumbnail, layer of the heat map and boxes; or why there are none."""
     try:
         data = bytes(read(entry, base))
         if hashlib.sha256(data).hexdigest() != row["sha256"]:
@@ -98,10 +102,10 @@ def _look(row: dict[str, Any], entry: Entry, base: str, pool: DecoderPool) -> di
     finally:
         pool.budget.give(picture.pixels.nbytes)
     finding = located(row)
-    mask = _mask(row, height, width)
+    heat = _heat(row, height, width)
     layer = None
-    if mask is not None:
-        layer = thumbnails.heat_layer(mask.astype("float32"), max_side=HEAT_SIDE, finding=finding)
+    if heat is not None:
+        layer = thumbnails.heat_layer(heat, max_side=HEAT_SIDE, finding=finding)
     regions = sorted(row["regions"] or [], key=lambda region: -(region["score"] or 0))[:MOST_REGIONS]
     boxes = [region["box"] for region in regions if region["box"] and len(region["box"]) == 4]
     return {
@@ -113,14 +117,17 @@ def _look(row: dict[str, Any], entry: Entry, base: str, pool: DecoderPool) -> di
     }
 
 
-def _mask(row: dict[str, Any], height: int, width: int) -> NDArray[Any] | None:
-    """The mask of a row; None without one, or where it is damaged or of another size than the picture."""
+def _heat(row: dict[str, Any], height: int, width: int) -> NDArray[Any] | None:
+    """The heat map of a row, or else its mask; None where it has neither, or none that is whole."""
     from pixelsleuth.core.rle import decode
 
+    if row[HEATMAP] is not None:
+        with contextlib.suppress(ValueError):
+            return heatmaps.decode(row[HEATMAP])
     rle = (row["mask"] or {}).get("rle")
     if rle is None or rle["size"] != [height, width]:
         return None
     try:
-        return decode(rle)
+        return decode(rle).astype("float32")
     except (ValueError, TypeError):
         return None
