@@ -4,10 +4,10 @@
     python benchmarks/scan_speed.py nodes [--manifest CSV] [--pictures N] [--slices N]
     python benchmarks/scan_speed.py nodes --stub [--pictures N] [--slices N]
 
-The pictures are drawn from the manifest, or made (512 x 512; 64 x 64 with --stub, a detector that answers at once, so
-that all time is the engine's). They are cut into slices, and each slice goes through every way in turn, in an order
-that rotates: drift of the machine hits all ways alike. Printed as Markdown: pictures a second over all slices, and of the
-ratios of the slices the mean, their standard deviation and their range.
+The pictures are drawn from the manifest, or made (512 x 512; 64 x 64 with --stub, a detector that answers at once,
+so that all time is the engine's). They are cut into slices, and each slice goes through every way in turn, in an order
+that rotates: drift of the machine hits all ways alike. Printed as Markdown: pictures a second over all slices, and of
+the ratios of the slices the mean, their standard deviation and their range.
 
 `nodes` starts two nodes of Ray on loopback, each with half of the cores, and runs the command line once a slice on them
 and on the local engine. Rates are those between the first and the last row of a run (`judged_at`), without the start of

@@ -16,15 +16,12 @@ from typing import TYPE_CHECKING, Any
 from pixelsleuth.core.io import failed, open_locked, write_json
 from pixelsleuth.core.outputs import refuse_folder
 from pixelsleuth.core.progress import Bar, progress
-from pixelsleuth.errors import OutputError, PlanMismatch
+from pixelsleuth.errors import OutputError, PlanMismatch, UsageError
 from pixelsleuth.reporting import words
 from pixelsleuth.scale.actors import run_ray
 from pixelsleuth.scale.duplicates import write_duplicates
-<<<<<<< HEAD
 from pixelsleuth.scale.engine import RayEngine, engine_of
-=======
 from pixelsleuth.scale.heatmaps import MOST_INPUTS
->>>>>>> 8609d89 (scan --heat-maps keeps the heat map of each picture in its row; benchmarks of scan share their tools)
 from pixelsleuth.scale.listing import arrow
 from pixelsleuth.scale.local import Tally, run_local
 from pixelsleuth.scale.parts import FOLDER, missing
