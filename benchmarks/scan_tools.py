@@ -110,21 +110,32 @@ def alone(script: str, *call: object) -> dict[str, float]:
 
 
 @contextmanager
-def watched(seconds: float = 0.05) -> Iterator[dict[str, float]]:
-    """Sample the memory of this process's children meanwhile: afterwards `most` is the peak of one of them in MB."""
+def watched(seconds: float = 0.2) -> Iterator[dict[str, float]]:
+    """Watch this process and its children: afterwards `most` is the peak memory of one in MB, `cpu` the seconds
+    of the processor meanwhile.
+    """
     import psutil
 
-    figures = {"most": 0.0}
+    figures = {"most": 0.0, "cpu": 0.0}
     done = threading.Event()
+    first: dict[int, float] = {}
+    last: dict[int, float] = {}
+
+    def look(known: bool = True) -> None:
+        this = psutil.Process()
+        for process in (this, *this.children(recursive=True)):
+            try:
+                figures["most"] = max(figures["most"], process.memory_info().rss / 1e6)
+                last[process.pid] = sum(process.cpu_times()[:2])
+            except psutil.Error:  # it has ended
+                continue
+            first.setdefault(process.pid, 0.0 if known else last[process.pid])
 
     def sample() -> None:
         while not done.wait(seconds):
-            for child in psutil.Process().children(recursive=True):
-                try:
-                    figures["most"] = max(figures["most"], child.memory_info().rss / 1e6)
-                except psutil.Error:  # it has ended
-                    continue
+            look()
 
+    look(known=False)
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()
     try:
@@ -132,3 +143,5 @@ def watched(seconds: float = 0.05) -> Iterator[dict[str, float]]:
     finally:
         done.set()
         thread.join()
+        look()
+        figures["cpu"] = sum(last[pid] - first[pid] for pid in last)

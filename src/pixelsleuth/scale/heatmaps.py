@@ -40,6 +40,6 @@ def decode(data: bytes) -> NDArray[np.float32]:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             if image.mode != "L" or max(image.size) > SIDE:
                 raise ValueError("no grey picture of a heat map's size")
-            return np.asarray(image, np.float32) / 255
+            return np.asarray(image, np.float32) / np.float32(255)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError("a damaged heat map") from error
