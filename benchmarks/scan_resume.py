@@ -20,6 +20,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pixelsleuth.scale.parts import FOLDER, part_path
 from pixelsleuth.scale.scanning import ScanOptions, run_scan
@@ -91,7 +92,7 @@ def again(pictures: int, folder: Path) -> dict[str, float]:
     out = folder / "scan"
     figures: dict[str, float] = {}
 
-    def run(name: str, source: str, where: Path, model: str = "stub", **options: bool) -> None:
+    def run(name: str, source: str, where: Path, model: str = "stub", **options: Any) -> None:
         call = ScanOptions(
             str(where), model=f"scan_tools:{model}", evidence=False, quiet=True, shard_size=SHARD, **options
         )

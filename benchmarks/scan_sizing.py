@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,8 @@ def mask_bytes(folder: str) -> float:
     from PIL import Image
 
     entry, verdict = Entry(0, "p.jpg"), Verdict("p.jpg", model={"name": "m", "version": "1"})
-    rows, bare = [], []
+    rows: list[dict[str, Any]] = []
+    bare: list[dict[str, Any]] = []
     for path in sorted(Path(folder).rglob("*.png"))[:MOST_MASKS]:
         with Image.open(path) as image:
             verdict.mask = np.asarray(image.convert("L")) > 127
@@ -108,7 +110,7 @@ def tables(rates: dict[str, float], row: dict[str, float], picture: float, share
         counts = "".join(f" {machines(daily, rate, share):,} |" for daily in DAILY)
         yield f"| {name} | {rate:g} |{counts}"
     yield f"\n| what | each |{heads}\n|---|---:|" + "---:|" * len(DAILY)
-    lines = {
+    lines: dict[str, tuple[float | None, list[str]]] = {
         "pictures a second, mean": (None, [f"{daily / DAY:,.0f}" for daily in DAILY]),
         "plan, a day": (PLAN_BYTES, [amount(daily * PLAN_BYTES) for daily in DAILY]),
         "rows, a day": (row["row"], [amount(daily * row["row"]) for daily in DAILY]),
@@ -123,8 +125,8 @@ def tables(rates: dict[str, float], row: dict[str, float], picture: float, share
     lines["pictures read, all machines"] = (
         picture, [amount(daily * picture * 8 / DAY, "bit/s") for daily in DAILY],
     )  # fmt: skip
-    for what, (each, cells) in lines.items():
-        yield f"| {what} | {'' if each is None else f'{each:,.0f} B'} | {' | '.join(cells)} |"
+    for what, (size, cells) in lines.items():
+        yield f"| {what} | {'' if size is None else f'{size:,.0f} B'} | {' | '.join(cells)} |"
     for name, rate in rates.items():
         carried, processor = amount(rate * picture * 8, "bit/s"), 1000 / rate
         yield f"\n{name}: reads {carried} a machine; bound by the judge, {processor:,.0f} ms a picture."
