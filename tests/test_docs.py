@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import types
@@ -80,61 +79,6 @@ def test_every_page_that_the_code_sends_its_reader_to_exists() -> None:
         for name in re.findall(r"\bdocs/[\w./-]+\.(?:md|json)", path.read_text(encoding="utf-8"))
     }
     assert not {(name, where) for name, where in sent if not (ROOT / name).exists()}
-
-
-@pytest.mark.parametrize(
-    "name, page",
-    [
-        ("check", "reference/check"),
-        ("serve", "reference/service"),
-        ("scan", "reference/scan"),
-        ("mcp", "how-to/assistants"),
-        ("evaluate", "reference/evaluate"),
-        ("forge", "reference/forge"),
-    ],
-)
-def test_the_page_of_a_command_lists_every_option(name: str, page: str) -> None:
-    from pixelsleuth.cli.main import main
-
-    command = main.get_command(click.Context(main), name)
-    assert command is not None
-    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
-    known = {
-        spelling
-        for option in options
-        if not option.hidden
-        for spelling in (*option.opts, *option.secondary_opts)
-    }
-    rows = [
-        line
-        for line in (DOCS / f"{page}.md").read_text(encoding="utf-8").splitlines()
-        if line.startswith("| `--")
-    ]
-    listed = {found for row in rows for found in re.findall(r"--[a-z][a-z0-9-]*", row.split(" | ")[0])}
-    assert listed == {spelling for spelling in known if spelling.startswith("--") and spelling != "--help"}
-
-
-def test_the_page_of_the_verdict_lists_every_field_of_the_schema() -> None:
-    schema = json.loads((DOCS / "reference" / "verdict.schema.json").read_text(encoding="utf-8"))
-    text = (DOCS / "reference" / "verdict.md").read_text(encoding="utf-8")
-    cells = re.findall(r"^\| (`[^|]+) \|", text, flags=re.MULTILINE)
-    listed = {name for cell in cells for name in re.findall(r"`([a-z0-9_]+)`", cell)}
-    assert listed == set(schema["properties"])
-
-
-def test_the_page_of_bad_input_lists_every_error_code() -> None:
-    from pixelsleuth import errors
-    from pixelsleuth.core import detector
-
-    def family(base: type[errors.PixelSleuthError]) -> set[type[errors.PixelSleuthError]]:
-        return {base}.union(*(family(child) for child in base.__subclasses__()))
-
-    ours = (detector.__name__, errors.__name__)
-    leaves = {c for c in family(errors.PixelSleuthError) if c.__module__ in ours}
-    abstract = {errors.PixelSleuthError, errors.PictureError, errors.UsageError, errors.ServiceError}
-    text = (DOCS / "reference" / "input.md").read_text(encoding="utf-8")
-    listed = set(re.findall(r"^\| `([a-z_]+)` \|", text, flags=re.MULTILINE))
-    assert listed == {leaf.code for leaf in leaves - abstract}
 
 
 def test_the_detector_of_the_page_on_python_works(monkeypatch: pytest.MonkeyPatch) -> None:

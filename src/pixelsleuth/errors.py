@@ -38,31 +38,31 @@ class PictureNotFound(PictureError):
 
 
 class NotAPicture(PictureError):
-    """The bytes (or the object given) are no picture at all: text, an empty file, a folder, a pipe."""
+    """No picture at all: text, an empty file, a device, a pipe, a folder, an array of another shape or type."""
 
     code = "not_a_picture"
 
 
 class UnsupportedFormat(PictureError):
-    """A picture, but of a format or a variant that is not read."""
+    """A picture, but of a format or a variant that is not read; nothing was decoded."""
 
     code = "unsupported_format"
 
 
 class PictureTooLarge(PictureError):
-    """More pixels, bytes or decoding memory than the limit allows; nothing was decoded."""
+    """More pixels than `--max-megapixels`, more than 512 MiB, or more memory to decode than is free, by the header."""
 
     code = "picture_too_large"
 
 
 class PictureTooSmall(PictureError):
-    """Too few pixels on a side to say anything about."""
+    """Fewer than 16 pixels on a side."""
 
     code = "picture_too_small"
 
 
 class CorruptPicture(PictureError):
-    """Truncated or damaged."""
+    """Truncated, or so damaged that its decoder gives up; a JPEG may still decode, with grey parts."""
 
     code = "corrupt_picture"
 
@@ -72,73 +72,73 @@ class BadMask(CorruptPicture):
 
 
 class FetchError(PictureError):
-    """A picture could not be fetched from the address that names it."""
+    """The service and `mcp`: a picture could not be fetched from the address that names it."""
 
     code = "fetch_error"
 
 
 class FetchRefused(FetchError):
-    """The address of a picture, or one that it redirects to, may not be fetched."""
+    """The service and `mcp`: the address of a picture, or one that it redirects to, may not be fetched."""
 
     code = "fetch_refused"
 
 
 class FetchTimeout(FetchError):
-    """A picture did not arrive in time."""
+    """The service and `mcp`: a picture did not arrive within 10 seconds."""
 
     code = "fetch_timeout"
 
 
 class DecoderFailed(PictureError):
-    """Decoding took more time or memory than it is given, or ended the decoding process."""
+    """The service and scans: decoding took more time or memory than it is given, or ended the decoding process."""
 
     code = "decoder_failed"
 
 
 class PictureChanged(PictureError):
-    """The file is not the one that the plan of a scan lists."""
+    """A scan only: the file is not the one that the plan lists."""
 
     code = "picture_changed"
 
 
 class UsageError(PixelSleuthError):
-    """The call itself is wrong."""
+    """The call itself is wrong: missing weights, an unknown device, an unknown setting."""
 
     code = "usage_error"
 
 
 class UnknownModel(UsageError):
-    """No detector has this name."""
+    """No detector has this name; the nearest one is suggested."""
 
     code = "unknown_model"
 
 
 class DamagedWeights(UsageError):
-    """Weights have changed since they were fetched."""
+    """Weights have changed since they were fetched; the message names the command that fetches them again."""
 
     code = "damaged_weights"
 
 
 class DownloadError(UsageError):
-    """Weights cannot be fetched, or are not what they should be; they are not used."""
+    """Weights cannot be fetched, or are not what they should be; nothing of them is used."""
 
     code = "download_error"
 
 
 class Unreachable(DownloadError):
-    """No server answered: no network, no such host, or no service there."""
+    """A download: no server answered: no network, no such host, or no service there."""
 
     code = "unreachable"
 
 
 class Interrupted(DownloadError):
-    """The server fell silent, broke off or is busy; another try may succeed."""
+    """A download: the server fell silent, broke off or is busy; the same command continues it."""
 
     code = "interrupted"
 
 
 class NotThere(DownloadError):
-    """The server has no such file (404)."""
+    """A download: the server has no such file (404)."""
 
     code = "not_there"
 
@@ -150,7 +150,7 @@ class OutputError(UsageError):
 
 
 class OutputInUse(OutputError):
-    """Another run is writing the same file."""
+    """Another run is writing the same output."""
 
     code = "output_in_use"
 
@@ -162,19 +162,19 @@ class NoPictures(UsageError):
 
 
 class SourceError(UsageError):
-    """What a scan is to judge cannot be listed, or a condition on it cannot be understood."""
+    """A scan: SOURCE cannot be listed, or `--where` is no condition."""
 
     code = "source_error"
 
 
 class PlanMismatch(UsageError):
-    """A scan in this folder was planned from another source, or its parts were judged by another model."""
+    """A scan: the folder of `--out` holds another scan, or parts of another model."""
 
     code = "plan_mismatch"
 
 
 class ClusterError(UsageError):
-    """The cluster that runs a command cannot be reached, or one of its nodes cannot work or write."""
+    """`--engine ray`: no cluster at the address, no place for an actor, or a node that cannot do its work."""
 
     code = "cluster_error"
 
@@ -186,7 +186,7 @@ class Unfinished(UsageError):
 
 
 class InternalError(PixelSleuthError):
-    """The detector failed on a picture that could be read; recorded, and the other pictures are still judged."""
+    """The detector failed on a readable picture: a bug, please report it; the other pictures are still judged."""
 
     code = "internal_error"
 
@@ -222,31 +222,31 @@ class ServiceError(PixelSleuthError):
 
 
 class ServiceBusy(ServiceError):
-    """As many requests as it may hold are waiting already; the same request succeeds later."""
+    """`--queue` requests wait already; `Retry-After` says when to come again."""
 
     code = "busy"
 
 
 class ServiceUnavailable(ServiceError):
-    """It is starting, stopping, or did not get to the picture in time; the same request may succeed later."""
+    """It is starting, stopping, or did not get to the picture within `--deadline`; ask again later."""
 
     code = "service_unavailable"
 
 
 class BodyTooLarge(ServiceError):
-    """A request has more bytes than the service takes; nothing was decoded."""
+    """More bytes than `--max-bytes`; nothing was decoded."""
 
     code = "body_too_large"
 
 
 class BadRequest(ServiceError):
-    """A request that is not as the API says."""
+    """A request that is not as the API says: no file, a damaged form, too slow."""
 
     code = "bad_request"
 
 
 class NotAllowed(ServiceError):
-    """A request without a valid key, from a place that may not ask, or for what is turned off."""
+    """No valid key (401), a host or origin that may not ask, what is turned off; `mcp`: a file outside the folders."""
 
     code = "not_allowed"
 
@@ -258,7 +258,7 @@ class NotKept(ServiceError):
 
 
 class EndpointError(PixelSleuthError):
-    """A served model did not answer, or its answer cannot be read; recorded for the picture."""
+    """A served model (`openai:URL#NAME`, `http://HOST`) is down, too slow, or answers with nonsense."""
 
     code = "endpoint_error"
 

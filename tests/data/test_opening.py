@@ -45,17 +45,6 @@ def test_every_set_has_a_reader_that_tells_all_about_itself():
             assert not setting.choices or setting.default in setting.choices
 
 
-def test_the_page_on_data_sets_tells_every_reader_and_every_setting():
-    page = (Path(__file__).parents[2] / "docs" / "reference" / "datasets.md").read_text(encoding="utf-8")
-    for spec in layouts.specs():
-        row = f"| `{spec.name}` | {spec.title} | {spec.classes} | {spec.size} | {spec.licence} | {spec.get} |"
-        assert row in page
-        for key, setting in spec.settings.items():
-            default = f"`{setting.default}`" if setting.default else "(empty)"
-            assert f"| `{spec.name}` | `{key}` | {default} | " in page
-            assert setting.meaning in page
-
-
 def test_listing_the_readers_imports_nothing_heavy():
     code = (
         "import sys\nfrom pixelsleuth.data import layouts\nlayouts.names()\n"

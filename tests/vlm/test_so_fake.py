@@ -21,7 +21,8 @@ from pixelsleuth.models.so_fake_r1.detector import Settings, SoFakeDetector, rea
 from pixelsleuth.models.so_fake_r1.policy import Completion, Policy, load_policy
 from pixelsleuth.models.so_fake_r1.segmenter import Segmenter, load_segmenter
 from pixelsleuth.pictures.images import open_picture
-from pixelsleuth.training.vlm.tiny import PolicySize, make_policy
+from pixelsleuth.training.vlm.settings import PolicySize
+from pixelsleuth.training.vlm.tiny import make_policy
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,8 @@ from pixelsleuth.cli.options import allow_outside, reader_option, set_option, se
     default="crop:256",
     show_default=True,
     metavar="RULE",
-    help="Size rule of the equalised part: native, crop:SIDE or fit:SIDE.",
+    help="Size rule of the equalised part: native, crop:SIDE or fit:SIDE. Only a crop gives all files "
+    "one size.",
 )
 @click.option(
     "--quality",

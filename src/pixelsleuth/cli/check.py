@@ -27,7 +27,8 @@ from pixelsleuth.cli.options import (
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="Detector, see 'pixelsleuth models'. auto: the bundled detector with the fetched ones.",
+    help="Detector, see 'pixelsleuth models'. auto: the bundled detector with the fetched ones. Also "
+    "a folder, a hub id, or http://HOST[#MODEL], a service.",
 )
 @click.option(
     "--format",
@@ -38,8 +39,17 @@ from pixelsleuth.cli.options import (
     help="Text, one JSON array, or one JSON record a line.",
 )
 @click.option("--report", metavar="FILE.html", help="Also write a self-contained HTML report.")
-@click.option("--save-masks", metavar="DIR", help="Also write the mask of every tampered picture as PNG.")
-@click.option("--output", metavar="FILE", help="Write text or records to FILE instead of standard output.")
+@click.option(
+    "--save-masks",
+    metavar="DIR",
+    help="Also write the mask of every conclusively tampered picture as PNG (255 = tampered).",
+)
+@click.option(
+    "--output",
+    metavar="FILE",
+    help="Write text or records to FILE instead of standard output; only a file of such verdicts is "
+    "replaced.",
+)
 @click.option(
     "--resume", is_flag=True, help="Keep the records in --output (JSON lines); judge only what is missing."
 )
@@ -51,14 +61,16 @@ from pixelsleuth.cli.options import (
 @device_option
 @precision_option
 @click.option(
-    "--weights", metavar="FILE", help="Weights of a baseline: its file, or the folder of its files."
+    "--weights",
+    metavar="FILE",
+    help="Weights of a baseline: its file, or the folder of its files. Not needed for fetched ones.",
 )
 @click.option(
     "--option",
     "options",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Option of a baseline, see 'pixelsleuth models'. Repeatable.",
+    help="Option of a baseline, such as planes=rgb for mvss_net; see 'pixelsleuth models'. Repeatable.",
 )
 @explain_option
 @evidence_option

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--model", "models", multiple=True, metavar="NAME", help="Detector; repeatable.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="Detector, as for check. Repeatable. Default: compact.",
+)
 @click.option("--data", metavar="DATA", help="A manifest, a folder in a known layout, or hf:owner/name.")
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the results."
@@ -48,10 +54,13 @@ if TYPE_CHECKING:
     "--recipe",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A published table to compare with (recipes/tables).",
+    help="A published table to compare with (recipes/tables); the command line overrides what it names.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="Use N pictures, evenly over the classes."
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Use N pictures, as evenly over the classes as possible, always the same ones.",
 )
 @click.option(
     "--batch-size",
@@ -65,17 +74,23 @@ if TYPE_CHECKING:
     "--weights",
     multiple=True,
     metavar="[NAME=]FILE",
-    help="Weights of a baseline: its file or folder; of several baselines: the folder that holds all.",
+    help="Weights of a baseline: its file or folder. Of several: NAME=FILE for each, or the folder "
+    "that holds all.",
 )
 @click.option(
     "--option",
     "variants",
     multiple=True,
     metavar="[NAME:]KEY=VALUE",
-    help="Option of a baseline, or of all of them. Repeatable.",
+    help="Option of a baseline; without a name, of every model. Repeatable.",
 )
 @click.option("--explain/--no-explain", default=True, show_default=True, help="Also score the explanations.")
-@click.option("--css-encoder", "encoder", metavar="ID", help="A sentence-transformers id or folder for CSS.")
+@click.option(
+    "--css-encoder",
+    "encoder",
+    metavar="ID",
+    help="A sentence-transformers id or folder; CSS is computed only with one.",
+)
 @click.option(
     "--resamples", type=click.IntRange(10, 100_000), default=1000, show_default=True, help="Bootstrap draws."
 )
@@ -83,9 +98,12 @@ if TYPE_CHECKING:
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of noise and bootstrap."
 )
 @bounds_options
-@click.option("--save-maps", is_flag=True, help="Also write every score map as PNG.")
+@click.option("--save-maps", is_flag=True, help="Also write every score map as PNG, to maps/.")
 @click.option(
-    "--audit/--no-audit", default=True, show_default=True, help="Also audit the data for shortcuts."
+    "--audit/--no-audit",
+    default=True,
+    show_default=True,
+    help="Also audit the data for shortcuts, from 30 pictures on.",
 )
 @engine_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")

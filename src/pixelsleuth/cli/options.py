@@ -18,21 +18,27 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
 
 style_option: Option = click.option(
-    "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--format",
+    "style",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Text for people, or one JSON document.",
 )
 device_option: Option = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
-    help="Where the detector runs.",
+    help="Where the detector runs; the core alone has a CPU runtime only.",
 )
 precision_option: Option = click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "int8", "int4"]),
     default="auto",
     show_default=True,
-    help="Precision of the weights of large models.",
+    help="Precision of the weights of large models. auto: bf16 on a GPU, fp32 on a CPU; int8 and int4 "
+    "need a GPU and bitsandbytes.",
 )
 explain_option: Option = click.option(
     "--explain/--no-explain",
@@ -163,7 +169,8 @@ def bounds_options(command: Command) -> Command:
         click.option(
             "--stable/--fast",
             default=None,
-            help="Conclusive only if mildly re-saved copies get the same label (default), or without that check.",
+            help="Conclusive only if two mildly re-saved copies get the same label (default; such "
+            "pictures take about 2.5 times as long), or without that check.",
         ),
         click.option(
             "--right-at-least",

@@ -26,16 +26,20 @@ from pixelsleuth.cli.options import (
 )
 @engine_options
 @click.option(
-    "--resume", is_flag=True, help="Go on with the scan in --out: judge the shards that are missing."
+    "--resume",
+    is_flag=True,
+    help="Go on with the scan in --out: judge the shards that are missing; begin where there is no scan.",
 )
-@click.option("--rejudge", is_flag=True, help="Keep the plan, drop parts of another model or other settings.")
+@click.option(
+    "--rejudge", is_flag=True, help="Keep the plan, drop the parts of another model or of other settings."
+)
 @click.option(
     "--where",
     metavar="CONDITION",
     help="Only rows of a manifest for which this holds, such as 'source == \"x\"'.",
 )
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N inputs, drawn at random.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of --sample.")
 @click.option(
     "--dedup",
     type=click.Choice(["sha256", "phash"]),
@@ -49,7 +53,10 @@ from pixelsleuth.cli.options import (
     help="Inputs of a shard: an interruption loses those under way.",
 )
 @click.option(
-    "--workers", type=click.IntRange(1, 1024), metavar="N", help="Decoding processes. Default: one a core."
+    "--workers",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Decoding processes. Default: one a core. With Ray: those of an actor, and the CPUs that it takes.",
 )
 @device_option
 @precision_option

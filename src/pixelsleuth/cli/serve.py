@@ -19,7 +19,11 @@ from pixelsleuth.cli.options import (
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free port."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port; 0 takes a free one, which the log names.",
 )
 @click.option(
     "--model",
@@ -38,14 +42,16 @@ from pixelsleuth.cli.options import (
     type=click.IntRange(1, 10_000),
     default=16,
     show_default=True,
-    help="Requests that may wait; further ones are refused with 429.",
+    help="Requests that are accepted and not answered; more get 429 with Retry-After before their "
+    "body is read.",
 )
 @click.option(
     "--max-bytes",
     type=click.IntRange(1),
     default=25_000_000,
     show_default=True,
-    help="Largest picture in bytes; larger ones are refused with 413.",
+    help="Largest picture in bytes; larger ones get 413 before anything is decoded. A batch may have "
+    "ten times that.",
 )
 @megapixels_option
 @click.option(
@@ -53,14 +59,15 @@ from pixelsleuth.cli.options import (
     type=click.IntRange(1, 1024),
     default=8,
     show_default=True,
-    help="Pictures judged at once.",
+    help="Pictures judged at once, where the model gains from that.",
 )
 @click.option(
     "--deadline",
     type=FiniteFloat(min=0.1),
     default=30.0,
     show_default=True,
-    help="Seconds for which a picture may wait to be judged.",
+    help="Seconds for which a picture may wait to be judged. What would probably wait longer than "
+    "half of that gets 429 at once, what waits longer after all gets 503.",
 )
 @click.option(
     "--grace",
@@ -104,14 +111,18 @@ from pixelsleuth.cli.options import (
     help="Host, or HOST:PORT, that a finished job may be reported to. Repeatable.",
 )
 @click.option(
-    "--api-key-file", metavar="FILE", help="Answer /v1 and /metrics only with a key of FILE, one a line."
+    "--api-key-file",
+    metavar="FILE",
+    help="Answer /v1 and /metrics only with 'Authorization: Bearer KEY'. FILE: one key a line, at "
+    "least 16 letters.",
 )
 @click.option(
     "--allow-host",
     "allow_hosts",
     multiple=True,
     metavar="NAME",
-    help="Host name that requests may be addressed to. Default: loopback names; any with another --host.",
+    help="Host name that requests may be addressed to. Repeatable. Default: loopback names; any with "
+    "another --host.",
 )
 @click.option(
     "--cors-origin",

@@ -39,8 +39,8 @@ class NamesOnly(EnumType):
 class Label(StrEnum, metaclass=NamesOnly):
     """The three answers.
 
-    >>> [str(label) for label in Label]
-    ['real', 'full_synthetic', 'tampered']
+    >>> print(*Label)
+    real full_synthetic tampered
     """
 
     REAL = "real"

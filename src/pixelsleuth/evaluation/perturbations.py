@@ -97,27 +97,27 @@ def _coded(pixels: Pixels, kind: str, **options: Any) -> Pixels:
 
 
 def _make_jpeg(arguments: Sequence[str]) -> Operation:
-    """jpeg:QUALITY[:444|420]"""
+    """jpeg:QUALITY[:444|420]; one JPEG pass, 4:2:0 unless 4:4:4 is asked for"""
     quality = _number(arguments, 1, 100, "the quality", int)
     subsampling = 0 if "444" in _options(arguments[1:], "444", "420") else 2
     return lambda p, m, _: (jpeg(p, quality, subsampling), m)
 
 
 def _make_double_jpeg(arguments: Sequence[str]) -> Operation:
-    """double_jpeg:FIRST,SECOND"""
+    """double_jpeg:FIRST,SECOND; two JPEG passes"""
     qualities = _value(arguments).split(",")
     first, second = (_number([quality], 1, 100, "the quality", int) for quality in qualities)
     return lambda p, m, _: (jpeg(jpeg(p, first), second), m)
 
 
 def _make_webp(arguments: Sequence[str]) -> Operation:
-    """webp:QUALITY"""
+    """webp:QUALITY; one WebP pass"""
     quality = _number(arguments, 1, 100, "the quality", int)
     return lambda p, m, _: (_coded(p, "WEBP", quality=quality, method=4), m)
 
 
 def _make_resize(arguments: Sequence[str]) -> Operation:
-    """resize:FACTOR[:back]; `back` restores the size, so that only the lost detail counts"""
+    """resize:FACTOR[:back]; bicubic scaling; `back` restores the size, so that only the lost detail counts"""
     factor, back = _number(arguments, 0.05, 4.0, "the factor"), "back" in _options(arguments[1:], "back")
 
     def operation(pixels: Pixels, mask: Mask | None, _: Any) -> Both:
@@ -140,7 +140,7 @@ def _make_fit(arguments: Sequence[str]) -> Operation:
 
 
 def _make_noise(arguments: Sequence[str]) -> Operation:
-    """noise:VALUE[:var|sigma]; VALUE is the variance in grey levels of 255, or the standard deviation with `sigma`"""
+    """noise:VALUE[:var|sigma]; Gaussian noise; VALUE is the variance on 0 to 255, or the deviation with `sigma`"""
     value = _number(arguments, 0.0, 10_000.0, "the strength")
     sigma = value if "sigma" in _options(arguments[1:], "var", "sigma") else value**0.5
 
@@ -152,13 +152,13 @@ def _make_noise(arguments: Sequence[str]) -> Operation:
 
 
 def _make_blur(arguments: Sequence[str]) -> Operation:
-    """blur:SIGMA (Gaussian, pixels)"""
+    """blur:SIGMA; Gaussian blur, the deviation in pixels"""
     sigma = _number(arguments, 0.0, 50.0, "the sigma")
     return lambda p, m, _: (np.asarray(Image.fromarray(p).filter(ImageFilter.GaussianBlur(sigma))), m)
 
 
 def _make_crop(arguments: Sequence[str]) -> Operation:
-    """crop:FACTOR (the middle) or crop:FACTOR:random"""
+    """crop:FACTOR[:random]; a window of FACTOR times each side: the middle, or a random one"""
     factor, anywhere = _number(arguments, 0.05, 1.0, "the factor"), _options(arguments[1:], "random")
 
     def operation(pixels: Pixels, mask: Mask | None, random: np.random.Generator) -> Both:
@@ -172,7 +172,7 @@ def _make_crop(arguments: Sequence[str]) -> Operation:
 
 
 def _make_rotate(arguments: Sequence[str]) -> Operation:
-    """rotate:DEGREES, counter-clockwise; quarter turns are exact, others keep the size and fill with black"""
+    """rotate:DEGREES; counter-clockwise; quarter turns are exact, others keep the size and fill with black"""
     degrees = _number(arguments, -360.0, 360.0, "the angle")
 
     def operation(pixels: Pixels, mask: Mask | None, _: Any) -> Both:
@@ -191,19 +191,19 @@ def _make_rotate(arguments: Sequence[str]) -> Operation:
 
 
 def _make_hflip(arguments: Sequence[str]) -> Operation:
-    """hflip"""
+    """hflip; mirror"""
     _options(arguments)
     return lambda p, m, _: (p[:, ::-1], None if m is None else np.ascontiguousarray(m[:, ::-1]))
 
 
 def _make_sharpen(arguments: Sequence[str]) -> Operation:
-    """sharpen:FACTOR (1 changes nothing)"""
+    """sharpen:FACTOR; 1 changes nothing"""
     factor = _number(arguments, 0.0, 20.0, "the factor")
     return lambda p, m, _: (np.asarray(ImageEnhance.Sharpness(Image.fromarray(p)).enhance(factor)), m)
 
 
 def _make_contrast(arguments: Sequence[str]) -> Operation:
-    """contrast:FACTOR (1 changes nothing)"""
+    """contrast:FACTOR; 1 changes nothing"""
     factor = _number(arguments, 0.0, 20.0, "the factor")
     return lambda p, m, _: (np.asarray(ImageEnhance.Contrast(Image.fromarray(p)).enhance(factor)), m)
 

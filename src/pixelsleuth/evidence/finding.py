@@ -6,6 +6,20 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Strength = Literal["declares", "shows", "hints"]
+KINDS = {
+    "metadata": "What metadata declare: generated, edited by AI, edited, captured, copied, a camera or a program.",
+    "content_credentials": "C2PA: who signed the file, whether the signature holds, and what the signer declares.",
+    "compression": "How a JPEG was last saved: quality, sampling, the program whose tables it has.",
+    "double_compression": "A JPEG was saved before, at another quality.",
+    "earlier_jpeg": "The pixels of a file that is no JPEG, or a better one, were a JPEG before.",
+    "crop": "The picture was cropped after a JPEG save: the grid of its blocks is moved.",
+    "grid": "A region whose JPEG grid differs from that of the rest.",
+    "missing_grid": "A region without the JPEG grid of the rest.",
+    "thumbnail": "The thumbnail inside EXIF shows another picture, or another cut of it.",
+    "noise": "A region with more or less noise than the rest explains.",
+    "copy_move": "Two parts of the picture that show the same.",
+}
+"""`Finding.kind` -> what it says."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -23,7 +22,7 @@ from pixelsleuth.models import hub
 from pixelsleuth.models.fakevlm.answers import QUESTION, read
 from pixelsleuth.models.fakevlm.engine import FakeVlmEngine, load_engine
 from pixelsleuth.training.run.parallel import processes
-from pixelsleuth.training.vlm.settings import VlmSettings
+from pixelsleuth.training.vlm.settings import FakeVlmSettings
 from pixelsleuth.training.vlm.supervised import (
     end_token,
     item,
@@ -39,17 +38,6 @@ PROCESSOR_FILES = (
     "preprocessor_config.json", "processor_config.json", "chat_template.json", "chat_template.jinja",
 )  # fmt: skip
 """Files of the start that the trained model needs unchanged."""
-
-
-@dataclass(frozen=True)
-class FakeVlmSettings(VlmSettings):
-    """`vision`: train the vision tower too. `training`: fields of transformers' TrainingArguments."""
-
-    kind: str = "fakevlm"
-    start: str = "llava-hf/llava-1.5-7b-hf"
-    prompt: Literal["roles", "raw"] = "roles"
-    vision: bool = True
-    training: dict[str, Any] | None = None
 
 
 def plan(content: Mapping[str, Any]) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pixelsleuth.core.names import nearest
 from pixelsleuth.core.settings import Natural, fill
@@ -68,6 +68,41 @@ class VlmSettings:
         import yaml
 
         return str(yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)).rstrip()
+
+
+@dataclass(frozen=True)
+class FakeVlmSettings(VlmSettings):
+    """`vision`: train the vision tower too. `training`: fields of transformers' TrainingArguments."""
+
+    kind: str = "fakevlm"
+    start: str = "llava-hf/llava-1.5-7b-hf"
+    prompt: Literal["roles", "raw"] = "roles"
+    vision: bool = True
+    training: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class PolicySize:
+    """The size of a random policy: fields of the two parts of transformers' Qwen2_5_VLConfig, over `SIZE`."""
+
+    text_config: dict[str, Any] = field(default_factory=dict)
+    vision_config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SoFakeR1Settings(VlmSettings):
+    """`random`: size of the policy of `start: random`. `sft`: fields of transformers' TrainingArguments, `grpo`: of
+    TRL's GRPOConfig and of `Rewarding`; null skips the stage. `sft_pictures`, `grpo_pictures`: the first so many of the
+    pictures alone (0: all)."""
+
+    kind: str = "so_fake_r1"
+    start: str = "Qwen/Qwen2.5-VL-7B-Instruct"
+    random: PolicySize | None = None
+    segmenter: str | None = None
+    sft: dict[str, Any] | None = None
+    sft_pictures: Natural = 0
+    grpo: dict[str, Any] | None = None
+    grpo_pictures: Natural = 0
 
 
 def library_settings(

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pixelsleuth.core.io import write_json
-from pixelsleuth.core.settings import Natural, fill
+from pixelsleuth.core.settings import fill
 from pixelsleuth.core.verdict import Label
 from pixelsleuth.data.sample import Sample
 from pixelsleuth.models import hub
@@ -27,7 +26,7 @@ from pixelsleuth.models.so_fake_r1.policy import Policy, load_policy
 from pixelsleuth.models.so_fake_r1.rewards import Truth
 from pixelsleuth.training.run.parallel import processes
 from pixelsleuth.training.vlm.grpo import prompt_item, read_section, reinforce
-from pixelsleuth.training.vlm.settings import VlmSettings
+from pixelsleuth.training.vlm.settings import SoFakeR1Settings
 from pixelsleuth.training.vlm.supervised import (
     end_token,
     item,
@@ -37,7 +36,7 @@ from pixelsleuth.training.vlm.supervised import (
     training_arguments,
     with_lora,
 )
-from pixelsleuth.training.vlm.tiny import PolicySize, make_policy
+from pixelsleuth.training.vlm.tiny import make_policy
 from pixelsleuth.training.vlm.training_examples import Example, Examples
 
 THOUGHTS = {
@@ -46,22 +45,6 @@ THOUGHTS = {
     Label.TAMPERED: "One part does not fit the rest.",
 }
 """The thought where a set has no description: it says no more than the label."""
-
-
-@dataclass(frozen=True)
-class SoFakeR1Settings(VlmSettings):
-    """`random`: size of the policy of `start: random`. `sft`: fields of transformers' TrainingArguments, `grpo`: of
-    TRL's GRPOConfig and of `Rewarding`; null skips the stage. `sft_pictures`, `grpo_pictures`: the first so many of the
-    pictures alone (0: all)."""
-
-    kind: str = "so_fake_r1"
-    start: str = "Qwen/Qwen2.5-VL-7B-Instruct"
-    random: PolicySize | None = None
-    segmenter: str | None = None
-    sft: dict[str, Any] | None = None
-    sft_pictures: Natural = 0
-    grpo: dict[str, Any] | None = None
-    grpo_pictures: Natural = 0
 
 
 def plan(content: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ recipe on a laptop, and for tests.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 
 from pixelsleuth.models.pretrained import pictures_only
 from pixelsleuth.models.so_fake_r1.answers import FRAME, NAMES, QUESTION
-from pixelsleuth.training.vlm.settings import library_settings
+from pixelsleuth.training.vlm.settings import PolicySize, library_settings
 
 SPECIAL = (
     "<|endoftext|>",
@@ -46,14 +45,6 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 PATTERN = r"</?(?:think|answer)>|[A-Z]+(?:_[A-Z]+)+|\d{1,3}| ?[^\W\d]+|\s|[^\w\s]"
-
-
-@dataclass(frozen=True)
-class PolicySize:
-    """The size of a random policy: fields of the two parts of transformers' Qwen2_5_VLConfig, over `SIZE`."""
-
-    text_config: dict[str, Any] = field(default_factory=dict)
-    vision_config: dict[str, Any] = field(default_factory=dict)
 
 
 SIZE = PolicySize(
