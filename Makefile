@@ -1,4 +1,4 @@
-# make setup | test | parity | lint | type | house | demo | bench | format | dist | clean
+# make setup | test | parity | lint | type | house | docs | demo | bench | format | dist | clean
 #
 # Everything runs on a bare machine with Python 3.11: each target makes the environment that it needs.
 # `make PYTHON=/path/to/python test` takes another interpreter.
@@ -7,14 +7,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := dev,rl,train,demo,heif,eval,forge,mcp,provenance,scale,serve,watch
+EXTRAS := dev,docs,rl,train,demo,heif,eval,forge,mcp,provenance,scale,serve,watch
 
 # The demo needs a hundredth of what the tests need: a light environment of its own, unless the full one is there.
 DEMO_VENV := $(if $(wildcard $(STAMP)),$(VENV),.venv-demo)
 DEMO_STAMP := $(DEMO_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test parity lint type house format demo bench dist clean
+.PHONY: help setup test parity lint type house format docs demo bench dist clean
 
 help:
 	@echo 'make setup   make $(VENV) with everything that the tests need'
@@ -24,6 +24,7 @@ help:
 	@echo 'make type    mypy'
 	@echo 'make house   files, lines, twin names, circles, inner arrows, what is too long'
 	@echo 'make format  let ruff rewrite the sources'
+	@echo 'make docs    build the documentation, strictly, to site/'
 	@echo 'make demo    check photographs and forgeries made of them, write pixelsleuth-demo/report.html'
 	@echo 'make bench   speed, memory and installed size of this machine'
 	@echo 'make dist    wheel and source archive in dist/'
@@ -72,6 +73,10 @@ format: $(STAMP)
 	.venv-demo/bin/python -m pip install --quiet -e '.[demo]' -c constraints.txt
 	@touch $@
 
+# Strict: a dead link, a page without a place and a generated part that there is not are errors.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 demo: $(DEMO_STAMP)
 	$(DEMO_VENV)/bin/pixelsleuth demo
 
@@ -82,5 +87,5 @@ dist: $(STAMP)
 	$(BIN)/python -m build --no-isolation --outdir dist
 
 clean:
-	rm -rf .venv .venv-demo dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis pixelsleuth-demo
+	rm -rf .venv .venv-demo dist build site .mypy_cache .pytest_cache .ruff_cache .hypothesis pixelsleuth-demo
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -170,10 +170,10 @@ def test_no_extra_but_those_of_others_asks_for_torchvision() -> None:
         assert all(Requirement(text).name != "torchvision" for text in texts), extra
 
 
-def test_the_extra_all_covers_every_extra_but_dev() -> None:
+def test_the_extra_all_covers_every_extra_of_the_product() -> None:
     extras = PYPROJECT["project"]["optional-dependencies"]
     covered = set().union(*(Requirement(text).extras for text in extras["all"]))
-    assert covered == set(extras) - {"all", "dev"}
+    assert covered == set(extras) - {"all", "dev", "docs"}
 
 
 def pinned() -> dict[str, str]:
@@ -270,7 +270,7 @@ def test_nothing_is_asked_for_that_no_source_file_imports() -> None:
     # What is only looked up before a command begins counts as well.
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources())
     unused = []
-    for extra in set(EXTRAS) - {"dev"}:
+    for extra in set(EXTRAS) - {"dev", "docs"}:
         for requirement in direct(extra):
             module = MODULES.get(canonicalize_name(requirement.name), requirement.name.replace("-", "_"))
             known = module in imported or f'"{module}"' in text or requirement.name in NEEDED_BY_OTHERS

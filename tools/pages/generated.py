@@ -6,7 +6,7 @@ A forge shows the page without them; each such page therefore also names the com
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 MARK = re.compile(r"^<!-- generated: ([a-z-]+)(?: +([^\n]*?))? -->$", re.MULTILINE)
 
@@ -44,7 +44,7 @@ def as_prose(text: str) -> str:
     return " ".join(text.split()).replace("<", "&lt;")
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table. Bars and line breaks inside cells are kept from breaking it.
 
     >>> print(table(("a", "b"), [("1|2", "x")]))

@@ -74,7 +74,7 @@ def _tables(root: Any) -> Iterator[str]:
         lead = f"{prefixes[0]}." if len(prefixes) == 1 else "." if prefixes else ""
         rows, groups = [], dict[Any, list[str]]()
         for entry, hint in own_keys(kind):
-            inner = _group(hint)
+            inner = group_of(hint)
             if inner is None or not dataclasses.is_dataclass(_bare(hint)):
                 row = (f"`{lead}{entry.name}`", _type(hint), _default(entry), meaning(kind, entry.name))
                 rows.append(row)
@@ -94,7 +94,7 @@ def _bare(hint: Any) -> Any:
     return hint
 
 
-def _group(hint: Any) -> Any:
+def group_of(hint: Any) -> Any:
     """The dataclass that a setting is, or a list of; else None."""
     bare = _bare(hint)
     if dataclasses.is_dataclass(bare):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 Strength = Literal["declares", "shows", "hints"]
 KINDS = {
     "metadata": "What metadata declare: generated, edited by AI, edited, captured, copied, a camera or a program.",
-    "content_credentials": "C2PA: who signed the file, whether the signature holds, and what the signer declares.",
+    "c2pa": "Content Credentials: who signed the file, whether the signature holds, and what the signer declares.",
     "compression": "How a JPEG was last saved: quality, sampling, the program whose tables it has.",
     "double_compression": "A JPEG was saved before, at another quality.",
     "earlier_jpeg": "The pixels of a file that is no JPEG, or a better one, were a JPEG before.",
