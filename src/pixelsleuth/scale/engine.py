@@ -134,10 +134,9 @@ class Actor:
 
 def _row(number: int, result: Any = None, failure: str = "") -> dict[str, np.ndarray]:
     """The row of a task as Ray takes it: arrays of length one."""
-    text = json.dumps(result, allow_nan=False)
     return {
         "number": np.array([number]),
-        "result": np.array([text], object),
+        "result": np.array([json.dumps(result)], object),
         "failure": np.array([failure], object),
     }
 
