@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
-import types
 from pathlib import Path
 
 import click
-import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,6 +68,12 @@ def test_every_command_and_option_that_is_shown_exists(page: Path) -> None:
         assert main.get_command(context, name) is not None, f"pixelsleuth {name}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_script_and_recipe_that_is_named_exists(page: Path) -> None:
+    named = set(re.findall(r"\b(?:benchmarks|recipes)/[\w/-]+\.(?:py|yaml|sh|jinja)", page.read_text(encoding="utf-8")))
+    assert not {name for name in named if not (ROOT / name).exists()}
+
+
 def test_every_page_that_the_code_sends_its_reader_to_exists() -> None:
     files = [path for folder in ("src", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
     sent = {
@@ -79,14 +82,3 @@ def test_every_page_that_the_code_sends_its_reader_to_exists() -> None:
         for name in re.findall(r"\bdocs/[\w./-]+\.(?:md|json)", path.read_text(encoding="utf-8"))
     }
     assert not {(name, where) for name, where in sent if not (ROOT / name).exists()}
-
-
-def test_the_detector_of_the_page_on_python_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    import pixelsleuth as ps
-
-    (code,) = [block for block in blocks(DOCS / "how-to" / "python.md", "python") if "ps.Detector" in block]
-    module = types.ModuleType("grey")
-    exec(compile(code, "grey.py", "exec"), module.__dict__)
-    monkeypatch.setitem(sys.modules, "grey", module)
-    verdict = ps.load("grey:load").check(np.full((32, 48, 3), 90, np.uint8))
-    assert (verdict.label, verdict.width, verdict.height) == ("tampered", 48, 32)
