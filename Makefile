@@ -52,7 +52,7 @@ test: $(STAMP)
 	exit $$status
 
 parity: $(STAMP)
-	$(BIN)/python -m pytest tests/parity tests/scale/test_ray.py tests/scale/test_engine.py
+	$(BIN)/python -m pytest tests/parity tests/scale/test_ray.py tests/scale/test_engine.py tests/docs/test_pages.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

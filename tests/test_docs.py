@@ -70,7 +70,11 @@ def test_every_command_and_option_that_is_shown_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_script_and_recipe_that_is_named_exists(page: Path) -> None:
-    named = set(re.findall(r"\b(?:benchmarks|recipes)/[\w/-]+\.(?:py|yaml|sh|jinja)", page.read_text(encoding="utf-8")))
+    named = set(
+        re.findall(
+            r"\b(?:benchmarks|recipes)/[\w/-]+\.(?:py|yaml|sh|jinja)", page.read_text(encoding="utf-8")
+        )
+    )
     assert not {name for name in named if not (ROOT / name).exists()}
 
 

@@ -41,7 +41,7 @@ def make_inputs(folder: Path) -> None:
 
 
 def make_data(folder: Path, photographs: list[Image.Image]) -> None:
-    """A labelled set of 48 pictures: 12 sources of real ones, 6 of generated, 6 of tampered; two of each are for evaluation."""
+    """A labelled set: 12 sources of real pictures, 6 of generated, 6 of tampered; two each; 6 are for evaluation."""
     folder.mkdir()
     random = np.random.default_rng(0)
     counts = {"real": (12, 2), "full_synthetic": (6, 2), "tampered": (6, 2)}
@@ -78,7 +78,7 @@ def make_manifest(folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files = [folder / "pictures" / "one.jpg", *sorted((folder / "photographs").iterdir())[:1]]
+    files = [folder / "photographs" / "0.jpg", folder / "pictures" / "one.jpg"]
     table = pa.table(
         {
             "path": [str(file.relative_to(folder)) for file in files],

@@ -1,8 +1,8 @@
 """Runs the blocks of a page as its reader would, one after the other, in a folder that holds the files it names.
 
-`pixelsleuth` runs in this process, unless a pipe or a variable needs a shell; `pixelsleuth serve` runs in the background
-until the next one, and its address stands in for http://127.0.0.1:8000. `pip install` is not run: that this project has the
-extras is checked in its place.
+`pixelsleuth` runs in this process, unless a pipe or a variable needs a shell. `pixelsleuth serve` runs in the
+background until the next one, and its address stands in for http://127.0.0.1:8000. `pip install` is not run: that this
+project has the extras is checked in its place.
 """
 
 from __future__ import annotations

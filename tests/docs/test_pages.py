@@ -72,7 +72,9 @@ def test_the_commands_of_a_page_work(
 
 @pytest.mark.thorough
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("page", [page for page, blocks in PAGES.items() if any(b.how == "thorough" for b in blocks)])
+@pytest.mark.parametrize(
+    "page", [page for page, blocks in PAGES.items() if any(b.how == "thorough" for b in blocks)]
+)
 def test_the_commands_of_a_page_work_also_those_that_take_long(
     page: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""What the pages on the service, the Dockerfile and compose.yaml show: each example is run against a service."""
+"""What the pages on the service, the Dockerfile and compose.yaml show, beyond what tests/docs runs of them."""
 
 from __future__ import annotations
 
@@ -52,41 +52,6 @@ def folder(tmp_path: Path, picture: bytes, monkeypatch: pytest.MonkeyPatch) -> P
         (tmp_path / name).write_bytes(picture)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
-def test_the_curl_examples_of_the_page_give_verdicts(server: Served, folder: Path) -> None:
-    lines = [line for block in blocks("console") for line in block.splitlines()]
-    asked = [line.removeprefix("$ ") for line in lines if line.startswith("$ curl") and "$(" not in line]
-    assert len(asked) >= 4
-    for line in asked:
-        command = [
-            "curl",
-            "--silent",
-            "--show-error",
-            "--fail-with-body",
-            *shlex.split(line, comments=True)[1:],
-        ]
-        command = [part.replace(USUAL, server.url) for part in command]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, (line, done.stdout, done.stderr)
-        answer = json.loads(done.stdout)
-        if "/v1/jobs" in line:
-            assert answer["total"] == 2
-            continue
-        for verdict in answer.get("verdicts", [answer]):
-            assert verdict["error"] is None
-            assert verdict["source"].endswith(".jpg")
-
-
-def test_the_python_examples_of_the_page_run(
-    server: Served, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    examples = blocks("python")
-    assert len(examples) >= 2
-    for code in examples:
-        exec(compile(code.replace(USUAL, server.url), "serve.md", "exec"), {})
-        assert re.match(r"(real|full_synthetic|tampered|None) ", capsys.readouterr().out)
 
 
 def test_the_python_example_tells_what_is_wrong(
