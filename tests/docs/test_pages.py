@@ -18,9 +18,10 @@ from page_runner import PageRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+PARTS = ("start", "how-to", "background")
 PAGES = {
     str(page.relative_to(ROOT)): blocks_of(page)
-    for page in (ROOT / "README.md", *sorted(DOCS.glob("start/*.md")), *sorted(DOCS.glob("how-to/*.md")))
+    for page in (ROOT / "README.md", *(page for part in PARTS for page in sorted((DOCS / part).rglob("*.md"))))
 }
 RUN = ("console", "python")
 _spec = importlib.util.spec_from_file_location("serving_conftest", ROOT / "tests" / "serving" / "conftest.py")
