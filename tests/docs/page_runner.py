@@ -57,6 +57,10 @@ class PageRunner:
             (self.folder / block.what).write_text(block.body, encoding="utf-8")
         elif block.language == "python":
             self._python(block)
+        elif block.language == "sql":
+            import duckdb
+
+            assert duckdb.sql(block.body.strip().removesuffix(";")).fetchall(), f"line {block.line}: no row"
         elif block.language == "console":
             commands = block.commands
             assert commands, f"line {block.line}: a console block has no line that begins with `$ `"

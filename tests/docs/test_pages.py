@@ -18,12 +18,15 @@ from page_runner import PageRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PARTS = ("start", "how-to", "background")
+PARTS = ("start", "how-to", "reference", "background")
 PAGES = {
     str(page.relative_to(ROOT)): blocks_of(page)
-    for page in (ROOT / "README.md", *(page for part in PARTS for page in sorted((DOCS / part).rglob("*.md"))))
+    for page in (
+        ROOT / "README.md",
+        *(page for part in PARTS for page in sorted((DOCS / part).rglob("*.md"))),
+    )
 }
-RUN = ("console", "python")
+RUN = ("console", "python", "sql")
 _spec = importlib.util.spec_from_file_location("serving_conftest", ROOT / "tests" / "serving" / "conftest.py")
 assert _spec is not None
 assert _spec.loader is not None
