@@ -111,8 +111,8 @@ if TYPE_CHECKING:
 def evaluate(ctx: click.Context, /, recipe: Path | None, **options: Any) -> None:
     """Measure detectors on labelled pictures.
 
-    Writes predictions.jsonl, metrics.json and report.html to DIR. The same command continues an interrupted run;
-    models and perturbations may be added to a finished one.
+    Writes predictions.jsonl, metrics.json, report.html and explorer.html to DIR. The same command continues an
+    interrupted run; models and perturbations may be added to a finished one.
 
     \b
     Exit status: 0 every picture was judged, 1 some were left out or could not be judged, or no mask could be
@@ -134,8 +134,9 @@ def evaluate(ctx: click.Context, /, recipe: Path | None, **options: Any) -> None
         status = run_evaluate(chosen, engine)
     if not chosen.quiet:
         _print_results(chosen.out)
-        for name in ("metrics.json", "predictions.jsonl", "report.html"):
-            click.echo(str(chosen.out / name))
+        for name in ("metrics.json", "predictions.jsonl", "report.html", "explorer.html"):
+            if (chosen.out / name).exists():
+                click.echo(str(chosen.out / name))
     ctx.exit(status)
 
 

@@ -1,16 +1,18 @@
-"""What all HTML pages share: the template environment, one style sheet, and its hash for the CSP."""
+"""What all HTML pages share: the template environment, one style sheet, scripts, data, and hashes for the CSP."""
 
 from __future__ import annotations
 
 import base64
 import functools
 import hashlib
+import json
 import re
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 REPORTING = "pixelsleuth.reporting"
 """The package whose templates and style sheet every page can use."""
@@ -44,5 +46,25 @@ def style(*more: tuple[str, str]) -> dict[str, str]:
     text = "".join(files(package).joinpath("templates", name).read_text("utf-8") for package, name in sheets)
     without_comments = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     sheet = re.sub(r"\s*\n\s*", "\n", without_comments).strip()
-    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
-    return {"style": Markup(sheet), "style_hash": f"sha256-{digest}"}
+    return {"style": Markup(sheet), "style_hash": _hash(sheet)}
+
+
+@functools.cache
+def script(package: str, name: str) -> dict[str, str]:
+    """`script`, the file `name` in the templates of `package` as markup, and `script_hash` for the page's policy."""
+    from markupsafe import Markup
+
+    text = files(package).joinpath("templates", name).read_text("utf-8")
+    return {"script": Markup(text), "script_hash": _hash(text)}
+
+
+def embedded(values: Any) -> Markup:
+    """JSON of `values` for a `<script type="application/json">`: no text in it can end the element."""
+    from markupsafe import Markup
+
+    text = json.dumps(values, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,5 +1,5 @@
 """`report.html` of an evaluation, from `metrics.json` and `predictions.jsonl`: one file, no script, nothing from
-elsewhere.
+elsewhere. `explorer.html` lies beside it.
 
 The look is that of the reports of `check` (`reporting/templates/report.css`) with a few rules of its own.
 """
@@ -19,6 +19,7 @@ from pixelsleuth.evaluation.pictures import Pictures
 from pixelsleuth.evaluation.predictions import LOG, Row, read_rows
 from pixelsleuth.evaluation.protocols import Protocol
 from pixelsleuth.evaluation.report.curves import plots_of
+from pixelsleuth.evaluation.report.explorer import write_explorer
 from pixelsleuth.evaluation.report.gallery import examples_of
 from pixelsleuth.reporting.page import OUR_PAGE, environment, style
 
@@ -51,7 +52,7 @@ TITLES = {"real": "Real", "full_synthetic": "Full synthetic", "tampered": "Tampe
 
 
 def write_report(folder: Path, pictures: Pictures) -> Path:
-    """Write `folder/report.html`. Raises OutputError where that cannot be done."""
+    """Write `folder/report.html`, and `explorer.html` where there is something to explore. Raises OutputError."""
     result = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     known = {key: value for key, value in result["protocol"].items() if key in Protocol.__dataclass_fields__}
     fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in known.items()}
@@ -77,6 +78,7 @@ def write_report(folder: Path, pictures: Pictures) -> Path:
         "title": title_of([model["name"] for model in result["models"]]),
         "notes": notes_of(result["models"]),
         "left_out": sentence_of(result["data"]["left_out"]),
+        "explorer": (explorer := write_explorer(folder, pictures, protocol)) and explorer.name,
     }
     path = folder / "report.html"
     page = _templates().get_template("evaluation.html.j2").render(values)
