@@ -95,6 +95,12 @@ class DecoderFailed(PictureError):
     code = "decoder_failed"
 
 
+class JudgeEnded(PictureError):
+    """The detector's process ended, or took too long, at this picture: it is not given to it again."""
+
+    code = "judge_ended"
+
+
 class PictureChanged(PictureError):
     """A scan only: the file is not the one that the plan lists."""
 
@@ -177,6 +183,12 @@ class ClusterError(UsageError):
     """`--engine ray`: no cluster at the address, no place for an actor, or a node that cannot do its work."""
 
     code = "cluster_error"
+
+
+class JudgeLost(UsageError):
+    """The process that judges ends again and again before it has judged a picture."""
+
+    code = "judge_lost"
 
 
 class Unfinished(UsageError):

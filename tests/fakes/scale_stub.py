@@ -58,16 +58,28 @@ class Warm(Stub):
 
 
 class Deadly(Stub):
-    """Ends its process at a picture beside which a file `kills` stands that says how often; 0 for not any more."""
+    """Ends its process at a picture beside which a file `NAME.kills` stands: how often, and how."""
 
     def judge(self, pictures: Sequence[Picture], *, explain: bool = True) -> list[Verdict]:
         for picture in pictures:
-            kills = Path(picture.source).with_name("kills")
-            left = int(kills.read_text()) if kills.exists() else 0
-            if left:
-                kills.write_text(str(left - 1))
-                os.kill(os.getpid(), signal.SIGKILL)
+            kills = Path(picture.source + ".kills")
+            left, way = kills.read_text().split() if kills.exists() else ("0", "")
+            if int(left):
+                kills.write_text(f"{int(left) - 1} {way}")
+                end(way)
         return super().judge(pictures, explain=explain)
+
+
+def end(way: str) -> None:
+    """End this process, or hang: as the kernel does for memory, as a library does by itself, as a fault does."""
+    if way == "hang":
+        while True:
+            time.sleep(60)
+    if way == "exit":
+        os._exit(0)
+    if way == "fault":
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGSEGV if way == "fault" else signal.SIGKILL)
 
 
 def quick(device: str = "cpu") -> Detector:

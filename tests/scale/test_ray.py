@@ -63,28 +63,60 @@ def test_the_rows_are_those_of_the_local_engine(tmp_path: Path, scan: Scan, scan
     assert kept.stat().st_mtime_ns == before
 
 
-def test_an_actor_that_dies_costs_nothing(tmp_path: Path, scan: Scan, scan_ray: Scan) -> None:
+def deadly(picture: Path, times: int, way: str) -> None:
+    """Make the detector end at a picture."""
+    picture.with_name(picture.name + ".kills").write_text(f"{times} {way}")
+
+
+def test_a_picture_that_ends_its_actor_becomes_an_error_after_two_tries(
+    tmp_path: Path, scan: Scan, scan_ray: Scan
+) -> None:
     pictures = write_pictures(tmp_path / "pictures", 40)
-    (pictures[17].parent / "kills").write_text("2")
     assert scan(tmp_path / "pictures", tmp_path / "local") == 0
-    assert scan_ray(tmp_path / "pictures", tmp_path / "ray", model="scale_stub:deadly") == 0
-    assert (pictures[17].parent / "kills").read_text() == "0"
-    assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "local")
+    deadly(pictures[17], 1, "fault")  # once: the second try succeeds
+    deadly(pictures[30], 1000, "kill")
+    out = tmp_path / "ray"
+    assert scan_ray(tmp_path / "pictures", out, model="scale_stub:deadly") == 1
+    assert pictures[17].with_name(pictures[17].name + ".kills").read_text() == "0 fault"
+    assert pictures[30].with_name(pictures[30].name + ".kills").read_text() == "998 kill"
+    failed = {row["source"]: row["error"]["code"] for row in rows_of(out) if row["error"]}
+    assert failed == {str(pictures[30]): "judge_ended"}
+    others = [row for row in rows_of(tmp_path / "local") if row["source"] not in failed]
+    assert [row for row in rows_of(out) if not row["error"]] == others
+    assert not list(out.rglob(".*.judging"))
 
 
 @pytest.mark.thorough
-def test_what_kills_every_actor_is_named_and_the_other_shards_stand(tmp_path: Path, scan_ray: Scan) -> None:
-    pictures = write_pictures(tmp_path / "pictures", 12)
-    alone = tmp_path / "pictures" / "z" / pictures[0].name
-    alone.parent.mkdir()
-    pictures[0].rename(alone)
-    (alone.parent / "kills").write_text("1000")
+def test_a_picture_that_is_never_judged_becomes_an_error(tmp_path: Path, scan_ray: Scan) -> None:
+    pictures = write_pictures(tmp_path / "pictures", 8)
+    deadly(pictures[5], 1000, "hang")
+    assert scan_ray(tmp_path / "pictures", tmp_path / "out", model="scale_stub:deadly", judge_seconds=1) == 1
+    assert len(rows_of(tmp_path / "out")) == 8
+    failed = {row["source"]: row["error"]["code"] for row in rows_of(tmp_path / "out") if row["error"]}
+    assert failed == {str(pictures[5]): "judge_ended"}
+
+
+@pytest.mark.thorough
+def test_a_shard_that_ends_its_actors_too_often_is_named_and_the_others_stand(
+    tmp_path: Path, scan_ray: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pixelsleuth.scale import engine
+
+    monkeypatch.setattr(engine, "TASK_RETRIES", 1)
+    write_pictures(tmp_path / "pictures", 8)
+    last = write_pictures(tmp_path / "pictures" / "z", 4, seed=1)
+    for picture in last:
+        deadly(picture, 1000, "kill")
     with pytest.raises(ClusterError, match=r"judged 1 shard \(2\) several times"):
         scan_ray(tmp_path / "pictures", tmp_path / "out", model="scale_stub:deadly")
     assert len(rows_of(tmp_path / "out")) == 8
-    (alone.parent / "kills").write_text("0")
-    assert scan_ray(tmp_path / "pictures", tmp_path / "out", model="scale_stub:deadly", resume=True) == 0
-    assert [row["id"] for row in rows_of(tmp_path / "out")] == list(range(12))
+    for picture in last:
+        deadly(picture, 0, "kill")
+    assert scan_ray(tmp_path / "pictures", tmp_path / "out", model="scale_stub:deadly", resume=True) == 1
+    rows = rows_of(tmp_path / "out")
+    assert [row["id"] for row in rows] == list(range(12))
+    # Two passes of two tries each: one or two pictures were condemned, and the run that goes on knows them.
+    assert [row["state"] for row in rows].count("error") in (1, 2)
 
 
 def test_a_part_that_cannot_be_written_ends_the_run(tmp_path: Path, scan: Scan, scan_ray: Scan) -> None:

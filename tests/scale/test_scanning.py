@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scale_tools import FAKES, STUB, rows_of, write_pictures
+from scale_tools import FAKES, STUB, rows_of, start, write_pictures
 
 from pixelsleuth.errors import OutputError, OutputInUse, PlanMismatch, UsageError
 from pixelsleuth.models.registry import load
@@ -227,29 +227,13 @@ def test_a_picture_that_kills_its_worker_becomes_an_error_after_two_tries(
     assert len(tries) == 8
 
 
-def test_the_command_says_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from click.testing import CliRunner
-
-    from pixelsleuth.cli.main import main
-
-    monkeypatch.syspath_prepend(str(FAKES))
+def test_the_command_says_what_it_did(tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures", 3)
-    command = [
-        "scan",
-        str(tmp_path / "pictures"),
-        "--out",
-        str(tmp_path / "out"),
-        "--model",
-        STUB,
-        "--workers",
-        "1",
-    ]
-    done = CliRunner().invoke(main, command)
-    assert done.exit_code == 0, done.output
-    assert "3 pictures" in done.stderr
-    refused = CliRunner().invoke(main, ["scan", str(tmp_path / "nothing"), "--out", str(tmp_path / "o")])
-    assert refused.exit_code == 2
-    assert "There is no" in refused.stderr
+    for source, status, text in (("pictures", 0, b"3 pictures"), ("nothing", 2, b"There is no")):
+        process = start(tmp_path / source, tmp_path / f"out-{source}")
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == status, errors
+        assert errors.count(text) == 1
 
 
 def test_a_source_without_pictures_is_refused(tmp_path: Path, scan: Scan) -> None:

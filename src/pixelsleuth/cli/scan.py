@@ -78,6 +78,14 @@ from pixelsleuth.cli.options import (
     help="Pictures judged at once.",
 )
 @click.option("--heat-maps", is_flag=True, help="Keep the heat map of each picture in its row, too.")
+@click.option(
+    "--judge-seconds",
+    type=FiniteFloat(min=1),
+    default=1800.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time that the detector may take for a picture, before its process is replaced.",
+)
 @bounds_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar, no notices, no summary.")
 @click.pass_context
@@ -91,6 +99,19 @@ def scan(ctx: click.Context, /, source: str, **options: Any) -> None:
     Exit status: 0 every picture was judged, 1 some could not be read (their rows say why),
     2 wrong usage or a folder that could not be written, 130 stopped (Ctrl-C, SIGTERM, SIGHUP).
     """
-    from pixelsleuth.scale.scanning import ScanOptions, run_scan
+    from dataclasses import replace
 
-    ctx.exit(run_scan(source, ScanOptions(**options)))
+    from pixelsleuth.scale.supervisor import Run, supervised
+
+    def work(run: Run | None = None) -> int:
+        from pixelsleuth.scale.scanning import ScanOptions, run_scan
+
+        chosen = ScanOptions(**options)
+        return run_scan(source, replace(chosen, resume=True) if run and run.successor else chosen, run)
+
+    def say(text: str) -> None:
+        if not options["quiet"]:
+            click.echo(text, err=True)
+
+    # With Ray the judges are actors, which Ray replaces.
+    ctx.exit(work() if options["engine"] == "ray" else supervised(work, say))

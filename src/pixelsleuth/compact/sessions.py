@@ -7,7 +7,10 @@ from typing import Any
 
 
 def session_options(threads: int | None = None) -> Any:
-    """Return ONNX Runtime's options: all cores that this process may use (or `threads`), no memory arena, errors only.
+    """Return ONNX Runtime's options: no memory arena, errors only, and `threads`.
+
+    Without a number there is a thread a core that this process may use, at most OMP_NUM_THREADS where the environment
+    has it, as for PyTorch: ONNX Runtime itself does not read it.
 
     Threads do not spin while they wait. A detector is several graphs, each with threads of its own: those that spin
     after their graph has ended keep the next one's from the cores.
@@ -15,9 +18,15 @@ def session_options(threads: int | None = None) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    options.intra_op_num_threads = threads or cores
+    options.intra_op_num_threads = threads or _threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False  # large pictures come and go; an arena would keep their peak
     options.log_severity_level = 3
     return options
+
+
+def _threads() -> int:
+    """Threads of a session where the caller names no number; 0 leaves it to ONNX Runtime."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    most = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores or int(most), int(most)) if most.isdecimal() and int(most) else cores

@@ -15,6 +15,7 @@ import signal
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -108,12 +109,18 @@ def _stream(number: int, old: Any, *, silent: bool) -> io.TextIOWrapper:
     )
 
 
+TOGETHER = 1.0
+"""Seconds within which several signals are one interruption: a terminal or a container sends its signal to all
+processes of a run, and the first of them passes it on besides."""
+
+
 class _Signals:
-    """Whether signals are held back now, and whether one arrived meanwhile."""
+    """Whether signals are held back now, and whether one arrived meanwhile; when the last one arrived (monotonic)."""
 
     held = False
     waiting = False
     process = 0
+    last = -TOGETHER
 
 
 @contextlib.contextmanager
@@ -142,10 +149,19 @@ def _interrupt(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
         return
+    now = time.monotonic()
+    repeated, _Signals.last = now - _Signals.last < TOGETHER, now
+    if repeated:
+        return
     if _Signals.held:
         _Signals.waiting = True
         return
     raise KeyboardInterrupt
+
+
+def forked() -> None:
+    """Take the signals over: this process goes on in place of the one that it was forked from."""
+    _Signals.process = os.getpid()
 
 
 @contextlib.contextmanager

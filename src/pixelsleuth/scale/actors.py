@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pixelsleuth.core.engine import check_model, node_name
 from pixelsleuth.errors import ClusterError
 from pixelsleuth.reporting import words
+from pixelsleuth.scale.journal import Journal
 from pixelsleuth.scale.parts import stands, states_of, write_part
 from pixelsleuth.scale.pipeline import JudgeSettings, Pipeline
 from pixelsleuth.scale.plan import Plan
@@ -39,13 +40,14 @@ def run_ray(
     model: dict[str, str],
     settings: JudgeSettings,
     tally: Tally,
+    run: str,
 ) -> None:
     """Judge the shards `todo` of the plan in `out` and write their parts; `load` gives a detector in each actor.
 
-    `out` is a folder that every node sees under the same path. Raises ClusterError where a part cannot be written,
-    where a node has another `model`, and where shards end their actors again and again.
+    `run` names the run. `out` is a folder that every node sees under the same path. Raises ClusterError where a part
+    cannot be written, where a node has another `model`, and where shards end their actors again and again.
     """
-    make = functools.partial(ShardJudge, str(out.absolute()), load, model, settings)
+    make = functools.partial(ShardJudge, str(out.absolute()), load, model, settings, run)
     for _, (states, duplicates) in engine.run(make, todo, kind="shard", name=lambda n: str(todo[n])):
         tally.add(Counter(states), duplicates)
 
@@ -59,11 +61,12 @@ class ShardJudge:
         load: Callable[[], Detector],
         model: dict[str, str],
         settings: JudgeSettings,
+        run: str,
         cpus: int,
     ) -> None:
         self.out, self.model, self.settings = out, model, replace(settings, workers=cpus)
-        self._load = load
-        self._ready: tuple[Plan, Pipeline] | None = None
+        self._load, self._run = load, run
+        self._ready: tuple[Plan, Pipeline, Journal] | None = None
 
     def __call__(self, tasks: Iterable[tuple[int, int]]) -> Iterator[tuple[int, Any]]:
         numbers = {}
@@ -74,7 +77,7 @@ class ShardJudge:
                 numbers[shard] = number
         if not numbers:
             return
-        plan, pipeline = self._made()
+        plan, pipeline, journal = self._made()
         states: dict[int, Counter[str]] = {shard: Counter() for shard in numbers}
         duplicates: Counter[int] = Counter()
 
@@ -85,12 +88,18 @@ class ShardJudge:
             else:
                 states[shard][words.state_of(verdict)] += 1
 
-        for shard, rows in judge_shards(((shard, plan.entries(shard)) for shard in numbers), pipeline, count):
+        def entries() -> Iterator[tuple[int, list[Entry]]]:
+            for shard in numbers:
+                journal.begin(shard)
+                yield shard, plan.entries(shard)
+
+        for shard, rows in judge_shards(entries(), pipeline, count):
             write_part(self.out, shard, rows, self.model)
+            journal.settle(shard)
             yield numbers[shard], (states[shard], duplicates[shard])
 
-    def _made(self) -> tuple[Plan, Pipeline]:
-        """The plan and what judges, made at the first shard. Raises ClusterError where this node differs."""
+    def _made(self) -> tuple[Plan, Pipeline, Journal]:
+        """The plan, what judges, its journal, made at the first shard. Raises ClusterError where this node differs."""
         if self._ready is None:
             if not os.path.isdir(self.out):
                 raise ClusterError(
@@ -99,5 +108,7 @@ class ShardJudge:
             plan = Plan.open(self.out)
             detector = self._load()
             check_model(detector, self.model)
-            self._ready = plan, Pipeline(detector, self.settings)
+            # Ray replaces an actor that ends, so that this one may end by itself where a picture takes too long.
+            journal = Journal(self.out, plan.settings.shard_size, self._run, self.settings.seconds)
+            self._ready = plan, Pipeline(detector, self.settings, journal), journal
         return self._ready

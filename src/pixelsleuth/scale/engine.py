@@ -23,8 +23,9 @@ from pixelsleuth.scale.sessions import connected
 
 QUEUED_TASKS = 2
 """Tasks of Ray that an actor holds: the one that it works on, and the next."""
-TASK_RETRIES = 2
-"""How often Ray gives a task to an actor again that died from it."""
+TASK_RETRIES = 5
+"""How often Ray gives a task to an actor again that died from it: a picture that ends its judge costs two tries before
+`scan` makes it an error."""
 BLOCK_BYTES = 1 << 20
 """Bytes of a block of Ray's data set, for which Ray reserves memory."""
 LISTED = 5
@@ -123,6 +124,8 @@ class Actor:
             if self._work is None:
                 with contextlib.suppress(OSError):  # for relative paths in options
                     os.chdir(self._cwd)
+                # As many threads as Ray gives this actor CPUs: others may work on the same node.
+                os.environ["OMP_NUM_THREADS"] = str(self._cpus)
                 self._work = self._make(self._cpus)
             for number, result in self._work(tasks):
                 yield _row(number, result)

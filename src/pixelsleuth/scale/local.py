@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from pixelsleuth.core.streams import undisturbed
 from pixelsleuth.reporting import words
+from pixelsleuth.scale.journal import Journal
 from pixelsleuth.scale.parts import write_part
 from pixelsleuth.scale.pipeline import JudgeSettings, Pipeline
 from pixelsleuth.scale.shards import judge_shards
+from pixelsleuth.scale.supervisor import FAILED, JUDGED, Run
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Detector
@@ -26,9 +29,14 @@ REFRESH = 0.5
 
 
 class Tally:
-    """What a run has judged so far, and the words for it: pictures a second, states, errors, duplicates."""
+    """What a process has judged so far, and the words for it: pictures a second, states, errors, duplicates.
 
-    def __init__(self, bar: Bar) -> None:
+    It tells the supervisor of its `run` of the first verdict and of the first error.
+    """
+
+    def __init__(self, bar: Bar, run: Run) -> None:
+        self._run: Run = run
+        self._told: set[bytes] = set()
         self.states: Counter[str] = Counter()
         self.duplicates = 0
         self._bar, self._started, self._noted = bar, time.monotonic(), 0.0
@@ -39,6 +47,11 @@ class Tally:
 
     def add(self, states: Counter[str], duplicates: int) -> None:
         """Count inputs by their state, and duplicates."""
+        failed = states["failed"]
+        for what, count in ((FAILED, failed), (JUDGED, states.total() - failed)):
+            if count and what not in self._told:
+                self._told.add(what)
+                self._run.tell(what)
         self.states += states
         self.duplicates += duplicates
         self._bar(states.total() + duplicates)
@@ -59,18 +72,28 @@ class Tally:
 
 
 def run_local(
-    plan: Plan, todo: Sequence[int], out: Path, detector: Detector, settings: JudgeSettings, tally: Tally
+    plan: Plan,
+    todo: Sequence[int],
+    out: Path,
+    detector: Detector,
+    settings: JudgeSettings,
+    tally: Tally,
+    run: Run,
 ) -> None:
     """Judge the shards `todo` and write their parts. Raises OutputError where a part cannot be written.
 
-    An interruption loses the shards under way; the parts that stand are whole.
+    An interruption loses the shards under way; the parts that stand are whole. Where a supervisor replaces this
+    process, it ends by itself when a picture takes the detector longer than `settings.seconds`.
     """
+    journal = Journal(out, plan.settings.shard_size, run.name, settings.seconds if run.replaceable else None)
 
     def shards() -> Iterator[tuple[int, list[Entry]]]:
         for shard in todo:
+            journal.begin(shard)
             yield shard, plan.entries(shard)
 
-    with Pipeline(detector, settings) as pipeline:
+    with contextlib.closing(journal), Pipeline(detector, settings, journal) as pipeline:
         for shard, rows in judge_shards(shards(), pipeline, tally):
             with undisturbed():
                 write_part(out, shard, rows, detector.model)
+                journal.settle(shard)

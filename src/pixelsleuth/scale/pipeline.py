@@ -6,6 +6,7 @@ bounded three ways: a number of inputs, bytes of files, bytes of pixels.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import math
@@ -20,12 +21,13 @@ from typing import TYPE_CHECKING
 from pixelsleuth.core.verdict import Verdict
 from pixelsleuth.decoding.examined import SentExaminer
 from pixelsleuth.decoding.pool import Budget, DecoderPool, Opened, Upload
-from pixelsleuth.errors import DecoderFailed, InternalError, PixelSleuthError
+from pixelsleuth.errors import DecoderFailed, InternalError, JudgeEnded, PixelSleuthError
 from pixelsleuth.scale.listing import Entry, path_of
 from pixelsleuth.scale.reading import read
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Detector
+    from pixelsleuth.scale.journal import Journal
 
 TRIES = 2
 """How often a picture is decoded that ends its decoding process, before it becomes an error."""
@@ -47,7 +49,9 @@ def usual_workers() -> int:
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """How inputs are read and judged. Relative paths are those of the folder `base`."""
+    """How inputs are read and judged. Relative paths are those of the folder `base`; `seconds` is the time that the
+    detector may take for a picture, where its process can be replaced.
+    """
 
     base: str = ""
     workers: int = 1
@@ -57,6 +61,7 @@ class JudgeSettings:
     max_megapixels: float = 100.0
     trust_list: str | None = None
     heat_maps: bool = False
+    seconds: float = 1800.0
 
 
 @dataclass(eq=False)
@@ -72,10 +77,13 @@ class _Underway:
 
 
 class Pipeline:
-    """Judges streams of inputs with one detector. Close it, or use it as a context, to end its processes."""
+    """Judges streams of inputs with one detector. Close it, or use it as a context, to end its processes.
 
-    def __init__(self, detector: Detector, settings: JudgeSettings) -> None:
-        self.detector, self.settings = detector, settings
+    With a `journal` a picture at which judges died is judged alone, or becomes an error.
+    """
+
+    def __init__(self, detector: Detector, settings: JudgeSettings, journal: Journal | None = None) -> None:
+        self.detector, self.settings, self.journal = detector, settings, journal
         detector.examiner = SentExaminer() if settings.evidence else None
         self.pool = DecoderPool(
             settings.workers,
@@ -115,7 +123,10 @@ class Pipeline:
                 if entry is None:
                     more = False
                     break
-                self._readers.submit(self._read, _Underway(entry))
+                if self.journal is not None and self.journal.condemned(entry.id):
+                    self._failed(_Underway(entry), _judge_ended(entry))
+                else:
+                    self._readers.submit(self._read, _Underway(entry))
                 underway += 1
             if not underway:
                 return
@@ -189,27 +200,52 @@ class Pipeline:
 
     def _judged(self, batch: list[_Underway]) -> Iterator[tuple[Entry, Verdict]]:
         pictures = [picture for one in batch if (picture := _opened(one).picture) is not None]
-        # The pictures of a batch fail one by one in `check_many`, never together.
-        together = len(pictures) if self.detector.batches else 1
-        verdicts = self.detector.check_many(
-            pictures, explain=self.settings.explain, batch_size=max(1, together)
-        )
         try:
-            for underway in batch:
-                opened = _opened(underway)
-                if opened.picture is None:
-                    assert opened.error is not None
-                    name = path_of(underway.entry.location)
-                    verdict = Verdict.failed(name, opened.error, self.detector.model)
-                else:
-                    verdict = next(verdicts)
-                    verdict.forget_picture()
-                    if not self.settings.heat_maps:
-                        verdict.heatmap = None
-                verdict.elapsed_ms += opened.milliseconds
-                yield underway.entry, verdict
+            for group in self._groups(batch):
+                for underway, verdict in zip(group, self._verdicts(group), strict=True):
+                    verdict.elapsed_ms += _opened(underway).milliseconds
+                    yield underway.entry, verdict
         finally:
             self.pool.budget.give(sum(picture.pixels.nbytes for picture in pictures))
+
+    def _groups(self, batch: list[_Underway]) -> list[list[_Underway]]:
+        """What goes to the detector together: a batch, or one by one; a suspect is alone."""
+        if not self.detector.batches:
+            return [[underway] for underway in batch]
+        suspects = [one for one in batch if self.journal is not None and self.journal.suspect(one.entry.id)]
+        others = [one for one in batch if one not in suspects]
+        return [group for group in (others, *([one] for one in suspects)) if group]
+
+    def _verdicts(self, group: list[_Underway]) -> list[Verdict]:
+        """The verdicts of inputs that are judged together, errors among them."""
+        pictures = {one: picture for one in group if (picture := _opened(one).picture) is not None}
+        numbers = [one.entry.id for one in pictures]
+        journal = self.journal.judging(numbers) if self.journal and numbers else contextlib.nullcontext()
+        with journal:
+            # The pictures of a batch fail one by one in `check_many`, never together.
+            judged = list(
+                self.detector.check_many(
+                    pictures.values(), explain=self.settings.explain, batch_size=max(1, len(pictures))
+                )
+            )
+        for verdict in judged:
+            verdict.forget_picture()
+            if not self.settings.heat_maps:
+                verdict.heatmap = None
+        verdicts = iter(judged)
+        return [next(verdicts) if one in pictures else self._error(one) for one in group]
+
+    def _error(self, underway: _Underway) -> Verdict:
+        error = _opened(underway).error
+        assert error is not None
+        return Verdict.failed(path_of(underway.entry.location), error, self.detector.model)
+
+
+def _judge_ended(entry: Entry) -> JudgeEnded:
+    return JudgeEnded(
+        f"{path_of(entry.location)} was not judged: the process of the detector ended twice at it (a crash, too little "
+        "memory, or too much time); check it alone to see why."
+    )
 
 
 def _opened(underway: _Underway) -> Opened:

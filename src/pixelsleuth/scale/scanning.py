@@ -28,6 +28,7 @@ from pixelsleuth.scale.parts import FOLDER, missing
 from pixelsleuth.scale.pipeline import JudgeSettings, usual_workers
 from pixelsleuth.scale.plan import FILE, Plan, PlanSettings, write_plan
 from pixelsleuth.scale.sources import Selection, inputs
+from pixelsleuth.scale.supervisor import SOME_FAILED, Run
 
 if TYPE_CHECKING:
     from pixelsleuth.core.detector import Detector
@@ -39,7 +40,8 @@ JUDGED_BY = "scan.json"
 SCHEMA = "pixelsleuth.scan/1"
 SHARD_SIZE = 500
 """Inputs of a shard where the user names no number: an interruption loses those under way."""
-ALL_JUDGED, SOME_FAILED, INTERRUPTED = 0, 1, 130
+ALL_JUDGED, INTERRUPTED = 0, 130
+"""Exit statuses, beside SOME_FAILED."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class ScanOptions:
     max_megapixels: float = 100.0
     batch_size: int = 1
     workers: int | None = None
+    judge_seconds: float = 1800.0
     shard_size: int = SHARD_SIZE
     where: str | None = None
     sample: int | None = None
@@ -76,8 +79,10 @@ class ScanOptions:
     quiet: bool = False
 
 
-def run_scan(source: str, options: ScanOptions) -> int:
+def run_scan(source: str, options: ScanOptions, run: Run | None = None) -> int:
     """Judge everything in `source` into the folder `options.out`; return the exit status.
+
+    `run` is that of a supervisor (`supervisor.supervised`), which replaces this process when the detector ends it.
 
     Raises UsageError: OutputInUse where another run works in the folder, PlanMismatch where the folder holds another
     scan, SourceError where the source cannot be listed, OutputError where nothing more can be written.
@@ -105,7 +110,7 @@ def run_scan(source: str, options: ScanOptions) -> int:
             plan = Plan.open(out)
         try:
             _bind(out, detector, options)
-            return _judge(plan, out, detector, options, engine)
+            return _judge(plan, out, detector, options, engine, run or Run.new())
         finally:
             plan.close()
 
@@ -208,10 +213,13 @@ def _judge_settings(plan: Plan, options: ScanOptions) -> JudgeSettings:
         max_megapixels=options.max_megapixels,
         trust_list=options.trust_list,
         heat_maps=options.heat_maps,
+        seconds=options.judge_seconds,
     )
 
 
-def _judge(plan: Plan, out: Path, detector: Detector, options: ScanOptions, engine: RayEngine | None) -> int:
+def _judge(
+    plan: Plan, out: Path, detector: Detector, options: ScanOptions, engine: RayEngine | None, run: Run
+) -> int:
     todo = missing(plan, out)
     left = sum(plan.size_of(shard) for shard in todo)
     settings = _judge_settings(plan, options)
@@ -220,13 +228,13 @@ def _judge(plan: Plan, out: Path, detector: Detector, options: ScanOptions, engi
         engine or contextlib.nullcontext(),
         progress("Scanning", plan.rows, done=plan.rows - left, quiet=options.quiet) as bar,
     ):
-        tally = Tally(bar)
+        tally = Tally(bar, run)
         try:
             if engine is not None:
                 load = functools.partial(_detector, options)
-                run_ray(engine, todo, out, load, detector.model, settings, tally)
+                run_ray(engine, todo, out, load, detector.model, settings, tally, run.name)
             else:
-                run_local(plan, todo, out, detector, settings, tally)
+                run_local(plan, todo, out, detector, settings, tally, run)
         except KeyboardInterrupt:
             interrupted = True
     if not options.quiet:
