@@ -185,12 +185,6 @@ class ClusterError(UsageError):
     code = "cluster_error"
 
 
-class JudgeLost(UsageError):
-    """The process that judges ends again and again before it has judged a picture."""
-
-    code = "judge_lost"
-
-
 class Unfinished(UsageError):
     """Some lines of a stage failed; the others are kept, and the same command goes on from there."""
 
@@ -293,8 +287,7 @@ class MissingExtra(UsageError):
     code = "missing_extra"
 
     def __init__(self, package: str, extra: str | None) -> None:
-        self.package = package
-        self.extra = extra
+        self.package, self.extra = package, extra
         super().__init__(
             f"{package} is not installed; run in a clone of PixelSleuth: {install_command(extra)}"
         )

@@ -1,4 +1,4 @@
-"""A scan that is stopped at any moment, by any signal, ends with the rows of one that was left alone."""
+"""A scan of which anything is killed at any moment ends with the rows of one that was left alone."""
 
 from __future__ import annotations
 
@@ -9,53 +9,73 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from scale_tools import rows_of, start, write_pictures
+from scale_kills import Scan, pause, same_rows, workers
+from scale_tools import start, write_pictures
 
-from pixelsleuth.scale.parts import missing
-from pixelsleuth.scale.plan import Plan
-
-KILLS = 12
-SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-
-
-def parts_in(out: Path) -> int:
-    return len(list((out / "parts").rglob("part-*.parquet")))
+KILLS = 24
+"""Kills of the long test."""
+WORKER, JUDGE, COMMAND, EVERYTHING = "a decoding process", "the judge", "the command", "everything at once"
+KINDS = (WORKER, JUDGE, COMMAND, EVERYTHING)
 
 
-@pytest.mark.slow
-def test_a_scan_killed_at_random_moments_ends_with_the_same_rows(
+def inputs(folder: Path, count: int) -> Path:
+    """A list of `count` lines that names few pictures again and again."""
+    pictures = write_pictures(folder / "pictures", 24)
+    path = folder / "list.txt"
+    path.write_text("".join(f"{pictures[number % 24]}\n" for number in range(count)))
+    return path
+
+
+def kill_one(scan: Scan, kind: str, number: int = signal.SIGKILL) -> bool:
+    """Kill what `kind` says of a local scan."""
+    if kind == WORKER:
+        return scan.kill(kind, lambda: workers(scan.tree())[:1], number)
+    if kind == JUDGE:  # the child of the supervisor, which has decoding processes itself as soon as it judges
+        return scan.kill(kind, lambda: scan.tree()[1:2] if workers(scan.tree()) else [], number)
+    if kind == COMMAND:
+        return scan.kill(kind, lambda: scan.tree()[:1], number)
+    return scan.kill(kind, scan.tree, number)
+
+
+def kill_at_random(scan: Scan, kinds: list[str], draw: random.Random) -> None:
+    for kind in kinds:
+        scan.go_on()
+        pause(draw, scan)
+        signals = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT) if kind == COMMAND else (signal.SIGKILL,)
+        kill_one(scan, kind, draw.choice(signals))
+
+
+def test_a_scan_ends_with_the_same_rows_whatever_is_killed_of_it(
     tmp_path: Path, scan: Callable[..., int]
 ) -> None:
-    pictures = tmp_path / "pictures"
-    write_pictures(pictures, 96)
-    assert scan(pictures, tmp_path / "undisturbed") == 0
-    out, draw = tmp_path / "out", random.Random(20261129)
-    for kill in range(KILLS):
-        process = start(pictures, out, "--resume", seconds=0.01)
-        before = parts_in(out)
-        # From before the plan to a moment after some parts: whole folders of work never depend on the clock.
-        wanted = before + draw.choice((0, 0, 1, 2)) if kill else -1
-        deadline = time.monotonic() + 60
-        while parts_in(out) < wanted and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
-        time.sleep(draw.uniform(0, 0.03 if wanted > before else 0.6))
-        number = draw.choice(SIGNALS)
-        process.send_signal(number)
-        process.communicate(timeout=60)
-        if (out / "plan.parquet").exists():
-            plan = Plan.open(out)
-            assert parts_in(out) == plan.shards - len(missing(plan, out))  # no part is ever half there
-    process = start(pictures, out, "--resume")
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert [row["id"] for row in rows_of(out)] == list(range(96))
-    assert rows_of(out) == rows_of(tmp_path / "undisturbed")
+    source = inputs(tmp_path, 120)
+    assert scan(source, tmp_path / "undisturbed", shard_size=8) == 0
+    killed = Scan(source, tmp_path / "out", seconds=0.02)
+    kill_at_random(killed, [WORKER, JUDGE, EVERYTHING], random.Random(1))
+    assert killed.finish() == 0, killed.said()
+    assert killed.kills.total() == 3
+    assert same_rows(killed, tmp_path / "undisturbed")
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(1800)
+def test_a_scan_killed_many_times_ends_with_the_same_rows(tmp_path: Path, scan: Callable[..., int]) -> None:
+    source = inputs(tmp_path, 2400)
+    assert scan(source, tmp_path / "undisturbed", shard_size=8) == 0
+    draw = random.Random(20261129)
+    killed = Scan(source, tmp_path / "out", seconds=0.01)
+    kill_at_random(killed, [KINDS[number % 4] for number in range(KILLS)], draw)
+    print(dict(killed.kills))
+    assert killed.finish() == 0, killed.said()
+    assert killed.kills.total() == KILLS
+    assert same_rows(killed, tmp_path / "undisturbed")
+    assert "Traceback" not in killed.said()
 
 
 def test_a_stopped_scan_says_how_to_go_on(tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures", 40)
     process = start(tmp_path / "pictures", tmp_path / "out", seconds=0.2)
-    while not parts_in(tmp_path / "out") and process.poll() is None:
+    while not list((tmp_path / "out").rglob("part-*.parquet")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pixelsleuth.cli.options import (
+    FiniteFloat,
     bounds_options,
     device_option,
     engine_options,

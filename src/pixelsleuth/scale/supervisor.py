@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pixelsleuth.core.streams import forked, undisturbed
-from pixelsleuth.errors import JudgeLost
+from pixelsleuth.errors import InternalError
 
 BARREN = 6
 """Processes in a row that ended before they had judged a picture, after which the run ends: the fault is not that of a
@@ -61,7 +61,7 @@ def supervised(work: Callable[[Run], int], say: Callable[[str], None]) -> int:
     """The exit status of `work`, which runs in a child; a child that dies gets a successor.
 
     Call it before anything is imported that starts threads; where some run already, `work` runs in this process. It
-    returns in the parent and in a child. `say` is given the reason why a child ended. Raises JudgeLost where children
+    returns in the parent and in a child. `say` is given the reason why a child ended. Raises InternalError where they
     end again and again before they have judged a picture.
     """
     run = Run.new()
@@ -79,7 +79,7 @@ def supervised(work: Callable[[Run], int], say: Callable[[str], None]) -> int:
         why = _spoken(status)
         barren = 0 if JUDGED in told else barren + 1
         if barren == BARREN:
-            raise JudgeLost(
+            raise InternalError(
                 f"The process that judges ended {barren} times in a row ({why}) before it had judged a picture; check "
                 "one picture with this model to see why, then go on with --resume."
             )
