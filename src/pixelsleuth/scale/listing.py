@@ -14,8 +14,8 @@ from pixelsleuth.errors import MissingExtra
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PIECE = 1 << 16
-"""Rows of a table that a source gives at a time."""
+PIECE = 1 << 12
+"""Rows of a table that a source gives at a time; before, they are Python's texts, which take more memory than there."""
 ESCAPED = "file:"
 """What the stored form of a file name begins with whose bytes are no UTF-8: the rest is percent-encoded."""
 

@@ -21,7 +21,7 @@ from pixelsleuth.core.io import failed, part_of
 from pixelsleuth.errors import NoPictures, PlanMismatch, UsageError
 from pixelsleuth.scale import duplicates
 from pixelsleuth.scale.duplicates import Duplicates
-from pixelsleuth.scale.listing import PIECE, Entry, arrow, fields
+from pixelsleuth.scale.listing import Entry, arrow, fields
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +31,8 @@ SCHEMA = "pixelsleuth.plan/1"
 META = b"pixelsleuth.plan"
 """Key of the settings in the file's metadata."""
 KIND = "plan"
+GROUP = 1 << 16
+"""Rows of a row group, at most: whole shards, and what is read of the plan at a time. Plans that stand rely on it."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def _write(
     """Write row groups of whole shards; return the number of rows."""
     pa = arrow()
     size = settings.shard_size
-    group = size * max(1, PIECE // size)
+    group = size * max(1, GROUP // size)
     meta = {META: json.dumps({"schema": SCHEMA, **asdict(settings)}).encode()}
     schema = pa.schema([pa.field("id", pa.int64()), pa.field("shard", pa.int64()), *fields()], meta)
     dictionary = ["archive", "origin"]
@@ -129,7 +131,7 @@ class Plan:
         self._file, self.settings, self.duplicates = file, settings, duplicates
         self.rows = int(file.metadata.num_rows)
         self.shards = -(-self.rows // settings.shard_size)
-        self._group_shards = max(1, PIECE // settings.shard_size)
+        self._group_shards = max(1, GROUP // settings.shard_size)
         self._group: tuple[int, Any] = (-1, None)
 
     @classmethod

@@ -17,6 +17,8 @@ from pixelsleuth.scale.listing import PIECE, listing, pieces, stored
 if TYPE_CHECKING:
     import pyarrow as pa
 
+RUN = 1 << 16
+"""Names of a folder that are sorted together."""
 LONGEST_LINE = 1 << 16
 """Bytes of a path in a list."""
 
@@ -24,7 +26,7 @@ LONGEST_LINE = 1 << 16
 def tree(folder: str) -> Iterator[pa.Table]:
     """The pictures below a folder, those that `check` would find, and the members of its tar files.
 
-    A folder is sorted by name, a very large one in runs of PIECE names; links to folders are not followed.
+    A folder is sorted by name, a very large one in runs of 65,536 names; links to folders are not followed.
     """
     pending: list[tuple[str, int | None]] = []
     for path, size in _files(folder):
@@ -52,7 +54,7 @@ def _files(root: str) -> Iterator[tuple[str, int | None]]:
                 raise SourceError(f"{root} cannot be listed ({reason}); check the folder.") from error
             continue  # as `check`: what may not be listed holds no picture
         with entries:
-            while run := sorted(islice(entries, PIECE), key=lambda entry: entry.name):
+            while run := sorted(islice(entries, RUN), key=lambda entry: entry.name):
                 for entry in run:
                     if entry.name.startswith("."):
                         continue
