@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,11 @@ class Scan:
             if status >= 0 and status != 130:
                 return status
         return status
+
+    def begin_again(self) -> None:
+        """Remove the parts of a scan that ended before it was killed, and start it."""
+        shutil.rmtree(self.out / "parts", ignore_errors=True)
+        self.go_on()
 
     def wait_for_parts(self, more: int) -> None:
         """Wait until so many more parts stand, or the command ended."""
