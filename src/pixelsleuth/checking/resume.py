@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import defaultdict
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelsleuth.core.outputs import RecordFile
-from pixelsleuth.core.verdict import SCHEMA, Verdict, valid_unicode
+from pixelsleuth.core.verdict import SCHEMA, Label, Verdict, valid_unicode
 from pixelsleuth.errors import PictureError, PixelSleuthError, UsageError
 from pixelsleuth.pictures.files import read_file
 
@@ -104,14 +105,20 @@ def _record(line: bytes) -> dict[str, Any] | None:
         record = json.loads(line)
         well = record["schema"] == SCHEMA and isinstance(record["source"], str)
         well = well and isinstance(record["model"], dict) and set(record) >= NEEDED
+        well = well and isinstance(record["sha256"], str | None) and record["label"] in (None, *Label)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return record if well else None
 
 
 def _verdict(record: dict[str, Any]) -> Verdict:
-    """The verdict of a record; without its mask if the mask file is gone."""
-    try:
+    """The verdict of a record; without its mask if the mask file is gone. Raises UsageError for a damaged record."""
+    damaged = (ValueError, KeyError, TypeError, AttributeError, OverflowError, PixelSleuthError)
+    with contextlib.suppress(OSError, *damaged):
         return Verdict.from_dict(record, folder=Path())
-    except (OSError, ValueError, KeyError, TypeError, PixelSleuthError):
+    try:
         return Verdict.from_dict({**record, "mask": None})
+    except damaged:
+        raise UsageError(
+            f"The earlier record of {record['source']} is damaged; remove its line, or choose another --output."
+        ) from None

@@ -60,7 +60,7 @@ def completion(data: bytes) -> Completion:
         text = choice["message"]["content"]
         used = answer.get("usage") or {}
         tokens = int(used.get("prompt_tokens") or 0), int(used.get("completion_tokens") or 0)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError):
         raise ValueError("something that is no chat completion") from None
     return Completion(
         text if isinstance(text, str) else None,

@@ -91,9 +91,9 @@ def read_head(path: Path) -> dict[str, Any]:
     try:
         with path.open(encoding="utf-8") as stream:
             head = json.loads(stream.readline())
-    except ValueError:
+    except (ValueError, RecursionError):
         head = None
-    if not isinstance(head, dict) or head.get("schema") != SCHEMA:
+    if not isinstance(head, dict) or head.get("schema") != SCHEMA or not isinstance(head.get("run"), dict):
         raise UsageError(f"{path} is no {SCHEMA} file; choose another folder.")
     run: dict[str, Any] = head["run"]
     return run
