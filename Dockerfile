@@ -3,7 +3,7 @@
 
 FROM python:3.11-slim AS build
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt hatch_build.py README.md LICENSE NOTICE ./
 COPY src ./src
 RUN python -m venv /opt/pixelsleuth
 RUN /opt/pixelsleuth/bin/python -m pip install --no-cache-dir -c constraints.txt ".[serve,heif,provenance]"

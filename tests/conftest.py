@@ -36,3 +36,38 @@ def shared() -> Path:
             f"needs the shared samples, which are not at {folder}; PIXELSLEUTH_SHARED may name their place"
         )
     return folder
+
+
+# Processor time of a test, of this process and of those that it started: a figure that other load does not change.
+SLOW = 10.0
+"""Seconds above which a test carries the mark `slow`: `make check` leaves those out."""
+_begun = pytest.StashKey[float]()
+
+
+def _processor_seconds() -> float:
+    return sum(os.times()[:4])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[_begun] = _processor_seconds()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    if call.when == "call":
+        item.user_properties.append(("processor", _processor_seconds() - item.stash[_begun]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the tests that are slow and do not say so."""
+    rows = [
+        (seconds, report.nodeid)
+        for report in terminalreporter.getreports("passed")
+        for name, seconds in report.user_properties
+        if name == "processor" and report.when == "call" and seconds > SLOW and "slow" not in report.keywords
+    ]
+    if rows:
+        terminalreporter.section(f"more than {SLOW:.0f} s of processor time, and not marked slow")
+    for seconds, name in sorted(rows, reverse=True):
+        terminalreporter.write_line(f"{seconds:7.1f} s  {name}")

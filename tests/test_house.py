@@ -170,10 +170,14 @@ def test_no_extra_but_those_of_others_asks_for_torchvision() -> None:
         assert all(Requirement(text).name != "torchvision" for text in texts), extra
 
 
-def test_the_extra_all_covers_every_extra_of_the_product() -> None:
+WORKSHOP = {"dev", "docs", "release"}
+"""Extras for those who work on PixelSleuth, not with it."""
+
+
+def test_the_extra_all_covers_every_extra_of_users() -> None:
     extras = PYPROJECT["project"]["optional-dependencies"]
     covered = set().union(*(Requirement(text).extras for text in extras["all"]))
-    assert covered == set(extras) - {"all", "dev", "docs"}
+    assert covered == set(extras) - {"all", *WORKSHOP}
 
 
 def pinned() -> dict[str, str]:
@@ -270,7 +274,7 @@ def test_nothing_is_asked_for_that_no_source_file_imports() -> None:
     # What is only looked up before a command begins counts as well.
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources())
     unused = []
-    for extra in set(EXTRAS) - {"dev", "docs"}:
+    for extra in set(EXTRAS) - WORKSHOP:
         for requirement in direct(extra):
             module = MODULES.get(canonicalize_name(requirement.name), requirement.name.replace("-", "_"))
             known = module in imported or f'"{module}"' in text or requirement.name in NEEDED_BY_OTHERS
@@ -350,7 +354,9 @@ def test_the_wheel_is_small_and_holds_what_check_needs(tmp_path: Path) -> None:
     assert wheel.stat().st_size <= LARGEST_WHEEL
     names = zipfile.ZipFile(wheel).namelist()
     assert "pixelsleuth/py.typed" in names
-    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert {"LICENSE", "NOTICE"} <= {Path(name).name for name in names if "/licenses/" in name}
+    assert "pixelsleuth/compact/MODEL_CARD.md" in names
+    assert any(name.endswith("share/man/man1/pixelsleuth-check.1") for name in names)
     assert any(name.startswith("pixelsleuth/reporting/") and name.endswith(".j2") for name in names)
     assert any(name.startswith("pixelsleuth/evaluation/audit/") and name.endswith(".j2") for name in names)
     assert any(name.startswith("pixelsleuth/compact/") and name.endswith(".onnx") for name in names)

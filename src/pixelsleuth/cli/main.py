@@ -8,11 +8,14 @@ import os
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pixelsleuth.core.names import nearest
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "check": "Judge pictures: real, wholly generated or tampered; where and why.",
@@ -32,6 +35,7 @@ COMMANDS = {
     "export": "Turn a trained checkpoint into an ONNX detector.",
     "train": "Train a detector by a recipe; resumable.",
     "merge": "Fold LoRA and training folders into one checkpoint.",
+    "completion": "Print the completion script of a shell.",
 }
 """Name -> help line. A command is the function of that name in the module of that name."""
 JUDGING = {"check", "scan", "inspect", "demo", "serve", "mcp"}
@@ -50,7 +54,20 @@ class LazyGroup(click.Group):
         if cmd_name in JUDGING:  # read by OpenBLAS when NumPy is imported
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         command: click.Command = getattr(import_module(f"pixelsleuth.cli.{cmd_name}"), cmd_name)
+        if ctx.resilient_parsing:  # a shell asks what may follow
+            from pixelsleuth.cli.completion import prepare
+
+            prepare(command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands with their help lines; none is imported. After a dash, the options."""
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        from click.shell_completion import CompletionItem
+
+        known = COMMANDS.items()
+        return [CompletionItem(name, help=line) for name, line in known if name.startswith(incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
