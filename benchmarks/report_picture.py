@@ -1,4 +1,4 @@
-"""Draw the picture of a report in the README: an invented landscape, a balloon pasted into it, the verdict as it comes.
+"""Draw the picture of a report in the README: an invented landscape, its balloon copied, the verdict as it comes.
 
 Nobody's photograph is in it: the scene is computed. Needs Debian's chromium for the screenshot.
 
@@ -67,12 +67,22 @@ def balloon(size: int = 190) -> Image.Image:
     return big.resize((size, size * 5 // 4), Image.Resampling.LANCZOS)
 
 
+def with_noise(scene: Image.Image, seed: int = 5) -> Image.Image:
+    """The scene with sensor noise over all of it, as a photograph of a balloon has."""
+    random = np.random.default_rng(seed)
+    noisy = np.asarray(scene, float) + random.normal(0, 3.0, (scene.height, scene.width, 3))
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
 def main(target: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         sys.exit("chromium is not installed: apt-get install chromium")
     scene, pasted = landscape(), balloon()
     scene.paste(pasted, (560, 110), pasted)
+    scene = with_noise(scene)
+    place = (560, 110, 560 + pasted.width, 110 + pasted.height)
+    scene.paste(scene.crop(place), (150, 190), pasted)  # the same balloon again, as a forger would
     with tempfile.TemporaryDirectory() as folder:
         picture, report = Path(folder, "hills-with-balloon.jpg"), Path(folder, "report.html")
         scene.save(picture, quality=92)
@@ -84,7 +94,7 @@ def main(target: Path) -> None:
             "--no-sandbox",
             "--disable-gpu",
             "--hide-scrollbars",
-            "--window-size=1100,1150",
+            "--window-size=1100,1000",
         ]
         subprocess.run(
             [browser, *flags, f"--screenshot={shot}", report.as_uri()], check=True, capture_output=True

@@ -63,10 +63,12 @@ def _parameters(found: click.Command, context: click.Context) -> Iterator[str]:
 
 
 def _row(option: click.Option, context: click.Context) -> tuple[str, str, str]:
-    """An option as it is written, its default, its help."""
-    both = [*option.opts, *option.secondary_opts]
-    value = "" if option.is_flag or option.count else _value(option, context)
-    spelled = " / ".join(f"`{name}{' ' + value if value else ''}`" for name in both)
+    """An option as it is written, with its choices, its default, its help."""
+    chosen = isinstance(option.type, click.Choice) and option.metavar is None
+    value = "" if option.is_flag or option.count or chosen else f" {_value(option)}"
+    spelled = " / ".join(f"`{name}{value}`" for name in (*option.opts, *option.secondary_opts))
+    if isinstance(option.type, click.Choice) and chosen:
+        spelled += f" {', '.join(f'`{one}`' for one in option.type.choices)}"
     extra = option.get_help_extra(context)
     default = extra.get("default", "")
     says = _prose(option.help or "")
@@ -77,10 +79,10 @@ def _row(option: click.Option, context: click.Context) -> tuple[str, str, str]:
     return spelled, f"`{default}`" if default and not default.startswith("(") else default, says
 
 
-def _value(option: click.Option, context: click.Context) -> str:
-    """What stands for the value: the metavar, the choices, or N."""
-    if option.metavar or isinstance(option.type, click.Choice):
-        return option.make_metavar(context).strip("[]") if option.metavar is None else option.metavar
+def _value(option: click.Option) -> str:
+    """What stands for the value."""
+    if option.metavar:
+        return option.metavar
     numeric = isinstance(option.type, click.types.IntParamType | click.types.FloatParamType)
     return "N" if numeric else option.type.name.upper()
 

@@ -43,7 +43,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     except KeyError as error:
         logger.warning("%s asks for a generated part that there is not: %s", place, error)
         return markdown
-    return links.into_site(filled, place, Path(config.docs_dir))
+    return links.into_site(generated.bars_in_code(filled), place, Path(config.docs_dir))
 
 
 def on_page_context(context: dict[str, Any], *, page: Page, config: MkDocsConfig, nav: Any) -> dict[str, Any]:

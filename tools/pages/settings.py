@@ -75,7 +75,7 @@ def _tables(root: Any) -> Iterator[str]:
         rows, groups = [], dict[Any, list[str]]()
         for entry, hint in own_keys(kind):
             inner = group_of(hint)
-            if inner is None or not dataclasses.is_dataclass(_bare(hint)):
+            if inner is None or not dataclasses.is_dataclass(bare(hint)):
                 row = (f"`{lead}{entry.name}`", _type(hint), _default(entry), meaning(kind, entry.name))
                 rows.append(row)
             if inner is not None and inner not in done:
@@ -85,22 +85,22 @@ def _tables(root: Any) -> Iterator[str]:
         waiting[:0] = [(tuple(names), inner) for inner, names in groups.items()]
 
 
-def _bare(hint: Any) -> Any:
+def bare(hint: Any) -> Any:
     """The type without `Annotated` and without `| None`."""
     if typing.get_origin(hint) is Annotated:
-        return _bare(typing.get_args(hint)[0])
+        return bare(typing.get_args(hint)[0])
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        return _bare(next(kind for kind in typing.get_args(hint) if kind is not type(None)))
+        return bare(next(kind for kind in typing.get_args(hint) if kind is not type(None)))
     return hint
 
 
 def group_of(hint: Any) -> Any:
     """The dataclass that a setting is, or a list of; else None."""
-    bare = _bare(hint)
-    if dataclasses.is_dataclass(bare):
-        return bare
-    inner = [_bare(kind) for kind in typing.get_args(bare) if kind is not Ellipsis]
-    is_list = typing.get_origin(bare) in (tuple, list)
+    plain = bare(hint)
+    if dataclasses.is_dataclass(plain):
+        return plain
+    inner = [bare(kind) for kind in typing.get_args(plain) if kind is not Ellipsis]
+    is_list = typing.get_origin(plain) in (tuple, list)
     return inner[0] if is_list and inner and dataclasses.is_dataclass(inner[0]) else None
 
 

@@ -34,25 +34,38 @@ class PublishedRow:
     """A row of the published table: its figures by column."""
 
     method: str
+    """Row of the table."""
     figures: dict[str, Any]
+    """Column -> figure, as published."""
     condition: str = "clean"
+    """`clean`, or a perturbation."""
     note: str = ""
+    """What is to be known of the row."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One table. `models` maps the name of a detector to the method of the table that it stands for."""
+    """One table."""
 
     title: str
+    """Title of the table."""
     protocol: Annotated[str, OneOf(PROTOCOLS)]
+    """Protocol that the figures follow."""
     data: dict[str, Any] = field(default_factory=dict)
+    """`spec`, `split` and `reader` of the data; `download`: what to get first."""
     models: dict[str, str] = field(default_factory=dict)
+    """Name of a detector -> the method that it stands for; or a list of names."""
     perturb: tuple[str, ...] = ()
+    """Perturbations that are judged, too."""
     columns: dict[str, str] = field(default_factory=dict)
+    """Column of the table -> our figure."""
     scale: float = 1.0
+    """Published figures are ours times this."""
     published: tuple[PublishedRow, ...] = ()
     source: dict[str, Any] = field(default_factory=dict)
+    """Where the table stands: `paper`, `table` and so on."""
     notes: tuple[str, ...] = ()
+    """What is to be known of the table."""
 
 
 def read_recipe(path: Path) -> Recipe:

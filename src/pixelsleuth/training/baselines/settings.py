@@ -23,43 +23,63 @@ FREE = (*ALWAYS_FREE, "minutes")
 class Optimiser:
     """The optimiser and the schedule of its learning rate.
 
-    `betas` are Adam's, `momentum` is SGD's, `clip` is the largest norm of the gradient (0: any). Schedules: `constant`;
-    `linear` and `cosine`, to 0 at the last step, all three after `warmup` steps; `step`, the rate times `decay` every
-    `decay_every` steps; `plateau`, the rate times `decay` where `patience` validations in a row did not raise the score
-    by `least_gain`. A training ends early once the rate is below `floor`.
+    Schedules: `constant`; `linear` and `cosine`, to 0 at the last step, all three after `warmup` steps; `step`, the
+    rate times `decay` every `decay_every` steps; `plateau`, the rate times `decay` where `patience` validations in a
+    row did not raise the score by `least_gain`.
     """
 
     kind: Literal["adam", "adamw", "sgd"] = "adam"
+    """The rule."""
     learning_rate: Positive = 1e-4
+    """The peak."""
     betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's."""
     momentum: float = 0.9
+    """SGD's."""
     weight_decay: NonNegative = 0.0
+    """Of the rule."""
     clip: NonNegative = 0.0
+    """The largest norm of the gradient; 0: any."""
     schedule: Literal["constant", "linear", "cosine", "step", "plateau"] = "constant"
+    """How the rate falls."""
     warmup: Natural = 0
+    """Steps of linear warmup."""
     decay: Annotated[float, Range(above=0, most=1)] = 0.1
+    """Factor of `step` and `plateau`."""
     decay_every: Count = 1000
+    """Steps between two falls of `step`."""
     patience: Count = 5
+    """Validations without a gain, after which `plateau` falls."""
     least_gain: float = 1e-3
+    """What counts as a gain."""
     floor: float = 0.0
+    """A rate below it ends the training."""
 
 
 @dataclass(frozen=True)
 class BaselineSettings(RunSettings):
-    """A whole training; `minutes` ends it early (0: never), so that detectors can be given the same time.
+    """A whole training.
 
-    `classes` are those that are learnt from: all, or real and the one that a detector was made for. Empty, a detector
-    of synthetic pictures takes what the data have (every fake is fake to it), a localizer real and tampered pictures.
+    Without `classes` a detector of synthetic pictures takes what the data have (every fake is fake to it), a localizer
+    real and tampered pictures.
     """
 
     kind: str = "baseline"
+    """Names this recipe."""
     baseline: str = ""
+    """The name of the detector."""
     options: dict[str, Any] = field(default_factory=dict)
+    """Its options, as `--option` takes them."""
     classes: tuple[Annotated[str, OneOf(LABELS)], ...] = ()
+    """Classes that are learnt from; empty: those that the detector was made for."""
     start: str = RANDOM
+    """`random`, or a file of weights."""
     minutes: NonNegative = 0.0
+    """Ends the training after so many minutes; 0: never."""
     batch: Count = 32
+    """Pictures of a step."""
     batches: Literal["mixed", "natural"] = "mixed"
+    """`mixed`: each class the same share of every batch; `natural`: pictures at their own frequency."""
     optimiser: Optimiser = field(default_factory=Optimiser)
 
     @property

@@ -16,58 +16,76 @@ from pixelsleuth.errors import UsageError
 
 @dataclass(frozen=True)
 class Steps:
-    """How long a network learns: `steps` batches of `batch` canvases at the peak learning rate `rate`."""
+    """How long a network learns."""
 
     steps: Count = 1000
+    """Batches."""
     batch: Count = 16
+    """Canvases of a batch."""
     rate: Positive = 1e-3
+    """The peak learning rate."""
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """`count` photographs get a copy that passed through the autoencoder."""
+    """Photographs that get a copy which passed through the autoencoder."""
 
     count: Natural = 301
+    """Photographs."""
 
 
 @dataclass(frozen=True)
 class Whole:
-    """The whole head: `draws` descriptions of each picture, `strength` of the regression (inverse ridge)."""
+    """The whole head."""
 
     draws: Count = 3
+    """Descriptions of each picture."""
     strength: Positive = 0.001
+    """Inverse ridge of the regression."""
 
 
 @dataclass(frozen=True)
 class Shards:
-    """Stored features: `shards` folders of `count` canvases each."""
+    """Stored features."""
 
     count: Count = 3500
+    """Canvases of a folder."""
     shards: Count = 2
+    """Folders."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What the decision is fitted on: `pictures` of each source and class, and `forged` forgeries of them."""
+    """What the decision is fitted on."""
 
     pictures: Count = 36
+    """Pictures of each source and class."""
     forged: Natural = 360
+    """Forgeries made of them."""
 
 
 @dataclass(frozen=True)
 class CompactRecipe:
-    """`data`: manifests. `lite`: weights of EfficientNet-Lite0. `taef2`: folder of TAEF2's weights. `start`: a compact
-    checkpoint whose branches are trained on, or `none`. `sources`: a YAML file of folds, or `none`."""
+    """A whole training of the bundled model: what every stage needs, then a group for each stage."""
 
     kind: str = "compact"
+    """Names this recipe."""
     data: tuple[str, ...] = ()
+    """Manifests."""
     lite: str = ""
+    """Weights of EfficientNet-Lite0."""
     taef2: str = ""
+    """Folder of TAEF2's weights."""
     start: str = ""
+    """A compact checkpoint whose branches are trained on, or `none`."""
     out: str = ""
+    """The folder to write."""
     allow_outside: bool = False
+    """Also read paths that lead out of a manifest's folder."""
     sources: str = "none"
+    """A YAML file of folds of sources, or `none`: five folds in turn."""
     fusion: Literal["tokens", "attention", "none", "linear"] = "tokens"
+    """How the mask's query takes the detection in."""
     aligned: Aligned = field(default_factory=Aligned)
     local: Steps = field(default_factory=Steps)
     repeat: Steps = field(default_factory=Steps)

@@ -24,30 +24,43 @@ class Source:
     """One data set: as `open_data` takes it, and its weight in the mixture."""
 
     path: str = ""
+    """A folder, a manifest, or hf:owner/name, as `open_data` takes it."""
     reader: str | None = None
+    """Read it as this data set; null: by its layout."""
     split: str | None = None
+    """Only this part; null: `train`, where there are several."""
     weight: Positive = 1.0
+    """Its weight in the mixture."""
     settings: dict = field(default_factory=dict)
+    """Settings of its reader."""
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """A checkpoint every `every` steps. The last `keep` are kept, and the best by `metric`."""
+    """When checkpoints are written, and which are kept."""
 
     every: Count = 100
+    """Steps between two checkpoints."""
     keep: Count = 2
+    """The last so many are kept, and the best."""
     metric: Literal["score", "balanced_accuracy", "iou"] = "score"
+    """What the best checkpoint is best by."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Validation every `every` steps (0: never), on `data` or on the share `hold_out` of the groups."""
+    """When the model is judged while it learns, and on what."""
 
     every: Natural = 0
+    """Steps between two validations; 0: none."""
     data: tuple[Source, ...] = ()
+    """Data to validate on; empty: what is held out."""
     hold_out: Annotated[float, Range(0, below=1)] = 0.0
+    """Share of the groups that are held out of the data."""
     pictures: Count = 300
+    """Pictures that are judged, at most."""
     texts: Natural = 8
+    """Texts that are written, at most."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +68,29 @@ class RunSettings:
     """What the data, the loop and its checkpoints need; each training adds its own settings."""
 
     out: str = ""
+    """The folder to write."""
     data: tuple[Source, ...] = ()
+    """What is learnt from: one data set, or a weighted mixture."""
     allow_outside: bool = False
+    """Also read paths that lead out of a set's folder."""
     start: str = ""
+    """A checkpoint that the training begins with, or `random`."""
     steps: Count = 1000
+    """Steps of the optimiser."""
     seed: Natural = 0
+    """Seed of everything that is drawn."""
     batches: Literal["mixed", "grouped", "natural"] = "mixed"
+    """`mixed`: each class the same share of every batch; `grouped`: one class a micro-batch; `natural`: pictures
+    at their own frequency."""
     equalise: Literal["random", "fixed", "off"] = "random"
+    """`random`: each picture gets a resize, noise and a compression, of one distribution for all classes;
+    `fixed`: one JPEG pass at quality 90; `off`: as it is."""
     augment: tuple[str, ...] = ()
+    """Perturbations, such as `jpeg:70`, for a share of the pictures."""
     augment_share: Share = 0.5
+    """That share."""
     workers: Natural = 2
+    """Threads that read and prepare pictures; 0: none of their own."""
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     validation: Validation = field(default_factory=Validation)
 

@@ -36,45 +36,64 @@ MODULES = {
 
 @dataclass(frozen=True)
 class Lora:
-    """LoRA on the language model; rank 0 for none."""
+    """LoRA on the language model."""
 
     rank: Natural = 8
+    """Rank of the update; 0: no LoRA."""
     alpha: float = 16.0
+    """Its scale, times 1 / rank."""
     dropout: Annotated[float, Range(0, below=1)] = 0.05
+    """Share of inputs that are dropped."""
     targets: tuple[str, ...] = ("q_proj", "v_proj")
+    """Layers that get an update."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """lambda_det, lambda_txt, lambda_mask of equation 6, lambda_bce, lambda_dice of equation 5."""
+    """Weights of the parts of the loss (equations 5 and 6)."""
 
     detection: NonNegative = 1.0
+    """lambda_det of equation 6."""
     text: NonNegative = 1.0
+    """lambda_txt of equation 6."""
     mask: NonNegative = 1.0
+    """lambda_mask of equation 6."""
     bce: NonNegative = 2.0
+    """lambda_bce of equation 5."""
     dice: NonNegative = 0.5
+    """lambda_dice of equation 5."""
 
 
 @dataclass(frozen=True)
 class Optimiser:
-    """AdamW with linear warmup and one of transformers' schedules; `clip` is the largest norm of the gradient."""
+    """AdamW with linear warmup and one of transformers' schedules."""
 
     learning_rate: Positive = 1e-4
+    """The peak."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """Adam's."""
     weight_decay: NonNegative = 0.0
+    """AdamW's."""
     warmup: Natural = 100
+    """Steps of linear warmup."""
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    """How the rate falls after it."""
     clip: float = 1.0
+    """The largest norm of the gradient."""
 
 
 @dataclass(frozen=True)
 class RandomModel:
-    """Dimensions of a model drawn at random (`start: random`): values of LargeConfig, and pieces of the tokenizer."""
+    """Dimensions of a model drawn at random (`start: random`)."""
 
     pieces: Count = 150
+    """Pieces of the tokenizer, learnt from the prompts."""
     sida: dict = field(default_factory=dict)
+    """Values of `LargeConfig`."""
     clip: dict = field(default_factory=dict)
+    """Values of CLIP's vision configuration."""
     sam: dict = field(default_factory=dict)
+    """Values of the configuration of SAM's image encoder."""
 
 
 @dataclass(frozen=True)
@@ -82,21 +101,37 @@ class SidaSettings(RunSettings):
     """A whole training of SIDA."""
 
     stage: Literal[1, 2] = 1
+    """1: detection and localization; 2: descriptions, too."""
     steps: Count = 5000
+    """Steps of the optimiser."""
     global_batch: Count = 40
+    """Pictures of a step, over all processes."""
     per_device: Count = 2
+    """Pictures of a micro-batch."""
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    """Precision of the computation."""
     frozen: Literal["fp32", "bf16"] = "bf16"
+    """Precision of the weights that do not learn."""
     gradient_checkpointing: bool = False
+    """Compute activations twice, to hold fewer."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
+    """How several processes share the work: `ddp` holds all weights in each, `fsdp` a part."""
     full: tuple[Annotated[str, OneOf(MODULES)], ...] = FULL
+    """Modules that learn in full."""
     det_projection: Literal["logits", "hidden"] | None = None
+    """The detection state that is projected; null: the start's."""
     fusion: Literal["attention", "none", "linear", "tokens"] | None = None
+    """How the mask's query takes the detection in; null: the start's."""
     clip: str | None = None
+    """CLIP's vision tower: a folder or a hub id; null: what the start names."""
     descriptions: Literal["given", "measured"] = "given"
+    """`given`: those of the data; `measured`: where there is none, what can be measured."""
     sam_cache: str | None = None
+    """Folder in which the embeddings of SAM's image encoder are kept; needs `equalise` `fixed` or `off`."""
     workers: Natural = 4
+    """Threads that read and prepare pictures; 0: none of their own."""
     tensorboard: bool = False
+    """Also write for TensorBoard."""
     lora: Lora = field(default_factory=Lora)
     weights: Weights = field(default_factory=Weights)
     optimiser: Optimiser = field(default_factory=Optimiser)

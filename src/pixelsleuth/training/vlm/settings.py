@@ -35,19 +35,28 @@ PLAIN = (int, float, bool, int | None, float | None, bool | None)
 
 @dataclass(frozen=True)
 class VlmSettings:
-    """`pictures`: how many are used, as many of each class as there are (0: all). `equalise`: one JPEG pass for every
-    picture. `lora`: fields of peft's LoraConfig; null trains all weights."""
+    """What FakeVLM and So-Fake-R1 have in common."""
 
     kind: str = ""
+    """Names this recipe."""
     data: str = ""
+    """A folder, a manifest, or hf:owner/name."""
     out: str = ""
+    """The folder to write."""
     reader: str | None = None
+    """Read the data as this data set; null: by its layout."""
     split: str | None = None
+    """Only this part of the data."""
     allow_outside: bool = False
+    """Also read paths that lead out of the data's folder."""
     pictures: Natural = 0
+    """How many are used, as many of each class as there are; 0: all."""
     equalise: bool = True
+    """One JPEG pass for every picture; false: the files as they are."""
     seed: int = 0
+    """Seed of everything that is drawn."""
     lora: dict[str, Any] | None = None
+    """Fields of peft's LoraConfig; null trains all weights."""
 
     def begin(self, *, resume: bool) -> Path:
         """Make the folder `out`. Raises UsageError: data or out are not named, or out holds a training."""
@@ -72,13 +81,18 @@ class VlmSettings:
 
 @dataclass(frozen=True)
 class FakeVlmSettings(VlmSettings):
-    """`vision`: train the vision tower too. `training`: fields of transformers' TrainingArguments."""
+    """A whole training of FakeVLM."""
 
     kind: str = "fakevlm"
+    """Names this recipe."""
     start: str = "llava-hf/llava-1.5-7b-hf"
+    """A LLaVA-1.5: a folder or a hub id."""
     prompt: Literal["roles", "raw"] = "roles"
+    """The frame of the question: `roles` as published for training, `raw` as `check` asks."""
     vision: bool = True
+    """Train the vision tower, too."""
     training: dict[str, Any] | None = None
+    """Fields of transformers' TrainingArguments."""
 
 
 @dataclass(frozen=True)
@@ -86,23 +100,30 @@ class PolicySize:
     """The size of a random policy: fields of the two parts of transformers' Qwen2_5_VLConfig, over `SIZE`."""
 
     text_config: dict[str, Any] = field(default_factory=dict)
+    """Fields of the language model."""
     vision_config: dict[str, Any] = field(default_factory=dict)
+    """Fields of the vision tower."""
 
 
 @dataclass(frozen=True)
 class SoFakeR1Settings(VlmSettings):
-    """`random`: size of the policy of `start: random`. `sft`: fields of transformers' TrainingArguments, `grpo`: of
-    TRL's GRPOConfig and of `Rewarding`; null skips the stage. `sft_pictures`, `grpo_pictures`: the first so many of the
-    pictures alone (0: all)."""
+    """A whole training of So-Fake-R1: a cold start, then reinforcement."""
 
     kind: str = "so_fake_r1"
+    """Names this recipe."""
     start: str = "Qwen/Qwen2.5-VL-7B-Instruct"
+    """A Qwen2.5-VL: a folder or a hub id; `random`: a small policy."""
     random: PolicySize | None = None
     segmenter: str | None = None
+    """A SAM that turns boxes into masks, kept with the model; null: none."""
     sft: dict[str, Any] | None = None
+    """The cold start: fields of transformers' TrainingArguments; null skips it."""
     sft_pictures: Natural = 0
+    """Its pictures, the first so many; 0: all."""
     grpo: dict[str, Any] | None = None
+    """The reinforcement: fields of TRL's GRPOConfig, `show_every` and `rewards`; null skips it."""
     grpo_pictures: Natural = 0
+    """Its pictures, the first so many; 0: all."""
 
 
 def library_settings(
