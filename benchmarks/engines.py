@@ -133,7 +133,7 @@ def digest(out: Path) -> str:
     """One number over the files of a run."""
     total = hashlib.sha256()
     for file in sorted(out.rglob("*")):
-        if file.is_file() and file.name != "report.html":
+        if file.is_file() and file.suffix != ".html":
             data = file.read_bytes()
             if file.name == "predictions.jsonl":
                 data = "".join(json.dumps(json.loads(line) | PASSING) for line in data.splitlines()).encode()
