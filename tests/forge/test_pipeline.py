@@ -121,6 +121,23 @@ def test_descriptions_are_true_of_the_mask(whole: Path) -> None:
             assert row["description"].endswith("The given image is {real} based on above analysis.")
 
 
+def test_the_set_is_read_by_datasets_without_code(whole: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="needs the extra data")
+    loaded = datasets.load_dataset(str(whole / "dataset"), cache_dir=str(tmp_path))
+    with (whole / "dataset" / "manifest.csv").open(newline="") as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
+    assert sum(len(part) for part in loaded.values()) == len(rows)
+    for split, part in loaded.items():
+        assert part.features["label"] == datasets.ClassLabel(names=["real", "full_synthetic", "tampered"])
+        assert part.features["image"] == part.features["mask"] == datasets.Image()
+        for example in part:
+            row = rows[example["path"]]
+            assert (split, example["label"]) == (row["split"], part.features["label"].str2int(row["label"]))
+            for key in ("source", "generator", "tamper", "group", "description", "licence"):
+                assert example[key] == row[key]
+            assert (example["mask"] is not None) == (row["mask"] != "")
+
+
 def test_parquet_shards_hold_the_same_files(whole: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra forge")
     rows = [

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "check": "Judge pictures: real, wholly generated or tampered; where and why.",
     "scan": "Judge millions of pictures into Parquet files, resumable at any moment.",
-    "summarise": "Figures, page and exports of a scan.",
+    "summarise": "Figures, page and exports of a scan or a check.",
     "inspect": "Say what files declare about themselves: no model, no network.",
     "demo": "Forge some photographs, check them all, write a report.",
     "audit": "Measure how much of the labels the files give away by themselves.",

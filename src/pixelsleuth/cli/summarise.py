@@ -1,4 +1,4 @@
-"""`pixelsleuth summarise`: what a scan found."""
+"""`pixelsleuth summarise`: what a scan or a check found."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 
 @click.command()
-@click.argument("folder", metavar="DIR")
+@click.argument("source", metavar="SOURCE")
 @click.option(
     "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True,
     help="Text with bars, or one JSON object.",
@@ -24,21 +24,29 @@ import click
 )  # fmt: skip
 @click.option(
     "--export", multiple=True, metavar="FILE",
-    help="Also write all rows: .csv, .jsonl (the records of check) or .json (COCO masks). Repeatable.",
+    help="Also write all rows: .csv, .jsonl (the records of check), .json (COCO masks), .labelstudio.json (tasks with "
+    "predictions) or .fiftyone (a folder). Repeatable.",
 )  # fmt: skip
+@click.option(
+    "--root",
+    metavar="DIR",
+    help="The folder that Label Studio serves (its LOCAL_FILES_DOCUMENT_ROOT); default /.",
+)
 @click.pass_context
 def summarise(
     ctx: click.Context,
-    folder: str,
+    source: str,
     style: str,
     report: str | None,
     top: int,
     pictures: bool,
     export: tuple[str, ...],
+    root: str | None,
 ) -> None:
-    """Count what the scan in DIR found: labels, confidence, sources, times, errors, duplicates.
+    """Count what a scan or a check found: labels, confidence, sources, times, errors, duplicates; export it.
 
-    DIR is the folder that `pixelsleuth scan --out` filled; the scan may still be running.
+    SOURCE is the folder that `pixelsleuth scan --out` filled (the scan may still be running), or a file that
+    `pixelsleuth check --format jsonl` wrote.
 
     \b
     Exit status: 0 all that stands was counted, 1 damaged or foreign parts were left out,
@@ -46,4 +54,4 @@ def summarise(
     """
     from pixelsleuth.scale.summarising import SummaryOptions, run_summarise
 
-    ctx.exit(run_summarise(folder, SummaryOptions(style, report, export, top, pictures)))
+    ctx.exit(run_summarise(source, SummaryOptions(style, report, export, top, pictures, root)))

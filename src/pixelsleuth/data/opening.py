@@ -121,7 +121,7 @@ def _of_path(path: Path, chosen: ReaderSpec | None, split: str | None) -> tuple[
         if path.suffix.lower() == webdataset.SUFFIX:
             table = webdataset.open_shards([path], path.parent, split)
             return chosen or layouts.get(webdataset.READER), Source(path.parent, path, table, split)
-        if path.suffix.lower() not in (".csv", ".jsonl", ".ndjson", ".parquet", ".pq"):
+        if path.suffix.lower() not in (".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".pq"):
             advice = "name a CSV, JSON lines or Parquet file, or a folder"
             if path.suffix.lower() in PACKED:
                 advice = "unpack it and name the folder"

@@ -40,7 +40,7 @@ class Table:
 
 
 def open_table(path: Path, split: str | None = None) -> Table:
-    """The table in a CSV, JSON lines or Parquet file, or in the Parquet shards under a folder.
+    """The table in a CSV, JSON lines, JSON or Parquet file, or in the Parquet shards under a folder.
 
     Shards whose names name another split than `split` are not read.
     """
@@ -49,7 +49,22 @@ def open_table(path: Path, split: str | None = None) -> Table:
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".pq"):
         return parquet([path], path.parent, split)
+    if suffix == ".json":
+        return json_list(path)
     return json_lines(path) if suffix in (".jsonl", ".ndjson") else comma_separated(path)
+
+
+def json_list(path: Path) -> Table:
+    """The objects of a JSON array, one at a time."""
+    from pixelsleuth.data import big_json
+
+    def read() -> Iterator[Row]:
+        for number, row in enumerate(big_json.items(path)):
+            if not isinstance(row, dict):
+                raise UsageError(f"{path}, item {number} is no JSON object; name a list of objects.")
+            yield {**row, "_where": f"{path.name}[{number}]"}
+
+    return Table(frozenset(next(read(), {})) - {"_where"}, read)
 
 
 def comma_separated(path: Path) -> Table:

@@ -12,6 +12,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from pixelsleuth.core.verdict import LABELS
 from pixelsleuth.data.equalise import Draw, Equalised, draw_for, equalised
-from pixelsleuth.errors import MissingExtra
+from pixelsleuth.data.hub_form import TEXTS, schema, shard_name, write_shard
 from pixelsleuth.forge.card import data_card, operation_of
 from pixelsleuth.forge.configuration import ForgeConfig
 from pixelsleuth.forge.locating import load_mask, png
@@ -31,6 +32,11 @@ COLUMNS = (
     "path", "split", "label", "mask", "source", "generator", "tamper", "group", "licence", "width", "height",
     "description", "sha256",
 )  # fmt: skip
+SHARD = {
+    "img_id": "string", "image": "image", "mask": "image", "width": "int64", "height": "int64", "label": "label",
+    "label_name": "string", **dict.fromkeys(TEXTS, "string"), "record": "string",
+}  # fmt: skip
+"""Columns of a shard and their kinds, see `data.hub_form`."""
 
 
 def pixels_of(row: Row, context: Context) -> np.ndarray:
@@ -143,40 +149,17 @@ def _manifest_row(row: Row) -> dict[str, Any]:
 
 
 def _parquet(lines: Path, folder: Path, size: int) -> Iterator[str]:
-    """Shards in the hub form of SID-Set (img_id, image, mask, width, height, label, description); label 0 real,
-    1 full synthetic, 2 tampered, with its name beside it."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise MissingExtra("pyarrow", "forge") from None
-    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    schema = pa.schema(
-        [
-            ("img_id", pa.string()), ("image", picture), ("mask", picture), ("width", pa.int64()),
-            ("height", pa.int64()), ("label", pa.int64()), ("label_name", pa.string()), ("description", pa.string()),
-            ("group", pa.string()), ("generator", pa.string()), ("licence", pa.string()), ("record", pa.string()),
-        ]
-    )  # fmt: skip
-    features = {"image": {"_type": "Image"}, "mask": {"_type": "Image"}}
-    features |= {
-        name: {"dtype": "int64" if name in ("width", "height", "label") else "string", "_type": "Value"}
-        for name in schema.names if name not in features
-    }  # fmt: skip
-    features = {name: features[name] for name in schema.names}
-    schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    """Shards with the columns of SID-Set on the hub (img_id, image, mask, width, height, label) and those of
+    `data.hub_form`; label 0 real, 1 full synthetic, 2 tampered, with its name beside it."""
+    form = schema(SHARD, extra="forge")
     chosen = Counter(row["split"] for row in read_rows(lines) if not row.get("control"))
     for split, count in sorted(chosen.items()):
         shards = -(-count // size)
         members = (row for row in read_rows(lines) if row["split"] == split and not row.get("control"))
         for number in range(shards):
-            name = f"data/{split}-{number:05d}-of-{shards:05d}.parquet"
-            batch = [_shard_row(row, folder) for _, row in zip(range(size), members, strict=False)]
+            name = shard_name(split, number, shards)
             stream = io.BytesIO()
-            with pq.ParquetWriter(stream, schema, compression="none", write_page_index=True) as writer:
-                # Small row groups: a viewer reads one without the shard.
-                for start in range(0, len(batch), 100):
-                    writer.write_table(pa.Table.from_pylist(batch[start : start + 100], schema=schema))
+            write_shard(stream, (_shard_row(row, folder) for row in islice(members, size)), form)
             write_file(folder / name, stream.getvalue())
             yield name
 
@@ -195,9 +178,12 @@ def _shard_row(row: Row, folder: Path) -> dict[str, Any]:
         "label": LABELS.index(row["label"]),
         "label_name": str(row["label"]),
         "description": row["description"],
+        "source": row.get("source") or "photographs",
         "group": row["group"],
         "generator": row.get("generator", ""),
+        "tamper": operation_of(row) if row["label"] == "tampered" else "",
         "licence": row.get("licence", ""),
+        "path": row["path"],
         "record": json.dumps(row, sort_keys=True, ensure_ascii=False),
     }
 

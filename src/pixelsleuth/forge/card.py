@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pixelsleuth.data.hub_form import card_head
 from pixelsleuth.forge.configuration import ForgeConfig
 from pixelsleuth.forge.stages import read_rows
 
@@ -37,8 +38,9 @@ def data_card(lines: Path, config: ForgeConfig, counts: dict[str, int], facts: d
         f"Without a result: {facts.get('rejected', 0)} edits, {facts.get('unreadable', 0)} photographs.",
         *([facts["left_out"]] if facts.get("left_out") else []),
     ]
+    splits = {name.split("/")[0] for name in counts}
     parts = [
-        _head(counts, len(rows)),
+        card_head({split: f"data/{split}-*.parquet" for split in splits}, len(rows)),
         f"# {config.output.title}\n",
         f"{len(rows)} pictures from {len(groups)} photographs or scenes, made by PixelSleuth's forge.\n",
         _table(("split", "class", "pictures"), [(*name.split("/"), n) for name, n in sorted(counts.items())]),
@@ -65,8 +67,6 @@ def data_card(lines: Path, config: ForgeConfig, counts: dict[str, int], facts: d
     return "\n".join(parts)
 
 
-SIZES = ((1000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
-"""The hub's size categories."""
 LIMITS = """Masks mark what was changed on purpose. Where paste-back is `none`, all pixels went through the decoder.
 Descriptions from the record are true but plain; those by models were written knowing the label. Audit the set with
 `pixelsleuth audit` before reporting a score on it.
@@ -78,16 +78,6 @@ def _edits(config: ForgeConfig) -> str:
     if edit.method != "inpaint":
         return edit.method
     return f"inpainting by {edit.pipeline} {edit.model}, paste-back {edit.paste_back}"
-
-
-def _head(counts: dict[str, int], total: int) -> str:
-    splits = sorted({name.split("/")[0] for name in counts})
-    files = "".join(f"  - split: {split}\n    path: data/{split}-*.parquet\n" for split in splits)
-    size = next((name for most, name in SIZES if total < most), "100K<n<1M")
-    return (
-        "---\ntask_categories:\n- image-classification\n- image-segmentation\ntags:\n- image-forensics\n"
-        f"size_categories:\n- {size}\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n"
-    )
 
 
 def operation_of(row: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The rows of a scan in one file: CSV, JSON lines as `check` writes them, or masks as COCO annotations.
+"""The rows of a scan, or of a file of `check`, for other tools: CSV, JSON lines, COCO masks, Label Studio, FiftyOne.
 
 Rows go through in batches, so that memory does not depend on their number.
 """
@@ -16,10 +16,11 @@ from typing import IO, TYPE_CHECKING, Any
 from pixelsleuth.checking.results import OUR_RECORDS
 from pixelsleuth.core.io import failed
 from pixelsleuth.core.outputs import AtomicFile
-from pixelsleuth.core.rle import bounding_box
 from pixelsleuth.errors import UsageError
+from pixelsleuth.scale import fiftyone, labelstudio
+from pixelsleuth.scale.judged import finding, judged_rows, rows_of
 from pixelsleuth.scale.listing import arrow
-from pixelsleuth.scale.rows import HEATMAP, JUDGED, record_of, schema
+from pixelsleuth.scale.rows import HEATMAP, record_of, schema
 
 if TYPE_CHECKING:
     from pixelsleuth.scale.results import Results
@@ -47,35 +48,61 @@ COCO_COLUMNS = ("id", "state", "source", "sha256", "width", "height", "label", "
 CATEGORY = {"id": 1, "name": "tampered", "supercategory": "forgery"}
 OUR_CSV = re.compile(rb'"id","state","duplicate_of","origin"')
 OUR_COCO = re.compile(rb'\{"info": \{"description": "PixelSleuth')
+OUR_TASKS = re.compile(rb'\[\s*(?:\]|\{"data": \{"image")')
+OUR_XML = re.compile(rb'<View>\s*<Header value="\$verdict"/>')
+KINDS = (
+    ".csv, .jsonl (verdict records), .json (COCO masks), .labelstudio.json (tasks with predictions) or .fiftyone "
+    "(a folder)"
+)
 Writer = Callable[["Results", AtomicFile], int]
 
 
-def export(results: Results, path: str) -> int:
-    """Write all rows to `path` and return how many stand there; its ending says how: `.csv`, `.jsonl`, `.json` (COCO).
+def export(results: Results, path: str, root: str | None = None) -> int:
+    """Write all rows to `path` and return how many stand there; its ending says how, see KINDS.
 
-    A part that turns out damaged is left out from there on (`Results.problems`). Raises UsageError for another ending,
-    OutputError where the file cannot be written.
+    A part that turns out damaged is left out from there on (`Results.problems`). `root` is the folder that Label Studio
+    serves. Raises UsageError for another ending, OutputError where the file cannot be written.
     """
     write, ours = check_name(path)
+    if ours is None:
+        return fiftyone.write(results, path)
     file = AtomicFile(path, ours=ours, kind=KIND)
+    beside = (
+        AtomicFile(labelstudio.configuration_beside(path), ours=OUR_XML, kind=KIND)
+        if ours is OUR_TASKS
+        else None
+    )
     try:
-        count = write(results, file)
+        count = write(results, file) if beside is None else labelstudio.write(results, file, root=root)
+        if beside is not None:
+            beside.write(labelstudio.CONFIGURATION)
     except BaseException:
-        file.discard()
+        for output in filter(None, (file, beside)):
+            output.discard()
         raise
-    file.commit()
+    for output in filter(None, (file, beside)):
+        output.commit()
     return count
 
 
-def check_name(path: str) -> tuple[Writer, re.Pattern[bytes]]:
-    """What writes a file of this name, and how such files begin. Raises UsageError."""
-    kinds = {".csv": (_csv, OUR_CSV), ".jsonl": (_lines, OUR_RECORDS), ".json": (_coco, OUR_COCO)}
-    try:
-        return kinds[Path(path).suffix.lower()]
-    except KeyError:
-        raise UsageError(
-            f"{path} ends as no export does; end its name with .csv, .jsonl (verdict records) or .json (COCO masks)."
-        ) from None
+def check_name(path: str) -> tuple[Writer, re.Pattern[bytes] | None]:
+    """What writes a file of this name, and how such files begin (None: it is a folder). Raises UsageError."""
+    name = path.lower()
+    for ending, writer, ours in _kinds():
+        if name.endswith(ending) and len(Path(name).name) > len(ending):
+            return writer, ours
+    raise UsageError(f"{path} ends as no export does; end its name with {KINDS}.")
+
+
+def _kinds() -> tuple[tuple[str, Writer, re.Pattern[bytes] | None], ...]:
+    """Endings, writers, and how files of ours begin; a longer ending goes before the one that it ends with."""
+    return (
+        (labelstudio.ENDING, labelstudio.write, OUR_TASKS),
+        (fiftyone.ENDING, _coco, None),
+        (".csv", _csv, OUR_CSV),
+        (".jsonl", _lines, OUR_RECORDS),
+        (".json", _coco, OUR_COCO),
+    )
 
 
 def _csv(results: Results, file: AtomicFile) -> int:
@@ -142,7 +169,7 @@ def _lines(results: Results, file: AtomicFile) -> int:
     """A record a line; a duplicate has none."""
     lines = 0
     for path, batch in results.batches(_columns()):
-        for row in _rows(results, path, batch):
+        for row in rows_of(results, path, batch):
             try:
                 record = record_of(row)
                 text = json.dumps(record, ensure_ascii=False, allow_nan=False)
@@ -160,20 +187,6 @@ def _columns() -> list[str]:
     return [name for name in schema().names if name != HEATMAP]
 
 
-def _rows(results: Results, path: Path, batch: Any) -> Iterator[dict[str, Any]]:
-    """The rows of a batch; a damaged one is left out."""
-    try:
-        rows: list[dict[str, Any]] = batch.to_pylist()
-    except (arrow().ArrowException, ValueError) as error:  # a text that is no UTF-8
-        if batch.num_rows == 1:
-            results.leave_out_row(path, batch["id"][0].as_py(), error)
-        else:
-            for place in range(batch.num_rows):
-                yield from _rows(results, path, batch.slice(place, 1))
-        return
-    yield from rows
-
-
 def _coco(results: Results, file: AtomicFile) -> int:
     """Images: the judged pictures. Annotations: the masks that are findings (`Verdict.located`), as run lengths."""
     from pixelsleuth import __version__
@@ -183,20 +196,17 @@ def _coco(results: Results, file: AtomicFile) -> int:
     images = annotations = 0
     # Annotations follow the images in the file; until then they wait beside it, not in memory.
     with _spool(file) as waiting:
-        for path, batch in results.batches(COCO_COLUMNS):
-            for row in _rows(results, path, batch):
-                if row["state"] != JUDGED:
-                    continue
-                try:
-                    annotation = _annotation(row, annotations + 1)
-                except (ValueError, TypeError, KeyError, OverflowError) as error:
-                    results.leave_out_row(path, row["id"], error)
-                    continue
-                file.write(f"{',' if images else ''}\n{json.dumps(_image(row), ensure_ascii=False)}")
-                images += 1
-                if annotation is not None:
-                    _put(waiting, f"{',' if annotations else ''}\n{json.dumps(annotation)}", file)
-                    annotations += 1
+        for path, row in judged_rows(results, COCO_COLUMNS):
+            try:
+                annotation = _annotation(row, annotations + 1)
+            except (ValueError, TypeError, KeyError, OverflowError) as error:
+                results.leave_out_row(path, row["id"], error)
+                continue
+            file.write(f"{',' if images else ''}\n{json.dumps(_image(row), ensure_ascii=False)}")
+            images += 1
+            if annotation is not None:
+                _put(waiting, f"{',' if annotations else ''}\n{json.dumps(annotation)}", file)
+                annotations += 1
         file.write('],\n"annotations": [')
         waiting.seek(0)
         while piece := waiting.read(1 << 20):
@@ -214,25 +224,14 @@ def _image(row: dict[str, Any]) -> dict[str, Any]:
 
 def _annotation(row: dict[str, Any], number: int) -> dict[str, Any] | None:
     """The annotation of a row's mask; None without a mask that is a finding. Raises ValueError for a damaged one."""
-    if row["mask"] is None or not located(row):
-        return None
-    rle = row["mask"]["rle"]
-    if rle["size"] != [row["height"], row["width"]]:
-        raise ValueError("it is of another size than the picture")
-    marked = bounding_box(rle)
+    marked = finding(row)
     if marked is None:
         return None
-    (x0, y0, x1, y1), area = marked
+    rle, (x0, y0, x1, y1), area = marked
     return {
         "id": number, "image_id": row["id"], "category_id": CATEGORY["id"], "iscrowd": 0, "area": area,
         "bbox": [x0, y0, x1 - x0, y1 - y0], "segmentation": rle, "score": row["probabilities"]["tampered"],
     }  # fmt: skip
-
-
-def located(row: dict[str, Any]) -> bool:
-    """`Verdict.located` of a row."""
-    tampered = row["label"] == "tampered" and not row["inconclusive"]
-    return tampered or (row["decision"] is None and row["mask"] is not None)
 
 
 def _spool(file: AtomicFile) -> IO[str]:

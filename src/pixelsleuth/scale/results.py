@@ -41,13 +41,18 @@ class BadPartError(ValueError):
 class Results:
     """The parts of the scan in `folder`; `problems` has a sentence for each part that was left out.
 
-    Raises UsageError where the folder holds no scan, or none that has begun to judge.
+    `source` is what was judged, `base` the folder of relative paths, `planned` the number of inputs; `timed` says
+    whether rows have a time. Raises UsageError where the folder holds no scan, or none that has begun to judge.
     """
+
+    timed = True
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.plan = Plan.open(folder)
         self.settings = self._judged_by()
+        self.source, self.base = self.plan.settings.source, self.plan.settings.base
+        self.planned = self.plan.rows
         self.model: dict[str, str] = self.settings["model"]
         self.problems: list[str] = []
         self._bad: dict[str, None] = {}
@@ -112,6 +117,11 @@ class Results:
     def leave_out_row(self, path: Path, row: int, error: BaseException) -> None:
         """Note that a row of a part does not stand in an output; only the first of a part is spoken of."""
         self._note(path, f"is damaged in row {row}, which is left out", error)
+
+    def remark(self, sentence: str) -> None:
+        """Note what else an output lacks."""
+        self._noted[sentence] = None
+        self.problems.append(sentence)
 
     def _note(self, path: Path, what: str, error: BaseException) -> None:
         if str(path) in self._noted:

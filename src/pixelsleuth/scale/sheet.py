@@ -17,7 +17,7 @@ from pixelsleuth.errors import PixelSleuthError
 from pixelsleuth.reporting import thumbnails, words
 from pixelsleuth.reporting.words import percent, printable
 from pixelsleuth.scale import heatmaps
-from pixelsleuth.scale.exports import located
+from pixelsleuth.scale.judged import located
 from pixelsleuth.scale.reading import read
 from pixelsleuth.scale.rows import HEATMAP
 
@@ -48,7 +48,7 @@ def tiles(results: Results, ids: list[int], *, pictures: bool) -> Iterator[dict[
             if pictures and pool is None:
                 pool = DecoderPool(1, seconds=DECODE_SECONDS, max_megapixels=_megapixels(results.settings))
             yield _words(row, number) | (
-                _look(row, entry, results.plan.settings.base, pool) if pool else {"missing": NOT_READ}
+                _look(row, entry, results.base, pool) if pool else {"missing": NOT_READ}
             )
     finally:
         if pool is not None:

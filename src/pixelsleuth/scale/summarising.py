@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelsleuth.core.progress import Bar
@@ -13,6 +14,7 @@ from pixelsleuth.reporting import words
 from pixelsleuth.reporting.words import percent, printable
 from pixelsleuth.scale.exports import check_name, export
 from pixelsleuth.scale.plots import MOST_SOURCES, duration, moment, shares, sources
+from pixelsleuth.scale.records import Records
 from pixelsleuth.scale.results import Results
 from pixelsleuth.scale.summary import BINS, KINDS, Summary, summarise
 from pixelsleuth.scale.summary_page import problem_lines, write_page
@@ -42,6 +44,7 @@ class SummaryOptions:
     export: tuple[str, ...] = ()
     top: int = 50
     pictures: bool = True
+    root: str | None = None
 
 
 def run_summarise(folder: str, options: SummaryOptions) -> int:
@@ -57,12 +60,12 @@ def run_summarise(folder: str, options: SummaryOptions) -> int:
         check_name(path)
     notices = Bar()
     refused = False
-    with Results(folder) as results:
+    with opened(folder) as results:
         summary = summarise(results, options.top)
         lead = progress_of(results, summary)
         if options.style == "json":
             json.dump(
-                summary.to_dict() | {"planned": results.plan.rows, "left_out": results.left_out}, sys.stdout
+                summary.to_dict() | {"planned": results.planned, "left_out": results.left_out}, sys.stdout
             )
             sys.stdout.write("\n")
         else:
@@ -79,6 +82,11 @@ def run_summarise(folder: str, options: SummaryOptions) -> int:
     return NOT_WRITTEN if refused else SOME_LEFT_OUT if left_out else WHOLE
 
 
+def opened(source: str) -> Results:
+    """What stands in the folder of a scan, or in a file of `check --format jsonl`. Raises UsageError."""
+    return Records(source) if Path(source).is_file() else Results(source)
+
+
 def _write(path: str, results: Results, summary: Summary, lead: str, options: SummaryOptions) -> str:
     """Write one output; return a line that says what stands there."""
     if path == options.report:
@@ -86,12 +94,12 @@ def _write(path: str, results: Results, summary: Summary, lead: str, options: Su
 
         write_page(path, results, summary, lead, tiles(results, summary.suspects, pictures=options.pictures))
         return f"Page: {printable(path)}"
-    return f"Export: {words.count(export(results, path), 'row')} in {printable(path)}"
+    return f"Export: {words.count(export(results, path, options.root), 'row')} in {printable(path)}"
 
 
 def progress_of(results: Results, summary: Summary) -> str:
     """A sentence: how much of the plan was counted."""
-    source, planned = printable(results.plan.settings.source), results.plan.rows
+    source, planned = printable(results.source), results.planned
     if summary.rows == planned:
         return f"All {planned:,} inputs of {source}."
     return f"{summary.rows:,} of {planned:,} inputs of {source}; the scan is not complete."

@@ -123,14 +123,14 @@ class Summary:
         """True where any row names its source."""
         return any(name != UNNAMED for name in self.origins)
 
-    def add(self, table: Any) -> None:
-        """Count the rows of a table with COLUMNS.
+    def add(self, table: Any, *, timed: bool = True) -> None:
+        """Count the rows of a table with COLUMNS; `timed`: each has the time at which it was judged.
 
         Raises BadPartError, and counts nothing, where it holds a value that no scan writes.
         """
         pc = arrow().compute
         kinds, judged, confidence, suspicion = _checked(table)
-        seconds = _seconds(table["judged_at"])
+        seconds = _seconds(table["judged_at"]) if timed else None
         codes = [_short(code) for code in pc.struct_field(table["error"], "code").drop_null().to_pylist()]
         origins = table["origin"].combine_chunks().dictionary_encode()
         names = [_short(name) for name in origins.dictionary.to_pylist()] + [UNNAMED]
@@ -144,7 +144,8 @@ class Summary:
                 self.origins[key] = self.origins[key] + row if key in self.origins else row
         for code in codes:
             self.errors[code if code in self.errors or len(self.errors) < MOST_NAMES else OTHERS] += 1
-        self.times.add(seconds, kinds)
+        if seconds is not None:
+            self.times.add(seconds, kinds)
         self._keep(suspicion[judged], table["id"].to_numpy()[judged])
         self.parts += 1
 
@@ -199,7 +200,7 @@ def summarise(results: Results, top: int) -> Summary:
 
 def _add(summary: Summary, results: Results, path: Path, table: Any) -> None:
     try:
-        summary.add(table)
+        summary.add(table, timed=results.timed)
     except (arrow().ArrowException, ValueError) as error:
         results.leave_out(path, error)
 

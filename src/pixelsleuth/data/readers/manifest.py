@@ -8,7 +8,7 @@ names another folder or the caller allows it (`allow_outside`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pixelsleuth.core.verdict import LABELS, Label
@@ -21,14 +21,18 @@ from pixelsleuth.data.tables import Row, label_text, picture_bytes, picture_name
 from pixelsleuth.errors import UsageError
 
 TEXTS = ("source", "generator", "tamper", "group", "description")
-USED = {*TEXTS, "path", "label", "mask", "image", "split", "_where", "_split", "_names"}
+USED = {
+    *TEXTS, "path", "label", "mask", "image", "file_name", "mask_file_name", "split", "_where", "_split", "_names"
+}  # fmt: skip
+NAMING = frozenset(("path", "image", "file_name"))
+"""Columns that say which picture a row is about; one of them is there."""
 NO_MASK = frozenset({"", "-", "none", "null", "nil", "nan", "na", "n/a", "negative", "no mask", "false"})
 """Texts of a mask cell, in any case, that mean "no mask": words of pandas, JSON, SQL and IMDL-BenCo."""
 
 
 def read(source: Source) -> Iterator[Sample]:
     table = source.table
-    if table is None or "label" not in table.columns or not {"path", "image"} & table.columns:
+    if table is None or "label" not in table.columns or not NAMING & table.columns:
         raise UsageError(
             f"{source.file or source.root} lacks the column path or label: a manifest needs both."
         )
@@ -41,6 +45,10 @@ def read(source: Source) -> Iterator[Sample]:
         label = _label(source, row)
         data = picture_bytes(row.get("image"))
         name = _text(row.get("path")) or picture_name(row.get("image"))
+        if (
+            "file_name" in row and data is None
+        ):  # an image folder of `datasets`: names are relative to their table
+            name, row = _beside(row, "file_name"), {**row, "mask": _beside(row, "mask_file_name")}
         if data is None and not name.strip():
             source.leave_out(NO_PICTURE, row["_where"])
             continue
@@ -67,6 +75,12 @@ def _label(source: Source, row: Row) -> Label:
 def _text(value: Any) -> str:
     """A cell as text; empty for null and for NaN, which pandas writes into empty cells."""
     return "" if value is None or value != value else str(value)
+
+
+def _beside(row: Row, column: str) -> str:
+    """The file that a cell names, relative to the root of the set; empty for an empty cell."""
+    name = _text(row.get(column))
+    return (PurePosixPath(row["_where"].rpartition("#")[0]).parent / name).as_posix() if name else ""
 
 
 def _mask(source: Source, row: Row) -> tuple[Path | bytes | Mask | None, bool]:
@@ -115,6 +129,30 @@ SPECS = (
         classes="real, full_synthetic, tampered",
         get="write shards with the columns image (bytes) and label (names), as `datasets` does",
         columns=frozenset({"image", "label"}),
+        settings={"marks": MARKS},
+    ),
+    ReaderSpec(
+        name="exported",
+        title="Parquet shards of `datasets export` and of the forge",
+        read=read,
+        licence="yours",
+        size="any",
+        classes="real, full_synthetic, tampered",
+        get="pixelsleuth datasets export DATA --out DIR",
+        columns=frozenset(
+            {"image", "label", "mask", "source", "generator", "tamper", "group", "description", "licence"}
+        ),
+        settings={"marks": MARKS},
+    ),
+    ReaderSpec(
+        name="imagefolder",
+        title="Image folder of `datasets` with a metadata table",
+        read=read,
+        licence="yours",
+        size="any",
+        classes="real, full_synthetic, tampered",
+        get="pixelsleuth datasets export DATA --out DIR --format imagefolder",
+        columns=frozenset({"file_name", "label"}),
         settings={"marks": MARKS},
     ),
 )
