@@ -76,11 +76,14 @@ def test_a_new_data_set_is_one_new_file(tmp_path, build):
     build.picture("good/a.png")
     code = (
         "from pixelsleuth.data import layouts\nfrom pixelsleuth.data.readers import open_data\n"
-        f"data = open_data({str(build.root)!r})\nprint(data.spec.name, len(list(data)), layouts.names()[-4:])"
+        f"data = open_data({str(build.root)!r})\nprint(data.spec.name, len(list(data)), layouts.names()[-7:])"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert done.stdout.strip() == "added 1 ['added', 'folder', 'manifest', 'shards']", done.stderr
+    assert (
+        done.stdout.strip()
+        == "added 1 ['added', 'labelstudio', 'folder', 'manifest', 'shards', 'exported', 'imagefolder']"
+    ), done.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -323,3 +324,26 @@ def test_a_card_refuses_figures_and_words_that_it_does_not_know(tmp_path: Path) 
             model_card(Told(), {}, path, place="x")
     with pytest.raises(UsageError, match="did you mean licence"):
         Told.of({"license": "MIT"})
+
+
+def test_the_page_on_transformers_works(
+    saved: Path, hub: FakeHub, pictures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "transformers.md"
+    snippets = re.findall(
+        r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert len(snippets) == 3
+    monkeypatch.chdir(tmp_path)
+    for name in ("photo.jpg", "a.jpg", "b.png"):
+        shutil.copy(pictures[1], name)
+    Path("my-sida").symlink_to(saved)
+    Path("runs/eval").mkdir(parents=True)
+    Path("runs/eval/metrics.json").write_text(json.dumps(metrics(auroc=0.75)))
+    for snippet in snippets:
+        exec(compile(snippet, str(page), "exec"), {"__name__": "__page__"})
+    card = (hub.root / "me" / "my-better-sida" / "README.md").read_text()
+    assert card == Path("my-better-sida/README.md").read_text().replace(
+        'model="my-better', 'model="me/my-better'
+    ).replace("--model my-better", "--model me/my-better")
+    assert "| AUROC, fake against real | 0.750 |" in card

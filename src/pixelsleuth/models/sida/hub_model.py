@@ -202,7 +202,7 @@ class SidaForForensics(PreTrainedModel):
             return
         out = Path(save_directory)
         with whole_folder(out, kind="checkpoint", ours="config.json") as folder:
-            self._write(folder, str(out), max_shard_size, metrics, told)
+            self._write(folder, str(out), max_shard_size, metrics, {"name": out.name, **told})
             written = {path.name for path in folder.iterdir()}
         remove_stale(out, written)
         if push_to_hub:
