@@ -25,7 +25,7 @@ def make_inputs(folder: Path) -> None:
         forged = demo.DemoPicture(f"{name}.jpg", picture, demo.Label.TAMPERED, "", mask)
         forged.save(folder / forged.name)
     small = [photo.resize((160, 120)) for photo in photographs]
-    for name in ("a.jpg", "b.jpg", "b.png"):
+    for name in ("a.jpg", "b.jpg", "b.png", "photo.png"):
         small[1].save(folder / name)
     (folder / "pictures").mkdir()
     small[0].save(folder / "pictures" / "one.jpg")
