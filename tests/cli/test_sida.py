@@ -145,3 +145,15 @@ def test_precision_for_a_model_that_has_one_is_refused(checkpoint: Path) -> None
     status, _, errors = run("check", checkpoint / "images/2.png", "--precision", "bf16")
     assert status == 2
     assert "has one precision" in errors
+
+
+def test_merging_into_an_older_folder_leaves_none_of_its_shards(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "merged"
+    out.mkdir()
+    (out / "config.json").write_text("{}")
+    stale = [out / "model-00001-of-00002.safetensors", out / "model.safetensors.index.json"]
+    for path in stale:
+        path.write_text('{"weight_map": {"gone": "model-00001-of-00002.safetensors"}}')
+    assert run("merge", checkpoint, "--out", out)[0] == 0
+    assert not any(path.exists() for path in stale)
+    assert run("check", "--model", out, checkpoint / "images/0.png", "--format", "json")[0] == 0

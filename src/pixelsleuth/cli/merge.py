@@ -54,7 +54,7 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
     with needs("vlm"):
         import torch
 
-        from pixelsleuth.models.sida.checkpoint import save_large
+        from pixelsleuth.models.sida.checkpoint import remove_stale, save_large
         from pixelsleuth.models.sida.merging import merge_checkpoint
         from pixelsleuth.models.sida.release import save_published, unread_of
         from pixelsleuth.training.run.checkpoints import find
@@ -75,4 +75,6 @@ def merge(checkpoint: Path, out: Path, base: str | None, alpha: float, precision
             save_large(model, processor, folder)
         else:
             save_published(model, processor, folder, unread_of(source))
+        written = {path.name for path in folder.iterdir()}
+    remove_stale(out, written)
     click.echo(f"{out}: {folded} LoRA layers folded, {precision}.")
