@@ -83,6 +83,17 @@ def room_of(path: Path) -> str | None:
     return inside[0] if len(inside) > 1 else None
 
 
+def test_the_page_on_design_draws_the_rooms_that_there_are() -> None:
+    page = (ROOT / "docs" / "background" / "design.md").read_text(encoding="utf-8")
+    tree = page.partition("src/pixelsleuth/\n")[2].partition("```")[0]
+    drawn = re.findall(r"^  ([a-z]+)/ ", tree, flags=re.MULTILINE)
+    assert sorted(drawn) == sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+    below = page.partition("never one beside or above it:")[2].split("```")[1].removeprefix("text").split()
+    assert set(below) == set(LEVELS)
+    for place in re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.[a-z]+)?)`", page):
+        assert any((root / place).exists() for root in (PACKAGE, ROOT)), f"design.md names {place}"
+
+
 def is_light(path: Path) -> bool:
     """True for what must load in a plain install."""
     room = room_of(path)

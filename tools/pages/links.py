@@ -77,10 +77,12 @@ def _page(path: Path, source: str) -> str:
     text = path.read_text(encoding="utf-8")
     if source.endswith(".md"):
         return text
+    # Code is there to be read behind a link; in a search it would stand before the pages.
+    unsearched = "---\nsearch:\n  exclude: true\n---\n\n"
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     language = LANGUAGES.get(path.suffix, "text")
-    return f"# `{source}`\n\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
+    return f"{unsearched}# `{source}`\n\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
 
 def into_site(markdown: str, page: str, docs: Path) -> str:
