@@ -26,7 +26,7 @@ from page_blocks import Block, Command
 ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"])
 SERVICE = "http://127.0.0.1:8000"
-SECONDS = 300
+SECONDS = 900
 
 
 class PageRunner:
