@@ -61,22 +61,25 @@ def planning(rows: int, folder: Path) -> dict[str, float]:
 
 
 def resuming(shards: int, folder: Path) -> dict[str, float]:
-    """List the names of the parts, then find the missing one: all stand but one, a copy under every name."""
+    """List the names of the parts, then find the one that is missing. Those of a folder are one file, linked."""
     settings = PlanSettings("list", "", 1)
     write_plan(folder, pieces((f"p{n}.jpg", n) for n in range(shards)), settings, lambda _: None)
-    part = parts.write_part(folder, 0, [], {"name": "stub", "version": "1"}).read_bytes()
+    first = parts.write_part(folder, 0, [], {"name": "stub", "version": "1"})
+    part = first.read_bytes()
     for shard in range(1, shards):
         path = parts.part_path(folder, shard)
         if shard % parts.IN_A_FOLDER == 0:
             path.parent.mkdir(parents=True)
-        if shard != shards // 2:
-            path.write_bytes(part)
+            first = path
+            first.write_bytes(part)
+        elif shard != shards // 2 + 1:
+            path.hardlink_to(first)
     started = time.process_time()
     names = sum(len(os.listdir(entry)) for entry in os.scandir(folder / parts.FOLDER))
     listed = time.process_time() - started
     left: list[int] = []
     figures = timed(lambda: left.extend(parts.missing(Plan.open(folder), folder)))
-    assert left == [shards // 2]
+    assert left == [shards // 2 + 1]
     assert names == shards - 1
     return figures | {"listed": listed}
 
@@ -131,9 +134,9 @@ def measured(shards: list[int], repeats: int) -> dict[str, Series]:
     names = ("plan", "list", "resume", "plan, wall", "resume, wall", "plan, MB", "resume, MB", "plan, bytes")
     series: dict[str, Series] = {name: {} for name in names}
     for number in shards:
-        print(f"{number:,} shards", file=sys.stderr, flush=True)
         for what, count in (("plan", number * ROWS_A_SHARD), ("resume", number)):
             runs = [alone(__file__, what, count) for _ in range(repeats)]
+            print(json.dumps({what: count, "runs": runs}), file=sys.stderr, flush=True)
             series[what][count] = min(figures["cpu"] for figures in runs)
             series[f"{what}, wall"][count] = min(figures["wall"] for figures in runs)
             series[f"{what}, MB"][count] = max(figures["peak"] for figures in runs)

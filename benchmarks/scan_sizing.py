@@ -140,10 +140,10 @@ def draw(rates: dict[str, float], share: float, path: str) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
-    days = np.geomspace(10**5, 10**9, 60)
+    days = np.geomspace(10**5, 10**9, 500)
     for name, rate in sorted(rates.items(), key=lambda item: item[1]):
         counts = [machines(int(daily), rate, share) for daily in days]
-        axes.plot(days, counts, drawstyle="steps-post", label=f"{name}: {rate:g}/s")
+        axes.plot(days, counts, label=f"{name}: {rate:g} pictures/s")
     axes.set(xscale="log", yscale="log", xlabel="pictures a day", ylabel="machines")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

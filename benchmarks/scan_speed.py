@@ -11,7 +11,8 @@ the ratios of the slices the mean, their standard deviation and their range.
 
 `nodes` starts two nodes of Ray on loopback, each with half of the cores, and runs the command line once a slice on them
 and on the local engine. Rates are those between the first and the last row of a run (`judged_at`), without the start of
-processes and the loading of the model, which stand in columns of their own.
+processes and the loading of the model. These stand in a column of their own; the processor's time includes them, and
+that of all of Ray's processes.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from pixelsleuth.pictures.images import open_picture
 from pixelsleuth.scale import sources
 from pixelsleuth.scale.pipeline import JudgeSettings, Pipeline, usual_workers
 from pixelsleuth.scale.plan import PlanSettings, write_plan
-from scan_tools import environment, picture, pictures_of, timed
+from scan_tools import environment, picture, pictures_of, timed, watched
 
 SHARD = 500
 SHARD_OF_A_NODE = 25
@@ -164,23 +165,29 @@ def two_nodes(cores: int, folder: Path) -> Iterator[str]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def scanned(lines: Path, out: Path, options: list[str]) -> tuple[float, float]:
-    """Run the command line; return pictures a second between the first and the last row, and its seconds besides."""
+def scanned(lines: Path, out: Path, options: list[str]) -> tuple[float, float, float]:
+    """Run the command line; return pictures a second between the first and the last row, its other seconds, and seconds
+    of the processor a picture, Ray's own processes included.
+    """
     import pyarrow.dataset as ds
 
     command = [sys.executable, "-m", "pixelsleuth", "scan", str(lines), "--out", str(out), "--quiet"]
     started = time.time()
-    subprocess.run([*command, "--no-evidence", *options], env=environment(), check=True)
+    with watched(own=False) as seen:
+        subprocess.run([*command, "--no-evidence", *options], env=environment(), check=True)
     ended = time.time()
     times = ds.dataset(out / "parts", format="parquet").to_table(["judged_at"])["judged_at"].to_pylist()
     first, last = min(times).timestamp(), max(times).timestamp()
-    return (len(times) - 1) / (last - first), ended - started - (last - first)
+    return (len(times) - 1) / (last - first), ended - started - (last - first), seen["cpu"] / len(times)
 
 
-def nodes(paths: list[str], count: int, judge: list[str], folder: Path) -> tuple[Rates, Rates, list[int]]:
-    """Rates and other seconds of each engine in each slice, and the sizes of the slices."""
+def nodes(
+    paths: list[str], count: int, judge: list[str], folder: Path
+) -> tuple[Rates, dict[str, Rates], list[int]]:
+    """Rates and other figures of each engine in each slice, and the sizes of the slices."""
     rates: Rates = {"local": [], "ray": []}
     besides: Rates = {"local": [], "ray": []}
+    processor: Rates = {"local": [], "ray": []}
     sizes = []
     cores = max(1, usual_workers() // 2)
     with two_nodes(cores, folder / "r") as address:
@@ -190,11 +197,12 @@ def nodes(paths: list[str], count: int, judge: list[str], folder: Path) -> tuple
             lines.write_text("".join(f"{path}\n" for path in part))
             sizes.append(len(part))
             for engine in list(engines)[:: 1 - 2 * (number % 2)]:
-                rate, rest = scanned(lines, folder / f"{engine}{number}", [*engines[engine], *judge])
+                rate, rest, used = scanned(lines, folder / f"{engine}{number}", [*engines[engine], *judge])
                 rates[engine].append(rate)
                 besides[engine].append(rest)
+                processor[engine].append(used)
             print(f"slice {number + 1} of {count}", file=sys.stderr, flush=True)
-    return rates, besides, sizes
+    return rates, {"start and end, s": besides, "processor ms each": processor}, sizes
 
 
 def overall(rates: list[float], sizes: list[int]) -> float:
@@ -257,10 +265,14 @@ def main(arguments: list[str]) -> None:
             if given.stub:
                 judge = ["--model", "scan_tools:stub", "--shard-size", str(STUB_SHARD)]
             rates, besides, sizes = nodes(paths, given.slices, judge, folder)
-            start = {engine: f"{statistics.mean(rest):.1f}" for engine, rest in besides.items()}
-            lines = table(
-                rates, sizes, {"local": "local engine", "ray": "two Ray nodes"}, {"start and end, s": start}
-            )
+            more = {
+                head: {
+                    engine: f"{statistics.mean(each) * (1000 if 'ms' in head else 1):.2f}"
+                    for engine, each in values.items()
+                }
+                for head, values in besides.items()
+            }
+            lines = table(rates, sizes, {"local": "local engine", "ray": "two Ray nodes"}, more)
         for line in lines:
             print(line, flush=True)
 

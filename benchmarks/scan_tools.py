@@ -110,9 +110,9 @@ def alone(script: str, *call: object) -> dict[str, float]:
 
 
 @contextmanager
-def watched(seconds: float = 0.2) -> Iterator[dict[str, float]]:
+def watched(seconds: float = 0.2, *, own: bool = True) -> Iterator[dict[str, float]]:
     """Watch this process and its children: afterwards `most` is the peak memory of one in MB, `cpu` the seconds
-    of the processor meanwhile.
+    of the processor meanwhile. Without `own` only the children count.
     """
     import psutil
 
@@ -123,7 +123,7 @@ def watched(seconds: float = 0.2) -> Iterator[dict[str, float]]:
 
     def look(known: bool = True) -> None:
         this = psutil.Process()
-        for process in (this, *this.children(recursive=True)):
+        for process in ([this] if own else []) + this.children(recursive=True):
             try:
                 figures["most"] = max(figures["most"], process.memory_info().rss / 1e6)
                 last[process.pid] = sum(process.cpu_times()[:2])

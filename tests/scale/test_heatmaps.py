@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from scale_tools import rows_of, write_pictures
@@ -50,6 +51,16 @@ def test_the_page_shows_the_heat_map_of_an_inconclusive_picture(tmp_path: Path, 
         page = tmp_path / f"{name}.html"
         assert run_summarise(str(tmp_path / name), SummaryOptions(report=str(page))) == 0
         assert page.read_text(encoding="utf-8").count('class="heat"') == 3 * kept
+
+
+def test_a_scan_of_before_there_were_heat_maps_is_still_summarised(tmp_path: Path, scan: Scan) -> None:
+    write_pictures(tmp_path / "pictures", 3)
+    scan(tmp_path / "pictures", tmp_path / "out", model=WARM)
+    (part,) = (tmp_path / "out").rglob("part-*.parquet")
+    pq.write_table(pq.read_table(part).drop_columns(["heatmap"]), part)
+    outputs = SummaryOptions(report=str(tmp_path / "page.html"), export=(str(tmp_path / "rows.jsonl"),))
+    assert run_summarise(str(tmp_path / "out"), outputs) == 0
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 3
 
 
 def test_exports_hold_no_heat_map_and_are_those_of_a_scan_without(tmp_path: Path, scan: Scan) -> None:

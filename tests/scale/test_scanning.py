@@ -241,3 +241,20 @@ def test_a_source_without_pictures_is_refused(tmp_path: Path, scan: Scan) -> Non
     with pytest.raises(UsageError, match="names no picture"):
         scan(tmp_path / "empty", tmp_path / "out")
     assert not (tmp_path / "out" / "plan.parquet").exists()
+
+
+def test_errors_that_may_pass_are_tried_again_where_that_is_asked_for(tmp_path: Path, scan: Scan) -> None:
+    pictures = write_pictures(tmp_path / "pictures", 12)
+    kept = pictures[9].read_bytes()
+    pictures[9].unlink()
+    pictures[1].write_text("no picture")
+    (tmp_path / "list.txt").write_text("\n".join(map(str, pictures)))
+    assert scan(tmp_path / "list.txt", tmp_path / "out") == 1
+    pictures[9].write_bytes(kept)
+    before = [parts.part_path(tmp_path / "out", shard).stat().st_mtime_ns for shard in range(3)]
+    scan(tmp_path / "list.txt", tmp_path / "out", resume=True)
+    assert [row["id"] for row in rows_of(tmp_path / "out") if row["state"] == "error"] == [1, 9]
+    assert scan(tmp_path / "list.txt", tmp_path / "out", retry_errors=True) == 0
+    assert [row["id"] for row in rows_of(tmp_path / "out") if row["state"] == "error"] == [1]
+    after = [parts.part_path(tmp_path / "out", shard).stat().st_mtime_ns for shard in range(3)]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, True, False]

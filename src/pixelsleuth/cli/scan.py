@@ -35,6 +35,11 @@ from pixelsleuth.cli.options import (
     "--rejudge", is_flag=True, help="Keep the plan, drop the parts of another model or of other settings."
 )
 @click.option(
+    "--retry-errors",
+    is_flag=True,
+    help="Go on, and judge shards again in which an input could not be read or decoded in time.",
+)
+@click.option(
     "--where",
     metavar="CONDITION",
     help="Only rows of a manifest for which this holds, such as 'source == \"x\"'.",

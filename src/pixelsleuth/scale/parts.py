@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.core.io import write_bytes
+from pixelsleuth.core.io import failed, write_bytes
+from pixelsleuth.errors import DecoderFailed, InternalError, PictureNotFound
 from pixelsleuth.scale.listing import arrow
 from pixelsleuth.scale.rows import DUPLICATE, FAILED, schema
 
@@ -28,6 +29,8 @@ IN_A_FOLDER = 1000
 """Parts of one folder: file systems and people list that many with ease."""
 MAGIC = b"PAR1"
 """First and last bytes of a Parquet file; before the last stand the footer's length, four bytes, little-endian."""
+PASSING = (PictureNotFound.code, DecoderFailed.code, InternalError.code)
+"""Errors that may pass: a store that did not answer, a lack of memory or time. A damaged file stays damaged."""
 _NAME = re.compile(r"part-(\d{9,})\.parquet")
 
 
@@ -90,6 +93,28 @@ def states_of(out: str | os.PathLike[str], shard: int) -> tuple[Counter[str], in
     duplicates = sum(state == DUPLICATE for state in table.column("state").to_pylist())
     states["failed"] -= duplicates
     return +states, duplicates
+
+
+def drop_unread(plan: Plan, out: str | os.PathLike[str]) -> int:
+    """Remove the parts with an input that failed for a reason outside its file; return how many. Raises OutputError."""
+    pa = arrow()
+    removed = 0
+    for shard in range(plan.shards):
+        path = part_path(out, shard)
+        if not _whole(os.fspath(path)):
+            continue
+        try:
+            with pa.parquet.ParquetFile(path) as file:
+                errors = file.read(columns=["error.code"]).column("error")
+            codes = pa.compute.struct_field(errors, "code")
+            if pa.compute.any(pa.compute.is_in(codes, value_set=pa.array(PASSING))).as_py():
+                path.unlink()
+                removed += 1
+        except (pa.ArrowException, LookupError):  # no part of ours: `summarise` says so
+            continue
+        except OSError as error:
+            raise failed(path, "part", error) from error
+    return removed
 
 
 def _whole(path: str) -> bool:

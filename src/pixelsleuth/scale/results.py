@@ -18,7 +18,7 @@ from pixelsleuth.reporting.words import printable
 from pixelsleuth.scale.listing import arrow
 from pixelsleuth.scale.parts import FOLDER, part_path
 from pixelsleuth.scale.plan import Plan
-from pixelsleuth.scale.rows import META_MODEL, META_SCHEMA, schema
+from pixelsleuth.scale.rows import HEATMAP, META_MODEL, META_SCHEMA, schema
 from pixelsleuth.scale.scanning import JUDGED_BY
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ class Results:
         self.problems: list[str] = []
         self._bad: dict[str, None] = {}
         self._noted: dict[str, None] = {}
-        self._schema = schema()
+        whole = schema()
+        before = whole.remove(whole.get_field_index(HEATMAP))  # scans had no such column at first
+        self._schemas = (whole, before)
 
     def __enter__(self) -> Results:
         return self
@@ -155,7 +157,7 @@ class Results:
         try:
             meta = file.metadata
             texts = meta.metadata or {}
-            if texts.get(META_SCHEMA) != SCHEMA.encode() or not file.schema_arrow.equals(self._schema):
+            if texts.get(META_SCHEMA) != SCHEMA.encode() or file.schema_arrow not in self._schemas:
                 raise BadPartError("its columns are not those of a scan of this version")
             if json.loads(texts.get(META_MODEL, b"null")) != self.model:
                 raise BadPartError("another model judged it")

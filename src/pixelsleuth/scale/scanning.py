@@ -24,7 +24,7 @@ from pixelsleuth.scale.engine import RayEngine, engine_of
 from pixelsleuth.scale.heatmaps import MOST_INPUTS
 from pixelsleuth.scale.listing import arrow
 from pixelsleuth.scale.local import Tally, run_local
-from pixelsleuth.scale.parts import FOLDER, missing
+from pixelsleuth.scale.parts import FOLDER, drop_unread, missing
 from pixelsleuth.scale.pipeline import JudgeSettings, usual_workers
 from pixelsleuth.scale.plan import FILE, Plan, PlanSettings, write_plan
 from pixelsleuth.scale.sources import Selection, inputs
@@ -56,6 +56,7 @@ class ScanOptions:
     gpus_per_actor: float = 0.0
     resume: bool = False
     rejudge: bool = False
+    retry_errors: bool = False
     device: str = "auto"
     precision: str = "auto"
     weights: str | None = None
@@ -99,7 +100,8 @@ def run_scan(source: str, options: ScanOptions, run: Run | None = None) -> int:
         read_trust_lists(options.trust_list)
     detector = _detector(options)
     with _locked(out):
-        if not options.resume and not options.rejudge and (out / FILE).exists():
+        on = options.resume or options.rejudge or options.retry_errors
+        if not on and (out / FILE).exists():
             raise OutputError(f"{out} holds a scan; go on with it by --resume, or choose another --out.")
         with progress("Planning", quiet=options.quiet) as bar:
             plan = _plan(source, out, options, bar)
@@ -220,6 +222,8 @@ def _judge_settings(plan: Plan, options: ScanOptions) -> JudgeSettings:
 def _judge(
     plan: Plan, out: Path, detector: Detector, options: ScanOptions, engine: RayEngine | None, run: Run
 ) -> int:
+    if options.retry_errors and not run.successor:
+        drop_unread(plan, out)
     todo = missing(plan, out)
     left = sum(plan.size_of(shard) for shard in todo)
     settings = _judge_settings(plan, options)

@@ -121,7 +121,7 @@ def _heat(row: dict[str, Any], height: int, width: int) -> NDArray[Any] | None:
     """The heat map of a row, or else its mask; None where it has neither, or none that is whole."""
     from pixelsleuth.core.rle import decode
 
-    if row[HEATMAP] is not None:
+    if row.get(HEATMAP) is not None:
         with contextlib.suppress(ValueError):
             return heatmaps.decode(row[HEATMAP])
     rle = (row["mask"] or {}).get("rle")
