@@ -163,14 +163,12 @@ def report(series: dict[str, Series], footer: dict[str, float]) -> Iterator[str]
         totals[name] = a + b * (INPUTS if name == "plan" else INPUTS // SHARD)
         yield f"| {name} | {a:.3f} | {b * 1e6:.2f} | {residual:.0%} | {exponent:.2f} | {spoken(totals[name])} |"
     _, each, _, _ = line(series["plan, bytes"])
-    least, more, _, _ = line(series["resume, MB"])
     groups = int(footer["groups"])
     yield f"\n* The plan has {each:.1f} bytes an input: {each * INPUTS / 1e9:.1f} GB."
     yield (
         f"* Opening a plan of 10^9 inputs ({groups:,} entries in its footer, measured): {footer['cpu']:.1f} s of the "
         f"processor, {footer['peak'] - footer['least']:.0f} MB more than an empty one. Each actor of Ray does it, too."
     )
-    yield f"* Resuming: {least + more * INPUTS / SHARD:.0f} MB at 10^9 inputs, by a line through the peaks."
     looks, network = 1 - totals["list"] / totals["resume"], CALLS * ROUND_TRIP * INPUTS / SHARD
     yield (
         f"* {looks:.0%} of resuming is the look at the end of each part. Over a network with {CALLS} round trips "

@@ -1,12 +1,16 @@
 """What going on costs: Ray's own checkpoints beside parts, and a scan that is run again.
 
     python benchmarks/scan_resume.py checkpoints [--rows 10000 100000 1000000]
+    python benchmarks/scan_resume.py ids [--rows 10000 100000 1000000]
     python benchmarks/scan_resume.py again [--pictures 20000]
 
 `checkpoints`: a data set of ids in Parquet through Ray Data into Parquet, without and with
 `ray.data.checkpoint.CheckpointConfig` (its id column is the row's: an integer of 64 bits, or a path of 40 characters),
 then once more with everything recorded; beside it the look at parts of 500 rows that `scan --resume` takes. Seconds are
 those of the processor, in all processes of Ray; memory is that of the largest of them.
+
+`ids`: of going on only what Ray does with the record itself (read it, convert it, sort it: `ray.data.checkpoint`'s own
+function, called without a cluster), which busy machines do not disturb. Memory is what it adds to an idle process.
 
 `again`: a scan with a detector that answers at once, then what later runs on the same folder cost beside judging.
 Each measurement runs in a process of its own.
@@ -21,6 +25,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from pixelsleuth.scale.parts import FOLDER, part_path
 from pixelsleuth.scale.scanning import ScanOptions, run_scan
@@ -39,14 +45,11 @@ def checkpoints(kind: str, rows: int, folder: Path) -> dict[str, float]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = (
-        [f"/store/{n // 1000:06d}/picture-{n:011d}.jpg" for n in range(rows)]
-        if kind == "text"
-        else list(range(rows))
-    )
     source = folder / "source"
     source.mkdir()
-    pq.write_table(pa.table({"id": names, "value": pa.array(range(rows))}), source / "ids.parquet")
+    pq.write_table(
+        pa.table({"id": _named(kind, rows), "value": pa.array(range(rows))}), source / "ids.parquet"
+    )
     figures: dict[str, float] = {}
     with connected(None):
         import ray.data
@@ -67,6 +70,30 @@ def checkpoints(kind: str, rows: int, folder: Path) -> dict[str, float]:
             if name == "with":
                 figures["bytes"] = sum(path.stat().st_size for path in (folder / "ids").rglob("*.parquet"))
     return figures
+
+
+def ids(kind: str, rows: int, folder: Path) -> dict[str, float]:
+    """Processor seconds and memory of loading the record of `rows` ids, as Ray's own function does it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from ray.data.checkpoint.checkpoint_filter import convert_and_sort_checkpointed_ids
+
+    record = folder / "ids.parquet"
+    pq.write_table(pa.table({"id": _named(kind, rows)}), record)
+    load = convert_and_sort_checkpointed_ids._function
+    load(pa.table({"id": [1]}), "id")
+    before = psutil.Process().memory_info().rss
+    kept: list[object] = []
+    figures = timed(lambda: kept.append(load(pq.read_table(record), "id")))
+    added = psutil.Process().memory_info().rss - before
+    return figures | {"bytes": record.stat().st_size, "added": added / 1e6}
+
+
+def _named(kind: str, rows: int) -> list[str] | range:
+    """The ids: integers, or paths of 40 characters."""
+    if kind == "text":
+        return [f"/store/{n // 1000:06d}/picture-{n:014d}.jpg" for n in range(rows)]
+    return range(rows)
 
 
 def _carried(source: Path, out: Path) -> None:
@@ -129,6 +156,22 @@ def checkpoint_lines(sizes: list[int]) -> Iterator[str]:
             )
 
 
+def id_lines(sizes: list[int]) -> Iterator[str]:
+    """The lines of the table of loading a record."""
+    yield "| rows | ids | recorded, MB | load, s | MB | parts of 500: look, s | MB |"
+    yield "|---:|---|---:|---:|---:|---:|---:|"
+    resume = str(Path(__file__).with_name("scale.py"))
+    empty = alone(resume, "resume", 2)["peak"]
+    for rows in sizes:
+        ours = alone(resume, "resume", max(2, rows // SHARD))
+        for kind, spoken in (("number", "64 bits"), ("text", "paths")):
+            got = alone(__file__, "ids", kind, rows)
+            yield (
+                f"| {rows:,} | {spoken} | {got['bytes'] / 1e6:.2f} | {got['cpu']:.2f} | {max(0, got['added']):.0f} | "
+                f"{ours['cpu']:.3f} | {max(0, ours['peak'] - empty):.0f} |"
+            )
+
+
 def again_lines(pictures: int) -> Iterator[str]:
     """The lines of the table of later runs."""
     got = alone(__file__, "again", pictures)
@@ -149,19 +192,23 @@ def main(arguments: list[str]) -> None:
     """Run one measurement and print its table."""
     if arguments[:1] == ["--measure"]:
         folder, what, *rest = arguments[1:]
-        measure = {"checkpoints": checkpoints, "again": again}[what]
+        measure = {"checkpoints": checkpoints, "ids": ids, "again": again}[what]
         values = [int(value) if value.isdigit() else value for value in rest]
         print(json.dumps(measure(*values, Path(folder))))  # type: ignore[operator]
         return
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["checkpoints", "again"])
+    parser.add_argument("what", choices=["checkpoints", "ids", "again"])
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--pictures", type=int, default=20_000)
     given = parser.parse_args(arguments)
-    lines = checkpoint_lines(given.rows) if given.what == "checkpoints" else again_lines(given.pictures)
-    for line in lines:
+    tables = {
+        "checkpoints": lambda: checkpoint_lines(given.rows),
+        "ids": lambda: id_lines(given.rows),
+        "again": lambda: again_lines(given.pictures),
+    }
+    for line in tables[given.what]():
         print(line, flush=True)
 
 

@@ -32,10 +32,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pixelsleuth.errors import ClusterError
 from pixelsleuth.pictures.images import open_picture
 from pixelsleuth.scale import sources
 from pixelsleuth.scale.pipeline import JudgeSettings, Pipeline, usual_workers
 from pixelsleuth.scale.plan import PlanSettings, write_plan
+from pixelsleuth.scale.sessions import connected
 from scan_tools import environment, picture, pictures_of, timed, watched
 
 SHARD = 500
@@ -44,7 +46,7 @@ SHARD_OF_A_NODE = 25
 STUB_SHARD = 250
 STUB_FILES = 100
 """Different pictures of the stub; the list names them again and again."""
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 Rates = dict[str, list[float]]
 
 
@@ -108,8 +110,6 @@ def free_port() -> int:
 @contextlib.contextmanager
 def two_nodes(cores: int, folder: Path) -> Iterator[str]:
     """Two Ray nodes of `cores` each on loopback, as `ray start` begins them; yields the address of the first."""
-    import ray
-
     address = f"127.0.0.1:{free_port()}"
     ray_command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--block"]
     common = [
@@ -144,11 +144,8 @@ def two_nodes(cores: int, folder: Path) -> Iterator[str]:
             )
             wanted, deadline = len(nodes), time.monotonic() + START_SECONDS
             while True:
-                with contextlib.suppress(ConnectionError, ValueError, RuntimeError):
-                    ray.init(address=address, log_to_driver=False, logging_level="critical")
-                    alive = sum(node["Alive"] for node in ray.nodes())
-                    ray.shutdown()
-                    if alive == wanted:
+                with contextlib.suppress(ClusterError), connected(address) as ray:
+                    if sum(node["Alive"] for node in ray.nodes()) == wanted:
                         break
                 if time.monotonic() > deadline:
                     raise SystemExit(f"Ray's node {wanted} did not start within {START_SECONDS:.0f} seconds.")
@@ -244,6 +241,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--stub", action="store_true")
     parser.add_argument("--skip-evidence", action="store_true")
     given = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that Ray's nodes end, too
     with tempfile.TemporaryDirectory() as name:  # a short path: Ray's sockets lie below it
         folder = Path(name)
         if given.stub:

@@ -110,13 +110,13 @@ def alone(script: str, *call: object) -> dict[str, float]:
 
 
 @contextmanager
-def watched(seconds: float = 0.2, *, own: bool = True) -> Iterator[dict[str, float]]:
+def watched(seconds: float = 1.0, *, own: bool = True) -> Iterator[dict[str, float]]:
     """Watch this process and its children: afterwards `most` is the peak memory of one in MB, `cpu` the seconds
     of the processor meanwhile. Without `own` only the children count.
     """
     import psutil
 
-    figures = {"most": 0.0, "cpu": 0.0}
+    figures = {"most": 0.0, "cpu": 0.0, "watching": 0.0}
     done = threading.Event()
     first: dict[int, float] = {}
     last: dict[int, float] = {}
@@ -134,6 +134,7 @@ def watched(seconds: float = 0.2, *, own: bool = True) -> Iterator[dict[str, flo
     def sample() -> None:
         while not done.wait(seconds):
             look()
+        figures["watching"] = time.thread_time()
 
     look(known=False)
     thread = threading.Thread(target=sample, daemon=True)
@@ -144,4 +145,5 @@ def watched(seconds: float = 0.2, *, own: bool = True) -> Iterator[dict[str, flo
         done.set()
         thread.join()
         look()
-        figures["cpu"] = sum(last[pid] - first[pid] for pid in last)
+        watching = figures["watching"] if own else 0.0
+        figures["cpu"] = sum(last[pid] - first[pid] for pid in last) - watching

@@ -258,5 +258,6 @@ def _say(plan: Plan, out: Path, tally: Tally, left: int, interrupted: bool) -> N
         )
     if left:
         done = tally.states.total()
-        say(f"{words.count(done, 'picture')}: {tally.spoken()}; {tally.rate:.1f} pictures/s.")
+        counts = f": {tally.spoken()}; {tally.rate:.1f} pictures/s." if done or tally.duplicates else "."
+        say(words.count(done, "picture") + counts)
     say(f"Parts: {words.printable(out / FOLDER)} ({words.count(plan.shards, 'shard')})")
