@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -372,7 +373,7 @@ def test_sources_beyond_the_limit_are_counted_together(made: Path, monkeypatch: 
 
 def test_the_page_on_scans_names_every_option() -> None:
     page = (FAKES.parents[1] / "docs" / "how-to" / "scan-results.md").read_text(encoding="utf-8")
-    command = main.get_command(None, "summarise")  # type: ignore[arg-type]
+    command = main.get_command(click.Context(main), "summarise")
     assert command is not None
     for option in command.params[1:]:
         assert all(name in page for name in (*option.opts, *option.secondary_opts))
