@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import json
@@ -190,3 +191,40 @@ def test_the_citation_names_this_version_and_the_works_that_it_builds_on() -> No
     identifiers = [entry["value"] for work in citation["references"] for entry in work["identifiers"]]
     assert identifiers == ["arXiv:2412.04292", "arXiv:2505.18660", "arXiv:2503.14905"]
     assert json.dumps(citation)  # no dates or other values that other readers of YAML would type differently
+
+
+def test_a_mutant_differs_in_one_operator_number_or_truth_value() -> None:
+    mutants = script("tools/mutants.py")
+    tree = ast.parse("LIMIT = 3\n\ndef f(a):\n    return not (a < 2 and a + 1 != 5) or True")
+    bodies = [
+        ast.unparse(mutants.changed(tree, *site[1:3])).splitlines()[-1].strip()
+        for site in mutants.sites(tree)
+    ]
+    assert set(bodies) == {
+        "return not (a < 2 and a + 1 != 5) and True",
+        "return not not (a < 2 and a + 1 != 5) or True",
+        "return not (a < 2 or a + 1 != 5) or True",
+        "return not (a < 2 and a + 1 != 5) or False",
+        "return not (a <= 2 and a + 1 != 5) or True",
+        "return not (a < 2 and a + 1 == 5) or True",
+        "return not (a < 3 and a + 1 != 5) or True",
+        "return not (a < 2 and a - 1 != 5) or True",
+        "return not (a < 2 and a + 1 != 6) or True",
+        "return not (a < 2 and a + 2 != 5) or True",
+    }
+    assert ast.unparse(tree).splitlines()[-1].strip() == "return not (a < 2 and a + 1 != 5) or True"
+
+
+def test_every_module_that_is_mutated_and_its_tests_exist() -> None:
+    for target, tests in script("tools/mutants.py").TARGETS.items():
+        assert (ROOT / "src" / "pixelsleuth" / f"{target}.py").is_file()
+        assert all((ROOT / test).is_file() for test in tests)
+
+
+def test_lines_that_ran_are_counted_by_room() -> None:
+    files = {
+        "src/pixelsleuth/core/rle.py": {"summary": {"covered_lines": 3, "num_statements": 4}},
+        "src/pixelsleuth/core/names.py": {"summary": {"covered_lines": 1, "num_statements": 1}},
+        "src/pixelsleuth/errors.py": {"summary": {"covered_lines": 0, "num_statements": 2}},
+    }
+    assert script("tools/rooms.py").shares({"files": files}) == {"core": (4, 5), "(top)": (0, 2)}

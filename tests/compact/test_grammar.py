@@ -116,3 +116,10 @@ def test_the_smallest_pictures_can_be_measured() -> None:
         noise, detail = grammar.measure(np.zeros(shape, np.uint8))
         assert noise in grammar.NOISE
         assert detail in grammar.DETAIL
+
+
+@pytest.mark.parametrize("index, third", [(0, 0), (2, 0), (3, 1), (5, 1), (6, 2), (8, 2)])
+def test_a_third_ends_between_two_pixels(index: int, third: int) -> None:
+    mask = np.zeros((9, 9), np.uint8)
+    mask[index, index] = 1
+    assert grammar.place(mask) == grammar.PLACES[3 * third + third]
