@@ -7,8 +7,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# No deadline: a test must not fail because other programs use the processor. The same examples in every run.
-hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
+# No limits of time: a test must not fail because other programs use the processor. The same examples in every run.
+hypothesis.settings.register_profile(
+    "house", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("house")
 
 os.environ.setdefault(
