@@ -86,3 +86,33 @@ def test_every_page_that_the_code_sends_its_reader_to_exists() -> None:
         for name in re.findall(r"\bdocs/[\w./-]+\.(?:md|json)", path.read_text(encoding="utf-8"))
     }
     assert not {(name, where) for name, where in sent if not (ROOT / name).exists()}
+
+
+def test_the_figures_of_the_front_page_are_those_of_the_benchmarks() -> None:
+    measured = (DOCS / "background" / "benchmarks.md").read_text(encoding="utf-8")
+    first, _, left_out = measured.partition("### sources left out")
+
+    def figure(part: str, source: str, column: int) -> str:
+        row = next(line for line in part.splitlines() if line.startswith(f"| {source} |"))
+        return f"{float(row.split('|')[column]):.2f}"
+
+    synthetic, tampered = 4, 5  # columns of AUROC
+    expected = [
+        ("generated faces", [figure(part, "faces", synthetic) for part in (first, left_out)]),
+        (
+            "generated pictures, all generators",
+            [figure(part, "overall", synthetic) for part in (first, left_out)],
+        ),
+        ("splices (Lalonde-Efros)", [figure(part, "lalonde-efros", tampered) for part in (first, left_out)]),
+        ("splices and copy-moves (CASIA 1)", [figure(first, "casia1", tampered)]),
+    ]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if line.startswith("| ") and len(cells) == 6:
+            shown[cells[1]] = [cell for cell in cells[2:4] if cell]
+    assert {name: shown[name] for name, _ in expected} == dict(expected)
+    accused = re.search(r'"accused": \{"wrong": (\d+), "of": (\d+)', measured)
+    assert accused is not None
+    assert f"{accused[1]} of {int(accused[2]):,} accused" in shown["photographs"][1]

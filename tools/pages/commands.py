@@ -98,7 +98,10 @@ def _prose(text: str) -> str:
     """Help text as Markdown: click's `\\b` before a block keeps its lines; what looks like HTML is shown as written."""
     blocks = []
     for block in inspect.cleandoc(text).replace("\f", "").split("\n\n"):
-        if block.startswith("\b"):
+        sentence = block.removeprefix("\b").strip()
+        if sentence.startswith("Exit status"):  # its lines are kept for terminals alone
+            blocks.append(_escaped(" ".join(sentence.split())))
+        elif block.startswith("\b"):
             blocks.append("```text\n" + block.removeprefix("\b").strip("\n") + "\n```")
         else:
             blocks.append(_escaped(" ".join(block.split())))
