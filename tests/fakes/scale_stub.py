@@ -82,6 +82,23 @@ def end(way: str) -> None:
     os.kill(os.getpid(), signal.SIGSEGV if way == "fault" else signal.SIGKILL)
 
 
+class Threads(Stub):
+    """Says how many threads a session of ONNX Runtime has in its process."""
+
+    def judge(self, pictures: Sequence[Picture], *, explain: bool = True) -> list[Verdict]:
+        from pixelsleuth.compact.sessions import session_options
+
+        verdicts = super().judge(pictures, explain=explain)
+        for verdict in verdicts:
+            verdict.explanation = str(session_options().intra_op_num_threads)
+        return verdicts
+
+
+def threads(device: str = "cpu") -> Detector:
+    del device
+    return Threads("1")
+
+
 def quick(device: str = "cpu") -> Detector:
     del device
     return Stub("1")

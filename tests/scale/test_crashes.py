@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from scale_tools import rows_of, start, write_pictures
 
+from pixelsleuth.errors import OutputError
 from pixelsleuth.scale.journal import Journal
 from pixelsleuth.scale.parts import part_path
 
@@ -135,6 +136,13 @@ def test_a_damaged_journal_counts_as_none(tmp_path: Path, left: bytes) -> None:
     assert path.parent == part_path(tmp_path, 2).parent
     path.write_bytes(left)
     assert not journal(tmp_path, "a").suspect(8)
+
+
+def test_a_journal_that_cannot_be_written_is_an_error_of_the_output(tmp_path: Path) -> None:
+    kept = journal(tmp_path, "a")
+    (tmp_path / "parts").write_text("a file where a folder belongs")
+    with pytest.raises(OutputError, match="part-000000002"), kept.judging([8]):
+        pass
 
 
 def test_an_interrupted_batch_leaves_no_suspect(tmp_path: Path) -> None:

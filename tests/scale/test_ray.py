@@ -119,6 +119,15 @@ def test_a_shard_that_ends_its_actors_too_often_is_named_and_the_others_stand(
     assert [row["state"] for row in rows].count("error") in (1, 2)
 
 
+def test_a_judge_has_as_many_threads_as_its_actor_has_cpus(tmp_path: Path, scan_ray: Scan) -> None:
+    write_pictures(tmp_path / "pictures", 1)
+    cores = len(os.sched_getaffinity(0))
+    for cpus in {1, min(2, cores)}:
+        out = tmp_path / str(cpus)
+        scan_ray(tmp_path / "pictures", out, model="scale_stub:threads", actors=1, workers=cpus)
+        assert [row["explanation"] for row in rows_of(out)] == [str(cpus)]
+
+
 def test_a_part_that_cannot_be_written_ends_the_run(tmp_path: Path, scan: Scan, scan_ray: Scan) -> None:
     write_pictures(tmp_path / "pictures", 4)
     scan(tmp_path / "pictures", tmp_path / "out")

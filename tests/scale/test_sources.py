@@ -311,6 +311,33 @@ def test_an_address_that_cannot_be_listed_is_refused(
         scan(address, tmp_path / "out")
 
 
+def test_a_bucket_that_refuses_gives_error_rows_or_one_sentence(
+    tmp_path: Path, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fsspec
+
+    from pixelsleuth.errors import SourceError
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Access Denied")
+
+    store = fsspec.filesystem("memory")
+    for path in write_pictures(tmp_path / "pictures", 5):
+        store.pipe_file(f"/refused/{path.name}", path.read_bytes())
+    assert scan("memory://refused", tmp_path / "out") == 0
+    for part in (tmp_path / "out" / "parts").rglob("part-*.parquet"):
+        part.unlink()
+    monkeypatch.setattr(type(store), "_open", refuse)
+    assert scan("memory://refused", tmp_path / "out", resume=True) == 1
+    errors = [row["error"] for row in rows_of(tmp_path / "out")]
+    assert [error["code"] for error in errors] == ["picture_not_found"] * 5
+    assert all("Access Denied" in error["message"] for error in errors)
+    monkeypatch.setattr(type(store), "info", refuse)
+    with pytest.raises(SourceError, match=r"cannot be listed .*Access Denied"):
+        scan("memory://refused", tmp_path / "other")
+    assert not (tmp_path / "other" / "plan.parquet").exists()
+
+
 @given(st.binary(min_size=1, max_size=20).filter(lambda raw: b"\0" not in raw))
 @example(b"file:a%20b")
 def test_a_stored_name_is_unicode_and_comes_back(raw: bytes) -> None:

@@ -93,7 +93,7 @@ def paths(path: str) -> Iterator[pa.Table]:
 
 def _separated(stream: IO[bytes], separator: bytes) -> Iterator[str]:
     rest = b""
-    while data := stream.read(1 << 20):
+    while data := stream.read(LONGEST_LINE):
         *lines, rest = (rest + data).split(separator)
         if len(rest) > LONGEST_LINE:
             raise SourceError(
