@@ -65,7 +65,7 @@ check test: $(STAMP)
 	exit $$status
 
 parity: $(STAMP)
-	$(BIN)/python -m pytest tests/parity tests/scale/test_ray.py tests/scale/test_engine.py tests/docs/test_pages.py
+	$(BIN)/python -m pytest tests/parity tests/scale/test_ray.py tests/scale/test_kills.py tests/scale/test_ray_kills.py tests/scale/test_engine.py tests/docs/test_pages.py
 
 # A run of its own: counting lines costs time that the other targets do not have.
 coverage: $(STAMP)

@@ -35,6 +35,7 @@ class Journal:
     def __init__(self, out: str | os.PathLike[str], shard_size: int, run: str, seconds: float | None) -> None:
         self.out, self.shard_size, self.run, self.seconds = out, shard_size, run, seconds
         self._marks: dict[int, dict[int, int]] = {}
+        self._paths: dict[int, Path] = {}
 
     def begin(self, shard: int) -> None:
         """Take a shard up, with what a judge left that died."""
@@ -73,6 +74,7 @@ class Journal:
         self._marks.pop(shard, None)
         with contextlib.suppress(OSError):
             self._path(shard).unlink(missing_ok=True)
+        self._paths.pop(shard, None)
 
     def close(self) -> None:
         """Remove the journals of shards that were left in order; those with marks stay for the next run."""
@@ -83,8 +85,11 @@ class Journal:
         return self._marks.get(number // self.shard_size, {}).get(number, 0)
 
     def _path(self, shard: int) -> Path:
-        part = part_path(self.out, shard)
-        return part.with_name(f".{part.stem}.judging")
+        path = self._paths.get(shard)
+        if path is None:
+            part = part_path(self.out, shard)
+            path = self._paths[shard] = part.with_name(f".{part.stem}.judging")
+        return path
 
     def _read(self, shard: int) -> tuple[dict[int, int], list[int]]:
         """The marks of a shard's inputs, those of a judge that died among them, and the inputs that it had."""
