@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from scale_tools import FAKES, STUB, write_pictures
+from scale_tools import write_pictures
 
 from pixelsleuth.cli.main import main
 from pixelsleuth.core import brush
@@ -26,6 +27,8 @@ MODEL = {"name": "made-up", "version": "1"}
 
 def run(*arguments: object) -> tuple[int, str, str]:
     result = CliRunner().invoke(main, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
     return result.exit_code, result.stdout, result.stderr
 
 
@@ -98,6 +101,32 @@ def test_masks_that_check_saved_as_files_are_found_beside_the_records(folder: Pa
     assert "lacks the mask of line 2" in errors
     (annotation,) = json.loads((folder / "masks.json").read_text())["annotations"]
     assert (annotation["bbox"], annotation["area"]) == ([10, 5, 20, 15], 300)
+
+
+HUGE = {"rle": {"size": [10**9, 10**9], "counts": [0, 10**18]}, "area": 1}
+HOSTILE: tuple[dict[str, Any], ...] = (
+    {"mask": "all"}, {"mask": {}}, {"mask": {"rle": 3, "area": 1}}, {"mask": {"rle": {"size": [1, 1], "counts": "1"}}},
+    {"mask": HUGE, "width": 10**9, "height": 10**9}, {"width": "wide"}, {"width": 0}, {"confidence": "high"},
+    {"confidence": 7}, {"probabilities": None}, {"label": "fake"}, {"regions": "none"}, {"regions": [{"box": [1, 2]}]},
+    {"metadata": 5}, {"source": None}, {"evidence": float("inf")}, {"error": 5}, {"model": []}, {"heatmap": "x"},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", HOSTILE, ids=str)
+def test_a_hostile_record_costs_only_itself(folder: Path, wrong: dict[str, Any]) -> None:
+    records = folder / "verdicts.jsonl"
+    first, second, *_ = records.read_text().splitlines()
+    records.write_text(f"{second}\n{json.dumps(json.loads(first) | wrong)}\n")
+    status, _, errors = run(
+        "summarise", records, "--export", folder / "h.labelstudio.json", "--export", folder / "h.fiftyone",
+        "--export", folder / "h.csv", "--export", folder / "h.jsonl", "--export", folder / "h.json", "--no-pictures",
+        "--report", folder / "h.html",
+    )  # fmt: skip
+    assert status in (0, 1), errors
+    tasks = json.loads((folder / "h.labelstudio.json").read_text())
+    samples = json.loads((folder / "h.fiftyone" / "samples.json").read_text())["samples"]
+    assert tasks[0]["data"]["source"] == samples[0]["filepath"] == json.loads(second)["source"]
+    assert status == 1 or len(tasks) == len(samples) == 2
 
 
 @pytest.mark.parametrize("content", ["", "[]\n", "a,b\n1,2\n", '{"schema": "other"}\n'])
@@ -232,10 +261,9 @@ def test_fiftyones_folder_holds_samples_with_relative_boxes_and_masks(folder: Pa
     assert "holds other files" in errors
 
 
-def test_a_scan_is_exported_in_the_same_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(FAKES)
+def test_a_scan_is_exported_in_the_same_forms(tmp_path: Path, scan: Callable[..., int]) -> None:
     write_pictures(tmp_path / "in", 6)
-    assert run("scan", tmp_path / "in", "--out", tmp_path / "out", "--model", STUB, "-q")[0] == 0
+    assert scan(tmp_path / "in", tmp_path / "out") == 0
     status, _, errors = run("summarise", tmp_path / "out", "--export", tmp_path / "s.labelstudio.json",
                             "--export", tmp_path / "s.fiftyone", "--export", tmp_path / "s.jsonl")  # fmt: skip
     assert status == 0, errors

@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.core import rle
 from pixelsleuth.core.outputs import whole_folder
 from pixelsleuth.scale import remote
-from pixelsleuth.scale.judged import finding, judged_rows, located
+from pixelsleuth.scale.judged import finding, judged_rows, located, unfolded
 
 if TYPE_CHECKING:
     from pixelsleuth.scale.results import Results
@@ -101,7 +100,7 @@ def _detection(region: Mapping[str, Any], width: int, height: int) -> dict[str, 
     }
 
 
-def _write_mask(lengths: Mapping[str, Any], path: Path) -> None:
+def _write_mask(lengths: dict[str, Any], path: Path) -> None:
     from PIL import Image
 
-    Image.fromarray(rle.decode(lengths).astype("uint8") * 255).save(path)
+    Image.fromarray(unfolded(lengths).astype("uint8") * 255).save(path)

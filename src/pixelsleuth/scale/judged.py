@@ -6,13 +6,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelsleuth.core.rle import bounding_box
+from pixelsleuth.core.rle import bounding_box, decode
 from pixelsleuth.scale.listing import arrow
 from pixelsleuth.scale.rows import JUDGED
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pixelsleuth.scale.results import Results
 
+MOST_PIXELS = 1 << 28
+"""Of a mask that is unfolded: an untrusted record may state any size."""
 Box = tuple[int, int, int, int]
 
 
@@ -56,3 +61,11 @@ def finding(row: dict[str, Any]) -> tuple[dict[str, Any], Box, int] | None:
         raise ValueError("it is of another size than the picture")
     marked = bounding_box(rle)
     return None if marked is None else (rle, *marked)
+
+
+def unfolded(rle: dict[str, Any]) -> NDArray[np.bool_]:
+    """The (height, width) mask of run lengths. Raises ValueError for one that is too large."""
+    height, width = rle["size"]
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"a mask of {width} x {height} pixels is not unfolded")
+    return decode(rle)

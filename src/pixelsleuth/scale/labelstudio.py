@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pixelsleuth.core import brush, rle
+from pixelsleuth.core import brush
 from pixelsleuth.core.outputs import AtomicFile
 from pixelsleuth.reporting import words
 from pixelsleuth.reporting.words import percent, printable
 from pixelsleuth.scale import remote
-from pixelsleuth.scale.judged import finding, judged_rows, located
+from pixelsleuth.scale.judged import finding, judged_rows, located, unfolded
 
 if TYPE_CHECKING:
     from pixelsleuth.scale.results import Results
@@ -125,7 +125,7 @@ def _regions(row: dict[str, Any]) -> list[dict[str, Any]]:
         regions.append({"id": f"{row['id']}-label", **choice})
     marked = finding(row)
     if marked is not None:
-        value = {"format": "rle", "rle": brush.encode(rle.decode(marked[0])), "brushlabels": ["tampered"]}
+        value = {"format": "rle", "rle": brush.encode(unfolded(marked[0])), "brushlabels": ["tampered"]}
         regions.append(
             {"id": f"{row['id']}-mask", "from_name": "mask", "type": "brushlabels", **shared, "value": value}
         )

@@ -110,7 +110,7 @@ class Records(Results):
                 continue
             try:
                 row = self._row(number, _record(line), masks=masks)
-                arrow().RecordBatch.from_pylist([row], schema=self._schema)
+                whole = arrow().RecordBatch.from_pylist([row], schema=self._schema).to_pylist()[0]
             except (
                 arrow().ArrowException,
                 ValueError,
@@ -121,7 +121,7 @@ class Records(Results):
             ) as error:
                 self.leave_out_row(self.folder, number, error)
                 continue
-            yield row
+            yield whole
 
     def _row(self, number: int, record: dict[str, Any], *, masks: bool) -> dict[str, Any]:
         row = {name: record.get(name) for name in self._schema.names}

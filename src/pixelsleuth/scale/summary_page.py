@@ -51,7 +51,7 @@ def _values(results: Results, summary: Summary, lead: str) -> dict[str, Any]:
     return {
         **style((PACKAGE, "summary.css")),
         "version": __version__,
-        "title": f"{summary.rows:,} pictures scanned",
+        "title": f"{summary.rows:,} pictures {'scanned' if results.timed else 'checked'}",
         "date": f"{now.day} {now:%B %Y, %H:%M %Z}".strip(),
         "model": printable(" ".join(filter(None, map(results.model.get, ("name", "version"))))),
         "lead": lead,
