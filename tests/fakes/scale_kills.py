@@ -20,7 +20,7 @@ from scale_tools import FAKES, STUB, rows_of
 from pixelsleuth.scale.parts import missing
 from pixelsleuth.scale.plan import Plan
 
-WAIT = 120.0
+WAIT = 600.0
 """Seconds that a busy machine may take until there is something to kill."""
 SHARD = 8
 
@@ -84,6 +84,7 @@ class Scan:
                 self.kills[kind] += 1
                 return True
             time.sleep(0.01)
+        assert not self._running(), f"{kind}: nothing to kill for {WAIT:g} seconds"
         return False
 
     def finish(self) -> int:
@@ -98,6 +99,7 @@ class Scan:
 
     def begin_again(self) -> None:
         """Remove the parts of a scan that ended before it was killed, and start it."""
+        assert not self._running(), "a scan that runs does not look again for parts that it wrote"
         shutil.rmtree(self.out / "parts", ignore_errors=True)
         self.go_on()
 
@@ -131,10 +133,12 @@ def command_of(process: psutil.Process) -> str:
     return ""
 
 
-def same_rows(scan: Scan, undisturbed: Path) -> bool:
-    """True where the rows are those of a run that was left alone, each once."""
-    rows = rows_of(scan.out)
-    return [row["id"] for row in rows] == list(range(len(rows))) and rows == rows_of(undisturbed)
+def assert_same_rows(scan: Scan, undisturbed: Path) -> None:
+    """The rows are those of a run that was left alone, each once."""
+    rows, expected = rows_of(scan.out), rows_of(undisturbed)
+    assert [row["id"] for row in rows] == [row["id"] for row in expected]
+    assert [row["error"] for row in rows] == [row["error"] for row in expected]
+    assert rows == expected
 
 
 def pause(draw: random.Random, scan: Scan) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from scale_kills import Scan, pause, same_rows, workers
+from scale_kills import Scan, assert_same_rows, pause, workers
 from scale_tools import start, write_pictures
 
 KILLS = 24
@@ -55,7 +55,7 @@ def test_a_scan_ends_with_the_same_rows_whatever_is_killed_of_it(
     kill_at_random(killed, [WORKER, JUDGE, EVERYTHING], random.Random(1))
     assert killed.finish() == 0, killed.said()
     assert killed.kills.total() == 3
-    assert same_rows(killed, tmp_path / "undisturbed")
+    assert_same_rows(killed, tmp_path / "undisturbed")
 
 
 @pytest.mark.thorough
@@ -69,7 +69,7 @@ def test_a_scan_killed_many_times_ends_with_the_same_rows(tmp_path: Path, scan: 
     print(dict(killed.kills))
     assert killed.finish() == 0, killed.said()
     assert killed.kills.total() == KILLS
-    assert same_rows(killed, tmp_path / "undisturbed")
+    assert_same_rows(killed, tmp_path / "undisturbed")
     assert "Traceback" not in killed.said()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from scale_kills import Scan, command_of, pause, same_rows, workers
+from scale_kills import Scan, assert_same_rows, command_of, pause, workers
 from scale_tools import FAKES, write_pictures
 
 if importlib.util.find_spec("ray") is None:
@@ -124,4 +124,4 @@ def test_a_cluster_of_which_anything_is_killed_ends_with_the_same_rows(
         nodes.close()
     print(dict(killed.kills))
     assert killed.kills.total() == len(kinds)
-    assert same_rows(killed, tmp_path / "undisturbed")
+    assert_same_rows(killed, tmp_path / "undisturbed")
