@@ -38,7 +38,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "evaluation/metrics/explanation": ("tests/evaluation/test_explanation_metrics.py",),
     "evaluation/perturbations": ("tests/evaluation/test_perturbations.py",),
     "core/rle": ("tests/core/test_rle.py",),
-    "core/region": ("tests/core/test_region.py",),
+    "core/region": ("tests/core/test_region.py", "tests/compact/test_grammar.py"),
     "core/settings": ("tests/core/test_settings.py",),
     "evidence/xmp": ("tests/evidence/test_metadata.py",),
     "evidence/texts": ("tests/evidence/test_metadata.py",),

@@ -33,3 +33,16 @@ def test_the_largest_comes_first_and_specks_are_left_out() -> None:
     assert second.box == (10, 10, 20, 20)
     assert second.score == 0.8
     assert 1 / mask.size < SMALLEST_SHARE
+
+
+def test_the_middle_of_a_ring_is_its_nearest_place_inside() -> None:
+    from pixelsleuth.core.region import middle_of_strongest
+
+    ring = np.zeros((21, 21), bool)
+    ring[5:16] = True
+    ring[6:15, 1:20] = False
+    assert middle_of_strongest(ring) == (5.0, 10.0)
+    low = np.zeros((21, 21), bool)
+    low[2, 2:8], low[18, 3:6] = True, True
+    assert middle_of_strongest(low)[0] == 2.0
+    assert middle_of_strongest(low, np.arange(21.0)[:, None].repeat(21, 1))[0] == 18.0
