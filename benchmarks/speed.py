@@ -128,7 +128,14 @@ def make_pictures(folder: Path) -> tuple[Path, Path, Path]:
 
 def measure_start(cli: list[str], repeats: int) -> Figure:
     times = [run([*cli, "--help"]).seconds for _ in range(repeats)]
-    return Figure("`pixelsleuth --help`", statistics.median(times), "s", max(times), 0.4)
+    return Figure("`pixelsleuth --help`", statistics.median(times), "s", max(times), 0.1)
+
+
+def measure_import(repeats: int) -> Figure:
+    """`import pixelsleuth` in a new process, without the start of the interpreter."""
+    code = "import time; t = time.perf_counter(); import pixelsleuth; print(time.perf_counter() - t)"
+    times = [float(run([sys.executable, "-c", code]).output) for _ in range(repeats)]
+    return Figure("`import pixelsleuth`", statistics.median(times), "s", max(times), 0.06)
 
 
 def measure_check(model: str, picture: Path, repeats: int) -> list[Figure]:
@@ -152,9 +159,12 @@ def measure_command(
     name: str,
     repeats: int,
     goals: tuple[float | None, float | None],
+    *,
+    options: Sequence[str] = (),
 ) -> list[Figure]:
-    """`pixelsleuth check` from the shell: wall time of the whole command and its peak memory."""
+    """`pixelsleuth check` with `options` from the shell: wall time of the whole command and its peak memory."""
     command = [*cli, "check", *map(str, paths), "--model", model, "--device", "cpu", "--format", "json"]
+    command += options
     runs = [run(command) for _ in range(repeats)]
     count = len(json.loads(runs[0].output))
     seconds, memory = [r.seconds for r in runs], [r.peak_mb for r in runs]
@@ -243,7 +253,7 @@ def main() -> None:
     model, repeats = options.model, options.repeats
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        figures = [measure_start(cli, max(repeats, 5))]
+        figures = [measure_import(max(repeats, 5)), measure_start(cli, max(repeats, 5))]
         if options.picture:
             figures += measure_check(model, options.picture, repeats)
             label = options.picture.name
@@ -251,9 +261,13 @@ def main() -> None:
         else:
             small, large, many = make_pictures(folder)
             figures += measure_check(model, small, repeats)
-            figures += measure_command(cli, model, [small], "1024 x 768", repeats, (3.0, 700))
+            figures += measure_command(cli, model, [small], "1024 x 768", repeats, (1.2, 700))
             figures += measure_command(cli, model, [large], "4000 x 3000", repeats, (None, 700))
             figures += measure_command(cli, model, [many], "16 of 512 x 384", 1, (None, 700))
+            batched = ("--batch-size", "8")
+            figures += measure_command(
+                cli, model, [many], "the same, 8 at once", 1, (5.2, 700), options=batched
+            )
         if not options.skip_install:
             figures += measure_install(folder)
     print(", ".join(f"{key} {value}" for key, value in facts.items()), end="\n\n")

@@ -75,23 +75,25 @@ class Delivery:
 
         One that cannot be opened is left out with a notice. Raises OutputInUse.
         """
-        from pixelsleuth.checking.mask_folder import MaskFolder
-        from pixelsleuth.checking.results import OUR_RECORDS
-        from pixelsleuth.core.outputs import RecordFile
-        from pixelsleuth.reporting.html import HtmlReport
-
         report, output = self.options.report, self.options.output
         with self._dropping("report"):
             if report is not None:
+                from pixelsleuth.reporting.html import HtmlReport
+
                 if output is not None and Path(report).resolve() == Path(output).resolve():
                     raise OutputError("--report and --output name the same file; the report is left out.")
                 self.report = HtmlReport(report, total=MANY if total is None else total)
                 self.report.total = total
         with self._dropping("masks"):
             if self.options.save_masks is not None:
+                from pixelsleuth.checking.mask_folder import MaskFolder
+
                 self.masks = MaskFolder(self.options.save_masks)
         with self._dropping("file"):
             if output is not None:
+                from pixelsleuth.checking.results import OUR_RECORDS
+                from pixelsleuth.core.outputs import RecordFile
+
                 keep = self.options.resume or self.options.watch
                 self.file = RecordFile(output, ours=OUR_RECORDS, kind="output file", keep=keep)
 

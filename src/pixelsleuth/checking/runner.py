@@ -168,11 +168,13 @@ class Run:
 
         `total` is None where the pictures arrive until the user stops the run: that is no interruption.
         """
-        from pixelsleuth.evidence.inspection import FileExaminer
-
         options = self.options
         detector.max_megapixels = options.max_megapixels
-        detector.examiner = FileExaminer(self.trust) if options.evidence else None
+        detector.examiner = None
+        if options.evidence:
+            from pixelsleuth.evidence.inspection import FileExaminer
+
+            detector.examiner = FileExaminer(self.trust)
         interrupted = False
         try:
             self.outputs.begin(total or 0)

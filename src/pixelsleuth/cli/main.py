@@ -39,7 +39,8 @@ COMMANDS = {
 }
 """Name -> help line. A command is the function of that name in the module of that name."""
 JUDGING = {"check", "scan", "inspect", "demo", "serve", "mcp"}
-"""Commands whose NumPy multiplies matrices in one thread: the cores belong to the models and to other pictures."""
+"""Commands whose NumPy multiplies matrices in one thread, for the cores belong to the models and to other pictures, and
+whose memory is used again."""
 
 
 class LazyGroup(click.Group):
@@ -51,8 +52,11 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        if cmd_name in JUDGING:  # read by OpenBLAS when NumPy is imported
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        if cmd_name in JUDGING:
+            from pixelsleuth.core.memory import reuse_freed_memory
+
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read by OpenBLAS when NumPy is imported
+            reuse_freed_memory()
         command: click.Command = getattr(import_module(f"pixelsleuth.cli.{cmd_name}"), cmd_name)
         if ctx.resilient_parsing:  # a shell asks what may follow
             from pixelsleuth.cli.completion import prepare

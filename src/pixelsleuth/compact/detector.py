@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ Array = np.ndarray
 GRAPHS = ("traces", "repeats", "look", "statistics", "fuse", "language", "mask")
 LARGEST = 16_000_000
 """Pixels judged at native resolution; a larger picture is reduced to this size first, and says so."""
+LOADERS = 2
+"""Graphs that are loaded at once."""
 REPEAT_SIDE = 384
 LOOK_SIDE = 512
 """Longer side of the picture for EfficientNet's maps."""
@@ -67,13 +70,18 @@ class CompactDetector(Detector):
             raise UsageError(
                 f"{folder} was exported with another vocabulary: export it again with this version."
             )
-        self.scores = read_scores(folder / FILE)
-        if self.scores is not None:
-            self.decide_by()
         self.version = f"{__version__}+{self.settings.get('weights', 'untrained')}"
         options = session_options(threads)
         providers = _providers(device, onnxruntime.get_available_providers())
-        self.graphs = {name: _session(_graph(folder, name), options, providers) for name in GRAPHS}
+        # ONNX Runtime lets go of the interpreter, so that graphs load beside each other and beside the decision's fit.
+        with ThreadPoolExecutor(LOADERS, thread_name_prefix="loading") as pool:
+            loading = {
+                name: pool.submit(_session, _graph(folder, name), options, providers) for name in GRAPHS
+            }
+            self.scores = read_scores(folder / FILE)
+            if self.scores is not None:
+                self.decide_by()
+            self.graphs = {name: session.result() for name, session in loading.items()}
 
     def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
         return [self._judge(picture, explain) for picture in pictures]

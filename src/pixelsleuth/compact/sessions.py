@@ -13,7 +13,8 @@ def session_options(threads: int | None = None) -> Any:
     has it, as for PyTorch: ONNX Runtime itself does not read it.
 
     Threads do not spin while they wait. A detector is several graphs, each with threads of its own: those that spin
-    after their graph has ended keep the next one's from the cores.
+    after their graph has ended keep the next one's from the cores. Each tensor is a block of memory of its own: the one
+    block for all of them that ONNX Runtime would plan is too large to be used again (`core.memory`).
     """
     import onnxruntime
 
@@ -21,6 +22,7 @@ def session_options(threads: int | None = None) -> Any:
     options.intra_op_num_threads = threads or _threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False  # large pictures come and go; an arena would keep their peak
+    options.enable_mem_pattern = False
     options.log_severity_level = 3
     return options
 

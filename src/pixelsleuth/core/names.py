@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +14,8 @@ def nearest(name: str, known: Iterable[Any], *, cutoff: float = 0.6) -> str | No
     >>> nearest("x", ["seed"]) is None
     True
     """
+    import difflib  # only where a name is wrong
+
     plain = {_plain(str(candidate)): str(candidate) for candidate in known}
     close = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=cutoff)
     return plain[close[0]] if close else None
