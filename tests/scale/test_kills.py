@@ -58,6 +58,7 @@ def test_a_scan_ends_with_the_same_rows_whatever_is_killed_of_it(
     assert_same_rows(killed, tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.timeout(1800)
 def test_a_scan_killed_many_times_ends_with_the_same_rows(tmp_path: Path, scan: Callable[..., int]) -> None:

@@ -88,6 +88,7 @@ def kill_one(scan: Scan, kind: str, nodes: Nodes, draw: random.Random) -> Nodes:
     return nodes
 
 
+@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.timeout(3600)
 def test_a_cluster_of_which_anything_is_killed_ends_with_the_same_rows(
