@@ -1,4 +1,4 @@
-# make setup | check | test | parity | coverage | mutants | lint | type | house | docs | demo | bench | format | dist | release | clean
+# make setup | check | test | parity | coverage | mutants | lint | type | house | docs | notebooks | demo | bench | format | dist | release | clean
 #
 # Everything runs on a bare machine with Python 3.11: each target makes the environment that it needs.
 # `make PYTHON=/path/to/python test` takes another interpreter.
@@ -20,7 +20,7 @@ RELEASE := .venv-release
 FAST := $(wildcard tests/test_*.py) $(addprefix tests/,cli compact core data evaluation evidence pictures reporting)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test parity coverage mutants lint type house format docs demo bench dist release clean
+.PHONY: help setup check test parity coverage mutants lint type house format docs notebooks demo bench dist release clean
 
 help:
 	@echo 'make setup   make $(VENV) with everything that the tests need'
@@ -34,6 +34,7 @@ help:
 	@echo 'make house   files, lines, twin names, circles, inner arrows, what is too long'
 	@echo 'make format  let ruff rewrite the sources'
 	@echo 'make docs    build the documentation, strictly, to site/'
+	@echo 'make notebooks  run the notebooks and keep their outputs in them'
 	@echo 'make demo    check photographs and forgeries made of them, write pixelsleuth-demo/report.html'
 	@echo 'make bench   speed, memory and installed size of this machine'
 	@echo 'make dist    wheel, source archive, bill of materials and checksums in dist/, checked'
@@ -65,7 +66,8 @@ check test: $(STAMP)
 	exit $$status
 
 parity: $(STAMP)
-	$(BIN)/python -m pytest tests/parity tests/scale/test_ray.py tests/scale/test_kills.py tests/scale/test_ray_kills.py tests/scale/test_engine.py tests/docs/test_pages.py
+	$(BIN)/python -m pytest tests/parity tests/scale/test_ray.py tests/scale/test_kills.py tests/scale/test_ray_kills.py \
+		tests/scale/test_engine.py tests/docs/test_pages.py tests/test_notebooks.py
 
 # A run of its own: counting lines costs time that the other targets do not have.
 coverage: $(STAMP)
@@ -90,6 +92,9 @@ house:
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+notebooks: $(STAMP)
+	$(BIN)/python tools/notebooks.py
 
 .venv-demo/.installed: pyproject.toml constraints.txt
 	test -x .venv-demo/bin/python || $(PYTHON) -m venv .venv-demo

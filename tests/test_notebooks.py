@@ -50,10 +50,7 @@ def test_its_sources_are_python_and_its_links_lead_somewhere(path: Path) -> None
 
 @pytest.mark.parametrize(
     "path",
-    [
-        pytest.param(path, marks=[] if path.stem == QUICKEST else [pytest.mark.thorough])
-        for path in NOTEBOOKS
-    ],
+    [pytest.param(path, marks=[] if path.stem == QUICKEST else [pytest.mark.thorough]) for path in NOTEBOOKS],
     ids=lambda path: path.stem,
 )
 @pytest.mark.timeout(1200)

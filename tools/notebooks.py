@@ -3,8 +3,9 @@
     python tools/notebooks.py                     # all, in place
     python tools/notebooks.py notebooks/NAME.ipynb
 
-A notebook runs in a folder of its own, beside a link to `recipes/`, as it would in `notebooks/` of a clone; what it writes
-there is removed. Only sources and outputs are kept: no times, no identities of kernels, so that a run changes what changed.
+A notebook runs in a folder of its own, beside a link to `recipes/`, as it would in `notebooks/` of a clone; what it
+writes there is removed. Only sources and outputs are kept, no times and no names of kernels: a run without a change
+leaves no difference but in figures.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def execute(path: Path) -> Any:
     for cell in notebook.cells:
         cell.metadata = {}
         for output in cell.get("outputs", ()):
-            output.get("data", {}).pop("text/plain", None) if "image/jpeg" in output.get("data", {}) else None
+            if "image/jpeg" in output.get("data", {}):
+                output["data"].pop("text/plain", None)
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
