@@ -34,6 +34,7 @@ def execute(path: Path) -> Any:
         client = NotebookClient(
             notebook,
             timeout=SECONDS,
+            coalesce_streams=True,
             kernel_name="python3",
             resources={"metadata": {"path": str(work)}},
             extra_arguments=["--InlineBackend.figure_formats={'jpeg'}"],
