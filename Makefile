@@ -66,8 +66,8 @@ check test: $(STAMP)
 	exit $$status
 
 parity: $(STAMP)
-	$(BIN)/python -m pytest tests/parity tests/scale/test_ray.py tests/scale/test_kills.py tests/scale/test_ray_kills.py \
-		tests/scale/test_engine.py tests/docs/test_pages.py tests/test_notebooks.py
+	$(BIN)/python -m pytest tests/parity
+	$(BIN)/python -m pytest -m thorough --ignore tests/parity
 
 # A run of its own: counting lines costs time that the other targets do not have.
 coverage: $(STAMP)

@@ -1,7 +1,7 @@
 """Print which share of the package's lines the tests ran, by room: `make coverage`. Exit status 1 below the bound.
 
 Reads .coverage, which `coverage run` and `coverage combine` leave. A line counts as run if any test ran it, in whatever
-process; lines of code alone count, as coverage.py reads them.
+process; lines of code alone count, as coverage.py reads them. Copies of the package that tests make do not.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def shares(report: dict[str, dict[str, dict[str, dict[str, int]]]]) -> dict[str,
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "coverage", "json", "--quiet", "-o", str(report)]
+        command = [sys.executable, "-m", "coverage", "json", "--quiet", "--include=src/*", "-o", str(report)]
         if subprocess.run(command).returncode:
             sys.exit("There is no .coverage to read: run `make coverage`.")
         rooms = shares(json.loads(report.read_text(encoding="utf-8")))

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from chromium import PROGRAM, Browser
 from click.testing import Result
 
 from pixelsleuth.evaluation.figures import Frame
 from pixelsleuth.evaluation.report.thresholds import SCORES, STEPS, half_of, score_of, steps_of, tables
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
-from chromium import PROGRAM, Browser
 
 pytest.importorskip("sklearn.metrics")
 Cli = Callable[..., Result]

@@ -36,20 +36,20 @@ def state_of(data: bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    "program, reason",
+    "program, seconds, reason",
     [
-        ("import time; time.sleep(600)", "takes longer than 0.2 s"),
-        ("import os; os.abort()", "the process that reads them ended"),
-        ("print('no answer')", "the process that reads them ended"),
+        ("import time; time.sleep(600)", 0.2, "takes longer than 0.2 s"),
+        ("import os; os.abort()", 60, "the process that reads them ended"),
+        ("print('no answer')", 60, "the process that reads them ended"),
     ],
 )
 @pytest.mark.usefixtures("new_process")
 def test_a_library_that_hangs_or_dies_costs_one_file(
-    signed: bytes, monkeypatch: pytest.MonkeyPatch, program: str, reason: str
+    signed: bytes, monkeypatch: pytest.MonkeyPatch, program: str, seconds: float, reason: str
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(manifest_reader, "COMMAND", [sys.executable, "-c", program])
-        patch.setattr(manifest_reader, "SECONDS", 0.2)
+        patch.setattr(manifest_reader, "SECONDS", seconds)
         assert reason in state_of(signed)
     assert state_of(signed).startswith("not_recognised")
 

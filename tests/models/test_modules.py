@@ -60,7 +60,7 @@ def test_what_sums_up_the_mask_does_not_depend_on_the_size_of_the_picture() -> N
 def test_a_flat_picture_has_no_residual() -> None:
     residual = Residuals()(torch.full((1, 3, 32, 40), 77.0))
     assert residual.shape == (1, 12, 32, 40)
-    assert residual.abs().max() < 1e-5
+    assert residual.abs().max() < 1e-4  # of 77
 
 
 def test_the_block_transform_is_orthonormal_and_keeps_energy() -> None:

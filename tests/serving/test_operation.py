@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import importlib.util
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import chromium
 import httpx2
 import pytest
 import yaml
@@ -30,11 +30,6 @@ PAGE = "".join(
     (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     for name in ("how-to/serve", "how-to/operate", "reference/service")
 )
-_spec = importlib.util.spec_from_file_location("chromium", Path(__file__).parent / "chromium.py")
-assert _spec is not None
-assert _spec.loader is not None
-chromium = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(chromium)
 USUAL = "http://127.0.0.1:8000"
 """The address of the service in every example."""
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]["pixelsleuth"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import socket
 import time
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import chromium
 import httpx2
 import numpy as np
 import pytest
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from conftest import Served
 
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("chromium", HERE / "chromium.py")
-assert _spec is not None
-assert _spec.loader is not None
-chromium = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(chromium)
 
 pytestmark = pytest.mark.skipif(
     chromium.PROGRAM is None, reason="no chromium on this machine (Debian: apt install chromium)"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import importlib.util
 import os
 import re
 import subprocess
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import chromium
 import pytest
 
 pytest.importorskip("material")
@@ -27,11 +27,6 @@ LOADING = re.compile(
 """What a browser fetches without being asked, from another host."""
 STYLES = re.compile(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//", re.IGNORECASE)
 
-_spec = importlib.util.spec_from_file_location("chromium", ROOT / "tests" / "serving" / "chromium.py")
-assert _spec is not None
-assert _spec.loader is not None
-chromium = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(chromium)
 needs_browser = pytest.mark.skipif(chromium.PROGRAM is None, reason="no chromium on this machine")
 
 

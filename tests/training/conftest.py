@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
 LABELS = ("real", "full_synthetic", "tampered")
 DESCRIPTIONS = ("Light and shadow agree.", "Edges repeat.", "A patch was pasted.")
 

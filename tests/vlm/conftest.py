@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from PIL import Image
 
 torch = pytest.importorskip("torch", reason="the extra vlm brings torch")
 pytest.importorskip("transformers", reason="the extra vlm brings transformers")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
 
 from tiny_vlm import ANSWERS, make_llava, picture  # noqa: E402
 

@@ -26,7 +26,7 @@ def encode(mask: NDArray[np.bool_]) -> list[int]:
     """The bytes of a (height, width) mask; marked pixels are 255 in all four channels.
 
     >>> encode(np.array([[True, False]]))
-    [0, 0, 0, 8, 57, 27, 252, 223, 248, 24, 0]
+    [0, 0, 0, 8, 57, 27, 252, 127, 241, 128, 0]
     """
     flat = np.ascontiguousarray(mask != 0).reshape(-1)
     edges = np.flatnonzero(np.diff(flat)) + 1

@@ -164,7 +164,7 @@ def _returned(factory: Any) -> Any:
 def _kind(value: Any) -> str:
     """The type of a value with its article.
 
-    >>> _kind(3), _kind("x"), _kind(print)
+    >>> _kind(3), _kind("x"), _kind(len)
     ('an int', 'a str', 'a builtin_function_or_method')
     """
     name = type(value).__name__
