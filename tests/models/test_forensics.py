@@ -326,6 +326,7 @@ def test_a_card_refuses_figures_and_words_that_it_does_not_know(tmp_path: Path) 
         Told.of({"license": "MIT"})
 
 
+@pytest.mark.thorough  # several models are loaded
 def test_the_page_on_transformers_works(
     saved: Path, hub: FakeHub, pictures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

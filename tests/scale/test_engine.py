@@ -141,6 +141,7 @@ def test_a_forge_on_ray_gives_the_files_of_one_process(kills: Path, cli: Cli, tm
     assert len(list(read_rows(tmp_path / "ray" / "dataset" / "records.jsonl"))) >= 4
 
 
+@pytest.mark.thorough  # a session of Ray; evaluate has the same case
 def test_lines_of_an_actor_that_dies_are_done_by_another(
     kills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_judge_has_as_many_threads_as_its_actor_has_cpus(tmp_path: Path, scan_
         assert [row["explanation"] for row in rows_of(out)] == [str(cpus)]
 
 
+@pytest.mark.thorough  # the local engine has the same case
 def test_a_part_that_cannot_be_written_ends_the_run(tmp_path: Path, scan: Scan, scan_ray: Scan) -> None:
     write_pictures(tmp_path / "pictures", 4)
     scan(tmp_path / "pictures", tmp_path / "out")

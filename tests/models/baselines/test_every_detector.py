@@ -112,6 +112,7 @@ def test_check_judges_with_it(arguments: dict[str, list[str]], data: Path, name:
 
 
 @pytest.mark.usefixtures("no_plots")
+@pytest.mark.thorough  # an evaluation of every detector; check with each of them stays
 def test_evaluate_measures_many_at_once(arguments: dict[str, list[str]], data: Path, tmp_path: Path) -> None:
     """All but the localizers, whose evaluation is tested on smaller frames."""
     names = [name for name in NAMES if not FACTS[name].localizes or name == "efficientnet_lite"]

@@ -113,6 +113,7 @@ print(json.dumps([[result.exit_code, result.stdout, result.output] for result in
 """Runs commands one after the other, so that torch is imported once."""
 
 
+@pytest.mark.thorough  # copies the package and trains in it
 def test_one_file_in_the_package_is_all_that_a_new_baseline_needs(data: Path, tmp_path: Path) -> None:
     """In a copy of the package: listed without torch, trained, and loaded with its weights."""
     package = tmp_path / "copy" / "pixelsleuth"

@@ -92,7 +92,9 @@ def check(golden: Any, networks: dict[str, MvssNet], planes: str, i: int) -> Non
     assert float(written.mean()) == pytest.approx(saved["mean"], abs=2e-4)
 
 
-@pytest.mark.parametrize("planes, i", [("bgr", 3), pytest.param("rgb", 3, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    "planes, i", [pytest.param(planes, 3, marks=pytest.mark.thorough) for planes in ("bgr", "rgb")]
+)
 def test_branches_masks_and_edges(golden: Any, networks: dict[str, MvssNet], planes: str, i: int) -> None:
     check(golden, networks, planes, i)
 

@@ -147,6 +147,7 @@ def test_the_chain_trains_merges_checks_and_evaluates(manifest: Path, tmp_path: 
     assert "[END]" in json.loads((tmp_path / "out/merged/added_tokens.json").read_text())
 
 
+@pytest.mark.thorough  # also builds the shapes of the 7B
 def test_the_dry_run_tells_what_would_be_trained(manifest: Path, tmp_path: Path) -> None:
     """Also for the 7B, of which nothing is at hand."""
     for recipe, start, trained in (

@@ -135,6 +135,7 @@ def test_kill_dash_nine_and_resume_through_the_command(manifest: Path, tmp_path:
     assert losses_of(tmp_path / "cut") == losses_of(tmp_path / "whole")
 
 
+@pytest.mark.thorough  # three trainings
 def test_micro_batches_change_nothing_but_rounding(tiny: Tiny, tmp_path: Path) -> None:
     for name, size in (("whole", 6), ("cut", 2), ("uneven", 4)):
         own = [f"out={tmp_path / name}", "global_batch=6", f"per_device={size}", "steps=2", "lora.dropout=0"]
