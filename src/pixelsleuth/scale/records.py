@@ -19,6 +19,7 @@ from pixelsleuth.scale import remote
 from pixelsleuth.scale.listing import Entry, arrow, stored
 from pixelsleuth.scale.results import BATCH, BadPartError, Results
 from pixelsleuth.scale.rows import FAILED, HEATMAP, JUDGED, TEXTS, schema
+from pixelsleuth.scale.summary import COLUMNS
 
 if TYPE_CHECKING:
     pass
@@ -27,17 +28,7 @@ LARGEST_LINE = 1 << 26
 """Bytes of a record; one with a mask of noise over 100 megapixels has about half as many."""
 TABLE = 4096
 """Records that are counted at once."""
-SMALL = (
-    "id",
-    "state",
-    "origin",
-    "judged_at",
-    "label",
-    "confidence",
-    "probabilities",
-    "inconclusive",
-    "error",
-)
+SMALL = tuple(name.partition(".")[0] for name in COLUMNS)
 """Columns without long values, which `tables` returns."""
 
 
