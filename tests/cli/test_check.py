@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_detector import FakeDetector
 from PIL import Image
 
 
@@ -95,6 +96,22 @@ def test_too_large_a_picture_is_refused_before_decoding(cli, pictures):
     result = cli("check", pictures / "real.png", "--max-megapixels", "0.001", "--format", "jsonl")
     assert result.exit_code == 1
     assert records(result.stdout)[0]["error"]["code"] == "picture_too_large"
+
+
+@pytest.mark.parametrize("given, most", [([], 2), (["--batch-size", "1"], 1), (["--batch-size", "3"], 3)])
+def test_a_model_gets_as_many_pictures_as_it_works_at_beside_each_other(
+    cli, pictures, monkeypatch, given, most
+):
+    seen, judge = [], FakeDetector.judge
+
+    def watched(self, batch, *, explain):
+        seen.append(len(batch))
+        return judge(self, batch, explain=explain)
+
+    monkeypatch.setattr(FakeDetector, "judge", watched)
+    monkeypatch.setattr(FakeDetector, "beside", 2)
+    assert cli("check", pictures, *given).exit_code == 0
+    assert max(seen) == most
 
 
 @pytest.mark.parametrize("batch", [1, 3, 10])

@@ -1,5 +1,7 @@
 """The bundled detector on photographs: complete verdicts, true measurements, the same answer every time."""
 
+from importlib.resources import as_file, files
+
 import numpy as np
 import pytest
 from skimage import data
@@ -62,6 +64,20 @@ def test_a_picture_is_judged_alike_alone_and_among_others(
     alone = bundled.check(photographs[1])
     assert alone.probabilities == pytest.approx(verdicts[1].probabilities, rel=1e-4)
     assert alone.explanation == verdicts[1].explanation
+
+
+@pytest.mark.parametrize("beside", [2_000_000, 250_000], ids=["in threads", "one of them too large"])
+def test_pictures_judged_beside_each_other_get_what_they_get_alone(
+    photographs: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, beside: int
+) -> None:
+    monkeypatch.setattr(compact, "BESIDE", beside)
+    with as_file(files("pixelsleuth.compact") / "weights") as folder:
+        detector = compact.CompactDetector(folder, device="cpu", threads=3)
+    assert detector.beside == 3
+    alone = list(detector.check_many(photographs))
+    for one, other in zip(alone, detector.check_many(photographs, batch_size=4), strict=True):
+        assert one.to_dict() | {"elapsed_ms": 0} == other.to_dict() | {"elapsed_ms": 0}
+        assert np.array_equal(one.heatmap, other.heatmap)
 
 
 def test_without_explain_nothing_is_said(bundled: Detector, photographs: list[np.ndarray]) -> None:

@@ -229,7 +229,7 @@ def test_a_picture_that_kills_its_worker_becomes_an_error_after_two_tries(
 
 def test_the_command_says_what_it_did(tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures", 3)
-    for source, status, text in (("pictures", 0, b"3 pictures"), ("nothing", 2, b"There is no")):
+    for source, status, text in (("pictures", 0, b"3 pictures: 3 real"), ("nothing", 2, b"There is no")):
         process = start(tmp_path / source, tmp_path / f"out-{source}")
         _, errors = process.communicate(timeout=120)
         assert process.returncode == status, errors

@@ -25,7 +25,7 @@ from pixelsleuth.serving.shell import Shell
 
 
 def test_a_picture_that_would_miss_its_deadline_is_refused_at_once() -> None:
-    lane = Lane(SimpleNamespace(name="slow", batches=False), batch_size=8)
+    lane = Lane(SimpleNamespace(name="slow", batches=False, beside=1), batch_size=8)
     lane.pace = 10.0
     try:
         lane.ensure_time(5)  # nothing is ahead: however slow the model is, it gets a picture

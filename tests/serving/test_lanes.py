@@ -72,6 +72,19 @@ def test_what_waits_is_judged_together_up_to_the_batch_size(lane: Lane, detector
     assert all(verdict.elapsed_ms >= 5 for verdict in verdicts)
 
 
+def test_a_model_that_gains_nothing_from_batches_gets_what_it_works_at_beside_each_other(
+    detector: Gated,
+) -> None:
+    detector.batches, detector.beside = False, 2
+    lane = Lane(detector, batch_size=8)
+    hold(lane, detector)
+    futures = [lane.submit(entry(str(number))) for number in range(3)]
+    detector.gate.set()
+    assert [future.result(20).source for future in futures] == ["0", "1", "2"]
+    lane.close()
+    assert detector.batches_seen == [["first"], ["0", "1"], ["2"]]
+
+
 def test_what_the_client_left_and_what_is_too_late_is_skipped(lane: Lane, detector: Gated) -> None:
     hold(lane, detector)
     left, late, last = entry("left"), entry("late", left=-1), entry("last")

@@ -36,6 +36,7 @@ def generators() -> dict[str, Callable[[str], str]]:
         "perturbations": listings.perturbations,
         "protocols": listings.protocols,
         "reader-settings": listings.reader_settings,
+        "routes": records.routes,
         "settings": settings.settings,
         "tables": listings.tables,
         "verdict": records.verdict_fields,

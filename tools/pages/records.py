@@ -1,4 +1,4 @@
-"""What programs read: the fields of the verdict, the codes of errors, the kinds of findings."""
+"""What programs read: the fields of the verdict, the codes of errors, the kinds of findings, the routes."""
 
 from __future__ import annotations
 
@@ -119,3 +119,23 @@ def findings(argument: str) -> str:
     from pixelsleuth.evidence.finding import KINDS
 
     return table(("kind", "what it says"), [(f"`{kind}`", says) for kind, says in KINDS.items()])
+
+
+def routes(argument: str) -> str:
+    """The table of the service's routes, as its OpenAPI document describes them."""
+    del argument
+    from types import SimpleNamespace
+
+    from pixelsleuth.serving.app import make_app
+    from pixelsleuth.serving.metrics import Metrics
+    from pixelsleuth.serving.settings import ServeOptions
+
+    # No model is loaded for a page.
+    unstarted: Any = SimpleNamespace(options=ServeOptions(), metrics=Metrics())
+    rows = []
+    for path, methods in make_app(unstarted).openapi()["paths"].items():
+        for method, route in methods.items():
+            says = [f"{text.rstrip('.')}." for key in ("summary", "description") if (text := route.get(key))]
+            asked = [f"`{one['name']}`" for one in route.get("parameters", []) if one["in"] == "query"]
+            rows.append((f"`{method.upper()} {path}`", " ".join(says), ", ".join(asked)))
+    return table(("route", "what it does", "parameters"), rows)

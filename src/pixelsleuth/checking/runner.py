@@ -49,7 +49,7 @@ class CheckOptions:
     evidence: bool = True
     trust_list: str | None = None
     max_megapixels: float = 100.0
-    batch_size: int = 1
+    batch_size: int | None = None
     accuse_at_most: float | None = None
     right_at_least: float | None = None
     stable: bool | None = None
@@ -128,7 +128,7 @@ class Run:
         """The pictures that arrive in folders. Raises UsageError where a path is no folder."""
         from pixelsleuth.checking.watching import Arrivals
 
-        if self.options.batch_size != 1:
+        if self.options.batch_size not in (None, 1):
             raise UsageError("--watch judges pictures one by one as they arrive; leave out --batch-size.")
         options = self.options
         ours = [path for path in (options.output, options.report, options.save_masks) if path is not None]
@@ -178,7 +178,9 @@ class Run:
         interrupted = False
         try:
             self.outputs.begin(total or 0)
-            verdicts = detector.check_many(sources, explain=options.explain, batch_size=options.batch_size)
+            # What arrives waits for no other picture.
+            batch = 1 if total is None else options.batch_size or detector.beside
+            verdicts = detector.check_many(sources, explain=options.explain, batch_size=batch)
             left = None if total is None else total - self.judged_before
             with progress("Checking", left, quiet=options.quiet or (left or 0) < 2) as self.notices.bar:
                 for verdict in verdicts:

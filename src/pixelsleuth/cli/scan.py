@@ -79,9 +79,7 @@ from pixelsleuth.cli.options import (
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 1024),
-    default=1,
-    show_default=True,
-    help="Pictures judged at once.",
+    help="Pictures judged at once; without it one, or with the bundled detector one for each core.",
 )
 @click.option("--heat-maps", is_flag=True, help="Keep the heat map of each picture in its row, too.")
 @click.option(

@@ -21,7 +21,7 @@ from PIL import Image
 from pixelsleuth._version import __version__
 from pixelsleuth.compact import grammar
 from pixelsleuth.compact.ruling import explanation, rule
-from pixelsleuth.compact.sessions import session_options
+from pixelsleuth.compact.sessions import session_options, usual_threads
 from pixelsleuth.compact.tiles import GRID, middle, reduced, small, traced, windows
 from pixelsleuth.core import decision as decisions
 from pixelsleuth.core.content import ensure_content
@@ -37,6 +37,9 @@ Array = np.ndarray
 GRAPHS = ("traces", "repeats", "look", "statistics", "fuse", "language", "mask")
 LARGEST = 16_000_000
 """Pixels judged at native resolution; a larger picture is reduced to this size first, and says so."""
+BESIDE = 2_000_000
+"""Pixels up to which pictures are judged beside each other: larger ones keep the cores busy by themselves, and take
+12 MB a million pixels."""
 LOADERS = 2
 """Graphs that are loaded at once."""
 REPEAT_SIDE = 384
@@ -71,6 +74,8 @@ class CompactDetector(Detector):
                 f"{folder} was exported with another vocabulary: export it again with this version."
             )
         self.version = f"{__version__}+{self.settings.get('weights', 'untrained')}"
+        self.beside = threads or usual_threads()
+        self._beside = ThreadPoolExecutor(self.beside, thread_name_prefix="judge")
         options = session_options(threads)
         providers = _providers(device, onnxruntime.get_available_providers())
         # ONNX Runtime lets go of the interpreter, so that graphs load beside each other and beside the decision's fit.
@@ -84,7 +89,11 @@ class CompactDetector(Detector):
             self.graphs = {name: session.result() for name, session in loading.items()}
 
     def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
-        return [self._judge(picture, explain) for picture in pictures]
+        """One verdict a picture. Small graphs leave cores idle: pictures are judged beside each other, in threads."""
+        judge = functools.partial(self._judge, explain=explain)
+        large = any(picture.width * picture.height > BESIDE for picture in pictures)
+        alone = large or len(pictures) == 1 or self.beside == 1
+        return list((map if alone else self._beside.map)(judge, pictures))
 
     def encode(self, pixels: Array) -> tuple[Array, Array]:
         """(H, W, 3) uint8 -> dense features (1, C, h, w) and tokens (1, N, D)."""

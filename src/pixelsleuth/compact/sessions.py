@@ -19,7 +19,7 @@ def session_options(threads: int | None = None) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _threads()
+    options.intra_op_num_threads = threads or usual_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False  # large pictures come and go; an arena would keep their peak
     options.enable_mem_pattern = False
@@ -27,8 +27,8 @@ def session_options(threads: int | None = None) -> Any:
     return options
 
 
-def _threads() -> int:
-    """Threads of a session where the caller names no number; 0 leaves it to ONNX Runtime."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+def usual_threads() -> int:
+    """Threads of a session where the caller names no number."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores or int(most), int(most)) if most.isdecimal() and int(most) else cores
+    return min(cores, int(most)) if most.isdecimal() and int(most) else cores

@@ -68,8 +68,9 @@ class Detector(ABC):
     read before the first verdict, such as that a member of a panel could not be loaded. `scores` are the detector's
     judgements of sources left out of training, `decision` the thresholds that follow from them; None where nobody
     measured that. `examiner` reads what a file says by itself (`evidence.inspection.FileExaminer`) beside the model;
-    its findings join `Verdict.evidence` and change no score. `batches` is False where `judge` takes pictures one by one
-    anyway: the service then answers each as soon as it is judged.
+    its findings join `Verdict.evidence` and change no score. `batches` is False where `judge` gains nothing from more
+    pictures than it works at beside each other, in threads: `beside`. Commands give it as many where nobody names a
+    number.
     """
 
     name: str = "detector"
@@ -81,6 +82,7 @@ class Detector(ABC):
     decision: Decision | None = None
     examiner: Examiner | None = None
     batches: bool = True
+    beside: int = 1
 
     @property
     def model(self) -> dict[str, str]:

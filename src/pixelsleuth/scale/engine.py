@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pixelsleuth.core.engine import MakeWork, Work
+from pixelsleuth.core.memory import reuse_freed_memory
 from pixelsleuth.errors import ClusterError, MissingExtra, PixelSleuthError, UsageError
 from pixelsleuth.reporting import words
 from pixelsleuth.scale.cluster import ClusterSettings, division, task_size
@@ -126,6 +127,7 @@ class Actor:
                     os.chdir(self._cwd)
                 # As many threads as Ray gives this actor CPUs: others may work on the same node.
                 os.environ["OMP_NUM_THREADS"] = str(self._cpus)
+                reuse_freed_memory()  # Ray starts a process for each actor
                 self._work = self._make(self._cpus)
             for number, result in self._work(tasks):
                 yield _row(number, result)

@@ -49,13 +49,14 @@ def usual_workers() -> int:
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """How inputs are read and judged. Relative paths are those of the folder `base`; `seconds` is the time that the
-    detector may take for a picture, where its process can be replaced.
+    """How inputs are read and judged. Relative paths are those of the folder `base`; without `batch_size` the detector
+    gets as many as it works at beside each other; `seconds` is the time that it may take for a picture, where its
+    process can be replaced.
     """
 
     base: str = ""
     workers: int = 1
-    batch_size: int = 1
+    batch_size: int | None = None
     explain: bool = True
     evidence: bool = True
     max_megapixels: float = 100.0
@@ -94,7 +95,8 @@ class Pipeline:
         self._readers = ThreadPoolExecutor(READERS * settings.workers, thread_name_prefix="read")
         self._files = Budget(FILE_BYTES)
         self._ready: queue.SimpleQueue[_Underway] = queue.SimpleQueue()
-        self._window = AHEAD * settings.workers + 2 * settings.batch_size
+        self._batch_size = settings.batch_size or detector.beside
+        self._window = AHEAD * settings.workers + 2 * self._batch_size
 
     def __enter__(self) -> Pipeline:
         return self
@@ -137,7 +139,7 @@ class Pipeline:
     def _batch(self) -> list[_Underway]:
         """What is ready, at least one input and at most a batch."""
         batch = [self._ready.get()]
-        while len(batch) < self.settings.batch_size:
+        while len(batch) < self._batch_size:
             try:
                 batch.append(self._ready.get_nowait())
             except queue.Empty:
@@ -209,12 +211,12 @@ class Pipeline:
             self.pool.budget.give(sum(picture.pixels.nbytes for picture in pictures))
 
     def _groups(self, batch: list[_Underway]) -> list[list[_Underway]]:
-        """What goes to the detector together: a batch, or one by one; a suspect is alone."""
-        if not self.detector.batches:
-            return [[underway] for underway in batch]
+        """What goes to the detector together: a batch, or as many as it gains from; a suspect is alone."""
         suspects = [one for one in batch if self.journal is not None and self.journal.suspect(one.entry.id)]
         others = [one for one in batch if one not in suspects]
-        return [group for group in (others, *([one] for one in suspects)) if group]
+        most = len(batch) if self.detector.batches else self.detector.beside
+        groups = [others[start : start + most] for start in range(0, len(others), most)]
+        return groups + [[one] for one in suspects]
 
     def _verdicts(self, group: list[_Underway]) -> list[Verdict]:
         """The verdicts of inputs that are judged together, errors among them."""

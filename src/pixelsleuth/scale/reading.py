@@ -63,4 +63,4 @@ def _member(entry: Entry, base: str) -> bytes:
 
 def _unread(name: str, error: BaseException) -> PictureNotFound:
     reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
-    return PictureNotFound(f"{name} cannot be read ({reason}); check that it is still there.")
+    return PictureNotFound(f"{name} cannot be read ({reason}); check that it is there and may be read.")

@@ -65,7 +65,7 @@ class ScanOptions:
     evidence: bool = True
     trust_list: str | None = None
     max_megapixels: float = 100.0
-    batch_size: int = 1
+    batch_size: int | None = None
     workers: int | None = None
     judge_seconds: float = 1800.0
     shard_size: int = SHARD_SIZE

@@ -58,7 +58,7 @@ class Lane:
         watch: Callable[[int, list[float]], None] = lambda batch, waits: None,
     ) -> None:
         self.detector, self.watch = detector, watch
-        self.batch_size = batch_size if detector.batches else 1
+        self.batch_size = batch_size if detector.batches else min(batch_size, detector.beside)
         self._entries: deque[Entry] = deque()
         self._background: deque[Entry] = deque()
         self._coming = 0
