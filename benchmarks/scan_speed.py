@@ -86,7 +86,8 @@ def speed(paths: list[str], count: int, ways: list[str], folder: Path) -> tuple[
                 detector.examiner = examiners[way]
                 if way == "alone":
                     decoded = [open_picture(entry.location) for entry in part]
-                    spent = timed(functools.partial(_all, detector.check_many, decoded))
+                    alone = functools.partial(detector.check_many, batch_size=detector.beside)
+                    spent = timed(functools.partial(_all, alone, decoded))
                     del decoded
                 else:
                     spent = timed(functools.partial(_all, pipelines[way].judge, part))

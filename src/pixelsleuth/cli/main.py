@@ -38,7 +38,7 @@ COMMANDS = {
     "completion": "Print the completion script of a shell.",
 }
 """Name -> help line. A command is the function of that name in the module of that name."""
-JUDGING = {"check", "scan", "inspect", "demo", "serve", "mcp"}
+JUDGING = {"check", "evaluate", "scan", "inspect", "demo", "serve", "mcp"}
 """Commands whose NumPy multiplies matrices in one thread, for the cores belong to the models and to other pictures, and
 whose memory is used again."""
 
