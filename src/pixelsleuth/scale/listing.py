@@ -39,10 +39,11 @@ class Entry:
 
 
 def arrow() -> Any:
-    """The module pyarrow. Raises MissingExtra where it is not installed."""
+    """The module pyarrow, with its parts `compute` and `parquet`. Raises MissingExtra where it is not installed."""
     # Read when it is imported: its own pool keeps four times what a plan takes, as long as the process lives.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     try:
+        import pyarrow.compute
         import pyarrow.parquet
     except ImportError:
         raise MissingExtra("pyarrow", "scale") from None
