@@ -123,3 +123,43 @@ def test_a_third_ends_between_two_pixels(index: int, third: int) -> None:
     mask = np.zeros((9, 9), np.uint8)
     mask[index, index] = 1
     assert grammar.place(mask) == grammar.PLACES[3 * third + third]
+
+
+@pytest.mark.parametrize("shape", [(1500, 1100), (1030, 2050)])
+def test_only_the_middle_of_a_large_picture_is_measured(shape: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    pixels = np.full((*shape, 3), 120, np.uint8)
+    top, left = (shape[0] - 1024) // 2, (shape[1] - 1024) // 2
+    middle = pixels[top : top + 1024, left : left + 1024]
+    noisy = random.integers(60, 180, pixels.shape, dtype=np.uint8)
+    quiet = noisy.copy()
+    quiet[top : top + 1024, left : left + 1024] = middle
+    assert grammar.measure(quiet) == grammar.measure(middle)
+    assert grammar.measure(quiet)[0] == "noise is very low"
+    loud = pixels.copy()
+    loud[top : top + 1024, left : left + 1024] = noisy[top : top + 1024, left : left + 1024]
+    assert grammar.measure(loud)[0] == "noise is strong"
+
+
+def test_noise_is_that_of_the_quietest_blocks() -> None:
+    pixels = np.full((80, 80, 3), 120, np.uint8)
+    pixels[8:, :] = np.random.default_rng(0).integers(60, 180, (72, 80, 3), dtype=np.uint8)
+    assert grammar.measure(pixels)[0] == "noise is strong"  # a tenth of its blocks is quiet
+    pixels[:32] = 120
+    assert grammar.measure(pixels)[0] == "noise is very low"
+
+
+@pytest.mark.parametrize("bound", list(grammar.SIZES))
+def test_a_share_at_a_bound_belongs_to_the_next_size(bound: float) -> None:
+    words = list(grammar.SIZES.values())
+    at = list(grammar.SIZES).index(bound)
+    mask = np.zeros((100, 1000), np.uint8)
+    mask.flat[: round(min(bound, 1) * mask.size)] = 1
+    assert grammar.size(mask) == words[min(at + 1, len(words) - 1)]
+    mask.flat[round(min(bound, 1) * mask.size) - 1] = 0
+    assert grammar.size(mask) == words[at]
+
+
+def test_prose_is_one_sentence() -> None:
+    assert grammar.prose("noise is strong , detail is fine ; so") == "Noise is strong, detail is fine; so."
+    assert grammar.prose("") == ""
