@@ -153,3 +153,9 @@ def test_groups_are_drawn_together() -> None:
     assert together[1] - together[0] > 3 * (alone[1] - alone[0])
     assert together == Bootstrap([str(i // 30) for i in range(600)], seed=0).interval(weighted_mean(values))
     assert all(map(math.isnan, Bootstrap(["a"] * 5).interval(weighted_mean(np.ones(5)))))
+
+
+@pytest.mark.parametrize("confidence", [[-0.01, 0.5], [0.5, 1.01], [float("nan")]])
+def test_a_confidence_outside_its_range_is_refused(confidence: list[float]) -> None:
+    with pytest.raises(ValueError, match="must lie in 0"):
+        calibration.calibration_bins(confidence, [True] * len(confidence))

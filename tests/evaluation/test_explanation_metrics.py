@@ -144,3 +144,14 @@ def test_saying_little_shows_in_the_coverage() -> None:
     assert extracted["place"]["accuracy"] == 0.5
     assert extracted["all"]["coverage"] == pytest.approx(2 / 3)
     assert math.isnan(extracted["operation"]["accuracy"])
+
+
+@pytest.mark.parametrize(
+    "truth, outcome", [("real", "wrong"), ("full_synthetic", "right"), ("tampered", "right")]
+)
+def test_a_text_that_leaves_open_which_kind_of_fake_is_wrong_on_real_pictures_alone(
+    truth: str, outcome: str
+) -> None:
+    text = "This picture is fake."
+    assert claims.claims_of(text)["label"] == "fake"
+    assert claims.check_claims(text, {"label": truth})["label"] == outcome

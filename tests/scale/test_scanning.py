@@ -254,8 +254,11 @@ def test_errors_that_may_pass_are_tried_again_where_that_is_asked_for(tmp_path: 
     before = [parts.part_path(tmp_path / "out", shard).stat().st_mtime_ns for shard in range(3)]
     scan(tmp_path / "list.txt", tmp_path / "out", resume=True)
     assert [row["id"] for row in rows_of(tmp_path / "out") if row["state"] == "error"] == [1, 9]
-    process = start(tmp_path / "list.txt", tmp_path / "out", "--retry-errors")  # alone: it imports what it needs
-    assert process.communicate(timeout=120) and process.returncode == 0
+    process = start(
+        tmp_path / "list.txt", tmp_path / "out", "--retry-errors"
+    )  # alone: it imports what it needs
+    assert process.communicate(timeout=120)
+    assert process.returncode == 0
     assert [row["id"] for row in rows_of(tmp_path / "out") if row["state"] == "error"] == [1]
     after = [parts.part_path(tmp_path / "out", shard).stat().st_mtime_ns for shard in range(3)]
     assert [one == other for one, other in zip(before, after, strict=True)] == [True, True, False]
