@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pixelsleuth.core.region import Region
     from pixelsleuth.core.verdict import Label, Verdict
     from pixelsleuth.errors import PictureError, PixelSleuthError
-    from pixelsleuth.models.registry import check, load
+    from pixelsleuth.models.kept import check
+    from pixelsleuth.models.registry import load
     from pixelsleuth.models.remote.client import Client
     from pixelsleuth.pictures.images import Picture, find_pictures, open_picture
 
@@ -38,7 +39,7 @@ _HOMES = {
     "Picture": "pictures.images",
     "find_pictures": "pictures.images",
     "open_picture": "pictures.images",
-    "check": "models.registry",
+    "check": "models.kept",
     "load": "models.registry",
     "Label": "core.verdict",
     "Region": "core.region",

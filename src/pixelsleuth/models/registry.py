@@ -5,12 +5,11 @@ What there is stands in `models.catalogue`; nothing is imported before it is loa
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pixelsleuth.core.content import ensure_regular
 from pixelsleuth.core.detector import Detector
@@ -28,10 +27,6 @@ from pixelsleuth.models.catalogue import (
 )
 from pixelsleuth.models.factories import facts_of_class, import_factory, make
 from pixelsleuth.models.facts import FACTS, Facts
-
-if TYPE_CHECKING:
-    from pixelsleuth.core.detector import Source
-    from pixelsleuth.core.verdict import Verdict
 
 EXPORTED = "compact.json"
 CONVERTED = ("detector.json", "model.onnx")
@@ -246,18 +241,6 @@ def _unknown(name: str) -> str:
     if close:
         return f"There is no model {name!r}; did you mean {close!r}? ({known})"
     return f"There is no model {name!r}; {known}."
-
-
-@functools.lru_cache(maxsize=1)
-def _cached(name: str, device: str) -> Detector:
-    return load(name, device)
-
-
-def check(
-    source: Source, *, model: str = "auto", device: str = "auto", explain: bool = True
-) -> Verdict | list[Verdict]:
-    """Judge a picture, or a list of them, with a detector that stays loaded (see `Detector.check`)."""
-    return _cached(model, device).check(source, explain=explain)
 
 
 def weights_of(models: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
