@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +12,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pixelsleuth.cli.main import main
+
+needs_models = pytest.mark.skipif(
+    importlib.util.find_spec("transformers") is None, reason="the extra vlm brings transformers and torch"
+)
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +28,7 @@ def run(*arguments: object, stdin: str | None = None) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+@needs_models
 def test_check_gives_the_goldens_class_and_mask(checkpoint: Path, tmp_path: Path) -> None:
     golden = json.loads((checkpoint / "golden.json").read_text())["samples"]
     report = tmp_path / "report.html"
@@ -46,6 +52,7 @@ def test_check_gives_the_goldens_class_and_mask(checkpoint: Path, tmp_path: Path
     assert len(list((tmp_path / "masks").iterdir())) == 1
 
 
+@needs_models
 def test_a_description_checkpoint_says_why(shared: Path) -> None:
     folder = shared / "parity" / "sida_description"
     status, out, _ = run("check", "--model", folder, folder / "images/0.png", "--format", "json")
@@ -57,6 +64,7 @@ def test_a_description_checkpoint_says_why(shared: Path) -> None:
     assert json.loads(out)[0]["explanation"] is None
 
 
+@needs_models
 def test_chat_answers_saves_masks_and_takes_commands(shared: Path, tmp_path: Path) -> None:
     folder = shared / "parity" / "sida_description"
     lines = [
@@ -87,6 +95,7 @@ def test_chat_with_a_detector_that_cannot_talk_says_which_can(shared: Path) -> N
     assert "compact cannot talk" in errors
 
 
+@needs_models
 def test_merge_writes_a_checkpoint_that_check_reads(checkpoint: Path, tmp_path: Path) -> None:
     status, out, errors = run("merge", checkpoint, "--out", tmp_path / "own", "--precision", "fp32")
     assert status == 0, errors
@@ -98,6 +107,7 @@ def test_merge_writes_a_checkpoint_that_check_reads(checkpoint: Path, tmp_path: 
     assert json.loads(out)[0]["label"] == "tampered"
 
 
+@needs_models
 def test_a_checkpoint_without_network_or_weights_is_one_sentence(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +138,7 @@ def test_models_tells_memory_at_each_precision() -> None:
     assert sida["memory_bytes"]["bf16"] > 2 * sida["parameters"] > sida["memory_bytes"]["int4"]
 
 
+@needs_models
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 def test_compressed_weights_without_a_gpu_are_refused(checkpoint: Path, precision: str) -> None:
     import torch
@@ -147,6 +158,7 @@ def test_precision_for_a_model_that_has_one_is_refused(checkpoint: Path) -> None
     assert "has one precision" in errors
 
 
+@needs_models
 def test_merging_into_an_older_folder_leaves_none_of_its_shards(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "merged"
     out.mkdir()
