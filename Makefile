@@ -119,7 +119,10 @@ $(RELEASE)/.installed: pyproject.toml constraints.txt
 dist: $(RELEASE)/.installed
 	$(RELEASE)/bin/python tools/dist.py dist
 
-release: $(RELEASE)/.installed $(STAMP)
+# What refuses a release is asked before anything is installed.
+release:
+	@$(PYTHON) tools/release.py --state
+	@$(MAKE) --no-print-directory $(RELEASE)/.installed $(STAMP)
 	$(RELEASE)/bin/python tools/release.py $(TAG)
 
 clean:

@@ -182,6 +182,28 @@ def test_a_tagged_version_and_another_branch_are_refused(repository: Path) -> No
     assert "v1.2.3 is tagged already" in second
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_folder_that_is_no_clone_is_refused_in_one_sentence(repository: Path) -> None:
+    shutil.rmtree(repository / ".git")
+    (reason,) = script("tools/release.py").refusals(repository)
+    assert "made of a clone" in reason
+
+
+@pytest.mark.skipif(shutil.which("make") is None or shutil.which("git") is None, reason="needs make and git")
+def test_a_refused_release_installs_and_changes_nothing(repository: Path) -> None:
+    (repository / "tools").mkdir()
+    for name in ("Makefile", "tools/release.py", "tools/dist.py"):
+        shutil.copy(ROOT / name, repository / name)
+    (repository / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
+    before = sorted(path.name for path in repository.iterdir())
+    command = ["make", f"PYTHON={sys.executable}", "release", "TAG=--tag"]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+    assert done.returncode
+    assert "This is no release:\nThe tree has changes" in done.stderr
+    assert sorted(path.name for path in repository.iterdir()) == before
+    assert not subprocess.run(["git", "tag"], cwd=repository, capture_output=True, text=True).stdout
+
+
 def test_the_citation_names_this_version_and_the_works_that_it_builds_on() -> None:
     yaml = pytest.importorskip("yaml")
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))

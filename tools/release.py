@@ -3,12 +3,14 @@
 It refuses a tree with changes, another branch than main, a version without a dated section of CHANGELOG.md, a version
 that differs between pyproject.toml, the package and CITATION.cff, a version that is tagged already, and failing checks.
 Then it builds what is published (tools/dist.py). It changes no file and pushes nothing.
+`--state` stops before the checks: `make release` asks for that first, and installs nothing for what is refused.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -37,6 +39,8 @@ def version_of(root: Path) -> str:
 
 def refusals(root: Path) -> list[str]:
     """Why this state of the repository is no release: a sentence a reason; empty where it may be one."""
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return ["Releases are made of a clone, with git: this folder is none, or git is not installed."]
     version, reasons = version_of(root), []
     if changed := git(root, "status", "--porcelain"):
         reasons.append(f"The tree has changes that are not committed:\n{changed}")
@@ -82,10 +86,15 @@ def wrong_section(root: Path, version: str) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Check this commit and build the files of a release.")
     parser.add_argument("--tag", action="store_true", help="Also tag the commit vVERSION (no push).")
+    parser.add_argument(
+        "--state", action="store_true", help="Say why this state is no release; do nothing else."
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     arguments = parser.parse_args()
     if reasons := refusals(ROOT):
         sys.exit("\n".join(["This is no release:", *reasons]))
+    if arguments.state:
+        return
     if subprocess.run(CHECKS, cwd=ROOT).returncode:
         sys.exit(f"This is no release: {' '.join(CHECKS)} fails.")
     try:
