@@ -102,6 +102,8 @@ def main() -> None:
     except DistError as error:
         sys.exit(f"This is no release: {error}")
     if again := refusals(ROOT):  # the checks took minutes
+        for file in files:
+            file.unlink()
         sys.exit("\n".join(["The repository changed meanwhile:", *again]))
     print(*(f"{file.name}: {file.stat().st_size} bytes" for file in files), sep="\n")
     if arguments.tag:
