@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import doctest
 import importlib.abc
 import importlib.util
 import os
@@ -52,7 +53,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "models/fakevlm/answers": ("tests/vlm/test_fakevlm_answers.py",),
     "compact/grammar": ("tests/compact/test_grammar.py",),
 }
-"""Module -> the tests nearest to it. Its own doctests run, too."""
+"""Module -> the tests nearest to it. Its own doctests run before them."""
 
 SWAPS: dict[type[Any], Any] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -149,9 +150,11 @@ def _judge(target: str, tree: ast.Module) -> int:
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
-    path = ROOT / "src" / "pixelsleuth" / f"{target}.py"
-    sys.meta_path.insert(0, Changed(f"pixelsleuth.{target.replace('/', '.')}", path, tree))
+    name = f"pixelsleuth.{target.replace('/', '.')}"
+    sys.meta_path.insert(0, Changed(name, ROOT / "src" / "pixelsleuth" / f"{target}.py", tree))
     sys.path.insert(0, str(ROOT / "src"))
+    if doctest.testmod(importlib.import_module(name)).failed:
+        return 1
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow and not thorough"]
     return int(pytest.main([*options, *(str(ROOT / test) for test in TARGETS[target])]))
 
