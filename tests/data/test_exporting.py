@@ -113,6 +113,21 @@ def test_a_set_goes_through_datasets_and_comes_back(form: str, manifest: Path, t
     assert "| train | tampered | 1 |" in card
 
 
+@pytest.mark.parametrize("form", ["parquet", "imagefolder"])
+def test_a_set_that_changed_is_not_taken_from_the_cache_of_datasets(
+    form: str, manifest: Path, tmp_path: Path
+) -> None:
+    groups = []
+    for name in ("g0", "other"):
+        manifest.write_text(manifest.read_text().replace("g0", name))
+        out = tmp_path / name / "set"  # `datasets` knows a folder by its last name
+        out.parent.mkdir()
+        assert run("datasets", "export", manifest, "--out", out, "--format", form)[0] == 0
+        loaded = datasets.load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
+        groups.append(loaded["group"][0])
+    assert groups == ["g0", "other"]
+
+
 def test_large_sets_are_cut_into_shards(manifest: Path, tmp_path: Path) -> None:
     assert run("datasets", "export", manifest, "--out", tmp_path / "out", "--shard-size", 2)[0] == 0
     assert sorted(path.name for path in (tmp_path / "out" / "data").iterdir()) == [

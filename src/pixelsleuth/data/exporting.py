@@ -9,6 +9,7 @@ also read by `open_data`, with the same samples.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections import Counter
@@ -42,10 +43,11 @@ made of it. Licences of single pictures stand in `licence`"""
 
 
 class Tally:
-    """What an export wrote, pictures by split and label, and what it left out."""
+    """What an export wrote, pictures by split and label, a digest of all that, and what it left out."""
 
     def __init__(self, left_out: LeftOut) -> None:
         self.written: Counter[tuple[str, str]] = Counter()
+        self.digest = hashlib.sha256()
         self.left_out = left_out
 
     @property
@@ -117,6 +119,8 @@ def _rows(
         texts = {key: _text(sample, key) for key in TEXTS[:-1]}
         original = _name_of(sample, listing)
         label = LABELS.index(sample.label)
+        for part in (repr((split, label, original, *texts.values())).encode(), data, mask or b""):
+            tally.digest.update(hashlib.sha256(part).digest())
         if form == "parquet":
             named = {"bytes": mask, "path": f"{name}_mask.png"} if mask is not None else None
             yield {
@@ -181,7 +185,12 @@ def _card(listing: Listing, form: str, tally: Tally, licence: str) -> str:
     )
     name = Path(listing.spec.removeprefix("hf:")).stem
     return (
-        card_head({split: pattern.format(split) for split in splits}, tally.total, licence or ())
+        card_head(
+            {split: pattern.format(split) for split in splits},
+            tally.total,
+            licence or (),
+            fingerprint=tally.digest.hexdigest(),
+        )
         + f"# {name}\n\n{tally.total:,} labelled pictures, exported by PixelSleuth {__version__}.\n\n"
         f"| split | label | pictures |\n|---|---|---:|\n{counts}\n{left_out}"
         f"{COLUMNS}" + (f"; the set's is {licence}.\n" if licence else "; the set's is not stated.\n")

@@ -91,10 +91,14 @@ def shard_name(split: str, number: int, shards: int) -> str:
     return f"data/{split}-{number:05d}-of-{shards:05d}.parquet"
 
 
-def card_head(files: Mapping[str, str], total: int, licence: str | Sequence[str] = ()) -> str:
+def card_head(
+    files: Mapping[str, str], total: int, licence: str | Sequence[str] = (), *, fingerprint: str
+) -> str:
     """The YAML head of a data card: which files (a pattern) make each split; `datasets` reads the folder by it.
 
-    `licence` is the hub's name of one, or several; without one nothing is stated.
+    `licence` is the hub's name of one, or several; without one nothing is stated. `fingerprint` is a digest of the
+    content: `datasets` looks a local folder up in its cache by the folder's name and this head, not by the files, and
+    would give an older set of the same name.
     """
     size = next((name for most, name in SIZES if total < most), "1M<n<10M")
     lines = [
@@ -107,7 +111,8 @@ def card_head(files: Mapping[str, str], total: int, licence: str | Sequence[str]
     ]
     names = [licence] if isinstance(licence, str) else list(licence)
     lines += ["license:", *(f"- {name}" for name in names)] if names else []
-    lines += ["size_categories:", f"- {size}", "configs:", "- config_name: default", "  data_files:"]
+    lines += ["size_categories:", f"- {size}", "configs:", "- config_name: default"]
+    lines += [f"  description: content {fingerprint}", "  data_files:"]
     for split in sorted(files):
         lines += [f"  - split: {split}", f"    path: {files[split]}"]
     return "\n".join([*lines, "---", ""])

@@ -114,8 +114,13 @@ def write_data_set(lines: Path, context: Context, facts: dict[str, Any]) -> dict
     writers = {name: csv.DictWriter(sheet, COLUMNS, lineterminator="\n") for name, sheet in sheets.items()}
     for writer in writers.values():
         writer.writeheader()
+    digest = hashlib.sha256(
+        lines.read_bytes()
+    )  # the lines hold the digests of the pictures, not of the masks
     for row in read_rows(lines):
         members |= {row["path"], row["mask_path"]}
+        if row["mask_path"]:
+            digest.update((folder / row["mask_path"]).read_bytes())
         name = "controls" if row.get("control") else row["label"]
         counts[f"{row['split']}/{name}"] += 1
         writers["controls.csv" if row.get("control") else "manifest.csv"].writerow(_manifest_row(row))
@@ -127,7 +132,8 @@ def write_data_set(lines: Path, context: Context, facts: dict[str, Any]) -> dict
         files["controls.csv"] = sheets["controls.csv"].getvalue().encode()
     files |= {name: json.dumps(text, indent=1, ensure_ascii=False).encode() for name, text in texts.items()}
     files["records.jsonl"] = lines.read_bytes()
-    files["README.md"] = data_card(lines, config, dict(counts), facts).encode()
+    card = data_card(lines, config, dict(counts), facts, fingerprint=digest.hexdigest())
+    files["README.md"] = card.encode()
     for name, data in files.items():
         write_file(folder / name, data)
     members |= set(files)

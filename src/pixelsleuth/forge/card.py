@@ -13,10 +13,12 @@ from pixelsleuth.forge.configuration import ForgeConfig
 from pixelsleuth.forge.stages import read_rows
 
 
-def data_card(lines: Path, config: ForgeConfig, counts: dict[str, int], facts: dict[str, Any]) -> str:
-    """The card as Markdown with the hub's YAML head; the same for the same lines, settings and facts.
+def data_card(
+    lines: Path, config: ForgeConfig, counts: dict[str, int], facts: dict[str, Any], *, fingerprint: str
+) -> str:
+    """The card as Markdown with the hub's YAML head; the same for the same lines, settings, facts and content.
 
-    `counts`: pictures by "split/class". `facts`: `rejected`, `unreadable`, `left_out`, `versions` of the run.
+    `counts`: pictures by "split/class". `fingerprint`: a digest of lines, pictures and masks. `facts`: `rejected`, `unreadable`, `left_out`, `versions` of the run.
     """
     rows = list(read_rows(lines))
     operations = Counter(operation_of(row) for row in rows if row["label"] == "tampered")
@@ -40,7 +42,7 @@ def data_card(lines: Path, config: ForgeConfig, counts: dict[str, int], facts: d
     ]
     splits = {name.split("/")[0] for name in counts}
     parts = [
-        card_head({split: f"data/{split}-*.parquet" for split in splits}, len(rows)),
+        card_head({split: f"data/{split}-*.parquet" for split in splits}, len(rows), fingerprint=fingerprint),
         f"# {config.output.title}\n",
         f"{len(rows)} pictures from {len(groups)} photographs or scenes, made by PixelSleuth's forge.\n",
         _table(("split", "class", "pictures"), [(*name.split("/"), n) for name, n in sorted(counts.items())]),
