@@ -242,6 +242,16 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(cli: Cli, data: Path, tmp
     assert "another evaluation" in refused.output
 
 
+def test_without_opencv_evaluate_says_what_to_install_before_it_judges(
+    cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pixelsleuth.evaluation.run.find_spec", lambda name: None)
+    result = cli("evaluate", "--model", "fake", "--data", data, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert result.stderr.strip().endswith("run in a clone of PixelSleuth: pip install '.[eval]'")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_limit_draws_evenly_from_the_classes_and_always_the_same(
     cli: Cli, data: Path, tmp_path: Path
 ) -> None:

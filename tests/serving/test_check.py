@@ -61,6 +61,13 @@ def test_records_are_those_of_the_command_line(client, picture: bytes, tmp_path:
             assert answer.json()["detail"] == expected["error"]["message"]
 
 
+def test_an_address_that_the_service_does_not_have_is_a_sentence_that_leads_to_its_routes(client) -> None:
+    for answer in (client.get("/v1/chek"), client.post("/v1/chek"), client.get("/v1/check")):
+        problem = answer.json()
+        assert (answer.status_code, problem["code"]) in {(404, "not_found"), (405, "method_not_allowed")}
+        assert problem["detail"].endswith("at this address; /docs lists its routes.")
+
+
 def test_a_problem_document_names_code_request_and_status(client) -> None:
     answer = client.post("/v1/check", content=b"hello", headers={"X-Request-Id": "abc-1"})
     assert answer.status_code == 422

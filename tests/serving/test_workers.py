@@ -62,5 +62,5 @@ def test_a_process_that_cannot_start_ends_the_service(monkeypatch: pytest.Monkey
 
 
 def test_a_port_that_is_taken_is_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UsageError, match="cannot listen"):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UsageError, match="another --port"):
         listening("127.0.0.1", taken.getsockname()[1])

@@ -10,6 +10,7 @@ import functools
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,15 @@ class EvaluateOptions:
 
 
 def run_evaluate(options: EvaluateOptions, engine: Engine | None = None) -> int:
-    """Evaluate and return the exit status; prints on standard error what was left out. Raises UsageError.
+    """Evaluate and return the exit status; prints on standard error what was left out. Raises UsageError,
+    and MissingExtra without OpenCV.
 
     `engine` judges the pictures; without one this process does.
     The status is 1 where a picture was left out or could not be judged, or where masks were to be measured and none
     could be used.
     """
+    if find_spec("cv2") is None:  # what equalises the pictures
+        raise MissingExtra("opencv-python-headless", "eval")
     protocol = protocol_of(options)
     conditions = conditions_of(options.perturb)
     pictures = pictures_of(options)

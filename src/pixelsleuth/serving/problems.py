@@ -30,6 +30,8 @@ STATUSES: dict[type[errors.PixelSleuthError], int] = {
     errors.InternalError: 500,
 }
 """The status of an error: that of its first class in this order."""
+NO_ROUTE = {404: "not_found", 405: "method_not_allowed"}
+"""What the framework answers by itself where no route fits, and our code of it."""
 RETRY_SECONDS = {429: 1.0, 503: 2.0}
 """After how long a request that came at a bad moment may come again."""
 
@@ -87,7 +89,10 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        answer = problem(error.status_code, _code(error.status_code), str(error.detail), request)
+        detail = str(error.detail)
+        if error.status_code in NO_ROUTE:
+            detail = f"The service answers no {request.method} at this address; /docs lists its routes."
+        answer = problem(error.status_code, _code(error.status_code), detail, request)
         answer.headers.update(error.headers or {})
         return answer
 
@@ -110,4 +115,4 @@ def unforeseen(request: Request) -> Response:
 
 
 def _code(status: int) -> str:
-    return {404: "not_found", 405: "method_not_allowed"}.get(status, "bad_request")
+    return NO_ROUTE.get(status, "bad_request")

@@ -77,7 +77,10 @@ def listening(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"The service cannot listen on {host}, port {port} ({reason}).") from None
+        raise UsageError(
+            f"The service cannot listen on {host}, port {port} ({reason}); choose another --port (0 takes a free one) "
+            "or --host."
+        ) from None
     name, number = listener.getsockname()[:2]
     logs.event("listening", url=f"http://{f'[{name}]' if ':' in name else name}:{number}")
     return listener
