@@ -18,7 +18,8 @@ def data_card(
 ) -> str:
     """The card as Markdown with the hub's YAML head; the same for the same lines, settings, facts and content.
 
-    `counts`: pictures by "split/class". `fingerprint`: a digest of lines, pictures and masks. `facts`: `rejected`, `unreadable`, `left_out`, `versions` of the run.
+    `counts`: pictures by "split/class". `fingerprint`: a digest of lines, pictures and masks.
+    `facts`: `rejected`, `unreadable`, `left_out`, `versions` of the run.
     """
     rows = list(read_rows(lines))
     operations = Counter(operation_of(row) for row in rows if row["label"] == "tampered")
