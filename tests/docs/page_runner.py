@@ -134,8 +134,10 @@ def check_install(words: list[str]) -> None:
 
 
 def bare(line: str) -> str:
-    """A line without what differs from run to run and from width to width: numbers, bars, blanks."""
-    return re.sub(r"\s+", " ", re.sub(r"\d+", "0", re.sub(r"[█░]+", "#", line))).strip()
+    """A line without what differs from run to run, model to model and width to width: numbers, digests of weights,
+    bars, blanks."""
+    line = re.sub(r"\+[0-9a-f]{8}\b", "+#", re.sub(r"[█░]+", "#", line))
+    return re.sub(r"\s+", " ", re.sub(r"\d+", "0", line)).strip()
 
 
 def check_output(command: Command, output: str) -> None:

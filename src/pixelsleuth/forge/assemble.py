@@ -1,7 +1,7 @@
 """The data set: folders in SID-Set's layout, a manifest, descriptions, Parquet shards and a data card.
 
 Everything is derived from the lines of the last stage, in their order, and written whole or not at all; files of an
-earlier run that no line names are removed. Public facts on the layout: reference in docs/how-to/forge.md.
+earlier run that no line names are removed. Public facts on the layout: reference in docs/reference/forge.md.
 """
 
 from __future__ import annotations
