@@ -107,7 +107,7 @@ def test_a_shard_that_ends_its_actors_too_often_is_named_and_the_others_stand(
     last = write_pictures(tmp_path / "pictures" / "z", 4, seed=1)
     for picture in last:
         deadly(picture, 1000, "kill")
-    with pytest.raises(ClusterError, match=r"judged 1 shard \(2\) several times"):
+    with pytest.raises(ClusterError, match=r"worked on 1 shard \(2\) several times"):
         scan_ray(tmp_path / "pictures", tmp_path / "out", model="scale_stub:deadly")
     assert len(rows_of(tmp_path / "out")) == 8
     for picture in last:
