@@ -97,6 +97,7 @@ def test_the_script_for_bash_is_one_that_bash_reads() -> None:
 
 
 def test_there_is_a_manual_page_for_every_command_with_all_its_options(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="the build hook is hatchling's: run `make setup`")
     pages = script("hatch_build.py").write_pages(ROOT, tmp_path, "1.2.3")
     names = {page.name for page in pages}
     assert {f"pixelsleuth-{name}.1" for name in COMMANDS} | {
