@@ -204,9 +204,7 @@ def printable(text: object) -> str:
     >>> printable("a\\x1b[31mb\\nc"), printable("caf\\udce9")
     ('a�[31mb�c', 'caf�')
     """
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}" if _unsafe(character) else character for character in str(text)
-    )
+    return "".join("\ufffd" if _unsafe(character) else character for character in str(text))
 
 
 def split_source(source: str) -> tuple[str, str]:
