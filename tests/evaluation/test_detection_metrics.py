@@ -159,3 +159,32 @@ def test_groups_are_drawn_together() -> None:
 def test_a_confidence_outside_its_range_is_refused(confidence: list[float]) -> None:
     with pytest.raises(ValueError, match="must lie in 0"):
         calibration.calibration_bins(confidence, [True] * len(confidence))
+
+
+def test_a_curve_of_one_negative_and_one_positive_ends_at_one() -> None:
+    alarms, hits = detection.roc_curve([False, True], [0.2, 0.7])
+    assert (alarms.tolist(), hits.tolist()) == ([0, 0, 1], [0, 1, 1])
+    assert detection.roc_curve([True], [0.5])[0].tolist() == [0, 0]
+
+
+def test_a_thinned_curve_keeps_its_ends_and_lies_on_the_whole_one() -> None:
+    random = np.random.default_rng(0)
+    truth, score = random.random(500) < 0.4, random.random(500)
+    whole = set(zip(*map(tuple, detection.roc_curve(truth, score)), strict=True))
+    alarms, hits = detection.roc_curve(truth, score, points=20)
+    assert len(alarms) == 20
+    assert (alarms[0], hits[0], alarms[-1], hits[-1]) == (0, 0, 1, 1)
+    assert set(zip(alarms, hits, strict=True)) <= whole
+
+
+def test_fakes_of_every_kind_are_the_positive_class_of_the_binary_figures() -> None:
+    random = np.random.default_rng(1)
+    truth, chances = random.integers(0, 3, 60), random.dirichlet((1, 1, 1), 60)
+    seen = detection.Detection()
+    for one, row in zip(truth, chances, strict=True):
+        seen.update(int(one), row)
+    figures = seen.compute()
+    assert figures["auroc"] == detection.auroc(truth > 0, 1 - chances[:, 0])
+    assert figures["average_precision"] == detection.average_precision(truth > 0, 1 - chances[:, 0])
+    expected = chances[:, 2] / (chances[:, 2] + chances[:, 0])
+    assert np.allclose(detection.relative_score(chances, 2), expected)
