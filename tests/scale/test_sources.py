@@ -96,7 +96,7 @@ def test_every_kind_of_manifest_says_the_same(tmp_path: Path, suffix: str) -> No
     assert [row["size"] for row in listed(path, where='source == "forum" and 1 < size')] == [3, 5]
     assert [row["size"] for row in listed(path, where="label == null or size in (2, 4)")] == [0, 2, 4]
     assert listed(path, where="size == -3") == []
-    assert [row["size"] for row in listed(path, where="-3 < size < 2")] == [0, 1]
+    assert [row["size"] for row in listed(path, where="-3 < size and size < 2")] == [0, 1]
 
 
 @pytest.mark.parametrize(
