@@ -66,11 +66,11 @@ def test_a_picture_is_judged_alike_alone_and_among_others(
     assert alone.explanation == verdicts[1].explanation
 
 
-@pytest.mark.parametrize("beside", [2_000_000, 250_000], ids=["in threads", "one of them too large"])
+@pytest.mark.parametrize("beside", [2_000_000, 250_000], ids=["in threads", "one of them alone"])
 def test_pictures_judged_beside_each_other_get_what_they_get_alone(
     photographs: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, beside: int
 ) -> None:
-    monkeypatch.setattr(compact, "BESIDE", beside)
+    monkeypatch.setattr("pixelsleuth.core.detector.BESIDE_PIXELS", beside)
     with as_file(files("pixelsleuth.compact") / "weights") as folder:
         detector = compact.CompactDetector(folder, device="cpu", threads=3)
     assert detector.beside == 3

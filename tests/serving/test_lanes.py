@@ -85,6 +85,20 @@ def test_a_model_that_gains_nothing_from_batches_gets_what_it_works_at_beside_ea
     assert detector.batches_seen == [["first"], ["0", "1"], ["2"]]
 
 
+def test_a_large_picture_is_judged_by_itself_where_batches_gain_nothing(
+    detector: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detector, "alone", lambda picture: picture.source == "large")
+    detector.batches, detector.beside = False, 4
+    lane = Lane(detector, batch_size=8)
+    hold(lane, detector)
+    futures = [lane.submit(entry(name)) for name in ("0", "1", "large", "2", "large")]
+    detector.gate.set()
+    assert [future.result(20).source for future in futures] == ["0", "1", "large", "2", "large"]
+    lane.close()
+    assert detector.batches_seen == [["first"], ["0", "1"], ["large"], ["2"], ["large"]]
+
+
 def test_what_the_client_left_and_what_is_too_late_is_skipped(lane: Lane, detector: Gated) -> None:
     hold(lane, detector)
     left, late, last = entry("left"), entry("late", left=-1), entry("last")

@@ -37,9 +37,6 @@ Array = np.ndarray
 GRAPHS = ("traces", "repeats", "look", "statistics", "fuse", "language", "mask")
 LARGEST = 16_000_000
 """Pixels judged at native resolution; a larger picture is reduced to this size first, and says so."""
-BESIDE = 2_000_000
-"""Pixels up to which pictures are judged beside each other: larger ones keep the cores busy by themselves, and take
-12 MB a million pixels."""
 LOADERS = 2
 """Graphs that are loaded at once."""
 REPEAT_SIDE = 384
@@ -89,11 +86,11 @@ class CompactDetector(Detector):
             self.graphs = {name: session.result() for name, session in loading.items()}
 
     def judge(self, pictures: Sequence[Picture], *, explain: bool) -> list[Verdict]:
-        """One verdict a picture. Small graphs leave cores idle: pictures are judged beside each other, in threads."""
+        """One verdict a picture. Small ones leave cores idle, so these are judged beside each other, in threads."""
         judge = functools.partial(self._judge, explain=explain)
-        large = any(picture.width * picture.height > BESIDE for picture in pictures)
-        alone = large or len(pictures) == 1 or self.beside == 1
-        return list((map if alone else self._beside.map)(judge, pictures))
+        small = [picture for picture in pictures if len(pictures) > 1 and not self.alone(picture)]
+        judged = dict(zip(map(id, small), self._beside.map(judge, small), strict=True))
+        return [judged[id(picture)] if id(picture) in judged else judge(picture) for picture in pictures]
 
     def encode(self, pixels: Array) -> tuple[Array, Array]:
         """(H, W, 3) uint8 -> dense features (1, C, h, w) and tokens (1, N, D)."""

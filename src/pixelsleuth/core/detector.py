@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     Source: TypeAlias = str | PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[np.generic] | Picture
 
+BESIDE_PIXELS = 2_000_000
+"""Pixels up to which pictures are judged beside each other: larger ones keep every core busy by themselves, and take
+memory (the bundled detector 12 MB a million pixels)."""
 log = logging.getLogger("pixelsleuth")
 
 
@@ -121,6 +124,10 @@ class Detector(ABC):
 
         The answer for a picture must not depend on the others of the batch.
         """
+
+    def alone(self, picture: Picture) -> bool:
+        """Whether a picture gains nothing from others beside it: a large one, where batches gain nothing."""
+        return not self.batches and (self.beside == 1 or picture.width * picture.height > BESIDE_PIXELS)
 
     def converse(self, picture: Picture) -> Talk:
         """Open a conversation about a picture.

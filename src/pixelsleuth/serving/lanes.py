@@ -156,13 +156,17 @@ class Lane:
             queues.reverse()
         batch: list[Entry] = []
         for entries in queues:
-            while entries and len(batch) < self.batch_size:
+            while entries and len(batch) < self.batch_size and not self._apart(batch[-1:], entries[0]):
                 entry = entries.popleft()
                 if time.monotonic() > entry.deadline:
                     _refuse(entry, "The service did not get to this picture in time; try again later.")
                 elif entry.future.set_running_or_notify_cancel():
                     batch.append(entry)
         return batch
+
+    def _apart(self, last: list[Entry], following: Entry) -> bool:
+        """Whether an entry is left for the next batch: of two that are not judged together none waits."""
+        return any(self.detector.alone(entry.picture) for entry in (*last, following)) if last else False
 
     def _judge(self, entries: list[Entry], explain: bool) -> None:
         """Judge entries together, as `check` does: a batch that fails is tried again picture by picture."""
