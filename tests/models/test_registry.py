@@ -112,6 +112,16 @@ def test_a_hub_id_that_cannot_be_had_is_told(monkeypatch):
         registry.load("someone/some-model")
 
 
+def test_a_folder_that_is_not_there_is_called_so(tmp_path):
+    with pytest.raises(UnknownModel, match=r"There is no folder .*runs/tiny/model"):
+        registry.load(str(tmp_path / "runs/tiny/model"))
+
+
+def test_weights_that_are_not_there_are_named():
+    with pytest.raises(UsageError, match="there is nothing at FOLDER"):
+        registry.weights_of(["npr", "rine"], ["FOLDER"])
+
+
 def test_a_folder_that_is_no_model_is_called_so(tmp_path):
     with pytest.raises(UnknownModel, match="holds no model"):
         registry.load(str(tmp_path))

@@ -96,7 +96,10 @@ def _missing(error: ModuleNotFoundError, target: str, spec: ModelSpec | None) ->
     """The error for a module that is not installed: the target itself, or a package that it needs."""
     module, missing = target.partition(":")[0], error.name or ""
     if missing and f"{module}.".startswith(f"{missing}."):
-        return UnknownModel(f"There is no model {target!r}: {error}.")
+        return UnknownModel(
+            f"There is no model {target!r}: {error}. Python looks in PYTHONPATH and, as "
+            "`python -m pixelsleuth`, in the folder that you work in."
+        )
     package = missing.partition(".")[0]
     if spec is None and not module.startswith("pixelsleuth."):
         return UsageError(f"The model {target!r} needs {package}, which is not installed; install it.")

@@ -237,6 +237,8 @@ def _unknown(name: str) -> str:
                 f"The folder {name!r} holds a checkpoint; turn it into a detector with `pixelsleuth export`."
             )
         return f"The folder {name!r} holds no model that this version can load; {known}."
+    if os.sep in name and not os.path.exists(name):
+        return f"There is no folder {name!r}, and no model of that name; `pixelsleuth models` lists those there are."
     close = nearest(name, names)
     if close:
         return f"There is no model {name!r}; did you mean {close!r}? ({known})"
@@ -262,8 +264,10 @@ def weights_of(models: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
         elif Path(text).is_dir():
             places = _weights_inside(Path(text), models) | places
         else:
+            missing = "" if Path(text).exists() else f"there is nothing at {text}; "
             raise UsageError(
-                f"--weights {text}: with several models name a folder, or say whose it is, as {models[0]}={text}."
+                f"--weights {text}: {missing}with several models name a folder, or say whose it is, as "
+                f"{models[0]}={text}."
             )
     return places
 

@@ -161,7 +161,7 @@ def test_its_size_is_what_its_facts_say(module: Path) -> None:
     "name, sentence",
     [
         ("residue:Residual", "no model|is no Baseline"),
-        ("nowhere_to_be_found:Residue", "There is no model"),
+        ("nowhere_to_be_found:Residue", "There is no model .* `python -m pixelsleuth`, in the folder"),
     ],
 )
 def test_what_is_not_there_is_said(
