@@ -7,8 +7,10 @@ from typing import Any
 
 import httpx2
 import pytest
+from click.testing import CliRunner
 from fastapi.responses import Response
 
+from pixelsleuth.cli.main import main
 from pixelsleuth.errors import UsageError
 from pixelsleuth.serving.guard import Guard
 from pixelsleuth.serving.settings import ServeOptions
@@ -70,6 +72,14 @@ def test_a_file_without_good_keys_is_refused(tmp_path: Path, content: str | None
         (tmp_path / "keys").write_text(content)
     with pytest.raises(UsageError, match="keys"):
         Guard(inside, ServeOptions(api_key_file=str(tmp_path / "keys")))
+
+
+def test_a_service_without_good_keys_does_not_begin(tmp_path: Path) -> None:
+    (tmp_path / "short").write_text("short\n")
+    for name, sentence in (("short", "of at least 16 letters"), ("none", "name one with --api-key-file")):
+        result = CliRunner().invoke(main, ["serve", "--port", "0", "--api-key-file", str(tmp_path / name)])
+        assert result.exit_code == 2
+        assert sentence in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,7 @@ def serve(ctx: click.Context, /, no_jobs: bool, **options: Any) -> None:
     curl -F file=@photo.jpg http://127.0.0.1:8000/v1/check
     """
     with needs("serve"):
+        from pixelsleuth.serving.guard import keys_in
         from pixelsleuth.serving.running import run_serve
         from pixelsleuth.serving.workers import run_workers
     from pixelsleuth.models.store import home
@@ -181,4 +182,8 @@ def serve(ctx: click.Context, /, no_jobs: bool, **options: Any) -> None:
 
     options["jobs"] = None if no_jobs else options["jobs"] or str(home() / "jobs")
     settings = ServeOptions(**options)
+    if settings.api_key_file is not None:
+        keys_in(
+            settings.api_key_file
+        )  # before the service listens: it would be ready and refuse every request
     ctx.exit(run_serve(settings) if settings.workers == 1 else run_workers(settings))

@@ -82,7 +82,10 @@ def keys_in(path: str) -> list[bytes]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise UsageError(f"The keys in {path} cannot be read ({error}).") from None
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise UsageError(
+            f"The file of keys {path} cannot be read ({reason}); name one with --api-key-file."
+        ) from None
     keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not keys or any(len(key) < SHORTEST_KEY for key in keys):
         raise UsageError(f"{path} wants one key a line, each of at least {SHORTEST_KEY} letters.")
