@@ -39,9 +39,10 @@ def run_demo(detector: Detector, folder: Path) -> None:
         raise OutputError(
             f"The folder {folder} cannot be made ({reason}); choose another with --out."
         ) from error
-    console.print("Forging photographs that come with scikit-image", style="bold")
     pictures = []
     for picture in demo_pictures():
+        if not pictures:
+            console.print("Forging photographs that come with scikit-image", style="bold")
         encoded = io.BytesIO()
         picture.save(encoded)
         write_bytes(folder / picture.name, encoded.getvalue(), kind="picture")
