@@ -373,6 +373,14 @@ def test_the_quality_of_a_jpeg_is_told_exactly_where_its_tables_are_the_standard
     assert open_picture(saved(scene(), "JPEG", quality=quality)).metadata["jpeg_quality"] == str(quality)
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("subsampling, name", [(0, "4:4:4"), (1, "4:2:2"), (2, "4:2:0")])
+def test_the_subsampling_of_a_jpeg_is_told_and_whether_it_is_progressive(progressive, subsampling, name):
+    data = open_picture(saved(scene(), "JPEG", subsampling=subsampling, progressive=progressive)).metadata
+    assert data["jpeg_subsampling"] == name
+    assert data.get("jpeg_progressive") == ("yes" if progressive else None)
+
+
 def test_a_jpeg_of_other_tables_gets_the_nearest_quality():
     tables = [[16] * 64, [17] * 64]
     quality = open_picture(saved(scene(), "JPEG", qtables=tables)).metadata["jpeg_quality"]
