@@ -39,7 +39,7 @@ def run_demo(detector: Detector, folder: Path) -> None:
         raise OutputError(
             f"The folder {folder} cannot be made ({reason}); choose another with --out."
         ) from error
-    pictures = []
+    pictures: list[DemoPicture] = []
     for picture in demo_pictures():
         if not pictures:
             console.print("Forging photographs that come with scikit-image", style="bold")
