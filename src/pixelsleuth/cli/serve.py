@@ -183,7 +183,5 @@ def serve(ctx: click.Context, /, no_jobs: bool, **options: Any) -> None:
     options["jobs"] = None if no_jobs else options["jobs"] or str(home() / "jobs")
     settings = ServeOptions(**options)
     if settings.api_key_file is not None:
-        keys_in(
-            settings.api_key_file
-        )  # before the service listens: it would be ready and refuse every request
+        keys_in(settings.api_key_file)  # refused here: a service without keys would answer no request
     ctx.exit(run_serve(settings) if settings.workers == 1 else run_workers(settings))

@@ -114,9 +114,7 @@ def write_data_set(lines: Path, context: Context, facts: dict[str, Any]) -> dict
     writers = {name: csv.DictWriter(sheet, COLUMNS, lineterminator="\n") for name, sheet in sheets.items()}
     for writer in writers.values():
         writer.writeheader()
-    digest = hashlib.sha256(
-        lines.read_bytes()
-    )  # the lines hold the digests of the pictures, not of the masks
+    digest = hashlib.sha256(lines.read_bytes())  # they hold the digests of the pictures, not of the masks
     for row in read_rows(lines):
         members |= {row["path"], row["mask_path"]}
         if row["mask_path"]:
